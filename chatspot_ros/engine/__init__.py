@@ -1,0 +1,1 @@
+"""Scenes, questions and decoding: everything that runs the model. Torch, never rclpy."""

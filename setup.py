@@ -1,0 +1,22 @@
+"""Installs the parts that need no ROS: `pip install .` brings chatspot_ros, its engine, the simulated
+kitchen and the training. ROS 2 builds this folder from CMakeLists.txt instead."""
+
+import xml.etree.ElementTree
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+package = xml.etree.ElementTree.parse(here / "package.xml").getroot()
+requirements = (here / "requirements.txt").read_text().splitlines()
+
+setup(
+    name=package.findtext("name"),
+    version=package.findtext("version"),
+    description=" ".join(package.findtext("description", "").split()),
+    license=package.findtext("license"),
+    python_requires=">=3.11",
+    packages=find_packages(include=["chatspot_*"]),
+    package_data={"": ["*.json", "*.yaml"]},
+    install_requires=[line for line in requirements if line and not line.startswith("#")],
+)
