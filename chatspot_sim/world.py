@@ -1,0 +1,255 @@
+"""A living kitchen: MuJoCo renders it, actions change it, the segmentation tells the truth."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from chatspot_sim.actions import act_on
+from chatspot_sim.kitchen import Item, Kitchen, View, draw_view, rearrange
+from chatspot_sim.mjcf import kitchen_model
+from chatspot_sim.sensor import sense
+from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon
+
+HIDDEN_PARTS = {"wire", "plug", "socket", "water"}  # not part of a thing's own outline
+LABEL_ASPECTS = {"display": 1.42, "number": 1.21, "label": 1.52}  # width over height
+MIN_PIXELS = 30  # smaller things are not in the truth
+MIN_TEXT_HEIGHT = 0.035  # of the picture's height; smaller print cannot be read
+# The parts of which at least one must be seen before a state is true of the picture.
+EVIDENCE = {
+    ("door", ""): ("door", "inside"),
+    ("plug", "in"): ("plug",),
+    ("plug", "out"): ("plug", "socket"),
+    ("burner", "on"): ("flame",),
+    ("burner", "off"): ("burner",),
+    ("water", "off"): ("spout",),
+    ("water", "running"): ("water",),
+    ("drawer", ""): ("front",),
+    ("contents", ""): ("inside",),
+}
+DOOR_ANGLE = 1.85  # radians, a door open as far as it goes
+DRAWER_TRAVEL = 0.34  # metres
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture (uint8 H x W x 3, RGB), its truth, and the thing number of every pixel.
+
+    `labels` (int16 H x W) counts `truth.things` from 1; 0 is the room.
+    """
+
+    rgb: NDArray[np.uint8]
+    truth: Truth
+    labels: NDArray[np.int16]
+
+
+class World:
+    """One kitchen that can be looked at and acted in. Use it from one thread."""
+
+    def __init__(self, kitchen: Kitchen, width: int = 640, height: int = 480) -> None:
+        """Build the model. Raises ValueError where width or height is not positive."""
+        if width < 1 or height < 1:
+            raise ValueError(f"a picture needs at least 1 x 1 pixels (got {width} x {height})")
+        self.kitchen = kitchen
+        self.width, self.height = width, height
+        built = kitchen_model(kitchen, width, height)
+        self._toggles = built.toggles
+        self._model = mujoco.MjModel.from_xml_string(built.xml, built.assets)
+        self._data = mujoco.MjData(self._model)
+        self._renderer: mujoco.Renderer | None = None
+        self._noise = np.random.default_rng([kitchen.seed, 77])
+        self._names = [
+            (self._model.geom(i).name.split("|") + ["", ""])[:2] for i in range(self._model.ngeom)
+        ]
+        self._visible_rgba = self._model.geom_rgba.copy()
+        self._refresh()
+        self.look_from(kitchen.view)
+
+    def close(self) -> None:
+        """Free the rendering context."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def look_from(self, view: View) -> None:
+        """Move the camera."""
+        self.kitchen.view = view
+        position, target = np.array(view.position), np.array(view.target)
+        forward = (target - position) / np.linalg.norm(target - position)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        frame = np.stack([right, np.cross(right, forward), -forward], axis=1)
+        self._model.cam_pos[0] = position
+        mujoco.mju_mat2Quat(self._model.cam_quat[0], frame.flatten())
+        self._model.cam_fovy[0] = view.fovy_deg
+        mujoco.mj_forward(self._model, self._data)
+
+    def act(self, action: str, target: str) -> tuple[bool, str]:
+        """Do one skill (`open`, `pick`, ...) on a thing, named by id or by kind.
+
+        Returns whether it was done, and what happened or why not.
+        """
+        done, message = act_on(self.kitchen, action, target)
+        self._refresh()
+        return done, message
+
+    def set_state(self, item_id: str, attribute: str, value: str) -> None:
+        """Put a thing into a state directly, as a person in the room would."""
+        item = self.kitchen.item(item_id)
+        item.state[attribute] = value
+        if attribute in ("door", "drawer"):
+            item.opening = item.look["open_to"] if value == "open" else 0.0
+        self._refresh()
+
+    def rearrange(self, rng: np.random.Generator) -> None:
+        """Another moment of the same kitchen: new states, things moved or gone, a new view."""
+        rearrange(self.kitchen, rng)
+        self._model.light_pos[0] = (
+            rng.uniform(-1.2, 1.2), rng.uniform(-2.6, -1.2), rng.uniform(1.9, 2.8)
+        )  # fmt: skip
+        self._refresh()
+        self.look_from(draw_view(rng, self.kitchen))
+
+    def frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
+        """Take a picture as the camera sees it now."""
+        clean = self._render()
+        ids = self._segment()
+        things, labels = self._things(ids, measure_visibility)
+        truth = Truth(self.width, self.height, things, stamp_ns, self.kitchen.seed,
+                      self.kitchen.split)  # fmt: skip
+        return Frame(sense(clean, self.kitchen.look, self._noise), truth, labels)
+
+    @cached_property
+    def _thing_of_geom(self) -> NDArray[np.int16]:
+        order = {item.id: k + 1 for k, item in enumerate(self.kitchen.items)}
+        own = [
+            order.get(thing, 0) if part not in HIDDEN_PARTS else 0 for thing, part in self._names
+        ]
+        return np.array([*own, 0], np.int16)
+
+    def _render(self) -> NDArray[np.uint8]:
+        renderer = self._renderer_now()
+        renderer.disable_segmentation_rendering()
+        renderer.update_scene(self._data, "camera")
+        return np.asarray(renderer.render())
+
+    def _segment(self) -> NDArray[np.int32]:
+        """Geom number of every pixel, -1 where there is none."""
+        renderer = self._renderer_now()
+        renderer.enable_segmentation_rendering()
+        renderer.update_scene(self._data, "camera")
+        return np.asarray(renderer.render()[..., 0], np.int32)
+
+    def _renderer_now(self) -> mujoco.Renderer:
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self._model, self.height, self.width)
+        return self._renderer
+
+    def _things(
+        self, ids: NDArray[np.int32], measure_visibility: bool
+    ) -> tuple[tuple[Thing, ...], NDArray[np.int16]]:
+        owners = self._thing_of_geom[ids]
+        counts = np.bincount(owners.ravel(), minlength=len(self.kitchen.items) + 1)
+        found = [k for k in np.argsort(-counts, kind="stable") if k > 0 and counts[k] >= MIN_PIXELS]
+        labels = np.zeros_like(owners)
+        things = []
+        parts = self._parts(ids)
+        for number, k in enumerate(found, start=1):
+            mask = owners == k
+            labels[mask] = number
+            item = self.kitchen.items[k - 1]
+            shown = self._visible_fraction(k, mask) if measure_visibility else 1.0
+            things.append(_thing(item, mask, tuple(parts.get(item.id, ())), shown))
+        return tuple(things), labels
+
+    @cached_property
+    def _part_numbers(self) -> tuple[NDArray[np.int16], list[tuple[str, str]]]:
+        """Number of the (thing, part) of every geom, and their names in that order."""
+        names: list[tuple[str, str]] = list(dict.fromkeys((t, p) for t, p in self._names))
+        numbers = {name: k for k, name in enumerate(names)}
+        own = [numbers[(t, p)] for t, p in self._names]
+        return np.array([*own, -1], np.int16), names
+
+    def _parts(self, ids: NDArray[np.int32]) -> dict[str, list[Part]]:
+        """The visible parts of every thing, by the thing's id."""
+        numbers, names = self._part_numbers
+        owners = numbers[ids]
+        counts = np.bincount(owners[owners >= 0], minlength=len(names))
+        parts: dict[str, list[Part]] = {}
+        for k, (thing, part) in enumerate(names):
+            if counts[k] >= MIN_PIXELS // 2 and thing != "room":
+                box = mask_box(owners == k)
+                parts.setdefault(thing, []).append(Part(part, box, int(counts[k])))
+        return parts
+
+    def _visible_fraction(self, k: int, mask: NDArray[np.bool_]) -> float:
+        """Share of the thing's own pixels that are seen, by rendering it alone."""
+        mine = self._thing_of_geom[:-1] == k
+        saved = self._model.geom_rgba.copy()
+        self._model.geom_rgba[~mine, 3] = 0.0
+        try:
+            alone = self._segment()
+        finally:
+            self._model.geom_rgba[:] = saved
+        whole = int((alone >= 0).sum())
+        return min(1.0, float(mask.sum()) / whole) if whole else 1.0
+
+    def _refresh(self) -> None:
+        """Put the kitchen's data into the model: joints, places, and what is shown."""
+        self._model.geom_rgba[:] = self._visible_rgba
+        for item in self.kitchen.items:
+            self._model.body(item.id).pos[:] = item.place
+            if item.kind in ("fridge", "microwave"):
+                self._data.joint(f"{item.id}/door").qpos[0] = item.opening * DOOR_ANGLE
+            elif item.kind == "drawer":
+                self._data.joint(f"{item.id}/drawer").qpos[0] = item.opening * DRAWER_TRAVEL
+        for (thing, attribute, value), geoms in self._toggles.items():
+            if self.kitchen.item(thing).state[attribute] != value:
+                for name in geoms:
+                    self._model.geom(name).rgba[3] = 0.0
+        mujoco.mj_forward(self._model, self._data)
+
+
+def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: float) -> Thing:
+    height, width = mask.shape
+    by_name = {part.name: part for part in parts}
+    seen = {k: v for k, v in item.state.items() if _shows(by_name, k, v)}
+    legible = any(
+        _legible(by_name[name], aspect, width, height)
+        for name, aspect in LABEL_ASPECTS.items()
+        if name in by_name
+    )
+    return Thing(
+        id=item.id, name=item.kind, colour=item.colour, box_xyxy_px=mask_box(mask),
+        polygon_px=mask_polygon(mask), pixels=int(mask.sum()), state=seen,
+        text=item.text if legible else "", inside=item.inside, visible_fraction=shown,
+        parts=parts,
+    )  # fmt: skip
+
+
+def _shows(parts: dict[str, Part], attribute: str, value: str) -> bool:
+    """Whether the picture shows what decides this state."""
+    evidence = EVIDENCE.get((attribute, value), EVIDENCE.get((attribute, ""), ()))
+    return any(name in parts for name in evidence)
+
+
+def _legible(part: Part, aspect: float, width: int, height: int) -> bool:
+    """Whether print can be read: large enough, not cut by the picture's edge, not half hidden."""
+    x1, y1, x2, y2 = part.box_xyxy_px
+    if y2 - y1 < MIN_TEXT_HEIGHT * height or x1 < 1 or y1 < 1 or x2 > width - 1 or y2 > height - 1:
+        return False
+    squeeze = (x2 - x1) / (y2 - y1) / aspect
+    return 0.8 < squeeze < 1.5 and part.pixels > 0.55 * (x2 - x1) * (y2 - y1)
