@@ -1,5 +1,7 @@
-"""Installs the parts that need no ROS: `pip install .` brings chatspot_ros, its engine, the simulated
-kitchen and the training. ROS 2 builds this folder from CMakeLists.txt instead."""
+"""Installs the parts that need no ROS by `pip install .`: the engine, the kitchen, the training.
+
+ROS 2 builds this folder from CMakeLists.txt instead.
+"""
 
 import xml.etree.ElementTree
 from pathlib import Path

@@ -1,0 +1,39 @@
+"""The helpers that other tests stand on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def test_a_domain_of_our_own() -> None:
+    assert 1 <= int(os.environ["ROS_DOMAIN_ID"]) <= 101
+
+
+def test_spawn_waits_until_a_program_is_ready(spawn) -> None:
+    code = "import time; time.sleep(0.2); print('server is ready'); time.sleep(60)"
+    process = spawn("python", "-c", code, ready="is ready")
+    assert process.returncode is None
+    process.stop()
+    assert process.returncode != 0
+
+
+def test_spawn_shows_what_a_dead_program_printed(spawn) -> None:
+    with pytest.raises(AssertionError, match=r"ended with 3 without printing 'ready'.*\nno model"):
+        spawn("python", "-c", "print('no model'); exit(3)", ready="ready")
+
+
+def test_ros_node_spins(ros_node, spawn) -> None:
+    """A service of another process answers while nobody spins here."""
+    from rcl_interfaces.srv import GetParameters
+
+    code = (
+        "import rclpy; rclpy.init(); node = rclpy.create_node('other');"
+        "print('ready'); rclpy.spin(node)"
+    )
+    spawn("python", "-c", code, ready="ready")
+    client = ros_node.create_client(GetParameters, "/other/get_parameters")
+    assert client.wait_for_service(20.0)
+    response = client.call(GetParameters.Request(names=["use_sim_time"]), timeout_sec=20.0)
+    assert response.values[0].bool_value is False

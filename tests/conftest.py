@@ -1,0 +1,223 @@
+"""Shared by all tests: the installed package is what is tested, on a ROS domain of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Above 101 the ports of a domain overlap those that Linux hands out to outgoing connections.
+LAST_DOMAIN_ID = 101
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if importlib.util.find_spec("chatspot_ros.srv") is None:
+        pytest.exit(
+            "the installed chatspot_ros is not importable here; "
+            "run scripts/test, or scripts/run pytest ...",
+            returncode=4,
+        )
+    # Always replaced: a test must never talk to a robot that the shell happens to be set up for.
+    domain_id, lock = take_domain_id()
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id)
+    config.add_cleanup(lock.close)
+
+
+def take_domain_id() -> tuple[int, IO[str]]:
+    """Find a domain that no other test run here holds; closing the file gives it back."""
+    for domain_id in random.sample(range(1, LAST_DOMAIN_ID + 1), LAST_DOMAIN_ID):
+        path = Path(tempfile.gettempdir()) / f"chatspot_ros_domain_{domain_id}.lock"
+        try:
+            lock = path.open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return domain_id, lock
+    pytest.exit("all ROS domains of this machine are taken by other test runs", returncode=4)
+
+
+def pytest_report_header() -> str:
+    return f"ROS_DOMAIN_ID: {os.environ['ROS_DOMAIN_ID']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if shutil.which("ros2"):
+        return
+    for item in items:
+        if item.get_closest_marker("ros_distro"):
+            item.add_marker(pytest.mark.skip(reason="needs a real ROS 2 distribution (no ros2)"))
+
+
+class Process:
+    """A program under test. What it prints is kept, and shown when the test fails."""
+
+    def __init__(self, *command: str, env: dict[str, str] | None = None) -> None:
+        self.command = command
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # The working folder holds no chatspot_ros/, and stdout is not held back.
+            cwd=tempfile.gettempdir(),
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    @property
+    def output(self) -> str:
+        with self._news:
+            return "\n".join(self.lines)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while the program runs."""
+        return self._process.poll()
+
+    def wait_for(self, text: str, timeout_s: float = 60.0, after: int = 0) -> str:
+        """Wait for a printed line that holds `text`, from line number `after` on; return it."""
+
+        def find() -> str | None:
+            return next((line for line in self.lines[after:] if text in line), None)
+
+        with self._news:
+            self._news.wait_for(lambda: self._ended or find() is not None, timeout_s)
+            line = find()
+        if line is None:
+            what = f"ended with {self.returncode}" if self._ended else f"ran {timeout_s} s"
+            raise AssertionError(
+                f"{' '.join(self.command)} {what} without printing {text!r}; it printed:\n"
+                f"{self.output}"
+            )
+        return line
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """Wait for the program to end by itself; return its exit status."""
+        status = self._process.wait(timeout_s)
+        self._reader.join(5.0)
+        return status
+
+    def send(self, signum: signal.Signals) -> None:
+        self._process.send_signal(signum)
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """Interrupt the program as Ctrl-C does, and kill it if it does not end in time."""
+        if self.returncode is None:
+            self.send(signal.SIGINT)
+        try:
+            return self.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self.wait()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the repository."""
+    return ROOT
+
+
+def _spawner() -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def spawn(
+        *command: str,
+        ready: str | None = None,
+        timeout_s: float = 60.0,
+        env: dict[str, str] | None = None,
+    ) -> Process:
+        process = Process(*command, env=env)
+        processes.append(process)
+        if ready is not None:
+            process.wait_for(ready, timeout_s)
+        return process
+
+    yield spawn
+    for process in reversed(processes):
+        process.stop()
+        # pytest shows this only for a test that failed.
+        print(f"--- {' '.join(process.command)} ended with {process.returncode}")
+        print(process.output)
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., Process]]:
+    """Start a program: `spawn("python", "-m", "chatspot_ros.region_query_node", ready="text")`.
+
+    `ready` waits for a line that holds the text. Every program is stopped after the test.
+    """
+    yield from _spawner()
+
+
+@pytest.fixture(scope="module")
+def module_spawn() -> Iterator[Callable[..., Process]]:
+    """As `spawn`, for programs that serve all tests of a file."""
+    yield from _spawner()
+
+
+def _spinning_node(name: str) -> Iterator[object]:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node(name, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    yield node
+    executor.shutdown(timeout_sec=5.0)
+    thread.join(5.0)
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def ros_node() -> Iterator[object]:
+    """An rclpy node of the test's own, spinning in a thread: wait on futures, do not spin."""
+    yield from _spinning_node("test_node")
+
+
+@pytest.fixture(scope="module")
+def module_ros_node() -> Iterator[object]:
+    """As `ros_node`, for all tests of a file."""
+    yield from _spinning_node("test_module_node")
