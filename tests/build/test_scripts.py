@@ -87,7 +87,6 @@ def test_run_without_a_command_says_how() -> None:
     [
         ("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA", "UDPv4"),
         ("MUJOCO_GL", "egl", "glfw"),
-        ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST", "SUBNET"),
     ],
 )
 def test_run_sets_what_is_not_set(name: str, default: str, own: str) -> None:
