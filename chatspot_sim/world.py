@@ -50,6 +50,15 @@ class Frame:
     labels: NDArray[np.int16]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the camera sees of a still kitchen, before the sensor."""
+
+    clean_rgb: NDArray[np.uint8]
+    things: tuple[Thing, ...]
+    labels: NDArray[np.int16]
+
+
 class World:
     """One kitchen that can be looked at and acted in. Use it from one thread."""
 
@@ -65,6 +74,7 @@ class World:
         self._data = mujoco.MjData(self._model)
         self._renderer: mujoco.Renderer | None = None
         self._noise = np.random.default_rng([kitchen.seed, 77])
+        self._seen: dict[bool, _Seen] = {}
         self._names = [
             (self._model.geom(i).name.split("|") + ["", ""])[:2] for i in range(self._model.ngeom)
         ]
@@ -96,6 +106,7 @@ class World:
         mujoco.mju_mat2Quat(self._model.cam_quat[0], frame.flatten())
         self._model.cam_fovy[0] = view.fovy_deg
         mujoco.mj_forward(self._model, self._data)
+        self._seen.clear()
 
     def act(self, action: str, target: str) -> tuple[bool, str]:
         """Do one skill (`open`, `pick`, ...) on a thing, named by id or by kind.
@@ -124,13 +135,17 @@ class World:
         self.look_from(draw_view(rng, self.kitchen))
 
     def frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
-        """Take a picture as the camera sees it now."""
-        clean = self._render()
-        ids = self._segment()
-        things, labels = self._things(ids, measure_visibility)
-        truth = Truth(self.width, self.height, things, stamp_ns, self.kitchen.seed,
+        """Take a picture as the camera sees it now.
+
+        While nothing changes only the sensor's noise differs, and nothing is rendered again.
+        """
+        if measure_visibility not in self._seen:
+            things, labels = self._things(self._segment(), measure_visibility)
+            self._seen[measure_visibility] = _Seen(self._render(), things, labels)
+        seen = self._seen[measure_visibility]
+        truth = Truth(self.width, self.height, seen.things, stamp_ns, self.kitchen.seed,
                       self.kitchen.split)  # fmt: skip
-        return Frame(sense(clean, self.kitchen.look, self._noise), truth, labels)
+        return Frame(sense(seen.clean_rgb, self.kitchen.look, self._noise), truth, seen.labels)
 
     @cached_property
     def _thing_of_geom(self) -> NDArray[np.int16]:
@@ -221,6 +236,7 @@ class World:
                 for name in geoms:
                     self._model.geom(name).rgba[3] = 0.0
         mujoco.mj_forward(self._model, self._data)
+        self._seen.clear()
 
 
 def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: float) -> Thing:
