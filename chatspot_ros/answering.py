@@ -1,0 +1,102 @@
+"""What the inference worker does for one query: see the picture, answer each question in turn.
+
+Everything here runs in the worker's thread, the only one that touches the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from chatspot_ros.conversions import RgbImage
+from chatspot_ros.engine import Question, Turn
+from chatspot_ros.query import Picture
+from chatspot_ros.query_service import Pending
+from chatspot_ros.sessions import SessionStore
+from chatspot_ros.settings import Settings
+
+
+class Answerer:
+    """Answers queries with the engine.
+
+    Keeps the scenes of the last pictures for further questions.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: SessionStore[Picture, Turn],
+    ) -> None:
+        self.settings = settings
+        self._sessions = sessions
+        # Least recently used first: picture key -> (scene, pixels).
+        self._scenes: OrderedDict[int, tuple[Any, RgbImage]] = OrderedDict()
+
+    def answer(self, engine: Any, pending: Pending) -> RgbImage:
+        """Answer all asks of a query into `pending.answers`.
+
+        Return the picture's pixels. Raises ChatspotError.
+        """
+        picture = pending.picture
+        if picture is None:
+            raise RuntimeError(f"{pending.id} came to the worker without a picture")
+        pending.started_s = time.monotonic()
+        pending.should_stop()
+        scene, image_rgb = self._see(engine, picture)
+        seen_s = time.monotonic()
+        pending.seeing_s = seen_s - pending.started_s
+        session = pending.query.session
+        # The regions of one query do not hear of one another, so all of them see the same earlier
+        # turns.
+        turns = self._sessions.turns(session, picture.key) if session else ()
+        said: list[Turn] = []
+        try:
+            for index in range(len(pending.asks)):
+                said.append(self._ask(engine, scene, pending, index, turns))
+        finally:
+            pending.answering_s = time.monotonic() - seen_s
+        if session:
+            self._sessions.add_turns(session, picture.key, said)
+        return image_rgb
+
+    def _see(self, engine: Any, picture: Picture) -> tuple[Any, RgbImage]:
+        """Return the engine's scene of a picture and its pixels, computed at its first question."""
+        seen = self._scenes.get(picture.key)
+        if seen is None:
+            while len(self._scenes) >= self.settings.scene_cache:
+                self._scenes.popitem(last=False)
+            image_rgb = picture.rgb(self.settings.max_pixels)
+            seen = self._scenes[picture.key] = (engine.prepare(image_rgb), image_rgb)
+        self._scenes.move_to_end(picture.key)
+        return seen
+
+    def _ask(
+        self, engine: Any, scene: Any, pending: Pending, index: int, turns: tuple[Turn, ...]
+    ) -> Turn:
+        """Put one question to the engine and note the answer.
+
+        Return the turn as the model saw it.
+        """
+        ask, on_text = pending.asks[index], pending.on_text
+        if on_text is not None:
+            on_text(index, "")
+        question = Question(
+            ask.text,
+            regions=ask.regions,
+            task=pending.query.task,
+            turns=turns,
+            max_new_tokens=self.settings.max_new_tokens or None,
+        )
+        reply = engine.answer(
+            scene,
+            question,
+            on_text=None if on_text is None else lambda added: on_text(index, added),
+            should_stop=pending.should_stop,
+        )
+        answer = reply.answer
+        if answer.confidence < self.settings.min_confidence:
+            answer = replace(answer, uncertain=True)
+        pending.answers.append(answer)
+        return Turn(reply.prompt, reply.raw_text)

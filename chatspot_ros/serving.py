@@ -1,0 +1,121 @@
+"""The life of a node's process.
+
+Start, spin, a clean end at SIGINT and SIGTERM, an exit code that tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from chatspot_ros.errors import ChatspotError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Service(Protocol):
+    """A node that can be served: `close` ends its work while its replies can still be sent."""
+
+    def close(self) -> None:
+        """Answer what is pending and release what is held; takes at most a few seconds."""
+
+    def destroy_node(self) -> None:
+        """Destroy the node (rclpy's own)."""
+
+    def get_logger(self) -> Any:
+        """Return the node's logger (rclpy's own)."""
+
+
+class Stop:
+    """Asks the process to end.
+
+    The first reason wins. Safe from any thread and from signal handlers.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.exit_code = 0
+        self.reason = ""
+
+    def __call__(self, reason: str, exit_code: int = 0) -> None:
+        if not self._event.is_set():
+            self.reason, self.exit_code = reason, exit_code
+            self._event.set()
+
+    def wait(self) -> None:
+        """Wait until somebody asks."""
+        self._event.wait()
+
+    def is_set(self) -> bool:
+        """Whether somebody asked."""
+        return self._event.is_set()
+
+
+def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = None) -> int:
+    """Run a node until a signal or the node itself asks to stop; return the process's exit code.
+
+    rclpy's own signal handlers end all communication first, so that pending requests could not be
+    answered any more. Here the executor spins in a thread of its own while the main thread waits
+    for the signal.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = Stop()
+    for number in _SIGNALS:
+        signal.signal(number, lambda caught, _: stop(signal.Signals(caught).name))
+    try:
+        node = make_node(stop)
+    except ChatspotError as error:
+        print(f"cannot start: {error}", file=sys.stderr, flush=True)
+        rclpy.try_shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    closing = threading.Event()
+    spinner = threading.Thread(
+        target=_spin, args=(executor, node, stop, closing), name="executor", daemon=True
+    )
+    spinner.start()
+    stop.wait()
+    # A second signal ends the process at once.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    node.get_logger().info(f"stopping: {stop.reason}")
+    node.close()
+    closing.set()
+    executor.wake()
+    spinner.join(timeout=2.0)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if any(thread.name == "inference" and thread.is_alive() for thread in threading.enumerate()):
+        # The model is in the middle of a long computation; ending the interpreter under it would
+        # crash.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(stop.exit_code)
+    return stop.exit_code
+
+
+def _spin(
+    executor: SingleThreadedExecutor, node: Service, stop: Stop, closing: threading.Event
+) -> None:
+    """Spin until `closing`; a callback that fails is logged and ends nothing but itself."""
+    while not closing.is_set():
+        try:
+            executor.spin_once()
+        except ExternalShutdownException:
+            stop("the ROS context was shut down")
+            return
+        except Exception:
+            node.get_logger().error(f"a callback failed; going on\n{traceback.format_exc()}")

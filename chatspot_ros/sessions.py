@@ -1,0 +1,132 @@
+"""Conversations of several turns: which frame each one is about, and what was said on it.
+
+A session is held to one frame. Asking about another frame starts the conversation anew there,
+because a model that reads earlier turns about another picture would mix the two up. Safe to use
+from several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+FrameT = TypeVar("FrameT")
+TurnT = TypeVar("TurnT")
+
+
+@dataclass
+class Session(Generic[FrameT, TurnT]):
+    """One conversation. `frame_key` tells frames apart; equal keys mean the same picture."""
+
+    name: str
+    frame_key: object
+    frame: FrameT
+    turns: list[TurnT] = field(default_factory=list)
+    last_used_s: float = 0.0
+
+
+class SessionStore(Generic[FrameT, TurnT]):
+    """The conversations that go on now, bounded in number, idle time and turns."""
+
+    def __init__(
+        self,
+        *,
+        max_sessions: int,
+        max_idle_s: float,
+        max_turns: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives seconds that never go back."""
+        self._max_sessions = max_sessions
+        self._max_idle_s = max_idle_s
+        self._max_turns = max_turns
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Oldest use first.
+        self._sessions: OrderedDict[str, Session[FrameT, TurnT]] = OrderedDict()
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._drop_idle()
+            return len(self._sessions)
+
+    def configure(self, *, max_sessions: int, max_idle_s: float, max_turns: int) -> None:
+        """Set new bounds; conversations beyond them end at their next use."""
+        with self._lock:
+            self._max_sessions = max_sessions
+            self._max_idle_s = max_idle_s
+            self._max_turns = max_turns
+
+    def frame_of(self, name: str) -> FrameT | None:
+        """Return the frame that the conversation is about.
+
+        None when there is no such conversation.
+        """
+        with self._lock:
+            self._drop_idle()
+            session = self._sessions.get(name)
+            return None if session is None else session.frame
+
+    def enter(self, name: str, frame_key: object, frame: FrameT) -> str:
+        """Go on with a conversation, or start it. Return what the caller should be told; empty: it
+        goes on.
+
+        The least recently used conversation ends when there are too many.
+        """
+        with self._lock:
+            self._drop_idle()
+            session = self._sessions.get(name)
+            note = ""
+            if session is None:
+                note = f"session '{name}' is new"
+            elif session.frame_key != frame_key:
+                turns = len(session.turns)
+                note = f"session '{name}' starts anew on another frame, without its {turns} turns"
+                session = None
+            if session is None:
+                session = Session(name, frame_key, frame)
+                self._sessions[name] = session
+            session.last_used_s = self._clock()
+            self._sessions.move_to_end(name)
+            while len(self._sessions) > self._max_sessions:
+                self._sessions.popitem(last=False)
+            return note
+
+    def turns(self, name: str, frame_key: object) -> tuple[TurnT, ...]:
+        """Return the turns said so far on this frame, oldest first."""
+        with self._lock:
+            session = self._sessions.get(name)
+            if session is None or session.frame_key != frame_key:
+                return ()
+            return tuple(session.turns)
+
+    def add_turns(self, name: str, frame_key: object, turns: list[TurnT]) -> None:
+        """Note what was said.
+
+        Ignored when the conversation has ended or moved to another frame meanwhile.
+        """
+        with self._lock:
+            session = self._sessions.get(name)
+            if session is None or session.frame_key != frame_key:
+                return
+            session.turns = [*session.turns, *turns][-self._max_turns :]
+            session.last_used_s = self._clock()
+            self._sessions.move_to_end(name)
+
+    def drop_if_silent(self, name: str, frame_key: object) -> None:
+        """End a conversation in which nothing was said, so that a failed first question leaves no
+        trace.
+        """
+        with self._lock:
+            session = self._sessions.get(name)
+            if session is not None and session.frame_key == frame_key and not session.turns:
+                del self._sessions[name]
+
+    def _drop_idle(self) -> None:
+        oldest_s = self._clock() - self._max_idle_s
+        for name in [n for n, session in self._sessions.items() if session.last_used_s < oldest_s]:
+            del self._sessions[name]

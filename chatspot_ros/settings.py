@@ -1,0 +1,241 @@
+"""Every parameter of the node, declared once: its name, type, default, range and meaning.
+
+`python -m chatspot_ros.settings` prints docs/parameters.md from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+INTRODUCTION = """# Parameters of region_query_node
+
+Written by `python -m chatspot_ros.settings`; edit `chatspot_ros/settings.py` instead.
+
+Set them in a YAML file (`config/region_query.yaml` is the one that the launch file loads), with
+`-p NAME:=VALUE` behind `--ros-args`, or, those that are not read-only, while the node runs:
+`ros2 param set /region_query_node NAME VALUE`. A value of the wrong type or out of range is
+refused, and the answer says why.
+"""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter.
+
+    `low` and `high` bound a number (both belong to the range), `choices` a text.
+    """
+
+    name: str
+    default: Any
+    text: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def problem_with(self, value: Any) -> str | None:
+        """Say what is wrong with a value of the right type; None when it is fine."""
+        if self.choices and value not in self.choices:
+            return f"{self.name} is one of {', '.join(self.choices)} (got {value!r})"
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
+            return f"{self.name} lies between {self.low:g} and {self.high:g} (got {value!r})"
+        if isinstance(self.default, tuple) and (
+            not value or len(set(value)) != len(value) or not all(value)
+        ):
+            return (
+                f"{self.name} needs at least one name, none empty, none twice (got {list(value)!r})"
+            )
+        return None
+
+
+def _of(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    fixed: bool = False,
+) -> Any:
+    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment.
+
+    `fixed` ones are read once, at start-up (read-only).
+    """
+
+    model: str = _of(
+        "chatspot-tiny",
+        "The checkpoint: a folder, the name of a bundled one, or a hub id.",
+        fixed=True,
+    )
+    allow_download: bool = _of(
+        False,
+        "Fetch a hub id that is not in the local cache. Off: start-up never waits for a network.",
+        fixed=True,
+    )
+    device: str = _of("auto", "Where the model runs: auto, cpu, cuda, cuda:1, ...", fixed=True)
+    dtype: str = _of(
+        "auto",
+        "Number format of the weights; auto chooses by device.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        fixed=True,
+    )
+    threads: int = _of(0, "CPU threads of the model; 0: all cores.", low=0, high=256, fixed=True)
+    skills_file: str = _of(
+        "skills.yaml",
+        "YAML file of the robot's skills (name: description); a bare name is looked up in the "
+        "package's config "
+        "folder. Empty: plans are free text.",
+        fixed=True,
+    )
+    max_new_tokens: int = _of(
+        0, "Longest answer, in tokens; 0: the model's own limit.", low=0, high=4096
+    )
+    min_confidence: float = _of(
+        0.4, "Answers less sure than this are marked uncertain (geometric mean of token "
+        "probabilities).",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    show_labels: bool = _of(False, "Tell the model what the detector called a region.")
+    cameras: tuple[str, ...] = _of(
+        ("camera",),
+        "Names of the cameras. The first one listens on image, detections and click; a further one "
+        "called NAME on "
+        "NAME/image, NAME/detections and NAME/click.",
+        fixed=True,
+    )
+    image_transport: str = _of(
+        "raw",
+        "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage on "
+        "`image`/compressed.",
+        choices=("raw", "compressed"),
+        fixed=True,
+    )
+    image_reliability: str = _of(
+        "best_effort",
+        "QoS of the image subscription. best_effort meets every camera; reliable brings large "
+        "images through any "
+        "network, from cameras that offer it.",
+        choices=("best_effort", "reliable"),
+        fixed=True,
+    )
+    buffer_seconds: float = _of(
+        10.0, "Frames are held this long, by their stamps, in s.", low=0.1, high=600, fixed=True
+    )
+    buffer_megabytes: int = _of(
+        256, "Frames of one camera take at most this many MB.", low=1, high=65536, fixed=True
+    )
+    max_image_age: float = _of(
+        10.0,
+        "The newest frame may be this old by its stamp, in s; else STALE_IMAGE. 0: any age.",
+        low=0,
+        high=1e6,
+    )
+    frame_wait: float = _of(
+        0.5, "Wait this long for a frame, or its detections, that a request names and that has not "
+        "come, in s.",
+        low=0, high=10,
+    )  # fmt: skip
+    no_image_warning: float = _of(
+        5.0,
+        "Warn when a publisher exists and no frame came for so long, in s. 0: never.",
+        low=0,
+        high=3600,
+        fixed=True,
+    )
+    max_pixels: int = _of(
+        40_000_000,
+        "Larger pictures are refused before they are decoded.",
+        low=1,
+        high=1_000_000_000,
+    )
+    max_regions: int = _of(
+        64, "Most regions of one request, detections included.", low=1, high=1000
+    )
+    max_question_chars: int = _of(2000, "Longest question, in characters.", low=1, high=100_000)
+    queue_size: int = _of(
+        8,
+        "Requests that may wait while one is answered; more get BUSY.",
+        low=1,
+        high=1000,
+        fixed=True,
+    )
+    default_timeout: float = _of(
+        30.0, "Time limit of a request that names none, in s.", low=0.01, high=3600
+    )
+    scene_cache: int = _of(
+        2,
+        "Pictures whose vision features are kept for further questions.",
+        low=1,
+        high=64,
+        fixed=True,
+    )
+    max_sessions: int = _of(
+        32, "Conversations at a time; the least recently used one ends.", low=1, high=10_000
+    )
+    session_idle: float = _of(
+        600.0, "A conversation ends after so long without a question, in s.", low=1, high=1e6
+    )
+    session_turns: int = _of(
+        8, "Turns of a conversation that the model still sees.", low=1, high=100
+    )
+    default_question: str = _of(
+        "What is this?", "What a click on the picture asks about that point."
+    )
+
+
+def specs() -> Iterator[Spec]:
+    """Yield every parameter in the order of the table."""
+    for entry in fields(Settings):
+        yield Spec(name=entry.name, default=entry.default, **entry.metadata)
+
+
+def problems_with(values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with values of the right types, by parameter name.
+
+    Unknown names are not looked at.
+    """
+    checked = (spec.problem_with(values[spec.name]) for spec in specs() if spec.name in values)
+    return [problem for problem in checked if problem]
+
+
+def to_markdown() -> str:
+    """Return docs/parameters.md."""
+    rows = [
+        INTRODUCTION,
+        "| name | type | default | range | changes while running | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
+    for spec in specs():
+        many = isinstance(spec.default, tuple)
+        kind = (
+            "string list"
+            if many
+            else {str: "string"}.get(type(spec.default), type(spec.default).__name__)
+        )
+        default = (
+            ", ".join(spec.default)
+            if many
+            else str(spec.default).lower()
+            if kind == "bool"
+            else spec.default
+        )
+        extent = ", ".join(spec.choices) or (
+            f"{spec.low:g} to {spec.high:g}" if spec.high is not None else ""
+        )
+        changes = "no" if spec.read_only else "yes"
+        rows.append(
+            f"| `{spec.name}` | {kind} | `{default}` | {extent} | {changes} | {spec.text} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    print(to_markdown(), end="")

@@ -1,0 +1,77 @@
+"""Start region_query_node behind a camera and a detector.
+
+ros2 launch chatspot_ros region_query.launch.py camera_topic:=/camera/image_raw
+detections_topic:=/detections
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+SHARE = Path(get_package_share_directory("chatspot_ros"))
+
+# name, default, description
+ARGUMENTS = (
+    ("camera_topic", "image", "Topic of the camera's images, without the transport's suffix."),
+    ("image_transport", "", "raw or compressed; empty: as the parameter file says."),
+    ("detections_topic", "detections", "Topic of the detector's vision_msgs/Detection2DArray."),
+    ("click_topic", "", "Topic of clicked points; empty: rqt_image_view's for camera_topic."),
+    (
+        "model",
+        "",
+        "Folder, bundled name or hub id of the model; empty: as the parameter file says.",
+    ),
+    ("params_file", str(SHARE / "config" / "region_query.yaml"), "Parameters of the node."),
+    (
+        "namespace",
+        "",
+        "Namespace of the node; the topics above move with it unless they begin with /.",
+    ),
+    ("use_sim_time", "false", "true: take the time from /clock."),
+    ("log_level", "info", "debug, info, warn or error."),
+)
+
+
+def make_node(context: LaunchContext) -> list[Node]:
+    """Build the node's action from the arguments' values."""
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    # An empty argument leaves what the parameter file says.
+    overrides = {name: values[name] for name in ("model", "image_transport") if values[name]}
+    overrides["use_sim_time"] = values["use_sim_time"].lower() == "true"
+    return [
+        Node(
+            package="chatspot_ros",
+            executable="region_query_node",
+            name="region_query_node",
+            namespace=values["namespace"],
+            output="screen",
+            parameters=[values["params_file"], overrides],
+            remappings=[
+                ("image", values["camera_topic"]),
+                ("detections", values["detections_topic"]),
+                ("click", values["click_topic"] or f"{values['camera_topic']}_mouse_left"),
+            ],
+            arguments=["--ros-args", "--log-level", values["log_level"]],
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the arguments and the node."""
+    # Fast DDS loses large images with its default transports; a value set by the user stays.
+    transports = EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA")
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", transports),
+            OpaqueFunction(function=make_node),
+        ]
+    )
