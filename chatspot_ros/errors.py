@@ -1,0 +1,102 @@
+"""What can go wrong, each with the value that was wrong and what to do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+MAX_VALUE_CHARS = 120
+
+
+class ChatspotError(Exception):
+    """Base of every error that a caller of this package may meet.
+
+    `problem` says what is wrong, `value` is what was got, `remedy` says what to do. `status` is the
+    name of the RegionQuery status constant that stands for the class.
+    """
+
+    status: ClassVar[str] = "MODEL_ERROR"
+
+    def __init__(self, problem: str, *, value: object, remedy: str) -> None:
+        super().__init__(problem, value, remedy)
+        self.problem = problem
+        self.value = value
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} (got {shorten(self.value)}): {self.remedy}"
+
+
+def shorten(value: object, limit: int = MAX_VALUE_CHARS) -> str:
+    """Return the value as text of at most `limit` characters; what is left out becomes `...`."""
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class RequestError(ChatspotError):
+    """The request contradicts itself, leaves something out or asks for something unknown."""
+
+    status = "BAD_REQUEST"
+
+
+class RegionError(ChatspotError):
+    """A region is not usable: not finite, outside the image, without area, or badly typed."""
+
+    status = "BAD_REGION"
+
+
+class ImageError(ChatspotError):
+    """A picture cannot be read or used."""
+
+    status = "BAD_IMAGE"
+
+
+class NoImageError(ChatspotError):
+    """No frame has come yet."""
+
+    status = "NO_IMAGE"
+
+
+class StaleImageError(ChatspotError):
+    """The newest frame is too old."""
+
+    status = "STALE_IMAGE"
+
+
+class FrameExpiredError(ChatspotError):
+    """The frame that was asked for is no longer held."""
+
+    status = "FRAME_EXPIRED"
+
+
+class BusyError(ChatspotError):
+    """Too much waits already."""
+
+    status = "BUSY"
+
+
+class DeadlineError(ChatspotError):
+    """The time ran out."""
+
+    status = "TIMEOUT"
+
+
+class CancelledError(ChatspotError):
+    """The caller stopped it."""
+
+    status = "CANCELLED"
+
+
+class NotActiveError(ChatspotError):
+    """Nothing is answered now: starting, deactivated or shutting down."""
+
+    status = "NOT_ACTIVE"
+
+
+class ModelError(ChatspotError):
+    """The model failed while it ran."""
+
+    status = "MODEL_ERROR"
+
+
+class ModelLoadError(ModelError):
+    """The model cannot be loaded."""
