@@ -1,0 +1,40 @@
+"""A frame of the kitchen as ROS messages: image, compressed image, camera info."""
+
+from __future__ import annotations
+
+import array
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
+
+
+def camera_info(fovy_deg: float, width: int, height: int, header: Header) -> CameraInfo:
+    """The intrinsics of an ideal pinhole with a vertical field of view of `fovy_deg` degrees.
+
+    Pixels are square. As in every CameraInfo, (0, 0) is the centre of the top-left pixel.
+    """
+    focal = height / 2 / math.tan(math.radians(fovy_deg) / 2)
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    info = CameraInfo(header=header, height=height, width=width, distortion_model="plumb_bob")
+    info.d = [0.0] * 5
+    info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def compressed_image(rgb: NDArray[np.uint8], kind: str, header: Header) -> CompressedImage:
+    """The picture (uint8 H x W x 3, RGB) as a `kind` ("jpeg" or "png") file.
+
+    Raises RuntimeError where OpenCV cannot encode it.
+    """
+    done, file = cv2.imencode(f".{kind}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise RuntimeError(f"OpenCV cannot write a {kind} of {rgb.shape[1]} x {rgb.shape[0]}")
+    # An array is taken over whole; anything else rclpy checks byte by byte.
+    data = array.array("B", file.tobytes())
+    return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=data)

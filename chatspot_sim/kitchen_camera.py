@@ -1,0 +1,141 @@
+"""A camera in a simulated kitchen: publishes what it sees and the truth, and lets robots act.
+
+Topics: `image` (or `image/compressed`), `camera_info`, `kitchen/truth` (JSON of
+chatspot_sim.truth.Truth). Service: `kitchen/act`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from chatspot_ros.messages import to_image_message, to_ns
+from chatspot_ros.serving import Stop, serve
+from chatspot_ros.settings import Spec
+from chatspot_ros.srv import KitchenAct
+from chatspot_sim.camera_messages import camera_info, compressed_image
+from chatspot_sim.kitchen import STATES, draw_kitchen
+from chatspot_sim.node_parameters import declare
+from chatspot_sim.world import World
+
+NAME = "kitchen_camera"
+_CLOSING_S = 2.0
+SPECS = (
+    Spec("seed", 0, "Which kitchen is drawn.", low=0, high=2**31 - 1),
+    Spec("split", "test", "Which seeds the kitchen is one of; chatspot-tiny learned from train.",
+         choices=("train", "val", "test")),
+    Spec("width", 640, "Width of the picture in pixels.", low=64, high=3840),
+    Spec("height", 480, "Height of the picture in pixels.", low=64, high=2160),
+    Spec("rate", 5.0, "Pictures per second.", low=0.05, high=60.0),
+    Spec("transport", "raw", "raw: sensor_msgs/Image on `image`; compressed: "
+         "sensor_msgs/CompressedImage on `image/compressed`.", choices=("raw", "compressed")),
+    Spec("compressed_format", "jpeg", "What a compressed picture is.", choices=("jpeg", "png")),
+    Spec("reliability", "reliable", "QoS of the pictures; best_effort as most camera drivers. "
+         "Large pictures need FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA then.",
+         choices=("reliable", "best_effort")),
+    Spec("frame_id", NAME, "frame_id of the pictures' headers."),
+    Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
+         "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
+)  # fmt: skip
+
+
+class KitchenCamera(Node):
+    """The executor's one thread renders, acts and publishes: a GL context belongs to a thread."""
+
+    def __init__(self, stop: Stop) -> None:
+        """Draw the kitchen. Raises RequestError for a parameter that cannot be used."""
+        super().__init__(NAME)
+        self._stop = stop
+        self._settings = settings = declare(self, SPECS)
+        self._world = World(
+            draw_kitchen(settings["seed"], settings["split"]), settings["width"], settings["height"]
+        )
+        self._life = np.random.default_rng([settings["seed"], 5])
+        self._is_ready = False
+        self._compressed = settings["transport"] == "compressed"
+        topic = self.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
+        qos = QoSProfile(depth=2, reliability=ReliabilityPolicy[settings["reliability"].upper()])
+        kind = CompressedImage if self._compressed else Image
+        self._images = self.create_publisher(kind, topic, qos)
+        self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._truths = self.create_publisher(String, "kitchen/truth", QoSProfile(depth=10))
+        self.create_service(KitchenAct, "kitchen/act", self._on_act)
+        self._timers = [self.create_timer(1.0 / settings["rate"], self._on_frame)]
+        if settings["life_period_s"] > 0:
+            self._timers.append(self.create_timer(settings["life_period_s"], self._on_life))
+
+    def close(self) -> None:
+        """Free the GL context, in the thread that made it. Called while the executor still spins."""
+        done = threading.Event()
+
+        def end() -> None:
+            for timer in self._timers:
+                timer.cancel()
+            self._world.close()
+            done.set()
+
+        self.executor.create_task(end)
+        done.wait(_CLOSING_S)
+
+    def _on_frame(self) -> None:
+        try:
+            self._publish()
+        except Exception as error:
+            # Without a picture this node is of no use, and the next one would fail alike.
+            self.get_logger().fatal(
+                f"cannot render the kitchen ({type(error).__name__}: {error}); install Mesa's EGL "
+                "(Debian: libegl1 libgl1-mesa-dri), or set MUJOCO_GL=osmesa and install libosmesa6"
+            )
+            self._stop("the kitchen cannot be rendered", exit_code=1)
+            return
+        if not self._is_ready:
+            self._is_ready = True
+            print(f"ready: {self.get_name()}", flush=True)
+
+    def _publish(self) -> None:
+        """Publish the picture of now, its camera info and its truth, all with one stamp."""
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._settings["frame_id"])
+        frame = self._world.frame(to_ns(header.stamp), measure_visibility=True)
+        if self._compressed:
+            message: Any = compressed_image(frame.rgb, self._settings["compressed_format"], header)
+        else:
+            message = to_image_message(frame.rgb, header)
+        fovy_deg = self._world.kitchen.view.fovy_deg
+        self._images.publish(message)
+        self._infos.publish(camera_info(fovy_deg, self._world.width, self._world.height, header))
+        self._truths.publish(String(data=frame.truth.to_json()))
+
+    def _on_act(
+        self, request: KitchenAct.Request, response: KitchenAct.Response
+    ) -> KitchenAct.Response:
+        response.done, response.message = self._world.act(request.step.action, request.step.target)
+        self.get_logger().info(f"{request.step.action} {request.step.target}: {response.message}")
+        return response
+
+    def _on_life(self) -> None:
+        """Let one thing go into another of its states, as if a person had been there."""
+        choices = [(item, name) for item in self._world.kitchen.items for name in item.state]
+        if not choices:
+            return
+        item, name = choices[int(self._life.integers(len(choices)))]
+        values = STATES[item.kind][name]
+        value = values[1] if item.state[name] == values[0] else values[0]
+        self._world.set_state(item.id, name, value)
+        self.get_logger().info(f"by itself: {item.id} {name}: {value}")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the camera until it is told to stop; return the process's exit code."""
+    return serve(KitchenCamera, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Start the demo's nodes as processes of their own, wait until they serve, end them whatever comes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+_STOPPING_S = 5.0
+_LAST_LINES = 12
+
+
+class ProcessError(RuntimeError):
+    """A node did not start, or ended while it was needed; says where its log is."""
+
+
+class NodeProcess:
+    """One running node. What it prints goes to `log`."""
+
+    def __init__(self, name: str, module: str, log: Path, parameters: Mapping[str, str]) -> None:
+        """Start `python -m module` with ROS parameters, each written as YAML."""
+        self.name, self.log = name, log
+        command = [sys.executable, "-m", module, "--ros-args"]
+        for key, value in parameters.items():
+            command += ["-p", f"{key}:={value}"]
+        if shutil.which("setpriv"):  # it then ends with this process even where that one is killed
+            command = ["setpriv", "--pdeathsig", "TERM", *command]
+        self._news = threading.Condition()
+        self._ready = self._ended = False
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # Ctrl-C in a terminal reaches this program only, which then ends its nodes in order.
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), daemon=True
+        )
+        self._reader.start()
+
+    def _read(self, output: IO[str]) -> None:
+        with self.log.open("w", encoding="utf-8") as log:
+            for line in output:
+                log.write(line)
+                log.flush()
+                if f"ready: {self.name}" in line:
+                    self._tell(ready=True)
+        self._tell(ended=True)
+
+    def _tell(self, *, ready: bool = False, ended: bool = False) -> None:
+        with self._news:
+            self._ready = self._ready or ready
+            self._ended = self._ended or ended
+            self._news.notify_all()
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait for the node's `ready:` line. Raises ProcessError when it ends or takes too long."""
+        with self._news:
+            self._news.wait_for(lambda: self._ready or self._ended, timeout_s)
+            if self._ready and not self._ended:
+                return
+        what = "ended" if self._ended else f"did not get ready within {timeout_s:.0f} s"
+        raise ProcessError(f"{self.name} {what}; {self._last_words()}")
+
+    def check(self) -> None:
+        """Raise ProcessError where the node has ended by itself."""
+        if self._process.poll() is not None:
+            raise ProcessError(
+                f"{self.name} ended with status {self._process.returncode}; {self._last_words()}"
+            )
+
+    def _last_words(self) -> str:
+        self._reader.join(1.0)
+        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        return "\n".join([f"the end of its log {self.log}:", *lines[-_LAST_LINES:]])
+
+    def interrupt(self) -> None:
+        """Ask the node to end, as Ctrl-C does."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def finish(self, until_s: float) -> None:
+        """Wait for its end until a time of `time.monotonic`, then kill it."""
+        try:
+            self._process.wait(max(0.0, until_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(1.0)
+
+
+class NodeProcesses:
+    """The nodes of a `with` block; all of them have ended when it is left."""
+
+    def __init__(self, logs: Path) -> None:
+        """`logs`: an existing folder for their logs."""
+        self._logs = logs
+        self._running: list[NodeProcess] = []
+
+    def start(self, name: str, module: str, **parameters: str) -> NodeProcess:
+        """Start a node; parameters are written as YAML."""
+        process = NodeProcess(name, module, self._logs / f"{name}.log", parameters)
+        self._running.append(process)
+        return process
+
+    def check(self) -> None:
+        """Raise ProcessError where one of them has ended by itself."""
+        for process in self._running:
+            process.check()
+
+    def __enter__(self) -> NodeProcesses:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._running:
+            process.interrupt()
+        until_s = time.monotonic() + _STOPPING_S
+        for process in self._running:
+            process.finish(until_s)
