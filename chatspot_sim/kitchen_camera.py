@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from chatspot_ros.srv import KitchenAct
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,7 +21,6 @@ from std_msgs.msg import Header, String
 from chatspot_ros.messages import to_image_message, to_ns
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.settings import Spec
-from chatspot_ros.srv import KitchenAct
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
 from chatspot_sim.node_parameters import declare
@@ -73,7 +73,7 @@ class KitchenCamera(Node):
             self._timers.append(self.create_timer(settings["life_period_s"], self._on_life))
 
     def close(self) -> None:
-        """Free the GL context, in the thread that made it. Called while the executor still spins."""
+        """Free the GL context in the thread that made it, while the executor still spins."""
         done = threading.Event()
 
         def end() -> None:

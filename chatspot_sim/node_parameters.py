@@ -1,4 +1,4 @@
-"""Parameters of the simulation's nodes: a table of them, declared once, with descriptions and ranges."""
+"""Parameters of the simulation's nodes: declared from a table, with descriptions and ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start the demo's nodes as processes of their own, wait until they serve, end them whatever comes."""
+"""Start the demo's nodes as processes, wait until they serve, end them whatever comes."""
 
 from __future__ import annotations
 
