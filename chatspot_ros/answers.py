@@ -15,6 +15,7 @@ _NUMBERING = re.compile(r"^\s*(?:step\s*)?(?:\d+\s*[.):]|[-*•])\s*", re.IGNORE
 _CALL = re.compile(r"(\w[\w -]*?)\s*\(\s*([^()]*?)\s*\)")
 _NOTHING_TO_DO = re.compile(r"\W*(nothing (needs|has|is) to be done|nothing to do|no steps?)\W*",
                             re.IGNORECASE)  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _ABSENT = re.compile(
     r"\b(there (is|are) no|there (isn't|aren't)|no such|not (there|here|visible|present)"
     r"|(cannot|can't|can not|do not|don't) (see|find))\b",
@@ -69,7 +70,8 @@ def read(
     `skills` are the only actions that a step may have; empty allows free text. Never raises: what
     cannot be read leaves its field empty and sets `uncertain`.
     """
-    text = text.strip()
+    # A message's text ends at a NUL, and no control character means anything in an answer.
+    text = _CONTROL.sub("", text).strip()
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
     uncertain = not text or (dialect.mentions(text) and not found)

@@ -1,0 +1,130 @@
+"""From a conversation about one picture to token ids, and a guard on what users can say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from chatspot_ros.engine.api import Turn
+from chatspot_ros.errors import ModelLoadError, RequestError
+
+_MARKUP = "<>[]{}|"
+
+
+class Chat:
+    """The chat format of one checkpoint: its template, tokenizer and control tokens."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        chat_template: str,
+        image_token_id: int,
+        spoken: tuple[str, ...] = (),
+    ) -> None:
+        """`image_token_id` stands for one vision feature; `spoken` are the control strings that
+        belong into an answer's words, such as those of the dialect. Raises ModelLoadError."""
+        self.tokenizer = tokenizer
+        self.image_token_id = image_token_id
+        self._template = chat_template
+        self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
+        special = set(tokenizer.all_special_ids)
+        added = {int(i): str(token.content) for i, token in tokenizer.added_tokens_decoder.items()}
+        control = {i: text for i, text in added.items() if i in special or set(text) & set(_MARKUP)}
+        self._control_ids = frozenset(control)
+        # Strings that no user may get through to the model.
+        self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
+        # Tokens that end or pad a text and are not part of it.
+        self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        if self._text("a", ()).count(self._image_token) != 1:
+            raise ModelLoadError(
+                "the chat template does not place the picture once",
+                value=self._text("a", ())[:200],
+                remedy=f"write a template that says {self._image_token} where the picture goes",
+            )
+
+    def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int) -> list[int]:
+        """Return the ids of the whole conversation up to where the model's answer begins.
+
+        The picture stands in the first turn, as `image_tokens` times the image token.
+        """
+        text = self._text(user_text, turns)
+        return self._ids(text.replace(self._image_token, self._image_token * image_tokens, 1))
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the words of answer ids, without the chat's control tokens."""
+        kept = [i for i in ids if i not in self._silent_ids]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def check_words(self, user_text: str, scaffold: str) -> None:
+        """Raise RequestError when the text holds other control tokens than its scaffold does.
+
+        The scaffold is the same turn with the user's own words taken out. `prompts.neutralise`
+        works on letters; only the tokens tell what the model will see.
+        """
+        said = self._control_counts(user_text)
+        meant = self._control_counts(scaffold)
+        if said != meant:
+            smuggled = [str(self.tokenizer.convert_ids_to_tokens(i)) for i in said - meant]
+            raise RequestError(
+                "the question holds control tokens of the model",
+                value=", ".join(smuggled) or user_text,
+                remedy="ask in plain words",
+            )
+
+    def _control_counts(self, text: str) -> Counter[int]:
+        return Counter(i for i in self._ids(text) if i in self._control_ids)
+
+    def _ids(self, text: str) -> list[int]:
+        # The template writes the begin token where the model wants one.
+        bos = self.tokenizer.bos_token
+        ids = self.tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
+        return [int(i) for i in ids]
+
+    def _text(self, user_text: str, turns: tuple[Turn, ...]) -> str:
+        messages: list[dict[str, Any]] = []
+        for turn in (*turns, Turn(user_text, "")):
+            content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
+            if not messages:
+                content.insert(0, {"type": "image"})
+            messages.append({"role": "user", "content": content})
+            if len(messages) < 2 * len(turns) + 1:
+                said = [{"type": "text", "text": turn.answer_text}]
+                messages.append({"role": "assistant", "content": said})
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._template,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+        )
+
+
+class TextStream:
+    """Turns growing answer ids into added text that never has to be taken back.
+
+    The pieces concatenate to the final text, which has no spaces at its ends. A letter whose bytes
+    are spread over several tokens comes when it is complete.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._sent = ""
+
+    def add(self, ids: list[int]) -> str:
+        """Return what the ids so far (all of them) add to the text."""
+        text = self._chat.decode(ids).lstrip()
+        # An unfinished letter decodes to a replacement mark; spaces may turn out to be the end.
+        return self._advance(text.rstrip("\ufffd").rstrip())
+
+    def finish(self, ids: list[int]) -> tuple[str, str]:
+        """Return the last added text and the whole text."""
+        added = self._advance(self._chat.decode(ids).strip())
+        return added, self._sent
+
+    def _advance(self, text: str) -> str:
+        if len(text) <= len(self._sent) or not text.startswith(self._sent):
+            return ""
+        added = text[len(self._sent) :]
+        self._sent = text
+        return added
