@@ -25,7 +25,7 @@ LAST_DOMAIN_ID = 101
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if importlib.util.find_spec("chatspot_ros.srv") is None:
+    if not installed_package_is_found():
         pytest.exit(
             "the installed chatspot_ros is not importable here; "
             "run scripts/test, or scripts/run pytest ...",
@@ -35,6 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     domain_id, lock = take_domain_id()
     os.environ["ROS_DOMAIN_ID"] = str(domain_id)
     config.add_cleanup(lock.close)
+
+
+def installed_package_is_found() -> bool:
+    """Tell the installed package from the source folder, which has no generated interfaces."""
+    try:
+        return importlib.util.find_spec("chatspot_ros.srv") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def take_domain_id() -> tuple[int, IO[str]]:
@@ -89,6 +97,7 @@ class Process:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+        self._process.wait()
         with self._news:
             self._ended = True
             self._news.notify_all()

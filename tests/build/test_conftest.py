@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_domain_of_our_own() -> None:
     assert 1 <= int(os.environ["ROS_DOMAIN_ID"]) <= 101
+
+
+def test_the_source_folder_is_not_tested() -> None:
+    """Neither where nothing is installed, nor where the source folder hides what is."""
+    for command in (["-m", "pytest", "tests/build"], ["-P", "-m", "pytest", "tests/build"]):
+        ended = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 4
+        assert "run scripts/test, or scripts/run pytest" in ended.stdout + ended.stderr
 
 
 def test_spawn_waits_until_a_program_is_ready(spawn) -> None:
