@@ -6,16 +6,22 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from ament_index_python.packages import get_package_prefix
+
 _STOPPING_S = 5.0
 _LAST_LINES = 12
+
+
+def installed(name: str) -> tuple[str, ...]:
+    """The command that `ros2 run chatspot_ros NAME` would start."""
+    return (str(Path(get_package_prefix("chatspot_ros")) / "lib" / "chatspot_ros" / name),)
 
 
 class ProcessError(RuntimeError):
@@ -25,10 +31,12 @@ class ProcessError(RuntimeError):
 class NodeProcess:
     """One running node. What it prints goes to `log`."""
 
-    def __init__(self, name: str, module: str, log: Path, parameters: Mapping[str, str]) -> None:
-        """Start `python -m module` with ROS parameters, each written as YAML."""
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, parameters: Mapping[str, str]
+    ) -> None:
+        """Start `command` with ROS parameters, each written as YAML."""
         self.name, self.log = name, log
-        command = [sys.executable, "-m", module, "--ros-args"]
+        command = [*command, "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
         if shutil.which("setpriv"):  # it then ends with this process even where that one is killed
@@ -111,9 +119,9 @@ class NodeProcesses:
         self._logs = logs
         self._running: list[NodeProcess] = []
 
-    def start(self, name: str, module: str, **parameters: str) -> NodeProcess:
+    def start(self, name: str, command: Sequence[str], **parameters: str) -> NodeProcess:
         """Start a node; parameters are written as YAML."""
-        process = NodeProcess(name, module, self._logs / f"{name}.log", parameters)
+        process = NodeProcess(name, command, self._logs / f"{name}.log", parameters)
         self._running.append(process)
         return process
 

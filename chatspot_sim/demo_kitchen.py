@@ -1,0 +1,153 @@
+"""Ask the dozen over ROS, judge the answers, and do the planned steps in the kitchen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chatspot_ros.srv import RegionQuery
+
+from chatspot_ros.messages import to_region
+from chatspot_ros.regions import Region
+from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
+from chatspot_sim.demo_questions import Asked, draw_dozen
+from chatspot_sim.demo_report import Result, region_text
+from chatspot_sim.questions import KitchenQuestion, judge
+
+_RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right
+_TRIES = 20
+
+
+def ask_dozen(
+    planner: Planner, seed: int, say: Callable[[str], None]
+) -> tuple[Moment, list[Result], list[Any]]:
+    """Ask all twelve of one picture. Returns it, the results, and the steps of the plan.
+
+    Raises DemoError where the kitchen cannot be asked all of them, or no picture comes.
+    """
+    moment = planner.moment()
+    dozen = draw_dozen(moment.truth, seed)
+    if dozen is None:
+        raise DemoError("this kitchen does not show enough; try another --seed")
+    results: list[Result] = []
+    steps: list[Any] = []
+    for number, asked in enumerate(dozen, start=1):
+        say(f"asking {number} of {len(dozen)}: {asked.about.question}")
+        first_turn = number == _first_of_session(dozen)
+        moment, reply = _ask_until_seen(planner, asked, moment, first_turn=first_turn)
+        results.append(_judged(asked, reply, moment))
+        if asked.about.kind == "plan" and reply.message.answers:
+            steps = list(reply.message.answers[0].steps)
+    return moment, results, steps
+
+
+def do_steps(planner: Planner, steps: list[Any]) -> str:
+    """Do the steps of a plan in the kitchen; one line on what happened and what is seen then."""
+    if not steps:
+        return "the plan has no steps: nothing was done"
+    done = []
+    for step in steps:
+        worked, message = planner.act(step)
+        done.append(f"{step.action} {step.target}".strip() + ("" if worked else " (failed)"))
+        if not worked:
+            return f"the robot did: {', '.join(done)}: {message}"
+    truth = planner.truth_after(planner.now_ns())
+    about = next((t for t in truth.things if steps[0].target in (t.id, t.name) and t.state), None)
+    seen = "" if about is None else ", ".join(f"{k}: {v}" for k, v in about.state.items())
+    return f"the robot did: {', '.join(done)}. {message}. Seen now: {seen or message}"
+
+
+def _ask_until_seen(
+    planner: Planner, asked: Asked, moment: Moment, *, first_turn: bool
+) -> tuple[Moment, Reply]:
+    """Ask of `moment`, or of a later one where the node has not received that.
+
+    The node may find the camera, or the detector, a little later than this program did.
+    """
+    for _ in range(_TRIES):
+        reply = _put(planner, asked, moment, first_turn=first_turn)
+        if reply.message.status != RegionQuery.Response.NO_IMAGE:
+            return moment, reply
+        moment = planner.moment(after_ns=planner.now_ns())
+    raise DemoError(f"the node receives no picture: {reply.message.message}")
+
+
+def _first_of_session(dozen: list[Asked]) -> int:
+    return next((n for n, asked in enumerate(dozen, start=1) if asked.session), 0)
+
+
+def _put(planner: Planner, asked: Asked, moment: Moment, *, first_turn: bool) -> Reply:
+    follows = bool(asked.session) and not first_turn
+    fields = request_fields(
+        asked.about.question,
+        () if asked.detections else asked.about.regions,
+        task=asked.about.task,
+        # A question that follows stays on the picture of its session by itself.
+        stamp_ns=0 if follows else moment.stamp_ns,
+        session=asked.session,
+        use_detections=asked.detections,
+    )
+    return planner.ask(**fields) if asked.way == "action" else planner.query(**fields)
+
+
+def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
+    about, answers = asked.about, reply.message.answers
+    way = f"{asked.way}, {reply.pieces} pieces" if asked.way == "action" else asked.way
+    if asked.session:
+        way += ", session"
+    if asked.detections:
+        return _judged_many(asked, reply, moment)
+    if not reply.ok or len(answers) != 1:
+        answer = f"[{reply.message.message or 'no answer'}]"
+        return Result(way, about.question, region_text(about.regions), answer,
+                      truth_text(about), False, reply.seconds, about.regions)  # fmt: skip
+    grounded = tuple(to_region(region) for region in answers[0].grounded)
+    return Result(
+        way,
+        about.question,
+        region_text(about.regions),
+        _answer_text(answers[0].text, grounded),
+        truth_text(about),
+        judge(about, answers[0].text, moment.truth.width, moment.truth.height),
+        reply.seconds,
+        about.regions,
+        grounded,
+    )
+
+
+def _judged_many(asked: Asked, reply: Reply, moment: Moment) -> Result:
+    """Every detection asked the same: right when at least four in five answers are."""
+    names = {thing.id: thing.name for thing in moment.truth.things}
+    marks = []
+    truths = []
+    for answer in reply.message.answers:
+        region = to_region(answer.regions[0])
+        about = KitchenQuestion("name", asked.about.question, "", (region,), names[region.id])
+        right = judge(about, answer.text, moment.truth.width, moment.truth.height)
+        marks.append((region, answer.text, right))
+        truths.append(names[region.id])
+    good = sum(right for _, _, right in marks)
+    complete = reply.ok and len(marks) == len(moment.detected_ids) > 0
+    said = ", ".join(text for _, text, _ in marks)
+    return Result(
+        "service, detections",
+        asked.about.question,
+        f"{len(moment.detected_ids)} detections",
+        f"{good} of {len(marks)}: {said}" if reply.ok else f"[{reply.message.message}]",
+        ", ".join(truths),
+        complete and good >= _RIGHT_OF_MANY * len(marks),
+        reply.seconds,
+        marks=tuple(marks),
+    )
+
+
+def truth_text(about: KitchenQuestion) -> str:
+    """The true answer; where it is a place, its box."""
+    if about.box_xyxy_px is not None:
+        return region_text((Region.box(*about.box_xyxy_px),))
+    return about.answer
+
+
+def _answer_text(text: str, grounded: tuple[Region, ...]) -> str:
+    """What was said; a place in pixels of the picture, as the reply has it."""
+    return region_text(grounded) if grounded and text.lstrip().startswith("<") else text

@@ -1,0 +1,74 @@
+"""`scripts/demo --image`: one question about a person's own photo, sent with the request."""
+
+from __future__ import annotations
+
+import array
+from pathlib import Path
+
+import cv2
+from sensor_msgs.msg import CompressedImage
+
+from chatspot_ros.conversions import RgbImage, message_to_rgb
+from chatspot_ros.errors import ChatspotError
+from chatspot_ros.regions import Region
+from chatspot_sim.demo_client import DemoError, Planner, Reply, request_fields
+from chatspot_sim.demo_report import Result, region_text
+
+_FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
+
+
+def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
+    """The photo as a message, and its pixels as the node will see them.
+
+    JPEG and PNG files travel as they are; what else OpenCV reads travels as PNG.
+    Raises DemoError where there is no picture in the file.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DemoError(f"cannot read the photo {file}: {error.strerror}") from error
+    kind = _FORMATS.get(data[:2])
+    if kind is None:
+        bgr = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if bgr is None:
+            raise DemoError(f"{file} is no picture that OpenCV can read; give a JPEG or PNG file")
+        kind, data = "png", cv2.imencode(".png", bgr)[1].tobytes()
+    message = CompressedImage(format=kind, data=array.array("B", data))
+    try:
+        return message, message_to_rgb(message)
+    except ChatspotError as error:
+        raise DemoError(f"{file}: {error}") from error
+
+
+def parse_region(text: str) -> Region:
+    """`x,y` is a point, `x1,y1,x2,y2` a box, more pairs a polygon; pixels of the photo.
+
+    Raises ValueError for anything else.
+    """
+    numbers = [float(word) for word in text.replace(",", " ").split()]
+    if len(numbers) < 2 or len(numbers) % 2:
+        raise ValueError(f"a region has 2 numbers, 4, or an even count from 6 on (got {text!r})")
+    points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    return Region.box(*points[0], *points[1]) if len(points) == 2 else Region(points)
+
+
+def ask_photo(
+    planner: Planner, photo: CompressedImage, regions: tuple[Region, ...], question: str
+) -> list[Result]:
+    """Ask, and return one result per answer; `truth` stays empty. Raises DemoError."""
+    reply = planner.query(**request_fields(question, regions), image=photo)
+    if not reply.ok:
+        raise DemoError(f"the node answered: {reply.message.message}")
+    return [_result(question, answer, reply) for answer in reply.message.answers]
+
+
+def _result(question: str, answer: object, reply: Reply) -> Result:
+    from chatspot_ros.messages import to_region
+
+    asked = tuple(to_region(region) for region in answer.regions)  # type: ignore[attr-defined]
+    grounded = tuple(to_region(region) for region in answer.grounded)  # type: ignore[attr-defined]
+    shown = tuple(region for region in asked if region.points_px)
+    return Result(
+        "service", question, region_text(shown), answer.text, "", True, reply.seconds,  # type: ignore[attr-defined]
+        shown, grounded,
+    )  # fmt: skip

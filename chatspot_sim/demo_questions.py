@@ -1,0 +1,146 @@
+"""The demo's dozen: which kinds of question are asked in which way, drawn for one kitchen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from chatspot_ros.regions import Region
+from chatspot_sim.kitchen import draw_kitchen
+from chatspot_sim.questions import KitchenQuestion, draw_dialogue
+from chatspot_sim.truth import Truth
+from chatspot_sim.world import World
+
+Way = Literal["service", "action"]
+Accept = Callable[[KitchenQuestion], bool]
+
+DRAWS = 24  # a kind is drawn so often, to find a question about a thing not asked about yet
+SEED_STEP = 1000
+MAX_KITCHENS = 50
+MIN_THINGS = 6
+SESSION = "demo"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One of the dozen: how it is asked, and the question with its true answer.
+
+    `detections`: asked of every detection; `about` then only brings the words, and what each
+    answer should be follows from the thing that was detected.
+    """
+
+    way: Way
+    about: KitchenQuestion
+    detections: bool = False
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """What to ask, first choice first: (kind, shape of the region, which draws will do)."""
+
+    way: Way
+    choices: tuple[tuple[str, str, Accept], ...]
+    detections: bool = False
+    session: str = ""
+
+
+def _any(_: KitchenQuestion) -> bool:
+    return True
+
+
+def _plain(question: KitchenQuestion) -> bool:
+    """Asked of its region by itself, without `<region>` in its words."""
+    return "<region>" not in question.question
+
+
+def _whole(question: KitchenQuestion) -> bool:
+    return not question.regions
+
+
+def _absent(question: KitchenQuestion) -> bool:
+    return question.answer.startswith("no,") and bool(question.regions)
+
+
+def _absent_anywhere(question: KitchenQuestion) -> bool:
+    return question.answer.startswith(("no,", "there is no"))
+
+
+def _needs_steps(question: KitchenQuestion) -> bool:
+    return question.answer != "nothing to do"
+
+
+def _has_box(question: KitchenQuestion) -> bool:
+    return question.box_xyxy_px is not None
+
+
+SLOTS = (
+    _Slot("service", (("name", "box", _any),)),
+    _Slot("service", (("name", "point", _any),)),
+    _Slot("service", (("colour", "polygon", _any), ("name", "polygon", _any))),
+    _Slot("action", (("count", "", _whole), ("is_there", "", _whole))),
+    _Slot("service", (("name", "box", _plain),), detections=True),
+    _Slot("service", (("relation", "box", _any),)),
+    _Slot("service", (("follow_up", "box", _any),), session=SESSION),
+    _Slot("action", (("state", "box", _any),)),
+    _Slot("action", (("plan", "box", _needs_steps), ("plan", "box", _any))),
+    _Slot("service", (("locate", "", _has_box),)),
+    _Slot("service", (("is_there", "box", _absent), ("is_there", "", _absent_anywhere))),
+)
+
+
+def draw_dozen(truth: Truth, seed: int) -> list[Asked] | None:
+    """Draw the twelve questions; None where this kitchen cannot be asked all of them."""
+    rng = np.random.default_rng([seed, 12])
+    asked_things: list[str] = []
+    dozen: list[Asked] = []
+    for slot in SLOTS:
+        dialogue = next(
+            (
+                found
+                for choice in slot.choices
+                if (found := _draw(truth, choice, rng, asked_things))
+            ),
+            None,
+        )
+        if dialogue is None:
+            return None
+        asked_things += [question.thing for question in dialogue if question.thing]
+        dozen += [Asked(slot.way, about, slot.detections, slot.session) for about in dialogue]
+    return dozen
+
+
+def _draw(
+    truth: Truth,
+    choice: tuple[str, str, Accept],
+    rng: np.random.Generator,
+    asked_things: list[str],
+) -> list[KitchenQuestion] | None:
+    """Of several draws the one whose things were asked about least often so far."""
+    kind, shape, accept = choice
+    drawn = [draw_dialogue(truth, kind, rng, shape=shape) for _ in range(DRAWS)]
+    fitting = [found for found in drawn if found is not None and accept(found[-1])]
+    if not fitting:
+        return None
+    return min(fitting, key=lambda found: sum(asked_things.count(q.thing) for q in found))
+
+
+def whole_image_or(regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    """The regions that an answer is about when `regions` were asked."""
+    return regions or (Region.image(),)
+
+
+def find_kitchen(seed: int, width: int, height: int) -> int:
+    """The seed of the first kitchen from `seed` on, in steps of 1000, that all can be asked of.
+
+    Kitchens are of the test split. Raises LookupError where there is none among many.
+    """
+    for candidate in range(seed, seed + MAX_KITCHENS * SEED_STEP, SEED_STEP):
+        with World(draw_kitchen(candidate, "test"), width, height) as world:
+            truth = world.frame(measure_visibility=True).truth
+        if len(truth.things) >= MIN_THINGS and draw_dozen(truth, seed) is not None:
+            return candidate
+    raise LookupError(f"no kitchen among {MAX_KITCHENS} from seed {seed} on shows enough things")

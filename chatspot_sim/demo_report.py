@@ -1,0 +1,97 @@
+"""What the demo shows: every answer beside the truth, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chatspot_ros.regions import Region, RegionKind
+
+_POLYGON_SHOWN = 3  # corners
+
+
+@dataclass(frozen=True)
+class Result:
+    """One of the dozen, answered and judged.
+
+    `asked` and `grounded` are drawn: what was asked about, and what the answer points at. `marks`
+    are the answers to several regions at once: each with its region, words, and whether it is right.
+    """
+
+    way: str
+    question: str
+    region: str
+    answer: str
+    truth: str
+    right: bool
+    seconds: float
+    asked: tuple[Region, ...] = ()
+    grounded: tuple[Region, ...] = ()
+    marks: tuple[tuple[Region, str, bool], ...] = ()
+
+    @property
+    def where(self) -> str:
+        """`region` for a narrow column."""
+        return region_text(self.asked, brief=True) if self.asked else self.region
+
+
+def region_text(regions: Sequence[Region], brief: bool = False) -> str:
+    """`box 120,80,300,400`, `point 7,9`, `polygon 1,2 3,4 5,6`, or `whole image`; pixels."""
+    if not regions:
+        return "whole image"
+    return "; ".join(_one_region_text(region, brief) for region in regions)
+
+
+def _one_region_text(region: Region, brief: bool) -> str:
+    if region.kind is RegionKind.IMAGE:
+        return "whole image"
+    points = [f"{x:.0f},{y:.0f}" for x, y in region.points_px]
+    if region.kind is not RegionKind.POLYGON:
+        return f"{region.kind} {','.join(points)}"
+    if brief and len(points) > _POLYGON_SHOWN:
+        return f"polygon of {len(points)} corners"
+    return f"polygon {' '.join(points)}"
+
+
+def table(results: Sequence[Result], title: str) -> Table:
+    """All answers beside their truths."""
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for name, justify in (("", "right"), ("question", "left"), ("region", "left"),
+                          ("answer", "left"), ("truth", "left"), ("right", "center"),
+                          ("s", "right"), ("by", "left")):  # fmt: skip
+        shown.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for number, result in enumerate(results, start=1):
+        mark = Text("yes", "green") if result.right else Text("NO", "bold red")
+        # Texts, because a `[` in an answer is no markup.
+        cells = (result.question, result.where, result.answer, result.truth)
+        shown.add_row(str(number), *map(Text, cells), mark, f"{result.seconds:.2f}", result.way)
+    return shown
+
+
+def console() -> Console:
+    """Wide enough for the table where the output is no terminal."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=150)
+
+
+def write_json(results: Sequence[Result], file: Path) -> None:
+    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds"}]}`."""
+    questions = [
+        {
+            "question": result.question,
+            "region": result.region,
+            "answer": result.answer,
+            "truth": result.truth,
+            "right": result.right,
+            "seconds": round(result.seconds, 3),
+        }
+        for result in results
+    ]
+    file.write_text(json.dumps({"questions": questions}, indent=1) + "\n", encoding="utf-8")
