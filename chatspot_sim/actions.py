@@ -44,6 +44,8 @@ def act_on(kitchen: Kitchen, action: str, target: str) -> tuple[bool, str]:
 def find(kitchen: Kitchen, target: str) -> Item | None:
     """The thing meant by `target`; of several, the first that is not in a hand."""
     words = target.lower().strip()
+    if not words:
+        return None  # most things have no text, and would be meant by an empty one
     free = sorted(kitchen.items, key=lambda item: item.inside == "hand")
     for item in free:
         if words in (item.id, item.kind, item.text.lower(), f"{item.colour} {item.kind}"):
