@@ -5,6 +5,7 @@ The numbers refer to the model's picture, so every dialect works with a `geometr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ class ChatSpotDialect:
 
     Every number has `decimals` digits and is clamped to [0, 1]; `lead` stands before the first one,
     `separator` between two. Polygons are thinned to `max_vertices` corners and start at the one
-    nearest the top left, clockwise as seen. A region that rounding would leave without area is
-    widened by one step of the last digit.
+    nearest the top left, clockwise as seen. What rounding would leave without area is rounded
+    outwards, a polygon as its box.
     """
 
     decimals: int = 2
@@ -87,7 +88,7 @@ class ChatSpotDialect:
         if region.kind is RegionKind.POLYGON:
             whole = _canonical(whole) if whole else []
         if region.kind is RegionKind.BOX or (region.kind is RegionKind.POLYGON and len(whole) < 3):
-            whole = _spread(whole or [(_step(x, steps), _step(y, steps)) for x, y in units], steps)
+            whole = _grid_box(fit.to_unit(region.points_px), (steps, steps))
         numbers = (f"{value / steps:.{self.decimals}f}" for point in whole for value in point)
         return f"{self.opening}{self.lead}{self.separator.join(numbers)}{self.closing}"
 
@@ -151,13 +152,18 @@ def _step(value: float, steps: int) -> int:
     return min(max(round(value * steps), 0), steps)
 
 
-def _spread(points: Sequence[tuple[int, int]], steps: int) -> list[tuple[int, int]]:
-    """Return the bounds of points as two corners at least one step apart on each axis."""
+def _grid_box(units: Sequence[Point], steps_xy: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the bounds of points (unit) as two corners on a grid of that many steps.
+
+    Rounded to the nearest; on an axis where this would leave nothing, outwards, so that the box
+    still overlaps what it was.
+    """
     low, high = [], []
-    for values in zip(*points, strict=True):
-        a, b = min(values), max(values)
+    for values, steps in zip(zip(*units, strict=True), steps_xy, strict=True):
+        a, b = _step(min(values), steps), _step(max(values), steps)
         if a == b:
-            a, b = (a, b + 1) if b < steps else (a - 1, b)
+            a = min(max(math.floor(min(values) * steps), 0), steps - 1)
+            b = min(max(math.ceil(max(values) * steps), a + 1), steps)
         low.append(a)
         high.append(b)
     return [(low[0], low[1]), (high[0], high[1])]
@@ -204,7 +210,6 @@ class PixelJsonDialect:
     around it. Answers may carry a `"label"`.
     """
 
-    max_vertices: int = 8
     name: str = "pixel_json"
 
     @property
@@ -216,14 +221,12 @@ class PixelJsonDialect:
         """Write a region (clipped to the image); the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
-        w, h = fit.model_wh
         units = fit.to_unit(region.points_px)
-        points = [(min(max(round(x * w), 0), w), min(max(round(y * h), 0), h)) for x, y in units]
         if region.kind is RegionKind.POINT:
-            return f'{{"point_2d": [{points[0][0]}, {points[0][1]}]}}'
-        xs, ys = zip(*points, strict=True)
-        x1, y1 = min(min(xs), w - 1), min(min(ys), h - 1)
-        return f'{{"bbox_2d": [{x1}, {y1}, {max(*xs, x1 + 1)}, {max(*ys, y1 + 1)}]}}'
+            ((x, y),), (w, h) = units, fit.model_wh
+            return f'{{"point_2d": [{_step(x, w)}, {_step(y, h)}]}}'
+        (x1, y1), (x2, y2) = _grid_box(units, fit.model_wh)
+        return f'{{"bbox_2d": [{x1}, {y1}, {x2}, {y2}]}}'
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
         """Read all well-formed regions of a text, in order, clipped to the image."""

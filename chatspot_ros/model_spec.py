@@ -36,7 +36,7 @@ class DialectSpec(_Strict):
     def make(self) -> Dialect:
         """Return the dialect."""
         if self.name == "pixel_json":
-            return PixelJsonDialect(max_vertices=self.max_vertices)
+            return PixelJsonDialect()
         return ChatSpotDialect(
             decimals=self.decimals,
             separator=self.separator,

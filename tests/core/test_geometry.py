@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatspot_ros.errors import ImageError
+from chatspot_ros.geometry import PictureGeometry, fit
+from chatspot_ros.model_spec import GeometrySpec
+
+modes = st.sampled_from(list(PictureGeometry))
+sides = st.integers(1, 8000)
+model_sides = st.integers(1, 1400)
+GREEN = (0, 255, 0)
+
+
+@given(modes, sides, sides, model_sides, model_sides, st.floats(0, 1), st.floats(0, 1))
+def test_there_and_back_is_exact(
+    mode: PictureGeometry, w: int, h: int, mw: int, mh: int, fx: float, fy: float
+) -> None:
+    laid = fit(mode, (w, h), (mw, mh))
+    ((ux, uy),) = laid.to_unit([(fx * w, fy * h)])
+    assert -1e-9 <= ux <= 1 + 1e-9
+    assert -1e-9 <= uy <= 1 + 1e-9
+    ((x, y),) = laid.to_px([(ux, uy)])
+    assert abs(x - fx * w) <= 1e-6
+    assert abs(y - fy * h) <= 1e-6
+
+
+@given(modes, sides, sides, model_sides, model_sides)
+def test_the_content_lies_inside_the_picture(
+    mode: PictureGeometry, w: int, h: int, mw: int, mh: int
+) -> None:
+    laid = fit(mode, (w, h), (mw, mh))
+    for side in (0, 1):
+        assert laid.content_wh[side] >= 1
+        assert laid.offset_xy[side] >= 0
+        assert laid.offset_xy[side] + laid.content_wh[side] <= laid.model_wh[side]
+
+
+def test_a_wide_image_in_a_square() -> None:
+    corners = [(0, 0), (200, 100)]
+    assert fit(PictureGeometry.STRETCH, (200, 100), (50, 50)).to_unit(corners) == ((0, 0), (1, 1))
+    centred = fit(PictureGeometry.PAD_CENTRE, (200, 100), (50, 50))
+    assert centred.to_unit(corners) == ((0, 0.24), (1, 0.74))
+    top_left = fit(PictureGeometry.PAD_TOP_LEFT, (200, 100), (50, 50))
+    assert top_left.to_unit(corners) == ((0, 0), (1, 0.5))
+
+
+@pytest.mark.parametrize("mode", list(PictureGeometry))
+@pytest.mark.parametrize("wh", [(97, 31), (31, 97), (64, 64), (1, 1), (500, 3), (3, 500)])
+def test_pixels_land_where_coordinates_say(mode: PictureGeometry, wh: tuple[int, int]) -> None:
+    image = np.zeros((wh[1], wh[0], 3), np.uint8)
+    image[..., 0] = 200
+    laid = fit(mode, wh, (56, 42))
+    picture = laid.apply(image, GREEN)
+    assert picture.shape == (42, 56, 3)
+    assert picture.dtype == np.uint8
+    (x1, y1), (x2, y2) = laid.to_unit([(0, 0), wh])
+    inside = np.zeros((42, 56), bool)
+    inside[round(y1 * 42) : round(y2 * 42), round(x1 * 56) : round(x2 * 56)] = True
+    assert (picture[inside] == (200, 0, 0)).all()
+    assert (picture[~inside] == GREEN).all()
+
+
+def test_nothing_at_the_sides_is_cropped_away() -> None:
+    image = np.zeros((40, 400, 3), np.uint8)
+    image[:, :40, 0] = 255
+    image[:, -40:, 2] = 255
+    picture = fit(PictureGeometry.STRETCH, (400, 40), (56, 56)).apply(image, GREEN)
+    assert picture[28, 1].tolist() == [255, 0, 0]
+    assert picture[28, -2].tolist() == [0, 0, 255]
+
+
+def test_shrinking_takes_the_mean_of_the_area() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    picture = fit(PictureGeometry.STRETCH, (64, 64), (8, 8)).apply(stripes, GREEN)
+    assert (picture == 100).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_other_arrays_are_refused(image: object) -> None:
+    with pytest.raises(ImageError):
+        fit(PictureGeometry.STRETCH, (4, 4), (8, 8)).apply(image, GREEN)  # type: ignore[arg-type]
+
+
+def test_another_size_than_the_fits_is_refused() -> None:
+    with pytest.raises(ImageError, match="4 x 6"):
+        fit(PictureGeometry.STRETCH, (4, 6), (8, 8)).apply(np.zeros((4, 6, 3), np.uint8), GREEN)
+
+
+def test_a_size_without_pixels_is_refused() -> None:
+    with pytest.raises(ImageError, match="no pixels"):
+        fit(PictureGeometry.STRETCH, (0, 6), (8, 8))
+
+
+@given(sides, sides)
+def test_an_own_size_is_a_bounded_multiple(w: int, h: int) -> None:
+    spec = GeometrySpec(mode=PictureGeometry.STRETCH, multiple_of=28, max_pixels=602112)
+    mw, mh = spec.fit((w, h)).model_wh
+    assert mw % 28 == 0
+    assert mh % 28 == 0
+    assert max(mw, mh) <= 200 * min(mw, mh)
+    # Rounding may add half a patch to each side.
+    assert mw * mh <= 602112 + 14 * (mw + mh)

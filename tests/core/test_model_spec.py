@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatspot_ros.dialects import ChatSpotDialect, PixelJsonDialect
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.model_spec import find_spec, read_spec
+from chatspot_ros.prompts import PromptStyle
+
+GOOD = """
+name: tiny
+dialect: {name: chatspot, decimals: 2, separator: " ", lead: " ", max_vertices: 8}
+geometry: {mode: stretch, width: 224, height: 224}
+prompt_style: tags
+max_new_tokens: 96
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "chatspot.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_checkpoints_own_settings_win(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    spec = find_spec("llava-1.5-7b-hf", "llava", tmp_path)
+    assert spec.name == "tiny"
+    assert spec.prompt_style is PromptStyle.TAGS
+    assert spec.dialect.make() == ChatSpotDialect()
+    assert spec.geometry.fit((640, 480)).model_wh == (224, 224)
+
+
+def test_families_are_found_by_their_type(tmp_path: Path) -> None:
+    llava = find_spec("llava-hf/llava-1.5-7b-hf", "llava", tmp_path)
+    assert llava.geometry.fit((200, 100)).offset_xy == (0, 84)
+    qwen = find_spec("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2_5_vl")
+    assert isinstance(qwen.dialect.make(), PixelJsonDialect)
+    assert qwen.geometry.fit((640, 480)).model_wh == (644, 476)
+
+
+def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ModelLoadError, match=r"'bert'.*chatspot\.yaml.*llava.*qwen2_5_vl"):
+        find_spec("x", "bert")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("name: tiny", "name: tiny\ncolour: red"), "colour"),
+        (("prompt_style: tags", ""), "prompt_style"),
+        (("width: 224", "width: -1"), "width"),
+        (("width: 224, height: 224", "width: 224"), "width and height"),
+        (
+            ("mode: stretch, width: 224, height: 224", "mode: pad_centre, multiple_of: 28"),
+            "stretch",
+        ),
+        (("decimals: 2", "decimals: two"), "decimals"),
+        (("name: chatspot", "name: martian"), "dialect.name"),
+        (("name: tiny", "name: [tiny"), "cannot be read"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, change: tuple[str, str], problem: str) -> None:
+    path = write(tmp_path, GOOD.replace(*change))
+    with pytest.raises(ModelLoadError, match=problem):
+        read_spec(path)
+
+
+def test_no_mapping_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="settings are wrong"):
+        read_spec(write(tmp_path, "- a\n- b\n"))
