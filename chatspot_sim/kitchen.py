@@ -37,6 +37,11 @@ SMALL_KINDS = ("mug", "lemon", "apple", "banana", "pineapple", "knife", "plate",
 THING_KINDS = (
     "fridge", "microwave", "kettle", "stove", "tap", "drawer", "sign", *SMALL_KINDS,
 )  # fmt: skip
+# Parts of things that have a name of their own for a person.
+PART_NAMES = (
+    "handle", "door", "display", "spout", "label", "lid", "leaves", "blade", "plug", "socket",
+    "buttons",
+)  # fmt: skip
 PLURALS = {"knife": "knives"}
 
 # Attribute -> its two values, per kind of thing that has a state.

@@ -1,0 +1,93 @@
+"""Whether an answer is right, by the truth of the kitchen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from chatspot_sim.kitchen import PLURALS, THING_KINDS
+from chatspot_sim.questions import KitchenQuestion
+from chatspot_sim.truth import Box
+
+LOCATE_IOU = 0.5
+SCENE_F1 = 0.75
+_BOX = re.compile(r"<box>([^<]*)</box>")
+
+
+def judge(
+    question: KitchenQuestion,
+    text: str,
+    width: int,
+    height: int,
+    boxes: Sequence[Box] | None = None,
+) -> bool:
+    """Whether `text` answers the question rightly.
+
+    `boxes` are the boxes the answer points at, in pixels of the width x height picture; without
+    them they are read from `<box>` fractions in the text. A place is right from IoU > 0.5 on; a
+    description of the whole picture when the F1 of the kinds of things it names is at least 0.75;
+    a description of one thing when all its facts are said; everything else word by word.
+    """
+    if question.box_xyxy_px is not None:
+        found = boxes if boxes is not None else _boxes(text, width, height)
+        return len(found) > 0 and iou(found[0], question.box_xyxy_px) > LOCATE_IOU
+    said, true = _words(text), _words(question.answer)
+    if question.kind == "scene":
+        return _f1(_kinds(said), _kinds(true)) >= SCENE_F1
+    if question.kind == "describe":
+        facts = [_words(fact) for fact in question.answer.split(",")]
+        return _subset(said, facts) and _kinds(said) == _kinds(true)
+    if question.kind in ("yes_no", "is_there"):
+        return said[:1] == true[:1]
+    if question.kind == "state":
+        return _facts(text) == _facts(question.answer)
+    if question.answer.startswith("there is no"):
+        return "no" in said and not (boxes or _BOX.search(text))
+    return _bare(said) == _bare(true)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes (x1, y1, x2, y2)."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return w * h / (both - w * h)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9_]+", text.lower())
+
+
+def _bare(words: list[str]) -> list[str]:
+    return [word for word in words if word not in ("a", "an", "the")]
+
+
+def _facts(text: str) -> set[tuple[str, ...]]:
+    return {tuple(_words(fact)) for fact in text.split(",") if _words(fact)}
+
+
+def _subset(said: list[str], facts: list[list[str]]) -> bool:
+    """Whether each fact's words stand together in what was said."""
+    joined = f" {' '.join(said)} "
+    return all(f" {' '.join(_bare(fact))} " in joined for fact in facts)
+
+
+def _kinds(words: list[str]) -> set[str]:
+    singular = {PLURALS.get(kind, kind + "s"): kind for kind in THING_KINDS}
+    return {singular.get(word, word) for word in words} & set(THING_KINDS)
+
+
+def _f1(said: set[str], true: set[str]) -> float:
+    return 2 * len(said & true) / max(1, len(said) + len(true))
+
+
+def _boxes(text: str, width: int, height: int) -> list[Box]:
+    found: list[Box] = []
+    for match in _BOX.finditer(text):
+        numbers = [float(word) for word in re.findall(r"\d*\.?\d+", match[1])]
+        if len(numbers) == 4:
+            x1, y1, x2, y2 = numbers
+            found.append((x1 * width, y1 * height, x2 * width, y2 * height))
+    return found

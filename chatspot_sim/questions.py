@@ -1,0 +1,393 @@
+"""Questions about a kitchen picture with their true answers, in the paper's instruction format.
+
+A dialogue is a list of questions on one picture, each asked after the ones before it. Regions
+are in pixels of the truth's picture. Answer texts are what chatspot-tiny is trained to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from chatspot_ros.regions import Region
+from chatspot_sim.kitchen import PART_NAMES, PLURALS, THING_KINDS
+from chatspot_sim.truth import Box, Thing, Truth
+from chatspot_sim.wordings import TRAIN, Wordings
+
+MIN_SIDE = 0.035  # of the picture: a smaller thing is not asked about
+YES_NO: dict[str, tuple[str, str, str]] = {
+    # attribute: (wording, the value that means yes, ...)
+    "door": ("door_open", "open", ""),
+    "drawer": ("drawer_open", "open", ""),
+    "plug": ("plug_in", "in", ""),
+    "burner": ("burner_on", "on", ""),
+    "water": ("water_running", "running", ""),
+    "contents": ("contents_full", "full", ""),
+}
+
+
+@dataclass(frozen=True)
+class KitchenQuestion:
+    """One question. `box_xyxy_px` is the true place where the answer is a box (`locate`)."""
+
+    kind: str
+    question: str
+    task: str
+    regions: tuple[Region, ...]
+    answer: str
+    box_xyxy_px: Box | None = None
+    thing: str = ""
+
+
+@dataclass
+class Asker:
+    """Draws questions about one picture.
+
+    `labels` (H x W, thing numbers from 1) lets points fall on a thing's real pixels; without it
+    they fall inside its outline. `noise` scales how far regions are off: 1 as in training, 0 exact.
+    `shape` fixes the kind of region ("box", "point", "polygon"); empty draws one.
+    """
+
+    truth: Truth
+    rng: np.random.Generator
+    wordings: Wordings
+    labels: NDArray[np.integer] | None = None
+    noise: float = 1.0
+    shape: str = ""
+
+    def word(self, kind: str, **names: str) -> str:
+        choices = self.wordings[kind]
+        text = choices[int(self.rng.integers(len(choices)))]
+        for key, value in names.items():
+            text = text.replace("{" + key + "}", value)
+        return text
+
+    def asked_things(self) -> list[Thing]:
+        """Things large and whole enough to be asked about."""
+        least_w, least_h = MIN_SIDE * self.truth.width, MIN_SIDE * self.truth.height
+        return [
+            t for t in self.truth.things
+            if t.box_xyxy_px[2] - t.box_xyxy_px[0] >= least_w
+            and t.box_xyxy_px[3] - t.box_xyxy_px[1] >= least_h
+            and t.visible_fraction >= 0.35
+        ]  # fmt: skip
+
+    def pick(self, things: list[Thing]) -> Thing | None:
+        return things[int(self.rng.integers(len(things)))] if things else None
+
+    def region(self, thing: Thing, shape: str = "") -> Region:
+        """A box, point or polygon on the thing, as inexact as `noise` says."""
+        shape = shape or self.shape or str(self.rng.choice(["box", "box", "point", "polygon"]))
+        if shape == "point":
+            return Region.point(*self._inner_point(thing))
+        if shape == "polygon":
+            x1, y1, x2, y2 = thing.box_xyxy_px
+            spread = 0.02 * self.noise * np.array([x2 - x1, y2 - y1])
+            points = np.array(thing.polygon_px) + self.rng.normal(0, 1, (1, 2)) * spread
+            return Region.polygon([tuple(p) for p in self._inside(points)])
+        return self.box_region(thing.box_xyxy_px)
+
+    def box_region(self, box: Box) -> Region:
+        x1, y1, x2, y2 = box
+        scale = 0.05 * self.noise * float(self.rng.random())
+        spread = scale * np.array([[x2 - x1, y2 - y1]])
+        corners = np.array([[x1, y1], [x2, y2]]) + self.rng.normal(0, 1, (2, 2)) * spread
+        (a, b), (c, d) = self._inside(corners)
+        if c - a < 2 or d - b < 2:
+            return Region.box(x1, y1, x2, y2)
+        return Region.box(a, b, c, d)
+
+    def _inside(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip(points, 0, [self.truth.width, self.truth.height])
+
+    def _inner_point(self, thing: Thing) -> tuple[float, float]:
+        if self.labels is not None:
+            number = self.truth.things.index(thing) + 1
+            rows, columns = np.nonzero(self.labels == number)
+            if len(rows):
+                k = int(self.rng.integers(len(rows)))
+                height, width = self.labels.shape
+                return (
+                    (columns[k] + 0.5) * self.truth.width / width,
+                    (rows[k] + 0.5) * self.truth.height / height,
+                )
+        outline = np.array(thing.polygon_px, np.float32)
+        low, high = outline.min(0), outline.max(0)
+        for _ in range(200):
+            x, y = (float(v) for v in self.rng.uniform(low, high))
+            if cv2.pointPolygonTest(outline, (x, y), True) > 1:
+                return x, y
+        return float(outline[:, 0].mean()), float(outline[:, 1].mean())
+
+
+Dialogue = list[KitchenQuestion]
+
+
+def _name(ask: Asker) -> Dialogue | None:
+    thing = ask.pick(ask.asked_things())
+    if thing is None:
+        return None
+    return [KitchenQuestion("name", ask.word("name"), "", (ask.region(thing),), thing.name,
+                            thing=thing.id)]  # fmt: skip
+
+
+def _follow_up(ask: Asker) -> Dialogue | None:
+    """Name one thing, then ask "and this?" of another."""
+    things = ask.asked_things()
+    if len(things) < 2:
+        return None
+    a, b = (things[int(k)] for k in ask.rng.permutation(len(things))[:2])
+    second = KitchenQuestion("follow_up", ask.word("and_this"), "", (ask.region(b),), b.name,
+                             thing=b.id)  # fmt: skip
+    first = KitchenQuestion("name", ask.word("name"), "", (ask.region(a),), a.name, thing=a.id)
+    if a.colour and b.colour and ask.rng.random() < 0.5:
+        first = KitchenQuestion("colour", ask.word("colour", thing=a.name), "", (ask.region(a),),
+                                a.colour, thing=a.id)  # fmt: skip
+        second = KitchenQuestion("follow_up", second.question, "", second.regions, b.colour,
+                                 thing=b.id)  # fmt: skip
+    return [first, second]
+
+
+def _part(ask: Asker) -> Dialogue | None:
+    options = [
+        (thing, part) for thing in ask.asked_things() for part in thing.parts
+        if part.name in PART_NAMES and min(
+            (part.box_xyxy_px[2] - part.box_xyxy_px[0]) / ask.truth.width,
+            (part.box_xyxy_px[3] - part.box_xyxy_px[1]) / ask.truth.height) > 0.02
+    ]  # fmt: skip
+    if not options:
+        return None
+    thing, part = options[int(ask.rng.integers(len(options)))]
+    return [KitchenQuestion("part", ask.word("part"), "", (ask.box_region(part.box_xyxy_px),),
+                            part.name, thing=thing.id)]  # fmt: skip
+
+
+def _colour(ask: Asker) -> Dialogue | None:
+    thing = ask.pick([t for t in ask.asked_things() if t.colour])
+    if thing is None:
+        return None
+    return [KitchenQuestion("colour", ask.word("colour", thing=thing.name), "",
+                            (ask.region(thing),), thing.colour, thing=thing.id)]  # fmt: skip
+
+
+def state_text(state: dict[str, str]) -> str:
+    """`door: open, plug: in`."""
+    return ", ".join(f"{name}: {value}" for name, value in state.items())
+
+
+def _state(ask: Asker) -> Dialogue | None:
+    thing = ask.pick([t for t in ask.asked_things() if t.state])
+    if thing is None:
+        return None
+    return [KitchenQuestion("state", ask.word("state", thing=thing.name), "state",
+                            (ask.region(thing),), state_text(thing.state), thing=thing.id)]  # fmt: skip
+
+
+def _yes_no(ask: Asker) -> Dialogue | None:
+    thing = ask.pick([t for t in ask.asked_things() if t.state])
+    if thing is None:
+        return None
+    attribute = str(ask.rng.choice(list(thing.state)))
+    wording, yes, _ = YES_NO[attribute]
+    value = thing.state[attribute]
+    answer = f"{'yes' if value == yes else 'no'}, {attribute}: {value}"
+    return [KitchenQuestion("yes_no", ask.word(wording, thing=thing.name), "",
+                            (ask.region(thing),), answer, thing=thing.id)]  # fmt: skip
+
+
+def _read(ask: Asker) -> Dialogue | None:
+    thing = ask.pick([t for t in ask.asked_things() if t.text])
+    if thing is None:
+        return None
+    wording = "read_number" if thing.text.isdigit() else "read"
+    region = ask.region(thing)
+    labels = [p for p in thing.parts if p.name in ("display", "number", "label")]
+    if labels and ask.rng.random() < 0.4:
+        region = ask.box_region(labels[0].box_xyxy_px)
+    return [KitchenQuestion("read", ask.word(wording, thing=thing.name), "read", (region,),
+                            thing.text, thing=thing.id)]  # fmt: skip
+
+
+def _count(ask: Asker) -> Dialogue | None:
+    clear = {t.id for t in ask.asked_things()}
+    present = list(dict.fromkeys(t.name for t in ask.truth.things))
+    kind = str(ask.rng.choice(present if present and ask.rng.random() < 0.8 else list(THING_KINDS)))
+    if any(t.id not in clear for t in ask.truth.of_kind(kind)):
+        return None  # one of them is too small to ask a fair question
+    plural = PLURALS.get(kind, kind + "s")
+    return [KitchenQuestion("count", ask.word("count", things=plural), "", (),
+                            str(len(ask.truth.of_kind(kind))))]  # fmt: skip
+
+
+def _relation(ask: Asker) -> Dialogue | None:
+    things = ask.asked_things()
+    for _ in range(8):
+        if len(things) < 2:
+            return None
+        a, b = (things[int(k)] for k in ask.rng.permutation(len(things))[:2])
+        answer = relation_text(a, b, ask.truth.width)
+        if answer:
+            regions = (ask.region(a), ask.region(b))
+            return [KitchenQuestion("relation", ask.word("relation"), "", regions, answer,
+                                    thing=a.id)]  # fmt: skip
+    return None
+
+
+def relation_text(a: Thing, b: Thing, width: int) -> str:
+    """How a stands to b as seen: `inside`, `left of`, `right of`; empty where it is not clear."""
+    if a.inside == b.id:
+        return "inside"
+    if b.inside == a.id:
+        return ""
+    middle = [(t.box_xyxy_px[0] + t.box_xyxy_px[2]) / 2 for t in (a, b)]
+    if abs(middle[0] - middle[1]) < 0.06 * width:
+        return ""
+    return "left of" if middle[0] < middle[1] else "right of"
+
+
+def _article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def describe_text(thing: Thing) -> str:
+    """`a red mug, contents: full` or `a blue bottle, it says COLA`."""
+    words = f"{thing.colour} {thing.name}".strip()
+    extras = [f"{name}: {value}" for name, value in thing.state.items()]
+    if thing.text:
+        extras.append(f"it says {thing.text}")
+    return ", ".join([_article(words), *extras])
+
+
+def _describe(ask: Asker) -> Dialogue | None:
+    thing = ask.pick(ask.asked_things())
+    if thing is None:
+        return None
+    return [KitchenQuestion("describe", ask.word("describe"), "describe", (ask.region(thing),),
+                            describe_text(thing), thing=thing.id)]  # fmt: skip
+
+
+def _scene(ask: Asker) -> Dialogue | None:
+    names = [t.name for t in ask.asked_things()]
+    if not names:
+        return None
+    counted = []
+    for kind in THING_KINDS:  # always in this order, so that there is one right answer
+        n = names.count(kind)
+        if n:
+            counted.append(_article(kind) if n == 1 else f"{n} {PLURALS.get(kind, kind + 's')}")
+    return [KitchenQuestion("scene", ask.word("scene"), "describe", (),
+                            "a kitchen with " + ", ".join(counted))]  # fmt: skip
+
+
+def _is_there(ask: Asker) -> Dialogue | None:
+    if ask.rng.random() < 0.35:
+        return _is_there_in_picture(ask)
+    thing = ask.pick(ask.asked_things())
+    if thing is None:
+        return None
+    name = thing.name if ask.rng.random() < 0.5 else str(ask.rng.choice(THING_KINDS))
+    inside = {t.name for t in ask.truth.things if t.inside == thing.id}
+    if name in inside:
+        return None
+    return [KitchenQuestion("is_there", ask.word("is_there", thing=name), "",
+                            (ask.region(thing),), _there(name, name == thing.name),
+                            thing=thing.id)]  # fmt: skip
+
+
+def _is_there_in_picture(ask: Asker) -> Dialogue | None:
+    clear = [t.name for t in ask.asked_things()]
+    present = {t.name for t in ask.truth.things}
+    name = str(ask.rng.choice(clear if clear and ask.rng.random() < 0.5 else list(THING_KINDS)))
+    if name in present and name not in clear:
+        return None
+    return [KitchenQuestion("is_there", ask.word("is_there_scene", thing=name), "", (),
+                            _there(name, name in present))]  # fmt: skip
+
+
+def _there(name: str, there: bool) -> str:
+    return f"yes, there is {_article(name)} here" if there else f"no, there is no {name} here"
+
+
+def _locate(ask: Asker) -> Dialogue | None:
+    """Only things of which the picture has one (so that there is one right box), or none."""
+    names = [t.name for t in ask.truth.things]
+    single = [t for t in ask.asked_things() if names.count(t.name) == 1]
+    if single and ask.rng.random() < 0.85:
+        thing = single[int(ask.rng.integers(len(single)))]
+        called = thing.name
+        if thing.colour and ask.rng.random() < 0.3:
+            called = f"{thing.colour} {thing.name}"
+        return [KitchenQuestion("locate", ask.word("locate", thing=called), "locate", (), "",
+                                box_xyxy_px=thing.box_xyxy_px, thing=thing.id)]  # fmt: skip
+    missing = [kind for kind in THING_KINDS if kind not in names]
+    name = str(ask.rng.choice(missing))
+    return [KitchenQuestion("locate", ask.word("locate", thing=name), "locate", (),
+                            f"there is no {name} here")]  # fmt: skip
+
+
+def _plan(ask: Asker) -> Dialogue | None:
+    options = [(thing, *goal) for thing in ask.asked_things() for goal in goals(thing, ask.truth)]
+    if not options:
+        return None
+    thing, wording, content, steps = options[int(ask.rng.integers(len(options)))]
+    text = ask.word(wording, thing=thing.name, content=content)
+    return [KitchenQuestion("plan", text, "plan", (ask.region(thing),),
+                            "; ".join(steps) or "nothing to do", thing=thing.id)]  # fmt: skip
+
+
+def goals(thing: Thing, truth: Truth) -> list[tuple[str, str, list[str]]]:
+    """What a robot may want of a thing: (wording, content, right steps given what is seen)."""
+    name, state = thing.name, thing.state
+    found: list[tuple[str, str, list[str]]] = []
+    for attribute in ("door", "drawer"):
+        if attribute in state:
+            shut = state[attribute] == "closed"
+            found.append(("plan_open", "", [f"open {name}"] if shut else []))
+            found.append(("plan_close", "", [] if shut else [f"close {name}"]))
+    if "plug" in state and "door" in state:
+        close = [f"close {name}"] if state["door"] == "open" else []
+        plug = [f"plug_in {name}"] if state["plug"] == "out" else []
+        found.append(("plan_power", "", close + plug))
+    if name == "fridge" and "door" in state:
+        content = next((t for t in truth.things if t.inside == thing.id), None)
+        asked = content.name if content is not None else "bottle"
+        if state["door"] == "closed" or content is not None:
+            start = [f"open {name}"] if state["door"] == "closed" else []
+            found.append(("plan_fetch", asked, [*start, f"pick {asked}", f"close {name}"]))
+    for attribute, off in (("burner", "off"), ("water", "off")):
+        if attribute in state:
+            found.append(("plan_off", "", [] if state[attribute] == off else [f"turn_off {name}"]))
+    if "contents" in state:
+        full = state["contents"] == "full"
+        found.append(("plan_fill", "", [] if full else ["turn_on tap", f"fill {name}", "turn_off tap"]))
+    return found
+
+
+_DRAW: dict[str, Callable[[Asker], Dialogue | None]] = {
+    "name": _name, "follow_up": _follow_up, "part": _part, "colour": _colour, "state": _state,
+    "yes_no": _yes_no, "read": _read, "count": _count, "relation": _relation,
+    "describe": _describe, "scene": _scene, "is_there": _is_there, "locate": _locate,
+    "plan": _plan,
+}  # fmt: skip
+KINDS = tuple(_DRAW)
+
+
+def draw_dialogue(
+    truth: Truth,
+    kind: str,
+    rng: np.random.Generator,
+    wordings: Wordings = TRAIN,
+    *,
+    labels: NDArray[np.integer] | None = None,
+    noise: float = 1.0,
+    shape: str = "",
+) -> Dialogue | None:
+    """Draw a dialogue of one of KINDS; None where this picture cannot be asked that.
+
+    Raises KeyError for an unknown kind.
+    """
+    return _DRAW[kind](Asker(truth, rng, wordings, labels, noise, shape))

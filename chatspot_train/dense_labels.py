@@ -1,0 +1,122 @@
+"""What each patch of a rendered kitchen shows, for teaching a vision tower from nothing.
+
+The paper starts from CLIP; chatspot-tiny has no such start, so its vision tower first learns to
+say of every patch which thing it shows and what is true of that thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS, PART_NAMES, STATES, THING_KINDS
+from chatspot_sim.truth import Thing, Truth
+
+IGNORE = -100
+WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
+PARTS = PART_NAMES
+ATTRIBUTES: dict[str, tuple[str, str]] = {}
+for _states in STATES.values():
+    ATTRIBUTES.update(_states)
+
+# Name of each per-thing label and how many values it has.
+FIELDS: dict[str, int] = {
+    "colour": len(COLOURS),
+    **dict.fromkeys(ATTRIBUTES, 2),
+    "word": len(WORDS),
+    "tens": 10,
+    "ones": 10,
+}
+
+
+@dataclass(frozen=True)
+class DenseLabels:
+    """Targets of the P = side * side patches of one picture, row by row.
+
+    `kinds` float P x (1 + kinds): share of the patch's pixels, room first. `fields` int64
+    P x len(FIELDS), IGNORE where the patch's thing has no such label. `box` float P x 4: x1, y1,
+    x2, y2 of the thing as fractions of the picture, relative to the patch's centre; NaN in the
+    room. `parts` float P x len(PARTS) in {0, 1}.
+    """
+
+    kinds: NDArray[np.float32]
+    fields: NDArray[np.int64]
+    box: NDArray[np.float32]
+    parts: NDArray[np.float32]
+
+
+def thing_fields(thing: Thing) -> list[int]:
+    """The label of every field of FIELDS for one thing."""
+    values = dict.fromkeys(FIELDS, IGNORE)
+    if thing.colour:
+        values["colour"] = list(COLOURS).index(thing.colour)
+    for name, value in thing.state.items():
+        values[name] = ATTRIBUTES[name].index(value)
+    if thing.text.isdigit():
+        values["tens"], values["ones"] = int(thing.text[0]), int(thing.text[1])
+    elif thing.text:
+        values["word"] = WORDS.index(thing.text)
+    return list(values.values())
+
+
+def dense_labels(
+    truth: Truth,
+    labels: NDArray[np.uint8],
+    side: int,
+    window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
+) -> DenseLabels:
+    """Labels of a `side` x `side` grid of patches.
+
+    `labels` (H x W, divisible by `side`) is already cut to `window`, the part of the whole
+    picture that is shown (x1, y1, x2, y2 as fractions of it).
+    """
+    count = len(truth.things) + 1
+    size = labels.shape[0] // side
+    blocks = labels.reshape(side, size, side, size).transpose(0, 2, 1, 3).reshape(side * side, -1)
+    patches = np.arange(side * side)[:, None]
+    votes = np.bincount((patches * count + blocks).ravel(), minlength=side * side * count)
+    shares = (votes.reshape(side * side, count) / (size * size)).astype(np.float32)
+    owner = np.where(shares[:, 1:].max(1) > 0.2, shares[:, 1:].argmax(1) + 1, 0) if count > 1 else (
+        np.zeros(side * side, np.int64)
+    )  # fmt: skip
+
+    kind_of = np.array([0] + [THING_KINDS.index(t.name) + 1 for t in truth.things])
+    kinds = np.zeros((side * side, len(THING_KINDS) + 1), np.float32)
+    for number in range(count):
+        kinds[:, kind_of[number]] += shares[:, number]
+    table = np.array([[IGNORE] * len(FIELDS)] + [thing_fields(t) for t in truth.things])
+
+    wx1, wy1, wx2, wy2 = window
+    scale = np.array([truth.width * (wx2 - wx1), truth.height * (wy2 - wy1)] * 2)
+    shift = np.array([wx1 * truth.width, wy1 * truth.height] * 2)
+    boxes = np.array([[np.nan] * 4] + [list(t.box_xyxy_px) for t in truth.things])
+    boxes = np.clip((boxes - shift) / scale, 0, 1)
+    rows, columns = np.divmod(np.arange(side * side), side)
+    centre = (np.stack([columns, rows, columns, rows], 1) + 0.5) / side
+    return DenseLabels(
+        kinds, table[owner].astype(np.int64), (boxes[owner] - centre).astype(np.float32),
+        _part_labels(truth, owner, centre, shift, scale),
+    )  # fmt: skip
+
+
+def _part_labels(
+    truth: Truth,
+    owner: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    labels = np.zeros((len(owner), len(PARTS)), np.float32)
+    half = (centre[1, 0] - centre[0, 0]) * 0.5  # a part narrower than a patch still counts
+    for number, thing in enumerate(truth.things, start=1):
+        for part in thing.parts:
+            if part.name not in PARTS:
+                continue
+            x1, y1, x2, y2 = (np.array(part.box_xyxy_px) - shift) / scale
+            x, y = centre[:, 0], centre[:, 1]
+            near = (x > x1 - half) & (x < x2 + half) & (y > y1 - half) & (y < y2 + half)
+            own = (owner == number) | (part.name in ("plug", "socket"))
+            labels[near & own, PARTS.index(part.name)] = 1.0
+    return labels

@@ -1,0 +1,197 @@
+"""Dialogues about rendered kitchens as token sequences, the loss on the answers only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from chatspot_ros.dialects import ChatSpotDialect
+from chatspot_ros.geometry import Fit, PictureGeometry, fit
+from chatspot_ros.prompts import PromptStyle, build, route
+from chatspot_ros.regions import Region
+from chatspot_sim.dataset import RenderedKitchens
+from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue
+from chatspot_sim.truth import Truth
+from chatspot_sim.wordings import TRAIN
+from chatspot_train.vision_stage import recolour, to_pixels
+
+IGNORE = -100
+DIALECT = ChatSpotDialect()
+# How often each kind of question is asked.
+WEIGHTS = {
+    "name": 4, "follow_up": 2, "part": 1, "colour": 2, "state": 3, "yes_no": 3, "read": 2.5,
+    "count": 1.5, "relation": 2, "describe": 2, "scene": 1, "is_there": 3, "locate": 3, "plan": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One packed picture: tokens, labels, and for the auxiliary loss the asked regions.
+
+    `places` are the positions of each asked region's last token; `covers` says for each which
+    patches it covers (P values in [0, 1]).
+    """
+
+    tokens: list[int]
+    labels: list[int]
+    places: list[int]
+    covers: list[NDArray[np.float32]]
+
+
+def answer_text(question: KitchenQuestion, geometry: Fit) -> str:
+    """The answer as the model shall say it; a place is said as a box."""
+    if question.box_xyxy_px is None:
+        return question.answer
+    x1, y1, x2, y2 = question.box_xyxy_px
+    return DIALECT.say(Region.box(x1, y1, x2, y2), geometry)
+
+
+def draw_turns(
+    truth: Truth, labels: NDArray[np.uint8] | None, rng: np.random.Generator, count: int
+) -> list[KitchenQuestion]:
+    """About `count` questions of all kinds on one picture, in a random order."""
+    kinds = list(KINDS)
+    weights = np.array([WEIGHTS[kind] for kind in kinds], float)
+    weights /= weights.sum()
+    turns: list[KitchenQuestion] = []
+    for _ in range(3 * count):
+        if len(turns) >= count:
+            break
+        kind = str(rng.choice(kinds, p=weights))
+        turns += draw_dialogue(truth, kind, rng, TRAIN, labels=labels) or []
+    return turns
+
+
+def prompt(question: KitchenQuestion, geometry: Fit) -> str:
+    """The user's turn as text."""
+    size = geometry.image_wh
+    regions = [region.clipped(*size) for region in question.regions]
+    task = question.task or route(question.question)
+    return build(question.question, regions, task, geometry, DIALECT, PromptStyle.TAGS)
+
+
+def turn_texts(
+    turns: Sequence[KitchenQuestion], geometry: Fit, first: str
+) -> list[tuple[str, str]]:
+    """(what the user says, what the model says) as the chat template writes them."""
+    return [
+        (f"USER: {first if k == 0 else ''}{prompt(turn, geometry)} ASSISTANT:",
+         f" {answer_text(turn, geometry)}</s>")
+        for k, turn in enumerate(turns)
+    ]  # fmt: skip
+
+
+class Packer:
+    """Turns questions on one picture into one token sequence."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, patches: int, longest: int) -> None:
+        self.tokenizer, self.patches, self.longest = tokenizer, patches, longest
+        self.image = tokenizer.convert_tokens_to_ids("<image>")
+        self.end_of_region = tokenizer.convert_tokens_to_ids("</box>")
+        self.side = int(np.sqrt(patches))
+
+    def pack(self, turns: Sequence[KitchenQuestion], geometry: Fit) -> Packed:
+        """Tokens with one `<image>` token per patch; turns that do not fit are left out."""
+        tokens: list[int] = []
+        labels: list[int] = []
+        places: list[int] = []
+        covers: list[NDArray[np.float32]] = []
+        texts = turn_texts(turns, geometry, "<image>\n")
+        for turn, (said, answered) in zip(turns, texts, strict=True):
+            user = self.tokenizer.encode(said, add_special_tokens=False)
+            if not tokens:
+                where = user.index(self.image)
+                user = user[:where] + [self.image] * self.patches + user[where + 1 :]
+            answer = self.tokenizer.encode(answered, add_special_tokens=False)
+            if len(tokens) + len(user) + len(answer) > self.longest:
+                break
+            ends = [len(tokens) + k for k, token in enumerate(user) if token == self.end_of_region]
+            places += ends
+            covers += [self._cover(region, geometry) for region in turn.regions[: len(ends)]]
+            tokens += user + answer
+            labels += [IGNORE] * len(user) + answer
+        return Packed(tokens, labels, places, covers)
+
+    def _cover(self, region: Region, geometry: Fit) -> NDArray[np.float32]:
+        """Which patches the region's box covers; at least the one under its middle."""
+        units = np.array(geometry.to_unit(region.points_px))
+        (x1, y1), (x2, y2) = units.min(0) * self.side, units.max(0) * self.side
+        edge = np.arange(self.side, dtype=np.float32)
+        across = np.clip(np.minimum(x2, edge + 1) - np.maximum(x1, edge), 0, 1)
+        down = np.clip(np.minimum(y2, edge + 1) - np.maximum(y1, edge), 0, 1)
+        cover = (down[:, None] * across[None] > 0.3).astype(np.float32)
+        middle = np.clip([(y1 + y2) / 2, (x1 + x2) / 2], 0, self.side - 1).astype(int)
+        cover[middle[0], middle[1]] = 1.0
+        return cover.ravel()
+
+
+class PictureDialogues(Dataset[dict[str, Any]]):
+    """Packed dialogues on rendered kitchens; item k is drawn from the stream (seed, k).
+
+    With `features` (N x P x width, the frozen tower's output) pictures are not augmented and the
+    features stand for them.
+    """
+
+    def __init__(
+        self, folder: Path, packer: Packer, size: int, turns: int, items: int, seed: int,
+        features: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self.kitchens = RenderedKitchens(folder)
+        self.packer, self.size, self.turns = packer, size, turns
+        self.items, self.seed, self.features = items, seed, features
+
+    def __len__(self) -> int:
+        return self.items
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, 5, index])
+        k = int(rng.integers(len(self.kitchens)))
+        truth, labels = self.kitchens.truth(k), self.kitchens.labels(k)
+        geometry = fit(
+            PictureGeometry.STRETCH, (truth.width, truth.height), (self.size, self.size)
+        )  # fmt: skip
+        turns = draw_turns(truth, labels, rng, self.turns)
+        packed = self.packer.pack(turns, geometry)
+        item: dict[str, Any] = {"packed": packed}
+        if self.features is not None:
+            item["features"] = self.features[k].float()
+        else:
+            item["pixel_values"] = to_pixels(recolour(self.kitchens.rgb(k), rng))
+        return item
+
+
+def collate(pad: int) -> Any:
+    """A function that pads a list of items on the right and stacks them."""
+
+    def stack(items: list[dict[str, Any]]) -> dict[str, Tensor]:
+        longest = max(len(item["packed"].tokens) for item in items)
+        tokens = torch.full((len(items), longest), pad)
+        labels = torch.full((len(items), longest), IGNORE)
+        rows, places, covers = [], [], []
+        for row, item in enumerate(items):
+            packed = item["packed"]
+            tokens[row, : len(packed.tokens)] = torch.tensor(packed.tokens)
+            labels[row, : len(packed.labels)] = torch.tensor(packed.labels)
+            rows += [row] * len(packed.places)
+            places += packed.places
+            covers += packed.covers
+        batch = {
+            "input_ids": tokens, "labels": labels, "attention_mask": (tokens != pad).long(),
+            "rows": torch.tensor(rows), "places": torch.tensor(places),
+            "covers": torch.from_numpy(np.array(covers, np.float32)),
+        }  # fmt: skip
+        for key in ("features", "pixel_values"):
+            if key in items[0]:
+                batch[key] = torch.stack([item[key] for item in items])
+        return batch
+
+    return stack

@@ -1,0 +1,76 @@
+"""The settings of a chatspot-tiny training run, read from YAML and checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageSettings(_Strict):
+    """One stage. `steps` optimiser steps of `batch` items."""
+
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    warmup: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    save_every: int = Field(default=250, gt=0)
+    workers: int = Field(default=0, ge=0)
+    bf16: bool = True
+    seed: int = 7
+    progress: bool = True
+
+
+class DataSettings(_Strict):
+    """Rendered kitchens: how many of the training and validation splits, moments of each."""
+
+    folder: Path
+    train_kitchens: int = Field(gt=0)
+    val_kitchens: int = Field(gt=0)
+    moments: int = Field(default=4, gt=0)
+
+
+class VisionShape(_Strict):
+    """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches."""
+
+    image_size: int = 224
+    patch_size: int = 16
+    hidden_size: int = 256
+    layers: int = 6
+    heads: int = 4
+    mlp_size: int = 1024
+
+
+class LanguageShape(_Strict):
+    """The Llama language model."""
+
+    hidden_size: int = 256
+    layers: int = 5
+    heads: int = 4
+    mlp_size: int = 704
+    rope_theta: float = 500.0
+    vocabulary: int = 1200
+
+
+class TinySettings(_Strict):
+    """A whole run: `out` gets a folder for each stage and the exported model."""
+
+    out: Path
+    data: DataSettings
+    vision: VisionShape = VisionShape()
+    language: LanguageShape = LanguageShape()
+    vision_stage: StageSettings
+    text_stage: StageSettings
+    dialogue_stage: StageSettings
+    turns: int = Field(default=10, gt=0)
+
+    @classmethod
+    def read(cls, file: Path) -> TinySettings:
+        """Read a YAML file. pydantic.ValidationError names every wrong or unknown key."""
+        return cls.model_validate(yaml.safe_load(file.read_text()))

@@ -1,0 +1,123 @@
+"""chatspot-tiny: a LLaVA of transformers' own classes, small enough for two cores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    CLIPVisionModel,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from chatspot_train.settings import TinySettings
+from chatspot_train.tokens import COORDINATES, DECIMALS
+from chatspot_train.vision_stage import vision_config
+
+SEEN_LAYER = 2  # after this many layers a region's last token must know its patches
+
+
+def build_model(
+    settings: TinySettings, tokenizer: PreTrainedTokenizerFast, tower: CLIPVisionModel | None
+) -> LlavaForConditionalGeneration:
+    """A model with fresh language weights and, if given, a trained vision tower."""
+    shape = settings.language
+    language = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=shape.hidden_size,
+        intermediate_size=shape.mlp_size, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
+        max_position_embeddings=2048, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=vision_config(settings.vision), text_config=language,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1, vision_feature_select_strategy="default",
+        projector_hidden_act="gelu", tie_word_embeddings=True,
+    )  # fmt: skip
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    _start_coordinates(model, tokenizer)
+    if tower is not None:
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+    return model
+
+
+def _start_coordinates(
+    model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Start the embedding of each coordinate from sines and cosines of its value."""
+    table = model.get_input_embeddings().weight
+    half = table.shape[1] // 2
+    values = torch.arange(len(COORDINATES)) / 10**DECIMALS
+    rates = torch.pi * 2.0 ** torch.linspace(-1, 5, half)
+    angles = values[:, None] * rates
+    waves = torch.cat([angles.sin(), angles.cos()], 1)
+    ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COORDINATES)))
+    with torch.no_grad():
+        table[ids] = waves * table.std() * 1.4
+
+
+class RegionTeacher(nn.Module):
+    """The language model on the frozen tower's features, with a head thrown away afterwards.
+
+    The auxiliary head asks, from the hidden state of each region's last token after SEEN_LAYER
+    layers, which image tokens the region covers.
+    """
+
+    def __init__(self, model: LlavaForConditionalGeneration, auxiliary_weight: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.auxiliary_weight = auxiliary_weight
+        width = model.config.text_config.hidden_size
+        self.ask = nn.Linear(width, width)
+        self.answer = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.tensor(-2.0))
+
+    def forward(
+        self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
+        places: Tensor, covers: Tensor, features: Tensor | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        inner = self.model.model
+        embeds = inner.get_input_embeddings()(input_ids)
+        image = input_ids == self.model.config.image_token_id
+        if features is not None:
+            seen = inner.multi_modal_projector(features).to(embeds.dtype)
+            embeds = embeds.masked_scatter(image[..., None], seen)
+        out = inner.language_model(
+            inputs_embeds=embeds, attention_mask=attention_mask, output_hidden_states=True,
+            use_cache=False,
+        )  # fmt: skip
+        target = labels[:, 1:]
+        asked = target != -100
+        logits = self.model.lm_head(out.last_hidden_state[:, :-1][asked]).float()
+        right = target[asked]
+        loss = F.cross_entropy(logits, right)
+        hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
+        if features is not None and len(rows) and self.auxiliary_weight:
+            loss = loss + self.auxiliary_weight * self._cover_loss(
+                out.hidden_states[SEEN_LAYER], image, rows, places, covers
+            )
+        return {"loss": loss, "logits": hits[None, None]}
+
+    def _cover_loss(
+        self, hidden: Tensor, image: Tensor, rows: Tensor, places: Tensor, covers: Tensor
+    ) -> Tensor:
+        patches = hidden[image].reshape(len(hidden), covers.shape[1], -1)
+        queries = self.ask(hidden[rows, places])
+        scores = torch.einsum("nd,npd->np", queries, self.answer(patches)[rows]).float()
+        scores = scores / hidden.shape[-1] ** 0.5 + self.bias
+        return F.binary_cross_entropy_with_logits(scores, covers) * 3
+
+
+def hit_rate(prediction: object) -> dict[str, float]:
+    """Share of answer tokens right, from the hit counts."""
+    counts = torch.as_tensor(getattr(prediction, "predictions")).reshape(-1, 2).sum(0)  # noqa: B009
+    return {"tokens_right": float(counts[0] / counts[1])}
