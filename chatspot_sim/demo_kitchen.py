@@ -12,7 +12,8 @@ from chatspot_ros.regions import Region
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
 from chatspot_sim.demo_report import Result, region_text
-from chatspot_sim.questions import KitchenQuestion, judge
+from chatspot_sim.judging import judge
+from chatspot_sim.questions import KitchenQuestion
 
 _RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right
 _TRIES = 20
