@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -22,6 +24,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from chatspot_ros.engine import Engine
 
 LLAVA_TEMPLATE = (
     "{% for message in messages %}"
@@ -138,3 +142,34 @@ def _enliven(model: torch.nn.Module) -> None:
             if weight.dim() >= 2:
                 scale = 0.7 if "embed" in name else 0.25
                 weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_llava(tmp_path_factory.mktemp("llava") / "tiny-llava")
+
+
+@pytest.fixture(scope="session")
+def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_qwen(tmp_path_factory.mktemp("qwen") / "tiny-qwen")
+
+
+@pytest.fixture(scope="session")
+def llava(llava_folder: Path) -> Engine:
+    return Engine.load(str(llava_folder), device="cpu", skills=("open", "close", "pick"))
+
+
+@pytest.fixture(scope="session")
+def qwen(qwen_folder: Path) -> Engine:
+    return Engine.load(str(qwen_folder), device="cpu")
+
+
+@pytest.fixture
+def image_rgb() -> np.ndarray:
+    """A wide picture of noise, uint8 97 x 211 x 3."""
+    return np.random.default_rng(3).integers(0, 256, (97, 211, 3), dtype=np.uint8)
