@@ -53,9 +53,7 @@ def find(kitchen: Kitchen, target: str) -> Item | None:
     return None
 
 
-def _set(
-    kitchen: Kitchen, item: Item, action: str, attribute: str, value: str
-) -> tuple[bool, str]:
+def _set(kitchen: Kitchen, item: Item, action: str, attribute: str, value: str) -> tuple[bool, str]:
     if item.state[attribute] == value:
         return True, f"{item.id} was already {value}"
     if action == "fill" and not any(
@@ -89,7 +87,9 @@ def _place(kitchen: Kitchen, item: Item) -> tuple[bool, str]:
         return False, f"{item.id} is not in the hand"
     x, y, z = item.look["stood_at"]
     if item.look["was_inside"]:
-        counters = [i for i in kitchen.items if not i.inside and abs(i.place[2] - COUNTER_HEIGHT) < 0.01]
+        counters = [
+            i for i in kitchen.items if not i.inside and abs(i.place[2] - COUNTER_HEIGHT) < 0.01
+        ]
         x = counters[0].place[0] + 0.1 if counters else x + 0.6
         y, z = -0.5, COUNTER_HEIGHT
     item.place, item.inside = (x, y, z), ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -176,8 +177,8 @@ def _room(w: _Writer, kitchen: Kitchen) -> None:
         w.box("cupboard", (x, -deep + 0.038, low / 2), (0.004, 0.004, low / 2 - 0.03),
               _rgb(groove))  # fmt: skip
         for dx in (-0.05, 0.05):
-            w.rod("cupboard", (x + dx, -deep + 0.02, low - 0.17), (x + dx, -deep + 0.02, low - 0.07),
-                  0.008, STEEL)  # fmt: skip
+            y = -deep + 0.02
+            w.rod("cupboard", (x + dx, y, low - 0.17), (x + dx, y, low - 0.07), 0.008, STEEL)
 
 
 def _rgb(values: tuple[float, ...]) -> RGB:
@@ -258,14 +259,12 @@ def _microwave(w: _Writer, item: Item) -> None:
     panel_x = (split + hx) / 2
     for row in range(3):
         for column in range(3):
-            w.box("buttons", (panel_x - 0.035 + 0.035 * column, -hy - 0.003, z0 + 0.05 + 0.035 * row),
-                  (0.011, 0.004, 0.011), (0.55, 0.55, 0.57))  # fmt: skip
+            place = (panel_x - 0.035 + 0.035 * column, -hy - 0.003, z0 + 0.05 + 0.035 * row)
+            w.box("buttons", place, (0.011, 0.004, 0.011), (0.55, 0.55, 0.57))
     w.card("display", (panel_x, -hy - 0.008, z0 + 2 * hz - 0.07), 0.135, 0.095, item.text,
            (0.35, 1.0, 0.45), (0.02, 0.05, 0.03))  # fmt: skip
     w.lines.append(f'<body name="{item.id}/door" pos="{_s(-hx, -hy, z0)}">')
-    w.lines.append(
-        f'<joint name="{item.id}/door" type="hinge" axis="0 0 -1" range="0 1.9"/>'
-    )
+    w.lines.append(f'<joint name="{item.id}/door" type="hinge" axis="0 0 -1" range="0 1.9"/>')
     wide = (hx + split) / 2
     w.box("door", (wide, -0.012, hz), (wide, 0.012, hz), rgb)
     w.box("door", (wide, -0.0255, hz), (wide - 0.045, 0.002, hz - 0.04), DARK)
@@ -360,7 +359,7 @@ def _kettle(w: _Writer, item: Item) -> None:
     w.geom("body", "sphere", _s(0, 0, 0.178 * s), _s(0.014 * s), DARK)
     w.rod("spout", (-0.075 * s, 0, 0.07 * s), (-0.135 * s, 0, 0.135 * s), 0.015 * s, rgb)
     points = [(0.08, 0.05), (0.13, 0.09), (0.125, 0.15), (0.06, 0.165)]
-    for (x0, z0), (x1, z1) in zip(points, points[1:], strict=False):
+    for (x0, z0), (x1, z1) in pairwise(points):
         w.rod("handle", (x0 * s, 0, z0 * s), (x1 * s, 0, z1 * s), 0.013 * s, DARK)
 
 
@@ -369,12 +368,16 @@ def _lemon(w: _Writer, item: Item) -> None:
     rgb: RGB = (0.96, 0.86, 0.10)
     w.geom("body", "ellipsoid", _s(0, 0, 0.037 * s), _s(0.055 * s, 0.038 * s, 0.038 * s), rgb)
     for side in (-1, 1):
-        w.geom("body", "sphere", _s(side * 0.054 * s, 0, 0.037 * s), _s(0.011 * s), (0.85, 0.78, 0.1))
+        w.geom(
+            "body", "sphere", _s(side * 0.054 * s, 0, 0.037 * s), _s(0.011 * s), (0.85, 0.78, 0.1)
+        )
 
 
 def _apple(w: _Writer, item: Item) -> None:
     s = 1.15 * item.scale
-    w.geom("body", "ellipsoid", _s(0, 0, 0.043 * s), _s(0.048 * s, 0.048 * s, 0.044 * s), _colour(item))
+    w.geom(
+        "body", "ellipsoid", _s(0, 0, 0.043 * s), _s(0.048 * s, 0.048 * s, 0.044 * s), _colour(item)
+    )
     w.rod("stem", (0, 0, 0.08 * s), (0.008 * s, 0, 0.105 * s), 0.005 * s, (0.30, 0.18, 0.08))
     w.geom("leaf", "ellipsoid", _s(0.024 * s, 0, 0.1 * s), _s(0.02 * s, 0.01 * s, 0.005 * s),
            (0.15, 0.45, 0.12))  # fmt: skip
@@ -384,7 +387,7 @@ def _banana(w: _Writer, item: Item) -> None:
     s = 1.1 * item.scale
     angles = np.linspace(-1.0, 1.0, 6)
     points = [(0.11 * np.sin(a) * s, 0.11 * (1 - np.cos(a)) * s, 0.024 * s) for a in angles]
-    for k, (a, b) in enumerate(zip(points, points[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(points)):
         end = k in (0, len(points) - 2)
         rgb: RGB = (0.95, 0.82, 0.20) if not end else (0.80, 0.68, 0.15)
         w.rod("body", a, b, (0.017 if end else 0.023) * s, rgb)

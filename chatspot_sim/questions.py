@@ -183,8 +183,9 @@ def _state(ask: Asker) -> Dialogue | None:
     thing = ask.pick([t for t in ask.asked_things() if t.state])
     if thing is None:
         return None
-    return [KitchenQuestion("state", ask.word("state", thing=thing.name), "state",
-                            (ask.region(thing),), state_text(thing.state), thing=thing.id)]  # fmt: skip
+    text = ask.word("state", thing=thing.name)
+    answer = state_text(thing.state)
+    return [KitchenQuestion("state", text, "state", (ask.region(thing),), answer, thing=thing.id)]
 
 
 def _yes_no(ask: Asker) -> Dialogue | None:
@@ -363,7 +364,9 @@ def goals(thing: Thing, truth: Truth) -> list[tuple[str, str, list[str]]]:
             found.append(("plan_off", "", [] if state[attribute] == off else [f"turn_off {name}"]))
     if "contents" in state:
         full = state["contents"] == "full"
-        found.append(("plan_fill", "", [] if full else ["turn_on tap", f"fill {name}", "turn_off tap"]))
+        found.append(
+            ("plan_fill", "", [] if full else ["turn_on tap", f"fill {name}", "turn_off tap"])
+        )
     return found
 
 

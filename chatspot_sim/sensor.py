@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from chatspot_sim.kitchen import Look
 
 
-def sense(
-    clean_rgb: NDArray[np.uint8], look: Look, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def sense(clean_rgb: NDArray[np.uint8], look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The picture (uint8 H x W x 3, RGB) as the sensor of `look` would deliver it."""
     table = (np.arange(256) / 255.0) ** look.gamma
     channels = [np.clip(table * 255 * gain, 0, 255).astype(np.uint8) for gain in look.cast]

@@ -76,7 +76,7 @@ class World:
         self._noise = np.random.default_rng([kitchen.seed, 77])
         self._seen: dict[bool, _Seen] = {}
         self._names = [
-            (self._model.geom(i).name.split("|") + ["", ""])[:2] for i in range(self._model.ngeom)
+            [*self._model.geom(i).name.split("|"), "", ""][:2] for i in range(self._model.ngeom)
         ]
         self._visible_rgba = self._model.geom_rgba.copy()
         self._refresh()

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from chatspot_ros.geometry import Fit, PictureGeometry, fit
 from chatspot_ros.regions import Region
 from chatspot_sim.wordings import TRAIN
-from chatspot_train.dialogues import DIALECT, IGNORE, Packer, Packed
+from chatspot_train.dialogues import DIALECT, IGNORE, Packed, Packer
 
 _UNIT: Fit = fit(PictureGeometry.STRETCH, (1000, 1000), (1000, 1000))
 

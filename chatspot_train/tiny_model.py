@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,10 +36,10 @@ def build_model(
         pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
+    image_token = int(tokenizer.vocab["<image>"])
     config = LlavaConfig(
         vision_config=vision_config(settings.vision), text_config=language,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=image_token,
         vision_feature_layer=-1, vision_feature_select_strategy="default",
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
@@ -54,8 +56,8 @@ def _start_coordinates(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     """Start the embedding of each coordinate from sines and cosines of its value."""
-    table = model.get_input_embeddings().weight
-    half = table.shape[1] // 2
+    table = cast(Tensor, model.get_input_embeddings().weight)
+    half = int(table.shape[1]) // 2
     values = torch.arange(len(COORDINATES)) / 10**DECIMALS
     rates = torch.pi * 2.0 ** torch.linspace(-1, 5, half)
     angles = values[:, None] * rates
@@ -76,7 +78,7 @@ class RegionTeacher(nn.Module):
         super().__init__()
         self.model = model
         self.auxiliary_weight = auxiliary_weight
-        width = model.config.text_config.hidden_size
+        width = model.config.get_text_config().hidden_size
         self.ask = nn.Linear(width, width)
         self.answer = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.tensor(-2.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class VisionTeacher(nn.Module):
 
 def start_positions(tower: CLIPVisionModel, config: CLIPVisionConfig) -> None:
     """Start the position table from sines and cosines of row and column; CLS keeps its own."""
-    side = config.image_size // config.patch_size
+    side = int(math.sqrt(tower.embeddings.position_embedding.num_embeddings - 1))
     quarter = config.hidden_size // 4
     rates = torch.pi * 2.0 ** torch.linspace(-1, 3, quarter)
     place = (torch.arange(side) + 0.5) / side
@@ -139,11 +140,15 @@ def recolour(rgb: Any, rng: np.random.Generator) -> Any:
 
 def vision_config(shape: VisionShape) -> CLIPVisionConfig:
     """The tower's transformers configuration."""
-    return CLIPVisionConfig(
+    config = CLIPVisionConfig(
         image_size=shape.image_size, patch_size=shape.patch_size, hidden_size=shape.hidden_size,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        intermediate_size=shape.mlp_size, projection_dim=shape.hidden_size, hidden_act="gelu", attn_implementation="eager",
+        intermediate_size=shape.mlp_size, projection_dim=shape.hidden_size,
+        hidden_act="gelu",
     )  # fmt: skip
+    # Its backward pass on a CPU is faster than that of the fused attention.
+    config._attn_implementation = "eager"
+    return config
 
 
 def hit_rates(prediction: Any) -> dict[str, float]:
