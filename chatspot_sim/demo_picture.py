@@ -85,7 +85,7 @@ def _spaced(panels: list[RgbImage]) -> list[RgbImage]:
 
 
 def _legend(results: Sequence[Result], width: int) -> RgbImage:
-    """Two columns where there is room: number, question, answer, and the truth after a wrong one."""
+    """Number, question, answer, and the truth after a wrong one; two columns where they fit."""
     columns = 2 if width > 1.5 * PANEL_WIDTH else 1
     rows = -(-len(results) // columns)
     font = ImageFont.load_default(_FONT_SIZE)

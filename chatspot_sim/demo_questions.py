@@ -81,7 +81,7 @@ SLOTS = (
     _Slot("service", (("name", "box", _any),)),
     _Slot("service", (("name", "point", _any),)),
     _Slot("service", (("colour", "polygon", _any), ("name", "polygon", _any))),
-    _Slot("action", (("count", "", _whole), ("is_there", "", _whole))),
+    _Slot("action", (("scene", "", _whole), ("count", "", _whole))),
     _Slot("service", (("name", "box", _plain),), detections=True),
     _Slot("service", (("relation", "box", _any),)),
     _Slot("service", (("follow_up", "box", _any),), session=SESSION),

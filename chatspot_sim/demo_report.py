@@ -22,7 +22,7 @@ class Result:
     """One of the dozen, answered and judged.
 
     `asked` and `grounded` are drawn: what was asked about, and what the answer points at. `marks`
-    are the answers to several regions at once: each with its region, words, and whether it is right.
+    are the answers to several regions at once: each region, the words, and whether they are right.
     """
 
     way: str
