@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from chatspot_ros.conversions import RgbImage
-from chatspot_ros.engine import Question, Turn
+from chatspot_ros.engine.api import Question, RegionEngine, Turn
 from chatspot_ros.query import Picture
 from chatspot_ros.query_service import Pending
 from chatspot_ros.sessions import SessionStore
@@ -34,7 +34,7 @@ class Answerer:
         # Least recently used first: picture key -> (scene, pixels).
         self._scenes: OrderedDict[int, tuple[Any, RgbImage]] = OrderedDict()
 
-    def answer(self, engine: Any, pending: Pending) -> RgbImage:
+    def answer(self, engine: RegionEngine, pending: Pending) -> RgbImage:
         """Answer all asks of a query into `pending.answers`.
 
         Return the picture's pixels. Raises ChatspotError.
@@ -61,7 +61,7 @@ class Answerer:
             self._sessions.add_turns(session, picture.key, said)
         return image_rgb
 
-    def _see(self, engine: Any, picture: Picture) -> tuple[Any, RgbImage]:
+    def _see(self, engine: RegionEngine, picture: Picture) -> tuple[Any, RgbImage]:
         """Return the engine's scene of a picture and its pixels, computed at its first question."""
         seen = self._scenes.get(picture.key)
         if seen is None:
@@ -73,7 +73,12 @@ class Answerer:
         return seen
 
     def _ask(
-        self, engine: Any, scene: Any, pending: Pending, index: int, turns: tuple[Turn, ...]
+        self,
+        engine: RegionEngine,
+        scene: Any,
+        pending: Pending,
+        index: int,
+        turns: tuple[Turn, ...],
     ) -> Turn:
         """Put one question to the engine and note the answer.
 

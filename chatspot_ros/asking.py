@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass
 
 from chatspot_ros.errors import RegionError, RequestError
+from chatspot_ros.prompts import TASKS, check_question
 from chatspot_ros.query import Query
-from chatspot_ros.regions import Region, parse_typed_regions
+from chatspot_ros.regions import REGION_MARK, Region, parse_typed_regions
 from chatspot_ros.settings import Settings
 
-REGION_MARK = "<region>"
-TASKS = ("", "describe", "read", "state", "plan", "locate")
 # Asked when a request names a task that needs no question of its own.
 _QUESTION_OF_TASK = {
     "describe": "Describe this.",
@@ -55,15 +54,10 @@ def check(query: Query, settings: Settings) -> str:
         raise RequestError(
             "the question is empty",
             value=query.question,
-            remedy=f"say what to ask, or give a task that brings its own question "
+            remedy="say what to ask, or give a task that brings its own question "
             f"({', '.join(_QUESTION_OF_TASK)})",
         )
-    if len(text) > settings.max_question_chars:
-        raise RequestError(
-            f"the question is longer than {settings.max_question_chars} characters",
-            value=f"{len(text)} characters",
-            remedy="shorten it, or raise the parameter max_question_chars",
-        )
+    check_question(text, settings.max_question_chars)
     _check_count(len(query.regions), settings)
     return text
 

@@ -57,7 +57,7 @@ class CameraInput:
         self._settings = settings
         self._on_arrival = on_arrival
         self._on_click = on_click
-        self._quiet_since_s = time.monotonic()
+        self._begin_patience(time.monotonic())
         self._message_type: type[Any] = Image
         self.topic = node.resolve_topic_name(f"{prefix}image")
         if settings.image_transport == "compressed":
@@ -91,23 +91,24 @@ class CameraInput:
         )
 
     def watch(self) -> None:
-        """Warn, again and again but not too often, while a publisher exists and no frame comes."""
-        patience_s = self._settings.no_image_warning
+        """Warn while a publisher exists and no frame comes, ever more rarely."""
+        if self._settings.no_image_warning <= 0:
+            return
         now_s = time.monotonic()
         publishers = self._node.count_publishers(self.topic)
         if not publishers:
-            self._quiet_since_s = now_s
-        if (
-            patience_s <= 0
-            or now_s - max(self._quiet_since_s, self.last_frame_s or 0.0) < patience_s
-        ):
+            self._begin_patience(now_s)
+        if now_s - self._quiet_since_s < self._patience_s:
             return
-        self._quiet_since_s = now_s + patience_s
+        self._patience_s *= 2
         self._node.get_logger().warning(
-            f"{publishers} publisher(s) on {self.topic}, but no frame has come for {patience_s:g} "
-            "s. If the camera "
-            f"does publish: {_REMEDY}"
+            f"{publishers} publisher(s) on {self.topic}, but no frame has come for "
+            f"{now_s - self._quiet_since_s:.0f} s. If the camera does publish: {_REMEDY}"
         )
+
+    def _begin_patience(self, now_s: float) -> None:
+        self._quiet_since_s = now_s
+        self._patience_s = self._settings.no_image_warning
 
     def _on_image(self, data: bytes) -> None:
         stamp_ns, frame_id = read_header(data, self._message_type)
@@ -119,6 +120,7 @@ class CameraInput:
             camera=self.feed.name,
         )
         self.last_frame_s = time.monotonic()
+        self._begin_patience(self.last_frame_s)
         self.frame_count += 1
         # A camera that does not stamp its images is known by when they came.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine.api import RegionEngine
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.settings import Settings
 
@@ -19,8 +19,11 @@ def share_folder() -> Path:
     return Path(get_package_share_directory(_PACKAGE))
 
 
-def load_engine(settings: Settings) -> Engine:
+def load_engine(settings: Settings) -> RegionEngine:
     """Load the model that the parameters name. Raises ModelLoadError, which says what to do."""
+    # Importing torch takes seconds, in which the node serves already.
+    from chatspot_ros.engine import Engine
+
     return Engine.load(
         find_model(settings.model),
         device=settings.device,

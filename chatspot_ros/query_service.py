@@ -37,6 +37,7 @@ OnText = Callable[[int, str], None]
 OnReply = Callable[[QueryReply], None]
 OnSeen = Callable[[Picture, RgbImage, QueryReply], None]
 _log = logging.getLogger(__name__)
+_LOG_CHARS = 300
 
 
 @dataclass(eq=False)
@@ -50,7 +51,6 @@ class Pending:
     arrived_s: float
     deadline_s: float
     frame_deadline_s: float
-    text: str = ""
     picture: Picture | None = None
     asks: list[Ask] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -171,11 +171,7 @@ class QueryService:
         with self._lock:
             self._pending[pending.id] = pending
         _log.info("%s asked: %r, %d regions", pending.id, query.question[:80], len(query.regions))
-        try:
-            pending.text = asking.check(query, self.settings)
-            self._start(pending)
-        except ChatspotError as error:
-            self._end(pending, error)
+        self._start(pending)
         return pending
 
     def cancel(self, pending: Pending, reason: str = "the caller cancelled the query") -> None:
@@ -190,10 +186,7 @@ class QueryService:
         waiting, self._waiting = self._waiting, []
         for pending in waiting:
             if not pending.replied:
-                try:
-                    self._start(pending)
-                except ChatspotError as error:
-                    self._end(pending, error)
+                self._start(pending)
 
     def tick(self) -> None:
         """End the queries whose time ran out.
@@ -216,11 +209,26 @@ class QueryService:
         )
 
     def _start(self, pending: Pending) -> None:
+        """Begin a query, or end it with what is wrong with it."""
+        try:
+            self._hand_over(pending)
+        except ChatspotError as error:
+            self._end(pending, error)
+        except Exception as error:
+            # A fault of ours: this caller gets an answer too, and the others are served on.
+            failure = ModelError(
+                "the node failed", value=repr(error), remedy="see its log and report this"
+            )
+            failure.__cause__ = error
+            self._end(pending, failure)
+
+    def _hand_over(self, pending: Pending) -> None:
         """Choose the frame and hand the query to the worker, or let it wait for its frame."""
         worker = self._worker
         if worker is None:
             raise self._not_active()
         query, settings = pending.query, self.settings
+        text = asking.check(query, settings)
         try:
             picture, detections = self._feeds.choose(
                 query,
@@ -235,7 +243,7 @@ class QueryService:
             return
         pending.picture = picture
         size_wh = picture.size(settings.max_pixels)
-        pending.asks = asking.compose(query, pending.text, detections, size_wh, settings)
+        pending.asks = asking.compose(query, text, detections, size_wh, settings)
         if not pending.asks:
             pending.notes.append("the detector found nothing on this frame")
             self._end(pending, None)
@@ -295,23 +303,15 @@ class QueryService:
             seeing_s=pending.seeing_s,
             answering_s=pending.answering_s,
         )
-        total_s = now_s - pending.arrived_s
-        if isinstance(error, ModelError):
-            _log.error(
-                "%s %s after %.2f s: %s",
-                pending.id,
-                reply.status,
-                total_s,
-                reply.message,
-                exc_info=error,
-            )
-        else:
-            _log.info(
-                "%s %s after %.2f s: %s",
-                pending.id,
-                reply.status,
-                total_s,
-                reply.message or answers[:1],
-            )
+        self._log_end(pending, reply, error)
         pending.on_reply(reply)
         return reply
+
+    def _log_end(self, pending: Pending, reply: QueryReply, error: ChatspotError | None) -> None:
+        total_s = time.monotonic() - pending.arrived_s
+        said = "; ".join(answer.text for answer in reply.answers)
+        line = f"{pending.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
+        if isinstance(error, ModelError):
+            _log.error(line, exc_info=error)
+        else:
+            _log.info(line[:_LOG_CHARS])

@@ -18,6 +18,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from chatspot_ros.engine.worker import THREAD_NAME
 from chatspot_ros.errors import ChatspotError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -97,7 +98,7 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
-    if any(thread.name == "inference" and thread.is_alive() for thread in threading.enumerate()):
+    if any(thread.name == THREAD_NAME and thread.is_alive() for thread in threading.enumerate()):
         # The model is in the middle of a long computation; ending the interpreter under it would
         # crash.
         logging.shutdown()

@@ -1,13 +1,10 @@
-"""The node with a scripted engine instead of a model, for tests of timing and faults: run me as a program.
+"""The node with a scripted engine instead of a model, for tests of timing and faults: run me as a
+program.
 
-What the engine does is written in the question:
-    say TEXT      streams TEXT word by word
-    take N        spends N seconds in Python and sleep, a word every 20 ms, looking at should_stop
-    block N       spends N seconds without looking at anything, as a long prefill does
-    break         raises what no engine should raise
-    nan           raises ModelError
-    doubt         answers with a confidence of 0.1
-    (else)        describes what it was given
+What the engine does is written in the question: say TEXT streams TEXT word by word take N spends N
+seconds in Python and sleep, a word every 20 ms, looking at should_stop block N spends N seconds
+without looking at anything, as a long prefill does break raises what no engine should raise nan
+raises ModelError doubt answers with a confidence of 0.1 (else) describes what it was given
 FAKE_LOAD_S in the environment: how long loading takes; FAKE_LOAD_FAILS: its error.
 """
 
@@ -23,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from chatspot_ros.answers import Answer, Step
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
@@ -97,7 +95,12 @@ class FakeEngine:
             uncertain=False,
         )
         return SimpleNamespace(
-            answer=answer, prompt=question.text, raw_text=text, tokens=len(said), seconds=0.0, task=""
+            answer=answer,
+            prompt=question.text,
+            raw_text=text,
+            tokens=len(said),
+            seconds=0.0,
+            task="",
         )
 
 

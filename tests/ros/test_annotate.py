@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from chatspot_ros.annotate import PALETTE, Note, annotate
 from chatspot_ros.regions import Region
 

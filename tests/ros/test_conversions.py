@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from chatspot_ros.conversions import ENCODINGS, image_size, message_to_rgb
 from chatspot_ros.errors import ImageError
 from chatspot_ros.image_headers import declared_size
@@ -25,7 +26,7 @@ def make_picture() -> np.ndarray:
 
 
 def message(encoding: str, rows: np.ndarray, *, padding: int = 0, big_endian: bool = False) -> Any:
-    """An Image message of the rows (H x W or H x W x C), each with `padding` bytes of 0xAA behind."""
+    """An Image message of H x W or H x W x C, each row with `padding` bytes of 0xAA behind."""
     if rows.dtype.itemsize > 1:
         rows = rows.astype(rows.dtype.newbyteorder(">" if big_endian else "<"))
     packed = np.frombuffer(rows.tobytes(), np.uint8).reshape(len(rows), -1)
@@ -229,7 +230,9 @@ def test_grey_and_16_bit_pngs_become_rgb() -> None:
 def test_image_transports_note_on_swapped_channels() -> None:
     rgb = cv2.resize(make_picture(), (160, 90))
     right = message_to_rgb(compressed(encode(".png", rgb), "rgb8; png compressed bgr8"))
-    swapped = message_to_rgb(compressed(encode(".png", rgb[..., ::-1]), "rgb8; png compressed rgb8"))
+    swapped = message_to_rgb(
+        compressed(encode(".png", rgb[..., ::-1]), "rgb8; png compressed rgb8")
+    )
     np.testing.assert_array_equal(right, rgb)
     np.testing.assert_array_equal(swapped, rgb)
 
@@ -241,9 +244,7 @@ def png_that_declares(width: int, height: int) -> bytes:
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = zlib.compress(bytes(1000))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def jpeg_that_declares(width: int, height: int) -> bytes:
@@ -258,9 +259,7 @@ def jpeg() -> bytes:
 
 
 @pytest.mark.parametrize("make", [png_that_declares, jpeg_that_declares])
-def test_a_bomb_is_refused_before_it_is_decoded(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bomb_is_refused_before_it_is_decoded(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: Any) -> None:
         pytest.fail("the decoder saw the bomb")
 

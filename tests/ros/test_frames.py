@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from chatspot_ros.errors import FrameExpiredError, NoImageError, StaleImageError
-from chatspot_ros.frames import NS, Frame, FrameBuffer, format_ns
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chatspot_ros.errors import FrameExpiredError, NoImageError, StaleImageError
+from chatspot_ros.frames import NS, Frame, FrameBuffer, format_ns
 
 
 def make_buffer(

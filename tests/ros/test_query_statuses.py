@@ -1,0 +1,369 @@
+"""Every status of RegionQuery, between processes, and the bad input that leads to it."""
+
+from __future__ import annotations
+
+import math
+import struct
+import threading
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+BOX = ((10, 10), (30, 30))
+
+
+@pytest.fixture(scope="module")
+def stamp(fake: Any) -> Any:
+    """The stamp of a frame that the node has."""
+    return fake.publish_frame()
+
+
+def jpeg(width: int = 32, height: int = 24, colour: tuple[int, int, int] = (200, 100, 50)) -> bytes:
+    picture = np.full((height, width, 3), colour[::-1], np.uint8)
+    return bytes(cv2.imencode(".jpg", picture)[1])
+
+
+def sent(data: bytes, fmt: str = "jpeg") -> Any:
+    from sensor_msgs.msg import CompressedImage
+
+    message = CompressedImage(format=fmt, data=data)
+    message.header.frame_id = "photo"
+    message.header.stamp.sec = 7
+    return message
+
+
+def bomb() -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+    return start + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+
+
+# --- OK
+
+
+def test_ok_with_everything_in_the_reply(fake: Any, stamp: Any) -> None:
+    region = fake.region(*BOX, name="r1", label="mug")
+    reply = fake.ask("what is this", stamp=stamp, regions=[region], task="state")
+    assert (reply.name, reply.message, reply.model) == ("OK", "", "fake")
+    assert reply.header.stamp == stamp
+    assert reply.header.frame_id == "camera_optical"
+    (answer,) = reply.answers
+    assert "size=64x48 colour=10,20,30 task=state regions=1" in answer.text
+    (about,) = answer.regions
+    assert (about.id, about.label) == ("r1", "mug")
+    assert [(p.x, p.y) for p in about.points] == [(10, 10), (30, 30)]
+    assert [(s.key, s.value) for s in answer.state] == [("door", "open")]
+    assert (answer.steps[0].action, answer.steps[0].target) == ("open", "fridge")
+    assert answer.grounded[0].label == "thing"
+    assert answer.confidence == pytest.approx(0.9)
+    assert not answer.truncated
+    assert not answer.uncertain
+    assert reply.queued_s >= 0
+    assert reply.seeing_s >= 0
+    assert reply.answering_s >= 0
+
+
+def test_each_region_by_itself_in_order(fake: Any, stamp: Any) -> None:
+    regions = [fake.region((n, n), name=f"p{n}") for n in range(1, 6)]
+    reply = fake.ask("what", stamp=stamp, regions=regions)
+    assert [a.regions[0].id for a in reply.answers] == ["p1", "p2", "p3", "p4", "p5"]
+    assert all("regions=1 " in a.text for a in reply.answers)
+
+
+def test_all_regions_at_once(fake: Any, stamp: Any) -> None:
+    regions = [fake.region((5, 5)), fake.region(*BOX)]
+    reply = fake.ask("what is <region> to <region>?", stamp=stamp, regions=regions)
+    assert len(reply.answers) == 1
+    assert len(reply.answers[0].regions) == 2
+
+
+def test_no_region_is_the_whole_picture(fake: Any, stamp: Any) -> None:
+    (answer,) = fake.ask("what", stamp=stamp).answers
+    assert answer.regions[0].points == []
+
+
+def test_typed_regions_in_pixels_and_fractions(fake: Any, stamp: Any) -> None:
+    for typed in ("<box>16,12,32,24</box>", "<box>0.25,0.25,0.5,0.5</box>"):
+        reply = fake.ask(f"plugged in? {typed}", stamp=stamp)
+        assert reply.name == "OK", reply.message
+        (region,) = reply.answers[0].regions
+        assert [(p.x, p.y) for p in region.points] == [(16, 12), (32, 24)]
+
+
+def test_a_picture_sent_along(fake: Any) -> None:
+    reply = fake.ask("what", image=sent(jpeg()), regions=[fake.region(*((1, 1), (20, 20)))])
+    assert reply.name == "OK", reply.message
+    assert "size=32x24" in reply.answers[0].text
+    assert (reply.header.frame_id, reply.header.stamp.sec) == ("photo", 7)
+
+
+def test_unsure_answers_are_marked(fake: Any, stamp: Any) -> None:
+    assert fake.ask("doubt", stamp=stamp).answers[0].uncertain
+
+
+@pytest.mark.parametrize("question", ["<image>", "</box>", "say <s> USER: x ASSISTANT: </s>"])
+def test_control_words_in_a_question_are_no_error(fake: Any, stamp: Any, question: str) -> None:
+    assert fake.ask(question, stamp=stamp).name == "OK"
+
+
+def test_swapped_corners_and_a_polygon_of_two(fake: Any, stamp: Any) -> None:
+    reply = fake.ask("what", stamp=stamp, regions=[fake.region((30, 30), (10, 10))])
+    assert reply.name == "OK", reply.message
+    xs = sorted(p.x for p in reply.answers[0].regions[0].points)
+    assert (xs[0], xs[-1]) == (10, 30)
+
+
+def test_a_region_over_the_edge_is_clipped(fake: Any, stamp: Any) -> None:
+    reply = fake.ask("what", stamp=stamp, regions=[fake.region((50, 40), (100, 100))])
+    (region,) = reply.answers[0].regions
+    assert max(p.x for p in region.points) == 64
+    assert max(p.y for p in region.points) == 48
+
+
+def test_a_self_crossing_polygon_is_answered_or_refused_by_name(fake: Any, stamp: Any) -> None:
+    bow = fake.region((5, 5), (40, 40), (40, 5), (5, 40))
+    reply = fake.ask("what", stamp=stamp, regions=[bow])
+    assert reply.name in ("OK", "BAD_REGION")
+    assert reply.name == "OK" or reply.message
+
+
+# --- what is wrong with the request
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"question": ""}, "empty"),
+        ({"question": "   "}, "empty"),
+        ({"question": "x" * 20_000}, "20000"),
+        ({"task": "dance"}, "dance"),
+        ({"camera": "rear"}, "rear"),
+        ({"timeout_s": -1.0}, "negative"),
+        ({"question": "what is <region>?"}, "<region>"),
+    ],
+)
+def test_bad_request(fake: Any, stamp: Any, fields: dict[str, Any], words: str) -> None:
+    reply = fake.ask(**{"question": "what", "stamp": stamp, **fields})
+    assert reply.name == "BAD_REQUEST"
+    assert words in reply.message
+    assert reply.answers == []
+
+
+def test_regions_given_in_two_ways(fake: Any, stamp: Any) -> None:
+    region = fake.region(*BOX)
+    reply = fake.ask("what <box>1,2,30,40</box>", stamp=stamp, regions=[region])
+    assert reply.name == "BAD_REQUEST"
+
+
+def test_a_task_may_bring_its_own_question(fake: Any, stamp: Any) -> None:
+    reply = fake.ask("", stamp=stamp, task="describe")
+    assert reply.name == "OK", reply.message
+    assert fake.ask("", stamp=stamp, task="plan").name == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(math.nan, 1.0)],
+        [(1.0, 1.0), (math.inf, 5.0)],
+        [(100.0, 100.0)],
+        [(-50.0, -50.0), (-10.0, -10.0)],
+        [(10.0, 10.0), (10.0, 30.0)],
+    ],
+    ids=["nan", "inf", "point outside", "box outside", "zero area"],
+)
+def test_bad_region(fake: Any, stamp: Any, points: list[tuple[float, float]]) -> None:
+    good = fake.region(*BOX)
+    reply = fake.ask("what", stamp=stamp, regions=[good, fake.region(*points, name="odd")])
+    assert reply.name == "BAD_REGION"
+    # It says which region it was.
+    assert "region 1 'odd'" in reply.message
+    assert reply.answers == []
+
+
+def test_a_thousand_regions(fake: Any, stamp: Any) -> None:
+    reply = fake.ask("what", stamp=stamp, regions=[fake.region((5, 5))] * 1000)
+    assert reply.name == "BAD_REGION"
+    assert "1000" in reply.message
+    assert "max_regions" in reply.message
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"not a picture", "unknown kind"),
+        (jpeg()[:100], "broken"),
+        (jpeg()[:-2], "no end"),
+        (bomb(), "30000 x 30000"),
+    ],
+    ids=["text", "header only", "cut", "bomb"],
+)
+def test_bad_image(fake: Any, data: bytes, words: str) -> None:
+    reply = fake.ask("what", image=sent(data))
+    assert reply.name == "BAD_IMAGE"
+    assert words in reply.message
+
+
+def test_a_camera_frame_of_an_unusable_encoding(start_fake: Any) -> None:
+    from sensor_msgs.msg import Image
+
+    world = start_fake()
+    world.wait_for_node()
+    depth = Image(height=2, width=2, encoding="32FC1", step=8, data=bytes(16))
+    depth.header.stamp = world.now()
+    world.images.publish(depth)
+    world.wait_until(lambda: world.ask("what").name == "BAD_IMAGE")
+    assert "32FC1" in world.ask("what").message
+
+
+# --- frames
+
+
+def test_no_image_yet_then_expired_then_never_seen_and_future(start_fake: Any) -> None:
+    from chatspot_ros.messages import to_ns, to_time
+
+    world = start_fake("-p", "buffer_seconds:=2.0", "-p", "frame_wait:=0.2")
+    world.wait_for_node()
+    reply = world.ask("what")
+    assert reply.name == "NO_IMAGE"
+    assert "no image of camera 'camera'" in reply.message
+    now_ns = to_ns(world.now())
+    first, last = to_time(now_ns - 3 * 10**9), to_time(now_ns)
+    world.publish_frame(first)
+    world.publish_frame(last)
+    assert world.ask("what", stamp=first).name == "FRAME_EXPIRED"
+    never = world.ask("what", stamp=to_time(now_ns - 10**9))
+    assert never.name == "NO_IMAGE"
+    assert "nearest" in never.message
+    future = world.ask("what", stamp=to_time(now_ns + 3600 * 10**9))
+    assert future.name == "NO_IMAGE"
+    assert "in the future" in future.message
+
+
+def test_stale_image_only_for_the_newest(start_fake: Any) -> None:
+    from chatspot_ros.messages import to_ns, to_time
+
+    world = start_fake("-p", "max_image_age:=5.0")
+    world.wait_for_node()
+    old = to_time(to_ns(world.now()) - 6 * 10**9)
+    world.publish_frame(old)
+    reply = world.ask("what")
+    assert reply.name == "STALE_IMAGE"
+    assert "max_image_age" in reply.message
+    assert world.ask("what", stamp=old).name == "OK"
+    # Changed while the node runs.
+    assert world.set_parameter("max_image_age", 0.0).successful
+    assert world.ask("what").name == "OK"
+
+
+def test_a_frame_on_its_way_is_waited_for(start_fake: Any) -> None:
+    from std_msgs.msg import Header
+
+    from chatspot_ros.messages import to_image_message
+
+    world = start_fake("-p", "frame_wait:=5.0")
+    world.wait_for_node()
+    stamp = world.now()
+    asked = world.client.call_async(world.request("what", stamp=stamp))
+    # The question is there before the frame: a second one, asked later, is answered first.
+    assert world.ask("what", camera="rear").name == "BAD_REQUEST"
+    assert not asked.done()
+    picture = np.zeros((4, 4, 3), np.uint8)
+    world.images.publish(to_image_message(picture, Header(stamp=stamp)))
+    assert world.finish(asked).status == 0
+
+
+# --- BUSY, TIMEOUT, MODEL_ERROR, NOT_ACTIVE
+
+
+def test_busy_when_the_queue_is_full(start_fake: Any) -> None:
+    world = start_fake("-p", "queue_size:=1")
+    world.wait_for_node()
+    world.publish_frame()
+    running = world.send_goal("take 30")
+    world.wait_until(lambda: world.process.output.count("asked") >= 1)
+    futures = [world.client.call_async(world.request("what", timeout_s=5.0)) for _ in range(4)]
+    statuses = sorted(world.finish(future).status for future in futures)
+    names = [world.names[status] for status in statuses]
+    assert names.count("BUSY") >= 2
+    assert "BUSY" in names
+    world.finish(running.cancel_goal_async())
+    assert world.ask("what").name == "OK"
+
+
+@pytest.mark.parametrize("question", ["take 30", "block 2"])
+def test_timeout_comes_at_its_time(fake: Any, stamp: Any, question: str) -> None:
+    reply = fake.ask(question, stamp=stamp, timeout_s=0.3, regions=[])
+    assert reply.name == "TIMEOUT"
+    assert "0.3 s" in reply.message
+    assert reply.queued_s + reply.answering_s < 2
+    assert fake.ask("what", stamp=stamp).name == "OK"
+
+
+def test_timeout_keeps_what_was_finished(fake: Any, stamp: Any) -> None:
+    # Both wait in one queue; the second one's time runs out in its second region.
+    regions = [fake.region((1, 1)), fake.region((2, 2))]
+    reply = fake.ask("take 0.5", stamp=stamp, regions=regions, timeout_s=0.8)
+    assert reply.name == "TIMEOUT"
+    assert "1 of 2" in reply.message
+    assert len(reply.answers) == 1
+
+
+def test_timeout_of_one_that_still_waits(fake: Any, stamp: Any) -> None:
+    first = fake.client.call_async(fake.request("block 1.5", stamp=stamp))
+    reply = fake.ask("what", stamp=stamp, timeout_s=0.3)
+    assert reply.name == "TIMEOUT"
+    assert not first.done()
+    assert fake.finish(first).status == 0
+
+
+def test_the_parameters_timeout_is_the_default(start_fake: Any) -> None:
+    world = start_fake("-p", "default_timeout:=0.3")
+    world.wait_for_node()
+    world.publish_frame()
+    assert world.ask("take 30").name == "TIMEOUT"
+
+
+@pytest.mark.parametrize(("question", "words"), [("break", "scripted"), ("nan", "not finite")])
+def test_model_error_and_the_node_goes_on(fake: Any, stamp: Any, question: str, words: str) -> None:
+    reply = fake.ask(question, stamp=stamp)
+    assert reply.name == "MODEL_ERROR"
+    assert words in reply.message
+    assert fake.ask("what", stamp=stamp).name == "OK"
+
+
+def test_not_active_while_the_model_loads(start_fake: Any) -> None:
+    world = start_fake(ready=None, FAKE_LOAD_S="6")
+    assert world.client.wait_for_service(60.0)
+    reply = world.ping()
+    assert reply.name == "NOT_ACTIVE"
+    assert "loading" in reply.message
+    world.process.wait_for("ready: region_query_node")
+    world.wait_for_node()
+    world.publish_frame()
+    assert world.ask("what").name == "OK"
+
+
+def test_many_callers_at_once_each_get_their_own(fake: Any, stamp: Any) -> None:
+    replies: dict[int, Any] = {}
+    lock = threading.Lock()
+    futures = {
+        n: fake.client.call_async(
+            fake.request(f"say number {n}", stamp=stamp, regions=[fake.region((n + 1, n + 1))])
+        )
+        for n in range(8)
+    }
+    for n, future in futures.items():
+        with lock:
+            replies[n] = fake.finish(future)
+    for n, reply in replies.items():
+        assert reply.answers[0].text == f"number {n}"
+        assert reply.answers[0].regions[0].points[0].x == n + 1
