@@ -22,12 +22,17 @@ def to_diagnostics(
     service: QueryService,
     inputs: Sequence[CameraInput],
     outcomes: Mapping[str, int],
+    drawn: int,
 ) -> DiagnosticArray:
     """Return one status for the node.
 
     ERROR after a failure of the model, WARN while it cannot answer.
     """
-    values = {"model": service.model, "pending": service.pending_count}
+    values: dict[str, object] = {
+        "model": service.model,
+        "pending": service.pending_count,
+        "pictures drawn": drawn,
+    }
     values |= {f"replies {status}": count for status, count in sorted(outcomes.items())}
     silent = []
     for camera in inputs:

@@ -295,7 +295,7 @@ class QueryService:
         reply = QueryReply(
             query=query,
             status=OK if error is None else error.status,
-            message="; ".join([*([str(error)] if error else []), *pending.notes]),
+            message="; ".join(pending.notes) if error is None else str(error),
             picture=pending.picture,
             answers=answers,
             model=self.model,

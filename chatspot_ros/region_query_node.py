@@ -95,6 +95,7 @@ class RegionQueryNode(Node):
         self._goals: dict[bytes, Pending] = {}
         self._outcomes: Counter[str] = Counter()
         self._replying = 0
+        self._drawn = 0
         self._tick_timer = self.create_timer(_TICK_S, self._tick, group, clock=steady)
         self.create_timer(_STATUS_PERIOD_S, self._report, group, clock=steady)
         self.create_service(RegionQuery, "~/region_query", self._on_query, callback_group=group)
@@ -228,6 +229,7 @@ class RegionQueryNode(Node):
         notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
         drawn = annotate(image_rgb, notes)
         self._annotated.publish(to_image_message(drawn, to_header(picture)))
+        self._drawn += 1
 
     def _tick(self) -> None:
         self.service.tick()
@@ -244,6 +246,7 @@ class RegionQueryNode(Node):
                 self.service,
                 self._inputs,
                 self._outcomes,
+                self._drawn,
             )
         )
 

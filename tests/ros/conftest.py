@@ -115,6 +115,7 @@ class World:
 
         self.ros = ros
         self.process = process
+        self.namespace = namespace
         node_name = f"{namespace}/region_query_node"
         STATUSES.update({getattr(RegionQuery.Response, name): name for name in NAMES})
         self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")

@@ -1,0 +1,226 @@
+"""Start, parameters, warnings and the end of the node's process."""
+
+from __future__ import annotations
+
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+FAKE_NODE = str(Path(__file__).with_name("fake_node.py"))
+
+
+# --- start
+
+
+def run_with(spawn: Any, *arguments: str, **env: str) -> Any:
+    return spawn(sys.executable, FAKE_NODE, "--ros-args", *arguments, env=env)
+
+
+def test_a_broken_model_ends_the_process_with_one_clear_line(spawn: Any) -> None:
+    process = run_with(spawn, FAKE_LOAD_FAILS="the weights are gone")
+    assert process.wait(60.0) == 1
+    line = process.wait_for("cannot start")
+    assert "the weights are gone (got /nowhere): look there" in line
+    assert "Traceback" not in process.output
+    assert "ready:" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("queue_size:=0", "queue_size"),
+        ("max_image_age:=-1.0", "max_image_age"),
+        ("default_timeout:=5", "default_timeout"),
+        ("image_transport:=theora", "raw, compressed"),
+        ("cameras:=['']", "cameras"),
+    ],
+)
+def test_a_bad_parameter_ends_the_process_with_its_name(
+    spawn: Any, argument: str, words: str
+) -> None:
+    process = run_with(spawn, "-p", argument)
+    assert process.wait(60.0) == 1
+    assert words in process.wait_for("cannot start")
+    assert "Traceback" not in process.output
+
+
+def test_a_model_that_is_not_there(spawn: Any) -> None:
+    process = spawn(
+        *(sys.executable, "-m", "chatspot_ros.region_query_node"),
+        *("--ros-args", "-p", "model:=no-such-model"),
+    )
+    assert process.wait(60.0) == 1
+    assert "no-such-model" in process.wait_for("cannot start")
+
+
+def test_skills_that_cannot_be_read(spawn: Any) -> None:
+    process = spawn(
+        *(sys.executable, "-m", "chatspot_ros.region_query_node", "--ros-args"),
+        *("-p", "model:=/tmp", "-p", "skills_file:=/nowhere/skills.yaml"),
+    )
+    assert process.wait(60.0) == 1
+    assert "skills_file" in process.wait_for("cannot start")
+
+
+# --- parameters while it runs
+
+
+def test_parameters_have_descriptions_ranges_and_read_only_flags(start_fake: Any) -> None:
+    from rcl_interfaces.srv import DescribeParameters
+
+    from chatspot_ros.settings import specs
+
+    world = start_fake()
+    name = f"{world.namespace}/region_query_node"
+    client = world.ros.create_client(DescribeParameters, f"{name}/describe_parameters")
+    assert client.wait_for_service(60.0)
+    world.wait_for_node()
+    names = [spec.name for spec in specs()]
+    described = world.finish(client.call_async(DescribeParameters.Request(names=names)))
+    for spec, descriptor in zip(specs(), described.descriptors, strict=True):
+        assert descriptor.description == spec.text
+        assert descriptor.read_only == spec.read_only
+        assert bool(descriptor.floating_point_range or descriptor.integer_range) == (
+            spec.high is not None
+        )
+    # Refused: out of range, of the wrong type, read-only, not one of the choices.
+    for parameter, value in (
+        ("max_regions", 0),
+        ("max_regions", "many"),
+        ("model", "other"),
+        ("default_timeout", 0.0),
+    ):
+        result = world.set_parameter(parameter, value)
+        assert not result.successful
+        assert parameter in result.reason or result.reason
+    # Taken, at once.
+    stamp = world.publish_frame()
+    assert world.set_parameter("max_regions", 1).successful
+    reply = world.ask("what", stamp=stamp, regions=[world.region((1, 1))] * 2)
+    assert (reply.name, "more than 1" in reply.message) == ("BAD_REGION", True)
+
+
+# --- the end
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_pending_queries_are_answered_at_the_end(start_fake: Any, signum: Any) -> None:
+    world = start_fake()
+    world.wait_for_node()
+    stamp = world.publish_frame()
+    running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
+    waiting = world.client.call_async(world.request("what", stamp=stamp, timeout_s=60.0))
+    world.wait_until(lambda: "'what'" in world.process.output)
+    world.process.send(signum)
+    reply = world.finish(waiting)
+    assert world.names[reply.status] == "NOT_ACTIVE"
+    assert "shutting down" in reply.message
+    assert world.result(running)[1].name == "NOT_ACTIVE"
+    assert world.process.wait(20.0) == 0
+    assert "Traceback" not in world.process.output
+
+
+def test_the_end_does_not_wait_for_a_long_computation(start_fake: Any) -> None:
+    world = start_fake()
+    world.wait_for_node()
+    stamp = world.publish_frame()
+    asked = world.client.call_async(world.request("block 100", stamp=stamp))
+    world.wait_until(lambda: "'block 100'" in world.process.output)
+    world.process.send(signal.SIGINT)
+    assert world.names[world.finish(asked).status] == "NOT_ACTIVE"
+    assert world.process.wait(20.0) == 0
+
+
+# --- images
+
+
+def test_compressed_transport(start_fake: Any) -> None:
+    import cv2
+    from sensor_msgs.msg import CompressedImage
+
+    world = start_fake("-p", "image_transport:=compressed")
+    world.wait_for_node()
+    picture = np.full((24, 32, 3), (50, 100, 200), np.uint8)
+    message = CompressedImage(format="png", data=bytes(cv2.imencode(".png", picture)[1]))
+    message.header.stamp = world.now()
+    world.compressed.publish(message)
+    world.wait_until(lambda: world.ask("what").name == "OK")
+    assert "size=32x24 colour=200,100,50" in world.ask("what").answers[0].text
+
+
+def test_two_cameras_by_name(start_fake: Any) -> None:
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from chatspot_ros.messages import to_image_message
+
+    world = start_fake("-p", "cameras:=['front','rear']")
+    world.wait_for_node()
+    world.publish_frame(colour=(1, 1, 1))
+    rear = world.ros.create_publisher(Image, f"{world.namespace}/rear/image", 10)
+    world.wait_until(rear.get_subscription_count)
+    header = Header(stamp=world.now(), frame_id="rear_optical")
+    rear.publish(to_image_message(np.full((8, 8, 3), 9, np.uint8), header))
+    world.wait_until(lambda: world.ask("what", camera="rear").name == "OK")
+    reply = world.ask("what", camera="rear")
+    assert "colour=9,9,9" in reply.answers[0].text
+    assert reply.header.frame_id == "rear_optical"
+    assert "colour=1,1,1" in world.ask("what", camera="front").answers[0].text
+    assert "colour=1,1,1" in world.ask("what").answers[0].text
+    assert "front, rear" in world.ask("what", camera="left").message
+
+
+def test_a_silent_publisher_is_warned_about_with_the_remedy(start_fake: Any) -> None:
+    world = start_fake("-p", "no_image_warning:=1.0")
+    world.wait_for_node()
+    line = world.process.wait_for("no frame has come")
+    assert "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA" in line
+    assert "image_reliability:=reliable" in line
+    assert f"{world.namespace}/image" in line
+
+
+def test_an_incompatible_qos_is_warned_about(start_fake: Any) -> None:
+    # The test's camera publishes best effort, as sensors do.
+    world = start_fake("-p", "image_reliability:=reliable")
+    assert "image_reliability:=best_effort" in world.process.wait_for("does not accept")
+
+
+def test_time_set_back_is_said_and_the_new_frames_are_used(start_fake: Any) -> None:
+    from chatspot_ros.messages import to_time
+
+    world = start_fake("-p", "max_image_age:=0.0")
+    world.wait_for_node()
+    for seconds in (1000, 1001, 500):
+        world.publish_frame(to_time(seconds * 10**9))
+    assert world.ask("what").header.stamp.sec == 500
+    assert "went back" in world.process.wait_for("the stamps on")
+    assert world.ask("what", stamp=to_time(1001 * 10**9)).name == "NO_IMAGE"
+
+
+@pytest.mark.parametrize("frame_id", ["", "camera", "küche/kamera"])
+def test_the_header_of_a_serialized_image(frame_id: str) -> None:
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import CompressedImage, Image
+
+    from chatspot_ros.camera_input import read_header
+
+    for kind in (Image, CompressedImage):
+        message = kind()
+        message.header.frame_id = frame_id
+        message.header.stamp.sec, message.header.stamp.nanosec = 12, 345
+        data = serialize_message(message)
+        assert read_header(data, kind) == (12 * 10**9 + 345, frame_id)
+
+
+def test_the_header_in_the_other_byte_order() -> None:
+    from sensor_msgs.msg import Image
+
+    from chatspot_ros.camera_input import read_header
+
+    data = b"\x00\x00\x00\x00" + struct.pack(">iII", 12, 345, 4) + b"cam\x00" + bytes(20)
+    assert read_header(data, Image) == (12 * 10**9 + 345, "cam")
