@@ -27,8 +27,9 @@ class Chat:
         self.image_token_id = image_token_id
         self._template = chat_template
         self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
-        special = set(tokenizer.all_special_ids)
-        added = {int(i): str(token.content) for i, token in tokenizer.added_tokens_decoder.items()}
+        tokens = {int(i): token for i, token in tokenizer.added_tokens_decoder.items()}
+        added = {i: str(token.content) for i, token in tokens.items()}
+        special = {*tokenizer.all_special_ids, *(i for i, token in tokens.items() if token.special)}
         control = {i: text for i, text in added.items() if i in special or set(text) & set(_MARKUP)}
         self._control_ids = frozenset(control)
         # Strings that no user may get through to the model.

@@ -70,7 +70,8 @@ def byte_tokenizer(special: list[str], **named: str) -> PreTrainedTokenizerFast:
 def make_llava(folder: Path, seed: int = 0, spec: dict[str, object] | None = LLAVA_SPEC) -> Path:
     """Write a LLaVA of 4 x 4 patches and hidden size 32; spec None: without `chatspot.yaml`."""
     torch.manual_seed(seed)
-    special = ["<pad>", "<s>", "</s>", "<image>", "<box>", "</box>", "[short]", "[state]"]
+    special = ["<pad>", "<s>", "</s>", "<image>", "<box>", "</box>", "[short]", "[state]", "USER:",
+               "ASSISTANT:"]  # fmt: skip
     tokenizer = byte_tokenizer(special, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(

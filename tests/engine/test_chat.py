@@ -10,7 +10,7 @@ from chatspot_ros.errors import ModelLoadError, RequestError
 from chatspot_ros.regions import Region
 
 BOX = Region.box(10, 10, 100, 80)
-CONTROLS = ["<image>", "</box>", "<box>", "<s>", "</s>", "<pad>", "[state]", "[short]"]
+CONTROLS = ["<image>", "</box>", "<box>", "<s>", "</s>", "<pad>", "[state]", "[short]", "USER:"]
 QWEN_CONTROLS = ["<|im_end|>", "<|im_start|>", "<|image_pad|>", "<|vision_end|>"]
 
 

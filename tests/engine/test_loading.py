@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def test_a_good_one_loads(llava_folder: Path) -> None:
     on_cuda = torch.cuda.is_available()
     assert engine.device.type == ("cuda" if on_cuda else "cpu")
     assert engine.dtype is (torch.bfloat16 if on_cuda else torch.float32)
+
+
+def test_idle_threads_do_not_spin() -> None:
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_half_precision_on_disk_is_cast(folder: Path) -> None:
