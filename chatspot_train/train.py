@@ -45,7 +45,7 @@ def train(settings: TinySettings) -> Path:
 
     stage = settings.text_stage
     texts = CoordinateTexts(packer, stage.steps * stage.batch, stage.seed)
-    held = CoordinateTexts(packer, 256, VAL_SEED)
+    held = CoordinateTexts(packer, 4 * stage.batch, VAL_SEED)
     run_stage(model, texts, held, stage, settings.out / "text", pad, hit_rate)
 
     stage = settings.dialogue_stage
@@ -53,7 +53,7 @@ def train(settings: TinySettings) -> Path:
         PictureDialogues(data.folder / split, packer, size, settings.turns, items, seed,
                          features(tower, data.folder / split, settings.out / f"{split}.features"))
         for split, items, seed in (
-            ("train", stage.steps * stage.batch, stage.seed), ("val", 200, VAL_SEED)
+            ("train", stage.steps * stage.batch, stage.seed), ("val", min(200, data.val_kitchens), VAL_SEED)
         )
     ]  # fmt: skip
     model.model.model.vision_tower.requires_grad_(False)

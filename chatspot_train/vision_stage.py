@@ -167,6 +167,7 @@ def train_vision(settings: TinySettings) -> VisionTeacher:
     data = PatchPictures(
         settings.data.folder / "train", side, stage.steps * stage.batch, stage.seed, augment=True
     )
-    held_out = PatchPictures(settings.data.folder / "val", side, 200, stage.seed, augment=False)
+    val = settings.data.folder / "val"
+    held_out = PatchPictures(val, side, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates)
     return model

@@ -1,0 +1,78 @@
+"""Patch labels against labels counted by hand on a picture small enough to see through."""
+
+import numpy as np
+import pytest
+
+from chatspot_sim.kitchen import COLOURS, THING_KINDS
+from chatspot_sim.truth import Part, Thing, Truth
+from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS, WORDS, dense_labels
+
+FIELD = {name: k for k, name in enumerate(FIELDS)}
+
+
+@pytest.fixture
+def truth() -> Truth:
+    mug = Thing("mug_1", "mug", "red", (0, 0, 16, 16), ((0, 0), (16, 0), (16, 16)), 256,
+                {"contents": "full"}, parts=(Part("handle", (0, 0, 8, 8), 64),))  # fmt: skip
+    sign = Thing("sign_1", "sign", "blue", (16, 16, 32, 32), ((16, 16), (32, 16), (32, 32)), 256,
+                 text="47")  # fmt: skip
+    return Truth(32, 32, (mug, sign))
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    picture = np.zeros((32, 32), np.uint8)
+    picture[:16, :16] = 1
+    picture[16:, 16:] = 2
+    picture[16:, 8:16] = 1  # half of the bottom left quarter
+    return picture
+
+
+def test_share_of_each_kind(truth: Truth, labels: np.ndarray) -> None:
+    kinds = dense_labels(truth, labels, side=2).kinds
+    mug, sign = THING_KINDS.index("mug") + 1, THING_KINDS.index("sign") + 1
+    assert kinds[0, mug] == 1.0
+    assert kinds[1, 0] == 1.0
+    assert kinds[2, mug] == 0.5
+    assert kinds[2, 0] == 0.5
+    assert kinds[3, sign] == 1.0
+    assert np.allclose(kinds.sum(1), 1)
+
+
+def test_fields_follow_the_thing_of_the_patch(truth: Truth, labels: np.ndarray) -> None:
+    fields = dense_labels(truth, labels, side=2).fields
+    assert fields[0, FIELD["colour"]] == list(COLOURS).index("red")
+    assert fields[0, FIELD["contents"]] == 1  # ("empty", "full")
+    assert fields[0, FIELD["tens"]] == IGNORE
+    assert (fields[1] == IGNORE).all()
+    assert (fields[3, FIELD["tens"]], fields[3, FIELD["ones"]]) == (4, 7)
+
+
+def test_box_is_relative_to_the_patch_centre(truth: Truth, labels: np.ndarray) -> None:
+    box = dense_labels(truth, labels, side=2).box
+    assert np.allclose(box[0], [-0.25, -0.25, 0.25, 0.25])
+    assert np.isnan(box[1]).all()
+
+
+def test_a_window_moves_the_boxes(truth: Truth, labels: np.ndarray) -> None:
+    lower_right = np.full((32, 32), 2, np.uint8)
+    found = dense_labels(truth, lower_right, side=2, window=(0.5, 0.5, 1.0, 1.0))
+    assert np.allclose(found.box[0], [-0.25, -0.25, 0.75, 0.75])
+
+
+def test_parts_only_on_their_own_thing(truth: Truth, labels: np.ndarray) -> None:
+    parts = dense_labels(truth, labels, side=4).parts
+    handle = parts[:, PARTS.index("handle")].reshape(4, 4)
+    assert handle[0, 0] == 1
+    assert handle[3, 3] == 0
+
+
+def test_a_picture_of_nothing() -> None:
+    found = dense_labels(Truth(32, 32, ()), np.zeros((32, 32), np.uint8), side=2)
+    assert (found.kinds[:, 0] == 1).all()
+    assert (found.fields == IGNORE).all()
+
+
+def test_every_printed_word_has_a_label() -> None:
+    assert len(set(WORDS)) == len(WORDS)
+    assert FIELDS["word"] == len(WORDS)
