@@ -21,16 +21,17 @@ def share_folder() -> Path:
 
 def load_engine(settings: Settings) -> RegionEngine:
     """Load the model that the parameters name. Raises ModelLoadError, which says what to do."""
+    model, skills = find_model(settings.model), read_skills(settings.skills_file)
     # Importing torch takes seconds, in which the node serves already.
     from chatspot_ros.engine import Engine
 
     return Engine.load(
-        find_model(settings.model),
+        model,
         device=settings.device,
         dtype=settings.dtype,
         threads=settings.threads,
         local_only=not settings.allow_download,
-        skills=read_skills(settings.skills_file),
+        skills=skills,
     )
 
 

@@ -6,6 +6,7 @@ No model code here.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import traceback
@@ -59,6 +60,7 @@ class RegionQueryNode(Node):
     def __init__(self, stop: Stop, load: LoadEngine = load_engine) -> None:
         """`load` returns the engine (see chatspot_ros.engine) and runs in a thread of its own."""
         super().__init__(NAME)
+        self._action: ActionServer | None = None
         self._stop = stop
         self._log_handler = forward_logging(self.get_logger())
         self._settings = settings = declare(self, self._on_settings)
@@ -263,7 +265,8 @@ class RegionQueryNode(Node):
 
     def destroy_node(self) -> None:
         """Destroy the node with its action server, which rclpy leaves alone."""
-        self._action.destroy()
+        if self._action is not None:
+            self._action.destroy()
         logging.getLogger("chatspot_ros").removeHandler(self._log_handler)
         super().destroy_node()
 
@@ -271,3 +274,7 @@ class RegionQueryNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is told to stop; return the process's exit code."""
     return serve(RegionQueryNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
