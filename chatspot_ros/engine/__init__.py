@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 
 if TYPE_CHECKING:
-    from chatspot_ros.engine.engine import Engine, Scene
+    from chatspot_ros.engine.engine import Engine
+    from chatspot_ros.engine.runner import Scene
 
 __all__ = ["Engine", "Question", "RegionEngine", "Reply", "Scene", "Turn"]
 
@@ -19,8 +20,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def __getattr__(name: str) -> Any:
     """Import the engine when it is first used: torch takes seconds, and some need only the API."""
-    if name in ("Engine", "Scene"):
-        from chatspot_ros.engine import engine
+    if name == "Engine":
+        from chatspot_ros.engine.engine import Engine
 
-        return getattr(engine, name)
+        return Engine
+    if name == "Scene":
+        from chatspot_ros.engine.runner import Scene
+
+        return Scene
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

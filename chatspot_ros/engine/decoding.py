@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from chatspot_ros.engine.api import ShouldStop
+from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.errors import CancelledError, ModelError
 
 # Called with all answer ids so far after each new one.
@@ -62,14 +63,16 @@ def decode(
     `cache` holds everything before, and grows.
 
     Raises:
-        ModelError: NaN or infinite logits.
+        ModelError: NaN or infinite logits, or the model failed.
         CancelledError: `should_stop` returned True; whatever else it raises goes through.
     """
     ids: list[int] = []
     log_probabilities: list[float] = []
     while True:
         check_stop(should_stop)
-        token, log_probability = likeliest(logits)
+        # Only the model's own failures: the callbacks' go through.
+        with ModelFailure("answer"):
+            token, log_probability = likeliest(logits)
         if token in end_ids:
             return Decoded(ids, log_probabilities, truncated=False)
         ids.append(token)
@@ -78,12 +81,12 @@ def decode(
             on_ids(ids)
         if len(ids) >= max_new_tokens:
             return Decoded(ids, log_probabilities, truncated=True)
-        output = model(
-            input_ids=torch.tensor([[token]], device=logits.device),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = output.logits[0, -1]
+        with ModelFailure("answer"):
+            logits = model(
+                input_ids=torch.tensor([[token]], device=logits.device),
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[0, -1]
 
 
 def likeliest(logits: torch.Tensor) -> tuple[int, float]:

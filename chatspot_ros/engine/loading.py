@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.errors import ModelLoadError
 
@@ -141,6 +142,7 @@ def load(folder: Path, device: str, dtype: str) -> Loaded:
     """Load a checkpoint from a folder onto a device. Raises ModelLoadError."""
     read_config(folder)
     check_weights(folder)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")

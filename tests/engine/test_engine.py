@@ -45,10 +45,10 @@ def generate(engine: Engine, image_rgb: np.ndarray, reply: Reply, question: Ques
     """The plain way: everything at once through `generate`, from the pixels on."""
     fit = engine.spec.geometry.fit(image_rgb.shape[1::-1])
     picture = fit.apply(image_rgb, engine.spec.fill_rgb)
-    pixels = engine._image_processor(
+    pixels = engine._runner.image_processor(
         images=picture, return_tensors="pt", do_resize=False, do_center_crop=False
     )
-    model = engine._model
+    model = engine._runner.model
     tokens = len(model.get_image_features(**pixels, return_dict=True).pooler_output[0])
     ids = torch.tensor([engine._chat.encode(reply.prompt, question.turns, tokens)])
     extra = {}
@@ -63,7 +63,7 @@ def generate(engine: Engine, image_rgb: np.ndarray, reply: Reply, question: Ques
         **pixels,
         **extra,
     )
-    return [i for i in out[0, ids.shape[1] :].tolist() if i not in engine._end_ids]
+    return [i for i in out[0, ids.shape[1] :].tolist() if i not in engine._runner.end_ids]
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.text[:12])
@@ -215,12 +215,25 @@ def test_what_should_stop_raises_goes_through(llava: Engine, image_rgb: np.ndarr
     assert caught.value is late
 
 
+@pytest.mark.parametrize("raised", [ValueError("gone"), RuntimeError("gone")])
+def test_what_a_listener_raises_is_not_blamed_on_the_model(
+    llava: Engine, image_rgb: np.ndarray, raised: Exception
+) -> None:
+    def on_text(added: str) -> None:
+        raise raised
+
+    with pytest.raises(type(raised), match="gone"):
+        llava.answer(llava.prepare(image_rgb), QUESTIONS[0], on_text=on_text)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_are_an_error(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch, bad: float
 ) -> None:
     scene = llava.prepare(image_rgb)
-    monkeypatch.setattr(llava._model.lm_head.weight, "data", llava._model.lm_head.weight * bad)
+    monkeypatch.setattr(
+        llava._runner.model.lm_head.weight, "data", llava._runner.model.lm_head.weight * bad
+    )
     with pytest.raises(ModelError, match="not finite"):
         llava.answer(scene, QUESTIONS[0])
 
@@ -233,7 +246,7 @@ def test_a_failure_in_the_model_is_a_model_error(
     def fail(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(llava._model.lm_head, "forward", fail)
+    monkeypatch.setattr(llava._runner.model.lm_head, "forward", fail)
     with pytest.raises(ModelError, match="out of memory") as caught:
         llava.answer(scene, QUESTIONS[0])
     assert caught.value.__cause__ is not None

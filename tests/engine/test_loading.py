@@ -45,12 +45,12 @@ def test_half_precision_on_disk_is_cast(folder: Path) -> None:
     halves = {name: weight.half() for name, weight in load_file(path).items()}
     save_file(halves, path, metadata={"format": "pt"})
     engine = Engine.load(str(folder), device="cpu")
-    assert {weight.dtype for weight in engine._model.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in engine._runner.model.parameters()} == {torch.float32}
 
 
 def test_a_dtype_can_be_chosen(llava_folder: Path) -> None:
     engine = Engine.load(str(llava_folder), device="cpu", dtype="bfloat16")
-    assert engine._model.dtype is torch.bfloat16
+    assert engine._runner.model.dtype is torch.bfloat16
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
