@@ -93,7 +93,8 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     node.get_logger().info(f"stopping: {stop.reason}")
     node.close()
     closing.set()
-    executor.wake()
+    # spin_once only returns when it has done something; a node without timers may have nothing.
+    executor.create_task(lambda: None)
     spinner.join(timeout=2.0)
     executor.shutdown()
     node.destroy_node()
