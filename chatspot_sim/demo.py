@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -161,5 +162,12 @@ def _finish(
     return 0 if right >= NEEDED else 1
 
 
+def end_process(status: int) -> NoReturn:
+    """End at once, without taking down what Fast DDS holds (see Planner.__exit__)."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

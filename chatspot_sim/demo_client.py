@@ -95,11 +95,10 @@ class Planner:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The node is not destroyed: Fast DDS 3.2 may wait for ever there while another program
+        # sends to it over TCP (eProsima/Fast-DDS#6066). Ending the process is enough.
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)
-        self._ask.destroy()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
     # --- what is seen -----------------------------------------------------------------------------
 
