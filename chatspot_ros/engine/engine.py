@@ -117,6 +117,9 @@ class Engine:
         """
         began_s = time.perf_counter()
         task = question.task or prompts.route(question.text)
+        width, height = scene.image_wh
+        clipped = tuple(region.clipped(width, height) for region in question.regions)
+        question = replace(question, regions=clipped)
         prompt = self.prompt_of(scene, question, task)
         ids = self._chat.encode(prompt, question.turns, scene.image_tokens)
         limit = question.max_new_tokens or self.spec.max_new_tokens
@@ -169,14 +172,13 @@ class Engine:
         )
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
-        """Return the user's turn as the model will read it. Raises RequestError, RegionError."""
-        width, height = scene.image_wh
-        regions = [region.clipped(width, height) for region in question.regions]
+        """Return the user's turn as the model will read it; its regions are clipped. Raises
+        RequestError."""
 
         def build(text: str) -> str:
             return prompts.build(
                 text,
-                regions,
+                question.regions,
                 task,
                 scene.fit,
                 self.dialect,
@@ -187,7 +189,7 @@ class Engine:
             )
 
         prompt = build(question.text)
-        self._chat.check_words(prompt, build(f"x {REGION_MARK} " * len(regions) + "x"))
+        self._chat.check_words(prompt, build(f"x {REGION_MARK} " * len(question.regions) + "x"))
         return prompt
 
     def _try(self) -> None:

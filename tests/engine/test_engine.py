@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn, decoding
-from chatspot_ros.errors import CancelledError, DeadlineError, ImageError, ModelError, RequestError
+from chatspot_ros.errors import (
+    CancelledError,
+    DeadlineError,
+    ImageError,
+    ModelError,
+    RegionError,
+    RequestError,
+)
 from chatspot_ros.geometry import PictureGeometry
 from chatspot_ros.model_spec import GeometrySpec
 from chatspot_ros.regions import Region
@@ -136,6 +143,14 @@ def test_the_region_reaches_the_model(llava: Engine, image_rgb: np.ndarray) -> N
     assert reply.prompt == "[short] What is this? <box> 0.50 0.00 1.00 1.00</box>"
     assert reply.answer.regions == (Region.box(105, 0, 211, 97),)
     assert reply.task == ""
+
+
+def test_regions_are_clipped(llava: Engine, image_rgb: np.ndarray) -> None:
+    scene = llava.prepare(image_rgb)
+    reply = llava.answer(scene, Question("What is this?", (Region.box(-9, -9, 900, 900),)))
+    assert reply.answer.regions == (Region.box(0, 0, 211, 97),)
+    with pytest.raises(RegionError):
+        llava.answer(scene, Question("What is this?", (Region.point(300, 5),)))
 
 
 def test_what_stands_at_the_sides_of_a_wide_picture_is_seen(llava: Engine) -> None:
