@@ -7,6 +7,7 @@ same command.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
+from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_sim.dataset import RenderedKitchens, render
 from chatspot_train.dialogues import Packer, PictureDialogues, collate, draw_turns, turn_texts
 from chatspot_train.export import export
@@ -49,15 +51,19 @@ def train(settings: TinySettings) -> Path:
     run_stage(model, texts, held, stage, settings.out / "text", pad, hit_rate)
 
     stage = settings.dialogue_stage
-    dialogues = [
-        PictureDialogues(data.folder / split, packer, size, settings.turns, items, seed,
-                         features(tower, data.folder / split, settings.out / f"{split}.features"))
-        for split, items, seed in (
-            ("train", stage.steps * stage.batch, stage.seed), ("val", min(200, data.val_kitchens), VAL_SEED)
-        )
-    ]  # fmt: skip
+    draws = {
+        "train": (stage.steps * stage.batch, stage.seed),
+        "val": (min(200, data.val_kitchens), VAL_SEED),
+    }
+    dialogues = {}
+    for split, (items, seed) in draws.items():
+        folder = data.folder / split
+        seen = features(tower, folder, settings.out / f"{split}.features")
+        dialogues[split] = PictureDialogues(folder, packer, size, settings.turns, items, seed, seen)
     model.model.model.vision_tower.requires_grad_(False)
-    run_stage(model, dialogues[0], dialogues[1], stage, settings.out / "dialogue", pad, hit_rate)
+    run_stage(
+        model, dialogues["train"], dialogues["val"], stage, settings.out / "dialogue", pad, hit_rate
+    )
     return export(model.model, tokenizer, settings, settings.out / "model")
 
 
@@ -68,8 +74,6 @@ def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast.from_pretrained(folder)
     rng = np.random.default_rng(settings.dialogue_stage.seed)
     kitchens = RenderedKitchens(settings.data.folder / "train")
-    from chatspot_ros.geometry import PictureGeometry, fit
-
     texts = [" ".join(draw_text(rng)) for _ in range(100)]
     for _ in range(1500):
         truth = kitchens.truth(int(rng.integers(len(kitchens))))
@@ -83,8 +87,6 @@ def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
 
 def _plain(text: str) -> str:
     """The words alone: regions and control words have tokens of their own."""
-    import re
-
     text = re.sub(r"<box>.*?</box>|</s>|USER:|ASSISTANT:|\[\w+\]", "", text)
     return " " + " ".join(text.split())
 
