@@ -102,7 +102,7 @@ class _Trainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Keep one name of each tensor: safetensors refuses tied weights under two names."""
         unique: dict[int, str] = {}
-        state = self.model.state_dict() if state_dict is None else state_dict
+        state = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
         for name, tensor in state.items():
             unique.setdefault(tensor.data_ptr(), name)
         super()._save(output_dir, {name: state[name] for name in unique.values()})
