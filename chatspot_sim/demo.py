@@ -112,7 +112,7 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         camera.wait_ready(_READY_S)
         node.wait_ready(_READY_S)
         moment, results, steps = ask_dozen(planner, options.seed, say)
-        say(do_steps(planner, steps))
+        say(do_steps(planner, steps, moment.truth))
     out.print(table(results, f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"))
     save(draw(moment.image_rgb, results), options.picture)
     return _finish(options, out, results, began)

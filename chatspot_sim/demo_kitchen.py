@@ -14,6 +14,7 @@ from chatspot_sim.demo_questions import Asked, draw_dozen
 from chatspot_sim.demo_report import Result, region_text
 from chatspot_sim.judging import judge
 from chatspot_sim.questions import KitchenQuestion
+from chatspot_sim.truth import Truth
 
 _RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right
 _TRIES = 20
@@ -42,20 +43,37 @@ def ask_dozen(
     return moment, results, steps
 
 
-def do_steps(planner: Planner, steps: list[Any]) -> str:
-    """Do the steps of a plan in the kitchen; one line on what happened and what is seen then."""
+def do_steps(planner: Planner, steps: list[Any], before: Truth) -> str:
+    """Do the steps of a plan in the kitchen; one line on what was done and what the camera sees.
+
+    `before` is the truth from before the first step.
+    """
     if not steps:
         return "the plan has no steps: nothing was done"
     done = []
     for step in steps:
         worked, message = planner.act(step)
-        done.append(f"{step.action} {step.target}".strip() + ("" if worked else " (failed)"))
         if not worked:
-            return f"the robot did: {', '.join(done)}: {message}"
-    truth = planner.truth_after(planner.now_ns())
-    about = next((t for t in truth.things if steps[0].target in (t.id, t.name) and t.state), None)
-    seen = "" if about is None else ", ".join(f"{k}: {v}" for k, v in about.state.items())
-    return f"the robot did: {', '.join(done)}. {message}. Seen now: {seen or message}"
+            return f"the robot did: {', '.join(done) or 'nothing'}; then: {message}"
+        done.append(f"{step.action} {step.target}".strip())
+    seen = changes(before, planner.truth_after(planner.now_ns()))
+    return (
+        f"the robot did: {', '.join(done)}; the camera now sees: {', '.join(seen) or 'no change'}"
+    )
+
+
+def changes(before: Truth, after: Truth) -> list[str]:
+    """What differs in two truths: states, and which things came into sight or went out of it."""
+    old, new = ({thing.id: thing for thing in truth.things} for truth in (before, after))
+    found = [
+        f"{thing} {name}: {old[thing].state[name]} -> {value}"
+        for thing in new.keys() & old.keys()
+        for name, value in new[thing].state.items()
+        if old[thing].state.get(name, value) != value
+    ]
+    found += [f"no {thing} any more" for thing in old.keys() - new.keys()]
+    found += [f"also {thing}" for thing in new.keys() - old.keys()]
+    return sorted(found)
 
 
 def _ask_until_seen(
@@ -93,7 +111,7 @@ def _put(planner: Planner, asked: Asked, moment: Moment, *, first_turn: bool) ->
 
 def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
     about, answers = asked.about, reply.message.answers
-    way = f"{asked.way}, {reply.pieces} pieces" if asked.way == "action" else asked.way
+    way = f"{asked.way}, {reply.pieces} parts" if asked.way == "action" else asked.way
     if asked.session:
         way += ", session"
     if asked.detections:

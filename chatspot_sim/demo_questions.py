@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from chatspot_ros.regions import Region
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.questions import KitchenQuestion, draw_dialogue
 from chatspot_sim.truth import Truth
@@ -21,6 +20,8 @@ DRAWS = 24  # a kind is drawn so often, to find a question about a thing not ask
 SEED_STEP = 1000
 MAX_KITCHENS = 50
 MIN_THINGS = 6
+MIN_VISIBLE = 0.6  # of a thing that is asked about
+MIN_SIDE = 0.05  # of the picture
 SESSION = "demo"
 
 
@@ -122,15 +123,28 @@ def _draw(
     """Of several draws the one whose things were asked about least often so far."""
     kind, shape, accept = choice
     drawn = [draw_dialogue(truth, kind, rng, shape=shape) for _ in range(DRAWS)]
-    fitting = [found for found in drawn if found is not None and accept(found[-1])]
+    clear = _clear_things(truth)
+    fitting = [
+        found
+        for found in drawn
+        if found is not None
+        and accept(found[-1])
+        and all(not question.thing or question.thing in clear for question in found)
+    ]
     if not fitting:
         return None
     return min(fitting, key=lambda found: sum(asked_things.count(q.thing) for q in found))
 
 
-def whole_image_or(regions: tuple[Region, ...]) -> tuple[Region, ...]:
-    """The regions that an answer is about when `regions` were asked."""
-    return regions or (Region.image(),)
+def _clear_things(truth: Truth) -> set[str]:
+    """The ids of the things that are large and hidden by little."""
+    return {
+        thing.id
+        for thing in truth.things
+        if thing.visible_fraction >= MIN_VISIBLE
+        and thing.box_xyxy_px[2] - thing.box_xyxy_px[0] >= MIN_SIDE * truth.width
+        and thing.box_xyxy_px[3] - thing.box_xyxy_px[1] >= MIN_SIDE * truth.height
+    }
 
 
 def find_kitchen(seed: int, width: int, height: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import IO
 from ament_index_python.packages import get_package_prefix
 
 _STOPPING_S = 5.0
+_ENDING_S = 2.0
 _LAST_LINES = 12
 
 
@@ -81,15 +83,17 @@ class NodeProcess:
             self._news.wait_for(lambda: self._ready or self._ended, timeout_s)
             if self._ready and not self._ended:
                 return
-        what = "ended" if self._ended else f"did not get ready within {timeout_s:.0f} s"
-        raise ProcessError(f"{self.name} {what}; {self._last_words()}")
+        self.check()
+        raise ProcessError(
+            f"{self.name} did not get ready within {timeout_s:.0f} s; {self._last_words()}"
+        )
 
     def check(self) -> None:
         """Raise ProcessError where the node has ended by itself."""
-        if self._process.poll() is not None:
-            raise ProcessError(
-                f"{self.name} ended with status {self._process.returncode}; {self._last_words()}"
-            )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # One that has closed its output is about to end.
+            status = self._process.wait(_ENDING_S if self._ended else 0.0)
+            raise ProcessError(f"{self.name} ended with status {status}; {self._last_words()}")
 
     def _last_words(self) -> str:
         self._reader.join(1.0)
