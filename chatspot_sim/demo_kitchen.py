@@ -50,7 +50,7 @@ def do_steps(planner: Planner, steps: list[Any], before: Truth) -> str:
     """
     if not steps:
         return "the plan has no steps: nothing was done"
-    done = []
+    done: list[str] = []
     for step in steps:
         worked, message = planner.act(step)
         if not worked:

@@ -34,9 +34,9 @@ def test_a_ready_line_is_waited_for_and_logged(tmp_path: Path) -> None:
 def test_parameters_follow_ros_args(tmp_path: Path) -> None:
     with NodeProcesses(tmp_path) as nodes:
         code = "import sys; print(sys.argv[1:]); " + READY + WAIT
-        nodes.start("it", python(code), seed="3", name='"x"').wait_ready(30.0)
+        nodes.start("it", python(code), seed="3", model='"x"').wait_ready(30.0)
     assert (
-        "['--ros-args', '-p', 'seed:=3', '-p', 'name:=\"x\"']" in (tmp_path / "it.log").read_text()
+        "['--ros-args', '-p', 'seed:=3', '-p', 'model:=\"x\"']" in (tmp_path / "it.log").read_text()
     )
 
 
