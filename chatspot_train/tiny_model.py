@@ -67,12 +67,29 @@ def _start_coordinates(
         table[ids] = waves * table.std() * 1.4
 
 
+def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
+    """Multiply the tower's output by `factor`, changing nothing else about it.
+
+    Every block reads the residual stream through a layer norm, which does not see its scale, so it
+    is enough to scale what is written into the stream.
+    """
+    writers: list[nn.Module] = [tower.pre_layrnorm]
+    for layer in tower.encoder.layers:
+        writers += [layer.self_attn.out_proj, layer.mlp.fc2]
+    with torch.no_grad():
+        for writer in writers:
+            for parameter in writer.parameters():
+                parameter.mul_(factor)
+
+
 class RegionTeacher(nn.Module):
     """The language model on the frozen tower's features, with a head thrown away afterwards.
 
     The auxiliary head asks, from the hidden state of each region's last token after SEEN_LAYER
     layers, which image tokens the region covers.
     """
+
+    _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
 
     def __init__(self, model: LlavaForConditionalGeneration, auxiliary_weight: float = 1.0) -> None:
         super().__init__()

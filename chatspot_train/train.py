@@ -23,7 +23,7 @@ from chatspot_train.export import export
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import run_stage
 from chatspot_train.text_stage import CoordinateTexts, draw_text
-from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
+from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate, scale_residual
 from chatspot_train.tokens import build_tokenizer
 from chatspot_train.vision_stage import to_pixels, train_vision
 
@@ -40,6 +40,14 @@ def train(settings: TinySettings) -> Path:
     render(data.folder / "train", "train", data.train_kitchens, data.moments, size)
     render(data.folder / "val", "val", data.val_kitchens, 1, size)
     tower = train_vision(settings).tower
+    seen = {
+        split: features(tower, data.folder / split, settings.out / f"{split}.features")
+        for split in ("train", "val")
+    }
+    # Trained from nothing, the tower's output is an order of magnitude larger than a projection
+    # learns well from.
+    factor = 1 / float(seen["train"][:200].float().std())
+    scale_residual(tower, factor)
     tokenizer = make_tokenizer(settings)
     model = RegionTeacher(build_model(settings, tokenizer, tower))
     packer = Packer(tokenizer, (size // settings.vision.patch_size) ** 2, LONGEST)
@@ -55,15 +63,18 @@ def train(settings: TinySettings) -> Path:
         "train": (stage.steps * stage.batch, stage.seed),
         "val": (min(200, data.val_kitchens), VAL_SEED),
     }
-    dialogues = {}
-    for split, (items, seed) in draws.items():
-        folder = data.folder / split
-        seen = features(tower, folder, settings.out / f"{split}.features")
-        dialogues[split] = PictureDialogues(folder, packer, size, settings.turns, items, seed, seen)
+    dialogues = {
+        split: PictureDialogues(
+            data.folder / split, packer, size, settings.turns, items, seed, factor * seen[split]
+        )
+        for split, (items, seed) in draws.items()
+    }
     model.model.model.vision_tower.requires_grad_(False)
     run_stage(
         model, dialogues["train"], dialogues["val"], stage, settings.out / "dialogue", pad, hit_rate
     )
+    # The frozen tower, exactly as the features were made, whatever a checkpoint held.
+    model.model.model.vision_tower.load_state_dict(tower.state_dict())
     return export(model.model, tokenizer, settings, settings.out / "model")
 
 
