@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +73,8 @@ def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
     Every block reads the residual stream through a layer norm, which does not see its scale, so it
     is enough to scale what is written into the stream.
     """
-    writers: list[nn.Module] = [tower.pre_layrnorm]
-    for layer in tower.encoder.layers:
+    writers = [tower.pre_layrnorm]
+    for layer in cast("list[Any]", tower.encoder.layers):
         writers += [layer.self_attn.out_proj, layer.mlp.fc2]
     with torch.no_grad():
         for writer in writers:
