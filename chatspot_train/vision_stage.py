@@ -58,7 +58,8 @@ class VisionTeacher(nn.Module):
             if bool(known.any()):
                 loss = loss + 0.3 * F.cross_entropy(logits[known], target[known])
         here = ~box.isnan().any(-1)
-        loss = loss + 2.0 * (self.box(hidden).float()[here] - box[here]).abs().mean()
+        if bool(here.any()):
+            loss = loss + 2.0 * (self.box(hidden).float()[here] - box[here]).abs().mean()
         loss = loss + F.binary_cross_entropy_with_logits(self.parts(hidden).float(), parts)
         sums = torch.stack([h.float().sum() for h in hits])
         counts = torch.tensor([float(h.numel()) for h in hits])
