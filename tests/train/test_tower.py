@@ -1,6 +1,7 @@
 """The tower's scaling and the patch heads' bookkeeping."""
 
 import torch
+
 from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS
 from chatspot_train.settings import VisionShape
 from chatspot_train.tiny_model import scale_residual
