@@ -146,6 +146,7 @@ def _start_node(nodes: NodeProcesses, model: str) -> NodeProcess:
         allow_download="true",
         buffer_seconds="120.0",
         max_image_age="60.0",
+        image_reliability="reliable",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from chatspot_ros.srv import KitchenAct, RegionQuery
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -104,9 +104,8 @@ class Planner:
 
     def watch(self) -> None:
         """Begin to receive pictures, truths and detections."""
-        best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         reliable = QoSProfile(depth=10)
-        self._node.create_subscription(Image, "image", self._on_image, best_effort)
+        self._node.create_subscription(Image, "image", self._on_image, reliable)
         self._node.create_subscription(String, "kitchen/truth", self._on_truth, reliable)
         self._node.create_subscription(
             Detection2DArray, "detections", self._on_detections, reliable
