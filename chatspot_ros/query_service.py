@@ -251,11 +251,14 @@ class QueryService:
         if query.session:
             note = self._sessions.enter(query.session, picture.key, picture)
             pending.notes += [note] if note else []
-        pending.handle = worker.submit(
-            lambda engine: self._work(engine, pending),
-            deadline_s=pending.deadline_s,
-            on_done=lambda _, error: self._end(pending, error),
-        )
+
+        def work(engine: Any) -> None:
+            self._work(engine, pending)
+
+        def on_done(_: None, error: ChatspotError | None) -> None:
+            self._end(pending, error)
+
+        pending.handle = worker.submit(work, deadline_s=pending.deadline_s, on_done=on_done)
 
     def _work(self, engine: Any, pending: Pending) -> None:
         """Answer a query and reply, in the worker's thread."""

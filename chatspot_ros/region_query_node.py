@@ -6,13 +6,12 @@ No model code here.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionServer, CancelResponse
@@ -271,10 +270,10 @@ class RegionQueryNode(Node):
         super().destroy_node()
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to stop; return the process's exit code."""
-    return serve(RegionQueryNode, args)
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the node until it is told to stop."""
+    serve(RegionQueryNode, args)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

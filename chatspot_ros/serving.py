@@ -12,16 +12,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from chatspot_ros.engine.worker import THREAD_NAME
 from chatspot_ros.errors import ChatspotError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_END_S = 2.0
 
 
 class Service(Protocol):
@@ -62,8 +62,10 @@ class Stop:
         return self._event.is_set()
 
 
-def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = None) -> int:
-    """Run a node until a signal or the node itself asks to stop; return the process's exit code.
+def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = None) -> NoReturn:
+    """Run a node until a signal or the node itself asks to stop; then end the process.
+
+    The exit code is the node's, 0 after a signal, 1 when the node cannot be made.
 
     rclpy's own signal handlers end all communication first, so that pending requests could not be
     answered any more. Here the executor spins in a thread of its own while the main thread waits
@@ -77,8 +79,7 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
         node = make_node(stop)
     except ChatspotError as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
-        rclpy.try_shutdown()
-        return 1
+        _leave(rclpy.try_shutdown, 1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     closing = threading.Event()
@@ -87,26 +88,36 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     )
     spinner.start()
     stop.wait()
-    # A second signal ends the process at once.
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+    # The end takes a few seconds at most. An impatient second Ctrl-C must not cut the replies off.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     node.get_logger().info(f"stopping: {stop.reason}")
     node.close()
     closing.set()
-    # spin_once only returns when it has done something; a node without timers may have nothing.
-    executor.create_task(lambda: None)
-    spinner.join(timeout=2.0)
+    executor.wake()
+    spinner.join(timeout=_END_S)
+    _leave(lambda: _destroy(executor, node), stop.exit_code)
+
+
+def _destroy(executor: SingleThreadedExecutor, node: Service) -> None:
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
-    if any(thread.name == THREAD_NAME and thread.is_alive() for thread in threading.enumerate()):
-        # The model is in the middle of a long computation; ending the interpreter under it would
-        # crash.
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(stop.exit_code)
-    return stop.exit_code
+
+
+def _leave(clean_up: Callable[[], None], exit_code: int) -> NoReturn:
+    """Clean up as far as that goes in time, and end the process.
+
+    With LARGE_DATA, Fast DDS 3.2 sometimes waits for ever when a participant with TCP channels is
+    destroyed; and the interpreter must not end under a model that still computes.
+    """
+    cleaner = threading.Thread(target=clean_up, name="clean-up", daemon=True)
+    cleaner.start()
+    cleaner.join(timeout=_END_S)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _spin(

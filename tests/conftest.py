@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib.util
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -22,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Above 101 the ports of a domain overlap those that Linux hands out to outgoing connections.
 LAST_DOMAIN_ID = 101
+
+_EXIT_STATUS = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -197,27 +201,56 @@ def module_spawn() -> Iterator[Callable[..., Process]]:
     yield from _spawner()
 
 
+@functools.cache
+def _context() -> Any:
+    """The ROS context of the whole test run, with a node that keeps its participant alive.
+
+    With LARGE_DATA, Fast DDS 3.2 sometimes waits for ever when a participant with TCP channels is
+    destroyed, so it is made once and ends with the process: see pytest_unconfigure.
+    """
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    context.kept_alive = rclpy.create_node("test_run", context=context)  # type: ignore[attr-defined]
+    return context
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_EXIT_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _context.cache_info().currsize:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash.get(_EXIT_STATUS, 1))
+
+
 def _spinning_node(name: str) -> Iterator[object]:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-    context = rclpy.Context()
-    rclpy.init(context=context)
+    context = _context()
     node = rclpy.create_node(name, context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
+    ended = threading.Event()
 
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
+            while not ended.is_set():
+                executor.spin_once()
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
     yield node
-    executor.shutdown(timeout_sec=5.0)
+    ended.set()
+    executor.wake()
     thread.join(5.0)
+    executor.shutdown()
     node.destroy_node()
-    context.try_shutdown()
 
 
 @pytest.fixture

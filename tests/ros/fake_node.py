@@ -11,7 +11,6 @@ FAKE_LOAD_S in the environment: how long loading takes; FAKE_LOAD_FAILS: its err
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,4 +121,4 @@ def load(_: Any) -> FakeEngine:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(partial(RegionQueryNode, load=load)))
+    serve(partial(RegionQueryNode, load=load))
