@@ -93,8 +93,8 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     node.get_logger().info(f"stopping: {stop.reason}")
     node.close()
-    closing.set()
-    executor.wake()
+    # Waking is not enough: the executor returns to its loop only after it has done something.
+    executor.create_task(closing.set)
     spinner.join(timeout=_END_S)
     _leave(lambda: _destroy(executor, node), stop.exit_code)
 

@@ -246,8 +246,7 @@ def _spinning_node(name: str) -> Iterator[object]:
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
     yield node
-    ended.set()
-    executor.wake()
+    executor.create_task(ended.set)
     thread.join(5.0)
     executor.shutdown()
     node.destroy_node()
