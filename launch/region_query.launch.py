@@ -7,8 +7,8 @@ detections_topic:=/detections
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
@@ -63,15 +63,14 @@ def make_node(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments and the node."""
-    # Fast DDS loses large images with its default transports; a value set by the user stays.
-    transports = EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA")
+    # FASTDDS_BUILTIN_TRANSPORTS is left as the shell has it: a node with LARGE_DATA and programs
+    # without it (the camera, `ros2 service call`) do not find each other at all.
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, default, text in ARGUMENTS
             ),
-            SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", transports),
             OpaqueFunction(function=make_node),
         ]
     )
