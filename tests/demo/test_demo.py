@@ -17,15 +17,13 @@ import pytest
 
 HERE = Path(__file__).parent
 ORACLE = ("python", str(HERE / "demo_with_oracle.py"))
-# As scripts/demo sets it, which says why.
-TRANSPORTS = {"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}
 KEYS = {"question", "region", "answer", "truth", "right", "seconds"}
 
 
 @pytest.fixture
 def run(spawn: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def run(*arguments: str, timeout_s: float = 90.0, **env: str) -> tuple[int, Any]:
-        environment = {"ORACLE_SEED": "0", "TMPDIR": str(tmp_path), **TRANSPORTS, **env}
+        environment = {"ORACLE_SEED": "0", "TMPDIR": str(tmp_path), **env}
         picture = ("--picture", str(tmp_path / "demo.png"))
         process = spawn(*ORACLE, *picture, *arguments, env=environment)
         return process.wait(timeout_s), process
@@ -92,7 +90,7 @@ def test_a_model_that_is_not_there_ends_the_demo_and_says_so(
 ) -> None:
     process = spawn(
         "python", "-m", "chatspot_sim.demo", "--model", "chatspot-giant",
-        env={"TMPDIR": str(tmp_path), **TRANSPORTS},
+        env={"TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert process.wait(60.0) == 2
     assert "chatspot-giant" in process.output
@@ -104,7 +102,7 @@ def test_ended_from_outside_it_ends_its_nodes(spawn: Callable[..., Any], tmp_pat
         *ORACLE,
         "--picture",
         str(tmp_path / "demo.png"),
-        env={"TMPDIR": str(tmp_path), **TRANSPORTS},
+        env={"TMPDIR": str(tmp_path)},
     )
     process.wait_for("starting kitchen_camera", 60.0)
     process.send(signal.SIGTERM)
@@ -166,7 +164,7 @@ def test_the_bundled_model_passes(root: Path, tmp_path: Path, seed: int) -> None
     done = subprocess.run(
         [root / "scripts" / "demo", "--seed", str(seed), "--json", file, "--picture", picture],
         capture_output=True, text=True, timeout=280, cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if k not in TRANSPORTS},
+        env={k: v for k, v in os.environ.items() if k != "FASTDDS_BUILTIN_TRANSPORTS"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     questions = json.loads(file.read_text())["questions"]

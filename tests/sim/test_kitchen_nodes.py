@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,14 +57,6 @@ class Ears:
 
 def stamps(messages: list[Any]) -> set[int]:
     return {to_ns(message.header.stamp) for message in messages}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def transports() -> Iterator[None]:
-    """As scripts/demo sets it, which says why."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")
-        yield
 
 
 @pytest.fixture(scope="module")
