@@ -114,6 +114,8 @@ def test_pending_queries_are_answered_at_the_end(start_fake: Any, signum: Any) -
     world.wait_for_node()
     stamp = world.publish_frame()
     running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
+    # A goal and a request travel apart, and may overtake each other.
+    world.wait_until(lambda: "'take 60'" in world.process.output)
     waiting = world.client.call_async(world.request("what", stamp=stamp, timeout_s=60.0))
     world.wait_until(lambda: "'what'" in world.process.output)
     world.process.send(signum)
