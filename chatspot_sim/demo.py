@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, LookupError, ValueError, OSError) as error:
         print(f"scripts/demo: {error}", file=sys.stderr)
     finally:
-        if status in (0, 130):
+        if status in (0, 130) or not any(logs.iterdir()):
             shutil.rmtree(logs, ignore_errors=True)
         else:
             print(f"logs of the nodes: {logs}", file=sys.stderr)
@@ -119,13 +119,13 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
 
 
 def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
-    node = _start_node(nodes, options.model)
     from chatspot_sim.demo_client import Planner
     from chatspot_sim.demo_photo import ask_photo, parse_region, read_photo
     from chatspot_sim.demo_picture import draw, save
 
     photo, image_rgb = read_photo(options.image)
     regions = tuple(parse_region(text) for text in options.box)
+    node = _start_node(nodes, options.model)
     node.wait_ready(_READY_S)
     with Planner(nodes.check) as planner:
         results = ask_photo(planner, photo, regions, options.ask)
@@ -153,7 +153,7 @@ def _start_node(nodes: NodeProcesses, model: str) -> NodeProcess:
 def _finish(
     options: argparse.Namespace, out: Console, results: Sequence[Result], began: float
 ) -> int:
-    right = sum(result.right for result in results)
+    right = sum(result.right is True for result in results)
     if options.json is not None:
         write_json(results, options.json)
     out.print(

@@ -11,7 +11,7 @@ from chatspot_ros.messages import to_region
 from chatspot_ros.regions import Region
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
-from chatspot_sim.demo_report import Result, region_text
+from chatspot_sim.demo_report import Result, answer_text, region_text
 from chatspot_sim.judging import judge
 from chatspot_sim.questions import KitchenQuestion
 from chatspot_sim.truth import Truth
@@ -125,7 +125,7 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         way,
         about.question,
         region_text(about.regions),
-        _answer_text(answers[0].text, grounded),
+        answer_text(answers[0].text, grounded),
         truth_text(about),
         judge(
             about,
@@ -171,8 +171,3 @@ def truth_text(about: KitchenQuestion) -> str:
     if about.box_xyxy_px is not None:
         return region_text((Region.box(*about.box_xyxy_px),))
     return about.answer
-
-
-def _answer_text(text: str, grounded: tuple[Region, ...]) -> str:
-    """What was said; a place in pixels of the picture, as the reply has it."""
-    return region_text(grounded) if grounded and text.lstrip().startswith("<") else text

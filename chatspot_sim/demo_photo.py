@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import array
 from pathlib import Path
+from typing import Any
 
 import cv2
 from sensor_msgs.msg import CompressedImage
 
 from chatspot_ros.conversions import RgbImage, message_to_rgb
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.messages import to_region
 from chatspot_ros.regions import Region
 from chatspot_sim.demo_client import DemoError, Planner, Reply, request_fields
-from chatspot_sim.demo_report import Result, region_text
+from chatspot_sim.demo_report import Result, answer_text, region_text
 
 _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 
@@ -55,20 +57,18 @@ def parse_region(text: str) -> Region:
 def ask_photo(
     planner: Planner, photo: CompressedImage, regions: tuple[Region, ...], question: str
 ) -> list[Result]:
-    """Ask, and return one result per answer; `truth` stays empty. Raises DemoError."""
+    """Ask, and return one result per answer, without truth and judgement. Raises DemoError."""
     reply = planner.query(**request_fields(question, regions), image=photo)
     if not reply.ok:
         raise DemoError(f"the node answered: {reply.message.message}")
     return [_result(question, answer, reply) for answer in reply.message.answers]
 
 
-def _result(question: str, answer: object, reply: Reply) -> Result:
-    from chatspot_ros.messages import to_region
-
-    asked = tuple(to_region(region) for region in answer.regions)  # type: ignore[attr-defined]
-    grounded = tuple(to_region(region) for region in answer.grounded)  # type: ignore[attr-defined]
+def _result(question: str, answer: Any, reply: Reply) -> Result:
+    asked = tuple(to_region(region) for region in answer.regions)
+    grounded = tuple(to_region(region) for region in answer.grounded)
     shown = tuple(region for region in asked if region.points_px)
     return Result(
-        "service", question, region_text(shown), answer.text, "", True, reply.seconds,  # type: ignore[attr-defined]
+        "service", question, region_text(shown), answer_text(answer.text, grounded), "", None, reply.seconds,
         shown, grounded,
     )  # fmt: skip

@@ -102,8 +102,9 @@ def _legend(results: Sequence[Result], width: int) -> RgbImage:
         room = column_width - 2 * _MARGIN - 46
         where = f"{result.question}  ({result.where})"
         pen.text((x + 46, y), _cut(where, font, room), _INK, font)
-        said = result.answer if result.right else f"{result.answer}   (truth: {result.truth})"
-        colour = _RIGHT if result.right else _WRONG
+        wrong = result.right is False
+        said = f"{result.answer}   (truth: {result.truth})" if wrong else result.answer
+        colour = _WRONG if wrong else _RIGHT if result.right else _INK
         pen.text((x + 46, y + _LINE), _cut(said, font, room), colour, font)
     return np.asarray(paper, np.uint8)
 

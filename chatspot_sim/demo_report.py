@@ -19,7 +19,7 @@ _POLYGON_SHOWN = 3  # corners
 
 @dataclass(frozen=True)
 class Result:
-    """One of the dozen, answered and judged.
+    """One question, answered and judged; `right` is None where nobody knows the truth.
 
     `asked` and `grounded` are drawn: what was asked about, and what the answer points at. `marks`
     are the answers to several regions at once: each region, the words, and whether they are right.
@@ -30,7 +30,7 @@ class Result:
     region: str
     answer: str
     truth: str
-    right: bool
+    right: bool | None
     seconds: float
     asked: tuple[Region, ...] = ()
     grounded: tuple[Region, ...] = ()
@@ -58,6 +58,11 @@ def _one_region_text(region: Region, brief: bool) -> str:
     if brief and len(points) > _POLYGON_SHOWN:
         return f"polygon of {len(points)} corners"
     return f"polygon {' '.join(points)}"
+
+
+def answer_text(text: str, grounded: Sequence[Region]) -> str:
+    """What was said; an answer that is nothing but a place in pixels of the picture."""
+    return region_text(grounded) if grounded and text.lstrip().startswith("<") else text
 
 
 def table(results: Sequence[Result], title: str) -> Table:

@@ -115,11 +115,13 @@ def test_a_photo_is_asked_about(run: Callable[..., Any], tmp_path: Path) -> None
     cv2.imwrite(str(photo), np.full((300, 500, 3), 128, np.uint8))
     status, process = run(
         "--image", str(photo), "--box", "10,20,200,250", "--ask", "What is [this]?",
-        ORACLE_SAYS="a [grey] wall",
+        "--json", str(tmp_path / "a.json"), ORACLE_SAYS="a [grey] wall",
     )  # fmt: skip
     assert status == 0, process.output
     assert "box 10,20,200,250: a [grey] wall" in process.output
     assert "truth" not in process.output
+    [answer] = json.loads((tmp_path / "a.json").read_text())["questions"]
+    assert (answer["answer"], answer["truth"], answer["right"]) == ("a [grey] wall", "", None)
     assert cv2.imread(str(tmp_path / "demo.png")) is not None
 
 
