@@ -68,7 +68,6 @@ def _result(question: str, answer: Any, reply: Reply) -> Result:
     asked = tuple(to_region(region) for region in answer.regions)
     grounded = tuple(to_region(region) for region in answer.grounded)
     shown = tuple(region for region in asked if region.points_px)
-    return Result(
-        "service", question, region_text(shown), answer_text(answer.text, grounded), "", None, reply.seconds,
-        shown, grounded,
-    )  # fmt: skip
+    said = answer_text(answer.text, grounded)
+    return Result("service", question, region_text(shown), said, "", None, reply.seconds, shown,
+                  grounded)  # fmt: skip
