@@ -38,9 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Always replaced: a test must never talk to a robot that the shell happens to be set up for.
     domain_id, lock = take_domain_id()
     os.environ["ROS_DOMAIN_ID"] = str(domain_id)
-    # Not scripts/run's LARGE_DATA: with it, of programs that start at once some never find each
-    # other (measured with Kilted: 6 of 123 pairs; with the default 0 of 72). Both ends of a test
-    # are reliable or their images small.
+    # With LARGE_DATA, of programs that start at once some never find each other (docs/adr/0006).
+    # Both ends of a test are reliable or their images small.
     os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "DEFAULT"
     config.add_cleanup(lock.close)
 
