@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS, PART_NAMES, STATES, THING_KINDS
-from chatspot_sim.truth import Thing, Truth
+from chatspot_sim.truth import Part, Thing, Truth
 
 IGNORE = -100
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
@@ -101,6 +101,35 @@ def dense_labels(
     )  # fmt: skip
 
 
+def _near(
+    part: Part,
+    centre: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Which patches a part touches, even one narrower than a patch."""
+    half = 0.5 * (centre[1, 0] - centre[0, 0])
+    x1, y1, x2, y2 = (np.array(part.box_xyxy_px) - shift) / scale
+    x, y = centre[:, 0], centre[:, 1]
+    return np.asarray((x > x1 - half) & (x < x2 + half) & (y > y1 - half) & (y < y2 + half))
+
+
+def _mark_plugs(
+    fields: NDArray[np.int64],
+    truth: Truth,
+    centre: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> None:
+    """Where a plug's state is seen: on the plug and the socket, not on the thing it powers."""
+    column = list(FIELDS).index("plug")
+    for thing in truth.things:
+        for part in thing.parts:
+            if "plug" in thing.state and part.name in ("plug", "socket"):
+                value = ATTRIBUTES["plug"].index(thing.state["plug"])
+                fields[_near(part, centre, shift, scale), column] = value
+
+
 def _part_labels(
     truth: Truth,
     owner: NDArray[np.int64],
@@ -109,14 +138,11 @@ def _part_labels(
     scale: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     labels = np.zeros((len(owner), len(PARTS)), np.float32)
-    half = (centre[1, 0] - centre[0, 0]) * 0.5  # a part narrower than a patch still counts
     for number, thing in enumerate(truth.things, start=1):
         for part in thing.parts:
             if part.name not in PARTS:
                 continue
-            x1, y1, x2, y2 = (np.array(part.box_xyxy_px) - shift) / scale
-            x, y = centre[:, 0], centre[:, 1]
-            near = (x > x1 - half) & (x < x2 + half) & (y > y1 - half) & (y < y2 + half)
             own = (owner == number) | (part.name in ("plug", "socket"))
+            near = _near(part, centre, shift, scale)
             labels[near & own, PARTS.index(part.name)] = 1.0
     return labels

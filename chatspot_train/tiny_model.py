@@ -85,8 +85,8 @@ def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
 class RegionTeacher(nn.Module):
     """The language model on the frozen tower's features, with a head thrown away afterwards.
 
-    The auxiliary head asks, from the hidden state of each region's last token after SEEN_LAYER
-    layers, which image tokens the region covers.
+    Two auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers,
+    which image tokens the region covers; one layer on, what they show.
     """
 
     _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
@@ -96,9 +96,11 @@ class RegionTeacher(nn.Module):
         self.model = model
         self.auxiliary_weight = auxiliary_weight
         width = model.config.get_text_config().hidden_size
+        seen = cast(Any, model.config.vision_config).hidden_size
         self.ask = nn.Linear(width, width)
         self.answer = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.tensor(-2.0))
+        self.gather = nn.Linear(width, seen)
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
@@ -121,10 +123,19 @@ class RegionTeacher(nn.Module):
         loss = F.cross_entropy(logits, right)
         hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
         if features is not None and len(rows) and self.auxiliary_weight:
-            loss = loss + self.auxiliary_weight * self._cover_loss(
-                out.hidden_states[SEEN_LAYER], image, rows, places, covers
-            )
+            hidden = out.hidden_states
+            cover = self._cover_loss(hidden[SEEN_LAYER], image, rows, places, covers)
+            gather = self._gather_loss(hidden[SEEN_LAYER + 1], features, rows, places, covers)
+            loss = loss + self.auxiliary_weight * (cover + gather)
         return {"loss": loss, "logits": hits[None, None]}
+
+    def _gather_loss(
+        self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor
+    ) -> Tensor:
+        """One layer on, the region's last token must hold the mean of what its patches show."""
+        weights = covers / covers.sum(1, keepdim=True)
+        shown = torch.einsum("np,npd->nd", weights, features.float()[rows])
+        return F.mse_loss(self.gather(hidden[rows, places]).float(), shown)
 
     def _cover_loss(
         self, hidden: Tensor, image: Tensor, rows: Tensor, places: Tensor, covers: Tensor

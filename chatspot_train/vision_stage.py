@@ -41,6 +41,7 @@ class VisionTeacher(nn.Module):
         self.fields = nn.Linear(width, sum(FIELDS.values()))
         self.box = nn.Linear(width, 4)
         self.parts = nn.Linear(width, len(PARTS))
+        self.place = nn.Linear(width, 2)
 
     def forward(
         self, pixel_values: Tensor, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor
@@ -58,12 +59,23 @@ class VisionTeacher(nn.Module):
             if bool(known.any()):
                 loss = loss + 0.3 * F.cross_entropy(logits[known], target[known])
         here = ~box.isnan().any(-1)
+        # Where each patch is must stay readable, or a language model cannot look a region up.
+        place = self.place(hidden).float()
+        loss = loss + 5.0 * (place - patch_centres(place.shape[1])).abs().mean()
         if bool(here.any()):
             loss = loss + 2.0 * (self.box(hidden).float()[here] - box[here]).abs().mean()
         loss = loss + F.binary_cross_entropy_with_logits(self.parts(hidden).float(), parts)
         sums = torch.stack([h.float().sum() for h in hits])
         counts = torch.tensor([float(h.numel()) for h in hits])
         return {"loss": loss, "logits": torch.stack([sums, counts])[None]}
+
+
+def patch_centres(patches: int) -> Tensor:
+    """x, y of the middle of each of a square grid's patches as fractions, row by row; P x 2."""
+    side = math.isqrt(patches)
+    middle = (torch.arange(side) + 0.5) / side
+    rows, columns = torch.meshgrid(middle, middle, indexing="ij")
+    return torch.stack([columns, rows], -1).reshape(-1, 2)
 
 
 def start_positions(tower: CLIPVisionModel, config: CLIPVisionConfig) -> None:
