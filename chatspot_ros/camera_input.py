@@ -25,10 +25,10 @@ from chatspot_ros.settings import Settings
 OnClick = Callable[[CameraFeed, float, float], Coroutine[Any, Any, None]]
 _IMAGE_DEPTH = 5
 _REMEDY = (
-    "Fast DDS loses images above about 500 kB with its default transports and best effort: set "
-    "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera's process and this one, or let both use "
-    "reliable QoS "
-    "(parameter image_reliability:=reliable)"
+    "Fast DDS loses best-effort images above about 500 kB as it starts: start the camera with "
+    "FASTDDS_BUILTIN_TRANSPORTS='DEFAULT?max_msg_size=60KB&sockets_size=16MB', or let both use "
+    "reliable QoS (parameter image_reliability:=reliable). With LARGE_DATA in one process only, "
+    "the two do not meet at all"
 )
 
 

@@ -39,7 +39,7 @@ SPECS = (
          "sensor_msgs/CompressedImage on `image/compressed`.", choices=("raw", "compressed")),
     Spec("compressed_format", "jpeg", "What a compressed picture is.", choices=("jpeg", "png")),
     Spec("reliability", "reliable", "QoS of the pictures; best_effort as most camera drivers. "
-         "Fast DDS then loses large ones, unless FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA everywhere.",
+         "Fast DDS then loses large ones, unless it has larger buffers (README.md).",
          choices=("reliable", "best_effort")),
     Spec("frame_id", NAME, "frame_id of the pictures' headers."),
     Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "

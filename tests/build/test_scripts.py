@@ -85,7 +85,7 @@ def test_run_without_a_command_says_how() -> None:
 @pytest.mark.parametrize(
     ("name", "default", "own"),
     [
-        ("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT", "UDPv4"),
+        ("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT?max_msg_size=60KB&sockets_size=16MB", "UDPv4"),
         ("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
         ("MUJOCO_GL", "egl", "glfw"),
     ],

@@ -181,7 +181,7 @@ def test_a_silent_publisher_is_warned_about_with_the_remedy(start_fake: Any) -> 
     world = start_fake("-p", "no_image_warning:=1.0")
     world.wait_for_node()
     line = world.process.wait_for("no frame has come")
-    assert "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA" in line
+    assert "FASTDDS_BUILTIN_TRANSPORTS='DEFAULT?max_msg_size=60KB&sockets_size=16MB'" in line
     assert "image_reliability:=reliable" in line
     assert f"{world.namespace}/image" in line
 
