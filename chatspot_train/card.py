@@ -62,6 +62,7 @@ def model_card(training: dict[str, Any], rows: dict[str, dict[str, float]], size
             f"- {name.replace('_', ' ')}: {stage['steps']} steps of {stage['batch']}, "
             f"learning rate {stage['learning_rate']:g}, seed {stage['seed']}"
         )
+    lines += [f"- {note}" for note in training.get("history", [])]
     lines += [
         "- the vision tower is frozen in the dialogue stage; all settings are in `training.json`",
         "",
