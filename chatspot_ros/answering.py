@@ -44,9 +44,10 @@ class Answerer:
             raise RuntimeError(f"{pending.id} came to the worker without a picture")
         pending.started_s = time.monotonic()
         pending.should_stop()
+        known = picture.key in self._scenes
         scene, image_rgb = self._see(engine, picture)
         seen_s = time.monotonic()
-        pending.seeing_s = seen_s - pending.started_s
+        pending.seeing_s = 0.0 if known else seen_s - pending.started_s
         session = pending.query.session
         # The regions of one query do not hear of one another, so all of them see the same earlier
         # turns.

@@ -184,9 +184,23 @@ class World:
         stamp = stamp or self.now()
         picture = np.full((HEIGHT, WIDTH, 3), colour, np.uint8)
         header = Header(stamp=stamp, frame_id="camera_optical")
-        self.images.publish(to_image_message(picture, header))
-        wait_until(lambda: self.ask("arrived?", stamp=stamp).status == 0)
+        message = to_image_message(picture, header)
+        self.publish_until_it_comes(self.images, message)
         return stamp
+
+    def publish_until_it_comes(self, publisher: Any, message: Any, camera: str = "") -> None:
+        """Publish an image until the node has it: it may not know a new publisher yet."""
+
+        def has_come() -> bool:
+            publisher.publish(message)
+            until = time.monotonic() + 2.0
+            stamp = message.header.stamp
+            while time.monotonic() < until:
+                if self.ask("come?", stamp=stamp, camera=camera).name in ("OK", "BAD_IMAGE"):
+                    return True
+            return False
+
+        wait_until(has_come)
 
     def set_parameter(self, name: str, value: Any) -> Any:
         from rcl_interfaces.srv import SetParameters
@@ -217,3 +231,9 @@ def start_fake(spawn: Any, ros_node: Any) -> Callable[..., World]:
         return World(ros_node, process, namespace)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def make_world() -> type[World]:
+    """What talks to a node that the test itself has started."""
+    return World

@@ -150,8 +150,7 @@ def test_compressed_transport(start_fake: Any) -> None:
     picture = np.full((24, 32, 3), (50, 100, 200), np.uint8)
     message = CompressedImage(format="png", data=bytes(cv2.imencode(".png", picture)[1]))
     message.header.stamp = world.now()
-    world.compressed.publish(message)
-    world.wait_until(lambda: world.ask("what").name == "OK")
+    world.publish_until_it_comes(world.compressed, message)
     assert "size=32x24 colour=200,100,50" in world.ask("what").answers[0].text
 
 
@@ -167,8 +166,8 @@ def test_two_cameras_by_name(start_fake: Any) -> None:
     rear = world.ros.create_publisher(Image, f"{world.namespace}/rear/image", 10)
     world.wait_until(rear.get_subscription_count)
     header = Header(stamp=world.now(), frame_id="rear_optical")
-    rear.publish(to_image_message(np.full((8, 8, 3), 9, np.uint8), header))
-    world.wait_until(lambda: world.ask("what", camera="rear").name == "OK")
+    picture = to_image_message(np.full((8, 8, 3), 9, np.uint8), header)
+    world.publish_until_it_comes(rear, picture, camera="rear")
     reply = world.ask("what", camera="rear")
     assert "colour=9,9,9" in reply.answers[0].text
     assert reply.header.frame_id == "rear_optical"

@@ -219,9 +219,10 @@ def test_a_camera_frame_of_an_unusable_encoding(start_fake: Any) -> None:
     world.wait_for_node()
     depth = Image(height=2, width=2, encoding="32FC1", step=8, data=bytes(16))
     depth.header.stamp = world.now()
-    world.images.publish(depth)
-    world.wait_until(lambda: world.ask("what").name == "BAD_IMAGE")
-    assert "32FC1" in world.ask("what").message
+    world.publish_until_it_comes(world.images, depth)
+    reply = world.ask("what")
+    assert reply.name == "BAD_IMAGE"
+    assert "32FC1" in reply.message
 
 
 # --- frames
@@ -269,8 +270,9 @@ def test_a_frame_on_its_way_is_waited_for(start_fake: Any) -> None:
 
     from chatspot_ros.messages import to_image_message
 
-    world = start_fake("-p", "frame_wait:=5.0")
+    world = start_fake("-p", "frame_wait:=30.0")
     world.wait_for_node()
+    world.publish_frame()
     stamp = world.now()
     asked = world.client.call_async(world.request("what", stamp=stamp))
     # The question is there before the frame: a second one, asked later, is answered first.
