@@ -270,7 +270,7 @@ def test_a_frame_on_its_way_is_waited_for(start_fake: Any) -> None:
 
     from chatspot_ros.messages import to_image_message
 
-    world = start_fake("-p", "frame_wait:=30.0")
+    world = start_fake("-p", "frame_wait:=10.0")
     world.wait_for_node()
     world.publish_frame()
     stamp = world.now()
