@@ -12,8 +12,8 @@ from typing import Any
 
 from chatspot_ros.conversions import RgbImage
 from chatspot_ros.engine.api import Question, RegionEngine, Turn
+from chatspot_ros.pending import Pending
 from chatspot_ros.query import Picture
-from chatspot_ros.query_service import Pending
 from chatspot_ros.sessions import SessionStore
 from chatspot_ros.settings import Settings
 

@@ -12,73 +12,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chatspot_ros import asking
-from chatspot_ros.answers import Answer
-from chatspot_ros.asking import Ask
 from chatspot_ros.conversions import RgbImage
 from chatspot_ros.errors import (
     CancelledError,
     ChatspotError,
-    DeadlineError,
     ModelError,
     NoImageError,
     NotActiveError,
 )
 from chatspot_ros.feeds import Feeds
 from chatspot_ros.frames import NS
+from chatspot_ros.pending import OnReply, OnText, Pending
 from chatspot_ros.query import OK, Picture, Query, QueryReply
 from chatspot_ros.sessions import SessionStore
 from chatspot_ros.settings import Settings
 
-OnText = Callable[[int, str], None]
-OnReply = Callable[[QueryReply], None]
 OnSeen = Callable[[Picture, RgbImage, QueryReply], None]
 _log = logging.getLogger(__name__)
 _LOG_CHARS = 300
-
-
-@dataclass(eq=False)
-class Pending:
-    """A query on its way. Times are of the monotonic clock, in seconds."""
-
-    id: str
-    query: Query
-    on_reply: OnReply
-    on_text: OnText | None
-    arrived_s: float
-    deadline_s: float
-    frame_deadline_s: float
-    picture: Picture | None = None
-    asks: list[Ask] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    started_s: float | None = None
-    seeing_s: float = 0.0
-    answering_s: float = 0.0
-    replied: bool = False
-    # Why the query ended before its last answer; None while it goes on.
-    stopped_by: ChatspotError | None = None
-    handle: Any = None
-
-    def should_stop(self) -> bool:
-        """Raise why the query has ended; the engine asks between tokens."""
-        if self.stopped_by is not None:
-            raise self.stopped_by
-        if time.monotonic() >= self.deadline_s:
-            raise self.out_of_time()
-        return False
-
-    def out_of_time(self) -> DeadlineError:
-        """Return the error of a query whose time ran out."""
-        progress = f"{len(self.answers)} of {len(self.asks)} answers were finished"
-        return DeadlineError(
-            f"the time ran out; {progress if self.asks else 'nothing was asked yet'}",
-            value=f"{self.deadline_s - self.arrived_s:g} s",
-            remedy="allow more time, ask about fewer regions, or ask when fewer queries wait",
-        )
 
 
 class Worker(Protocol):

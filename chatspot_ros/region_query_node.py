@@ -36,8 +36,9 @@ from chatspot_ros.loading import load_engine
 from chatspot_ros.messages import fill, to_answers_message, to_header, to_image_message, to_query
 from chatspot_ros.msg import RegionAnswers
 from chatspot_ros.parameters import declare
+from chatspot_ros.pending import OnText, Pending
 from chatspot_ros.query import OK, Picture, Query, QueryReply
-from chatspot_ros.query_service import OnText, Pending, QueryService
+from chatspot_ros.query_service import QueryService
 from chatspot_ros.regions import Region
 from chatspot_ros.ros_logging import forward_logging
 from chatspot_ros.serving import Stop, serve

@@ -1,0 +1,58 @@
+"""A query on its way through the node. Free of ROS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatspot_ros.answers import Answer
+from chatspot_ros.asking import Ask
+from chatspot_ros.errors import ChatspotError, DeadlineError
+from chatspot_ros.query import Picture, Query, QueryReply
+
+# Index of the answer, and the text added to it.
+OnText = Callable[[int, str], None]
+OnReply = Callable[[QueryReply], None]
+
+
+@dataclass(eq=False)
+class Pending:
+    """A query on its way. Times are of the monotonic clock, in seconds."""
+
+    id: str
+    query: Query
+    on_reply: OnReply
+    on_text: OnText | None
+    arrived_s: float
+    deadline_s: float
+    frame_deadline_s: float
+    picture: Picture | None = None
+    asks: list[Ask] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    started_s: float | None = None
+    seeing_s: float = 0.0
+    answering_s: float = 0.0
+    replied: bool = False
+    # Why the query ended before its last answer; None while it goes on.
+    stopped_by: ChatspotError | None = None
+    handle: Any = None
+
+    def should_stop(self) -> bool:
+        """Raise why the query has ended; the engine asks between tokens."""
+        if self.stopped_by is not None:
+            raise self.stopped_by
+        if time.monotonic() >= self.deadline_s:
+            raise self.out_of_time()
+        return False
+
+    def out_of_time(self) -> DeadlineError:
+        """Return the error of a query whose time ran out."""
+        progress = f"{len(self.answers)} of {len(self.asks)} answers were finished"
+        return DeadlineError(
+            f"the time ran out; {progress if self.asks else 'nothing was asked yet'}",
+            value=f"{self.deadline_s - self.arrived_s:g} s",
+            remedy="allow more time, ask about fewer regions, or ask when fewer queries wait",
+        )
