@@ -28,8 +28,20 @@ IGNORE = -100
 DIALECT = ChatSpotDialect()
 # How often each kind of question is asked.
 WEIGHTS = {
-    "name": 4, "follow_up": 2, "part": 1, "colour": 2, "state": 3, "yes_no": 3, "read": 2.5,
-    "count": 1.5, "relation": 2, "describe": 2, "scene": 1, "is_there": 3, "locate": 3, "plan": 3,
+    "name": 6,
+    "follow_up": 3,
+    "part": 1,
+    "colour": 3,
+    "state": 4,
+    "yes_no": 2,
+    "read": 0.5,
+    "count": 1,
+    "relation": 1,
+    "describe": 2,
+    "scene": 1.5,
+    "is_there": 2,
+    "locate": 4,
+    "plan": 2,
 }  # fmt: skip
 
 
