@@ -19,14 +19,14 @@ from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import TRAIN, Wordings
 
 MIN_SIDE = 0.035  # of the picture: a smaller thing is not asked about
-YES_NO: dict[str, tuple[str, str, str]] = {
-    # attribute: (wording, the value that means yes, ...)
-    "door": ("door_open", "open", ""),
-    "drawer": ("drawer_open", "open", ""),
-    "plug": ("plug_in", "in", ""),
-    "burner": ("burner_on", "on", ""),
-    "water": ("water_running", "running", ""),
-    "contents": ("contents_full", "full", ""),
+YES_NO: dict[str, tuple[str, str]] = {
+    # attribute: (wording, the value that means yes)
+    "door": ("door_open", "open"),
+    "drawer": ("drawer_open", "open"),
+    "plug": ("plug_in", "in"),
+    "burner": ("burner_on", "on"),
+    "water": ("water_running", "running"),
+    "contents": ("contents_full", "full"),
 }
 
 
@@ -193,7 +193,7 @@ def _yes_no(ask: Asker) -> Dialogue | None:
     if thing is None:
         return None
     attribute = str(ask.rng.choice(list(thing.state)))
-    wording, yes, _ = YES_NO[attribute]
+    wording, yes = YES_NO[attribute]
     value = thing.state[attribute]
     answer = f"{'yes' if value == yes else 'no'}, {attribute}: {value}"
     return [KitchenQuestion("yes_no", ask.word(wording, thing=thing.name), "",
