@@ -10,8 +10,9 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
+from chatspot_ros.answers import Answer
 from chatspot_ros.conversions import RgbImage
-from chatspot_ros.engine.api import Question, RegionEngine, Turn
+from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 from chatspot_ros.pending import Pending
 from chatspot_ros.query import Picture
 from chatspot_ros.sessions import SessionStore
@@ -52,10 +53,8 @@ class Answerer:
         # The regions of one query do not hear of one another, so all of them see the same earlier
         # turns.
         turns = self._sessions.turns(session, picture.key) if session else ()
-        said: list[Turn] = []
         try:
-            for index in range(len(pending.asks)):
-                said.append(self._ask(engine, scene, pending, index, turns))
+            said = self._ask_all(engine, scene, pending, turns)
         finally:
             pending.answering_s = time.monotonic() - seen_s
         if session:
@@ -73,36 +72,37 @@ class Answerer:
         self._scenes.move_to_end(picture.key)
         return seen
 
-    def _ask(
-        self,
-        engine: RegionEngine,
-        scene: Any,
-        pending: Pending,
-        index: int,
-        turns: tuple[Turn, ...],
-    ) -> Turn:
-        """Put one question to the engine and note the answer.
+    def _ask_all(
+        self, engine: RegionEngine, scene: Any, pending: Pending, turns: tuple[Turn, ...]
+    ) -> list[Turn]:
+        """Put all questions to the engine and note the answers, in the order of the questions.
 
-        Return the turn as the model saw it.
+        Return the turns as the model saw them. Where it ends early, the answers that were complete
+        are noted.
         """
-        ask, on_text = pending.asks[index], pending.on_text
-        if on_text is not None:
-            on_text(index, "")
-        question = Question(
-            ask.text,
-            regions=ask.regions,
-            task=pending.query.task,
-            turns=turns,
-            max_new_tokens=self.settings.max_new_tokens or None,
+        questions = [
+            Question(
+                ask.text,
+                regions=ask.regions,
+                task=pending.query.task,
+                turns=turns,
+                max_new_tokens=self.settings.max_new_tokens or None,
+            )
+            for ask in pending.asks
+        ]
+        complete: dict[int, Answer] = {}
+
+        def on_reply(index: int, reply: Reply) -> None:
+            answer = reply.answer
+            if answer.confidence < self.settings.min_confidence:
+                answer = replace(answer, uncertain=True)
+            complete[index] = answer
+            pending.answers[:] = [complete[k] for k in sorted(complete)]
+
+        if pending.on_text is not None:
+            for index in range(len(questions)):
+                pending.on_text(index, "")
+        replies = engine.answer_many(
+            scene, questions, pending.on_text, pending.should_stop, on_reply
         )
-        reply = engine.answer(
-            scene,
-            question,
-            on_text=None if on_text is None else lambda added: on_text(index, added),
-            should_stop=pending.should_stop,
-        )
-        answer = reply.answer
-        if answer.confidence < self.settings.min_confidence:
-            answer = replace(answer, uncertain=True)
-        pending.answers.append(answer)
-        return Turn(reply.prompt, reply.raw_text)
+        return [Turn(reply.prompt, reply.raw_text) for reply in replies]

@@ -95,7 +95,8 @@ class QueryService:
         self._inactive_because = reason
         with self._lock:
             pending = list(self._pending.values())
-        for one in pending:
+        # Those that wait first: the worker would begin one when the running one ends.
+        for one in reversed(pending):
             self._end(one, self._not_active())
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,11 @@ class Reply:
     task: str
 
 
+# Called with the index of a question, and the words added to its answer or its whole reply.
+OnTextOf = Callable[[int, str], None]
+OnReplyOf = Callable[[int, Reply], None]
+
+
 class RegionEngine(Protocol):
     """A model that answers questions about prepared pictures; used by one thread at a time."""
 
@@ -75,3 +80,35 @@ class RegionEngine(Protocol):
         should_stop: ShouldStop | None = None,
     ) -> Reply:
         """Answer a question about a scene of this engine; see `Engine.answer`."""
+
+    def answer_many(
+        self,
+        scene: Any,
+        questions: Sequence[Question],
+        on_text: OnTextOf | None = None,
+        should_stop: ShouldStop | None = None,
+        on_reply: OnReplyOf | None = None,
+    ) -> list[Reply]:
+        """Answer several questions about a scene, each by itself; see `Engine.answer_many`."""
+
+
+def answer_each(
+    engine: RegionEngine,
+    scene: Any,
+    questions: Sequence[Question],
+    on_text: OnTextOf | None = None,
+    should_stop: ShouldStop | None = None,
+    on_reply: OnReplyOf | None = None,
+) -> list[Reply]:
+    """What `answer_many` does, one question after the other."""
+    replies: list[Reply] = []
+    for index, question in enumerate(questions):
+        replies.append(engine.answer(scene, question, for_index(on_text, index), should_stop))
+        if on_reply is not None:
+            on_reply(index, replies[-1])
+    return replies
+
+
+def for_index(on_text: OnTextOf | None, index: int) -> OnText | None:
+    """The listener of one question's words."""
+    return None if on_text is None else lambda added: on_text(index, added)

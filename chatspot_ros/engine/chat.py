@@ -34,6 +34,7 @@ class Chat:
         self._control_ids = frozenset(control)
         # Strings that no user may get through to the model.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
+        self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
         # Tokens that end or pad a text and are not part of it.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
         if self._text("a", ()).count(self._image_token) != 1:
@@ -50,6 +51,39 @@ class Chat:
         """
         text = self._text(user_text, turns)
         return self._ids(text.replace(self._image_token, self._image_token * image_tokens, 1))
+
+    def lesson(self, turns: tuple[Turn, ...], image_tokens: int) -> tuple[list[int], list[bool]]:
+        """Return the ids of a whole conversation, and which of them the model should say itself.
+
+        What it should say are the answers, each with the token that ends it. Raises ModelLoadError
+        where the template does not say a turn as it stood when the turn was asked.
+        """
+        text = self._render(turns, answered=len(turns))
+        pictures = self._image_token * image_tokens
+        shift = len(pictures) - len(self._image_token)
+        spans = []
+        for k, turn in enumerate(turns):
+            asked = self._render(turns[: k + 1], answered=k)
+            said = text.find(turn.answer_text, len(asked))
+            if not text.startswith(asked) or text[len(asked) : said].strip():
+                raise ModelLoadError(
+                    "the chat template changes earlier turns, so answers cannot be told apart",
+                    value=asked[-200:],
+                    remedy="use a template that only appends",
+                )
+            end = said + len(turn.answer_text)
+            closing = max((e for e in self._ends if text.startswith(e, end)), key=len, default="")
+            spans.append((len(asked) + shift, end + len(closing) + shift))
+        encoded = self.tokenizer(
+            text.replace(self._image_token, pictures, 1),
+            add_special_tokens=self._adds_begin(text),
+            return_offsets_mapping=True,
+        )
+        said_by_model = [
+            any(start <= low and high <= end and high > low for start, end in spans)
+            for low, high in encoded["offset_mapping"]
+        ]
+        return [int(i) for i in encoded["input_ids"]], said_by_model
 
     def decode(self, ids: list[int]) -> str:
         """Return the words of answer ids, without the chat's control tokens."""
@@ -76,26 +110,34 @@ class Chat:
         return Counter(i for i in self._ids(text) if i in self._control_ids)
 
     def _ids(self, text: str) -> list[int]:
-        # The template writes the begin token where the model wants one.
-        bos = self.tokenizer.bos_token
-        ids = self.tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
+        ids = self.tokenizer.encode(text, add_special_tokens=self._adds_begin(text))
         return [int(i) for i in ids]
 
+    def _adds_begin(self, text: str) -> bool:
+        """Whether the tokenizer is to add the begin token: not where the template wrote it."""
+        bos = self.tokenizer.bos_token
+        return not (bos and text.startswith(bos))
+
     def _text(self, user_text: str, turns: tuple[Turn, ...]) -> str:
+        return self._render((*turns, Turn(user_text, "")), answered=len(turns))
+
+    def _render(self, turns: tuple[Turn, ...], answered: int) -> str:
+        """The conversation as text: `answered` answers, and if there are more turns, the opening
+        of the next answer."""
         messages: list[dict[str, Any]] = []
-        for turn in (*turns, Turn(user_text, "")):
+        for k, turn in enumerate(turns):
             content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
             if not messages:
                 content.insert(0, {"type": "image"})
             messages.append({"role": "user", "content": content})
-            if len(messages) < 2 * len(turns) + 1:
+            if k < answered:
                 said = [{"type": "text", "text": turn.answer_text}]
                 messages.append({"role": "assistant", "content": said})
         return str(
             self.tokenizer.apply_chat_template(
                 messages,
                 chat_template=self._template,
-                add_generation_prompt=True,
+                add_generation_prompt=answered < len(turns),
                 tokenize=False,
             )
         )

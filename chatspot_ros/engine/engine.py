@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,17 @@ import torch
 
 from chatspot_ros import answers, prompts
 from chatspot_ros.engine import decoding, loading
-from chatspot_ros.engine.api import OnText, Question, Reply, ShouldStop
+from chatspot_ros.engine.api import (
+    OnReplyOf,
+    OnText,
+    OnTextOf,
+    Question,
+    Reply,
+    ShouldStop,
+    answer_each,
+    for_index,
+)
+from chatspot_ros.engine.branches import Branch, decode_branches
 from chatspot_ros.engine.chat import Chat, TextStream
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.engine.runner import Runner, Scene
@@ -22,6 +32,38 @@ from chatspot_ros.model_spec import ModelSpec, find_spec
 from chatspot_ros.regions import REGION_MARK
 
 _ANY_LENGTH = 10**9
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A question as the model reads it, and how many tokens its answer may have."""
+
+    question: Question
+    task: str
+    prompt: str
+    ids: list[int]
+    limit: int
+
+
+class _Words:
+    """An answer's words as they come, handed on to whoever listens."""
+
+    def __init__(self, stream: TextStream, on_text: OnText | None) -> None:
+        self._stream, self._on_text = stream, on_text
+        self.on_ids = None if on_text is None else self._add
+
+    def _add(self, ids: list[int]) -> None:
+        self._say(self._stream.add(ids))
+
+    def finish(self, ids: list[int]) -> str:
+        """The whole text; what of it was not handed on yet is."""
+        added, text = self._stream.finish(ids)
+        self._say(added)
+        return text
+
+    def _say(self, added: str) -> None:
+        if added and self._on_text is not None:
+            self._on_text(added)
 
 
 class Engine:
@@ -116,6 +158,73 @@ class Engine:
             ModelError: the model failed.
         """
         began_s = time.perf_counter()
+        ready = self._make_ready(scene, question)
+        words = _Words(TextStream(self._chat), on_text)
+        decoding.check_stop(should_stop)
+        with torch.inference_mode():
+            with ModelFailure("read the question"):
+                logits, cache = self._runner.read(scene, ready.ids)
+            decoded = decoding.decode(
+                self._runner.model,
+                logits,
+                cache,
+                end_ids=self._runner.end_ids,
+                max_new_tokens=ready.limit,
+                on_ids=words.on_ids,
+                should_stop=should_stop,
+            )
+        return self._reply(scene, ready, decoded, words, time.perf_counter() - began_s)
+
+    def answer_many(
+        self,
+        scene: Scene,
+        questions: Sequence[Question],
+        on_text: OnTextOf | None = None,
+        should_stop: ShouldStop | None = None,
+        on_reply: OnReplyOf | None = None,
+    ) -> list[Reply]:
+        """Answer questions about a scene together, each by itself: as `answer` one by one, sooner.
+
+        `on_text` gets the question's index and the words added, `on_reply` the index and each
+        reply as soon as it is complete; `should_stop` is asked before each token. `seconds` of a
+        reply counts from the beginning of all.
+
+        Raises:
+            RequestError, RegionError: one of the questions cannot be asked; none is answered.
+            CancelledError, ModelError: as `answer`; replies that were complete went to `on_reply`.
+        """
+        if scene.cache is None or len(questions) < 2:
+            return answer_each(self, scene, questions, on_text, should_stop, on_reply)
+        began_s = time.perf_counter()
+        replies: dict[int, Reply] = {}
+        known = len(scene.prefix_ids)
+        branches: list[Branch] = []
+
+        def branch_of(index: int, ready: _Ready) -> Branch:
+            if tuple(ready.ids[:known]) != scene.prefix_ids:
+                raise RuntimeError("a question about a scene does not begin with its picture")
+            words = _Words(TextStream(self._chat), for_index(on_text, index))
+
+            def on_done() -> None:
+                seconds = time.perf_counter() - began_s
+                replies[index] = self._reply(scene, ready, branches[index].decoded, words, seconds)
+                if on_reply is not None:
+                    on_reply(index, replies[index])
+
+            return Branch(ready.ids[known:], ready.limit, words.on_ids, should_stop, on_done)
+
+        ready = [self._make_ready(scene, question) for question in questions]
+        branches += [branch_of(index, one) for index, one in enumerate(ready)]
+        with torch.inference_mode():
+            cache = decoding.share_cache(scene.cache, known)
+            decode_branches(self._runner.model, cache, branches, self._runner.end_ids)
+        stopped = next((branch.error for branch in branches if branch.error is not None), None)
+        if stopped is not None:
+            raise stopped
+        return [replies[index] for index in range(len(branches))]
+
+    def _make_ready(self, scene: Scene, question: Question) -> _Ready:
+        """A question as ids, its regions clipped. Raises RequestError or RegionError."""
         task = question.task or prompts.route(question.text)
         width, height = scene.image_wh
         clipped = tuple(region.clipped(width, height) for region in question.regions)
@@ -130,45 +239,28 @@ class Engine:
                 value=f"{len(ids)} tokens",
                 remedy="shorten the question or start a new session",
             )
-        stream = TextStream(self._chat)
+        return _Ready(question, task, prompt, ids, min(limit, room))
 
-        def on_ids(ids: list[int]) -> None:
-            added = stream.add(ids)
-            if added and on_text is not None:
-                on_text(added)
-
-        decoding.check_stop(should_stop)
-        with torch.inference_mode():
-            with ModelFailure("read the question"):
-                logits, cache = self._runner.read(scene, ids)
-            decoded = decoding.decode(
-                self._runner.model,
-                logits,
-                cache,
-                end_ids=self._runner.end_ids,
-                max_new_tokens=min(limit, room),
-                on_ids=None if on_text is None else on_ids,
-                should_stop=should_stop,
-            )
-        added, text = stream.finish(decoded.ids)
-        if added and on_text is not None:
-            on_text(added)
+    def _reply(
+        self, scene: Scene, ready: _Ready, decoded: decoding.Decoded, words: _Words, seconds: float
+    ) -> Reply:
+        text = words.finish(decoded.ids)
         return Reply(
             answer=answers.read(
                 text,
-                task=task,
-                regions=question.regions,
+                task=ready.task,
+                regions=ready.question.regions,
                 fit=scene.fit,
                 dialect=self.dialect,
                 skills=self.skills,
                 confidence=decoded.confidence,
                 truncated=decoded.truncated,
             ),
-            prompt=prompt,
+            prompt=ready.prompt,
             raw_text=text,
             tokens=len(decoded.ids),
-            seconds=time.perf_counter() - began_s,
-            task=task,
+            seconds=seconds,
+            task=ready.task,
         )
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:

@@ -9,7 +9,8 @@ from chatspot_ros.errors import RequestError
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.prompts import CONTROL_STRINGS, TASKS, PromptStyle, build, neutralise, route
 from chatspot_ros.regions import Region
-from chatspot_sim.wordings import TEST, TRAIN
+from chatspot_sim.unseen_wordings import TEST
+from chatspot_sim.wordings import TRAIN
 
 DIALECT = ChatSpotDialect()
 FIT = fit(PictureGeometry.STRETCH, (200, 100), (224, 224))

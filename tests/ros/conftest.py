@@ -119,7 +119,14 @@ class World:
         node_name = f"{namespace}/region_query_node"
         STATUSES.update({getattr(RegionQuery.Response, name): name for name in NAMES})
         self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")
-        self.action = ActionClient(ros, AskRegion, f"{node_name}/ask_region")
+        # In the executor's own thread: a client can be spun before its constructor is through.
+        made = threading.Event()
+        making = ros.executor.create_task(
+            lambda: ActionClient(ros, AskRegion, f"{node_name}/ask_region")
+        )
+        making.add_done_callback(lambda _: made.set())
+        assert made.wait(20.0)
+        self.action = making.result()
         self.parameters = ros.create_client(GetParameters, f"{node_name}/get_parameters")
         self.parameter_setter = ros.create_client(SetParameters, f"{node_name}/set_parameters")
         self.images = ros.create_publisher(Image, f"{namespace}/image", qos_profile_sensor_data)

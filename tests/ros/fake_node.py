@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from chatspot_ros.answers import Answer, Step
+from chatspot_ros.engine.api import answer_each
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
@@ -42,6 +43,9 @@ class FakeEngine:
     def prepare(self, image_rgb: np.ndarray) -> FakeScene:
         self.prepared += 1
         return FakeScene(image_rgb, self.prepared)
+
+    def answer_many(self, *args: Any) -> list[Any]:
+        return answer_each(self, *args)
 
     def answer(
         self,

@@ -1,0 +1,191 @@
+"""Many questions about one frame, against the ways of asking them that transformers offers.
+
+`python -m benchmarks.many_regions --json FILE [--plot FILE.png]`. Both sides run here, on the same
+weights; their answers are checked to be the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+import torch
+from matplotlib import pyplot
+
+from benchmarks import random_llava
+from chatspot_ros.engine import Engine
+from chatspot_ros.engine.api import Question
+from chatspot_ros.regions import Region
+
+REGIONS = 16
+TOKENS = 24
+REPEATS = 3
+SIZE = (640, 480)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    """A camera's frame of noise, uint8 480 x 640 x 3."""
+    return np.random.default_rng(seed).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+
+
+def questions(count: int) -> list[Question]:
+    """Questions of about 24 tokens, each about a box of its own."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(count):
+        x, y = rng.uniform(0, SIZE[0] / 2), rng.uniform(0, SIZE[1] / 2)
+        box = Region.box(x, y, x + 100, y + 100)
+        found.append(Question("What is here?", (box,), max_new_tokens=TOKENS))
+    return found
+
+
+def seconds(what: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, Any]:
+    """The fastest of several runs, and what it returned."""
+    best, result = float("inf"), None
+    for _ in range(repeats):
+        began = time.perf_counter()
+        result = what()
+        best = min(best, time.perf_counter() - began)
+    return best, result
+
+
+class Peer:
+    """The same questions through `generate`, each with its picture."""
+
+    def __init__(self, engine: Engine, rgb: np.ndarray, asked: list[Question]) -> None:
+        self.engine = engine
+        self.model = engine._runner.model
+        self.scene = engine.prepare(rgb)
+        self.ids = [engine._make_ready(self.scene, question).ids for question in asked]
+        self.pixels = self._see(rgb)
+
+    def _see(self, rgb: np.ndarray) -> torch.Tensor:
+        fit = self.engine.spec.geometry.fit((rgb.shape[1], rgb.shape[0]))
+        shown = self.engine._runner.image_processor(
+            images=fit.apply(rgb, self.engine.spec.fill_rgb), return_tensors="pt",
+            do_resize=False, do_center_crop=False,
+        )  # fmt: skip
+        pixels: torch.Tensor = shown["pixel_values"]
+        return pixels
+
+    def one_by_one(self) -> list[list[int]]:
+        """A call of generate for each question."""
+        return [self._generate([ids])[0] for ids in self.ids]
+
+    def batched(self) -> list[list[int]]:
+        """One call, the picture copied for each question, padded on the left."""
+        return self._generate(self.ids)
+
+    def _generate(self, ids: list[list[int]]) -> list[list[int]]:
+        longest = max(map(len, ids))
+        pad = int(self.model.config.get_text_config().pad_token_id or 0)
+        tokens = torch.tensor([[pad] * (longest - len(one)) + one for one in ids])
+        mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in ids])
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=tokens, attention_mask=mask,
+                pixel_values=self.pixels.repeat(len(ids), 1, 1, 1),
+                max_new_tokens=TOKENS, do_sample=False,
+            )  # fmt: skip
+        ends = self.engine._runner.end_ids
+        answers = []
+        for row in out[:, longest:].tolist():
+            stop = next((k for k, token in enumerate(row) if token in ends), len(row))
+            answers.append(row[:stop])
+        return answers
+
+
+def compare(engine: Engine, name: str) -> dict[str, float]:
+    """Ours against both peers. Raises RuntimeError where the answers differ."""
+    rgb, asked = picture(), questions(REGIONS)
+    peer = Peer(engine, rgb, asked)
+    ours, replies = seconds(lambda: engine.answer_many(engine.prepare(rgb), asked))
+    single, alone = seconds(peer.one_by_one, 1)
+    copies, batched = seconds(peer.batched, 2)
+    said = [reply.raw_text for reply in replies]
+    for answers in (alone, batched):
+        other = [engine._chat.decode(ids).strip() for ids in answers]
+        same = sum(a == b for a, b in zip(said, other, strict=True))
+        if same < len(said):
+            raise RuntimeError(
+                f"{name}: {same} of {len(said)} answers are the same: {said} {other}"
+            )
+    print(f"{name}: ours {ours:.2f} s, one by one {single:.2f} s, batched copies {copies:.2f} s")
+    return {
+        f"speedup_vs_one_by_one_{name}": single / ours,
+        f"speedup_vs_batched_copies_{name}": copies / ours,
+    }
+
+
+def scaling(engine: Engine) -> tuple[dict[str, float], list[tuple[int, float]]]:
+    """Time against the number of regions, first words of a second question, memory."""
+    rgb = picture()
+    points = []
+    for count in (1, 2, 4, 8, 16, 32, 64):
+        asked = questions(count)
+        took, _ = seconds(partial(_all_at_once, engine, rgb, asked), 2)
+        points.append((count, took))
+    one = questions(1)[0]
+    first, _ = seconds(lambda: engine.answer(engine.prepare(rgb), _short(one)))
+    scene = engine.prepare(rgb)
+    second, _ = seconds(lambda: engine.answer(scene, _short(one)))
+    rows = {
+        "ttft_second_over_first": second / first,
+        "time_64_over_1": points[-1][1] / points[0][1],
+    }
+    return rows, points
+
+
+def _all_at_once(engine: Engine, rgb: np.ndarray, asked: list[Question]) -> int:
+    return len(engine.answer_many(engine.prepare(rgb), asked))
+
+
+def _short(question: Question) -> Question:
+    return Question(question.text, question.regions, max_new_tokens=1)
+
+
+def plot(points: list[tuple[int, float]], file: Path) -> None:
+    """Seconds against the number of regions."""
+    figure, axis = pyplot.subplots(figsize=(6, 4))
+    axis.plot(*zip(*points, strict=True), marker="o")
+    axis.set_xlabel("regions asked about")
+    axis.set_ylabel("seconds, picture included")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Measure many questions about one frame.")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    rows: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine.load(str(random_llava.make(Path(folder) / "random-llava")), device="cpu")
+        rows |= compare(engine, "576")
+        found, points = scaling(engine)
+        rows |= found
+    rows |= compare(Engine.load("models/chatspot-tiny", device="cpu"), "tiny")
+    for name, value in rows.items():
+        print(f"{name:36} {value:8.3f}")
+    if options.plot:
+        plot(points, options.plot)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "points": points}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
