@@ -74,6 +74,11 @@ def _subset(said: list[str], facts: list[list[str]]) -> bool:
     return all(f" {' '.join(_bare(fact))} " in joined for fact in facts)
 
 
+def kinds_named(text: str) -> set[str]:
+    """The kinds of things that a text names, in the singular."""
+    return _kinds(_words(text))
+
+
 def _kinds(words: list[str]) -> set[str]:
     singular = {PLURALS.get(kind, kind + "s"): kind for kind in THING_KINDS}
     return {singular.get(word, word) for word in words} & set(THING_KINDS)

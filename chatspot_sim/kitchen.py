@@ -53,6 +53,8 @@ STATES: dict[str, dict[str, tuple[str, str]]] = {
     "drawer": {"drawer": ("closed", "open")},
     "mug": {"contents": ("empty", "full")},
 }
+# How far the looks of test kitchens lie outside the ranges of training, as a share of the range.
+UNSEEN_SHARE = 0.15
 _SPLIT_KEY = {"train": 0, "val": 1, "test": 2}
 
 
@@ -136,7 +138,8 @@ def draw_kitchen(seed: int, split: Split = "train") -> Kitchen:
     modules = _draw_modules(rng)
     items = _draw_furniture(rng, modules)
     items += _draw_small_things(rng, modules, items)
-    kitchen = Kitchen(seed, split, modules, items, View((0, 0, 0), (0, 0, 0), 45.0), draw_look(rng))
+    kitchen = Kitchen(seed, split, modules, items, View((0, 0, 0), (0, 0, 0), 45.0),
+                      draw_look(rng, split))  # fmt: skip
     kitchen.view = draw_view(rng, kitchen)
     return kitchen
 
@@ -162,17 +165,23 @@ def draw_view(rng: np.random.Generator, kitchen: Kitchen) -> View:
     return View(_triple(position), _triple(target), float(fovy))
 
 
-def draw_look(rng: np.random.Generator) -> Look:
-    """Light, colours of wall, floor and counter, and what the sensor adds."""
+def draw_look(rng: np.random.Generator, split: Split = "train") -> Look:
+    """Light, colours of wall, floor and counter, and what the sensor adds.
+
+    Light, brightness and gamma of the test split lie outside the ranges that training sees.
+    """
+
+    def within(low: float, high: float) -> float:
+        return _within(rng, low, high, split)
 
     def pale(low: float, high: float, spread: float) -> tuple[float, float, float]:
-        return _triple(np.clip(rng.uniform(low, high) + rng.normal(0, spread, 3), 0.03, 0.97))
+        return _triple(np.clip(within(low, high) + rng.normal(0, spread, 3), 0.03, 0.97))
 
     patterns = ("flat", "checker", "speckle")
     return Look(
-        light=(rng.uniform(-1.2, 1.2), rng.uniform(-2.6, -1.2), rng.uniform(1.9, 2.8)),
-        diffuse=rng.uniform(0.45, 0.85),
-        ambient=rng.uniform(0.28, 0.5),
+        light=(within(-1.2, 1.2), within(-2.6, -1.2), within(1.9, 2.8)),
+        diffuse=within(0.45, 0.85),
+        ambient=within(0.28, 0.5),
         wall=pale(0.45, 0.85, 0.07),
         floor=pale(0.25, 0.7, 0.06),
         counter=pale(0.3, 0.8, 0.05),
@@ -183,8 +192,16 @@ def draw_look(rng: np.random.Generator) -> Look:
         noise=float(rng.uniform(0, 7)) if rng.random() < 0.6 else 0.0,
         blur=float(rng.uniform(0.4, 1.1)) if rng.random() < 0.3 else 0.0,
         cast=_triple(np.clip(rng.normal(1.0, 0.05, 3), 0.85, 1.15)),
-        gamma=float(rng.uniform(0.85, 1.2)),
+        gamma=within(0.85, 1.2),
     )
+
+
+def _within(rng: np.random.Generator, low: float, high: float, split: Split) -> float:
+    """Evenly drawn from low to high; for tests, from the bands beside that, UNSEEN_SHARE wide."""
+    part = float(rng.uniform(0, 1))
+    if split == "test":
+        part = -2 * UNSEEN_SHARE * part if part < 0.5 else 1 + 2 * UNSEEN_SHARE * (part - 0.5)
+    return low + (high - low) * part
 
 
 def _draw_modules(rng: np.random.Generator) -> tuple[str, ...]:

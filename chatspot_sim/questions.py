@@ -43,6 +43,17 @@ class KitchenQuestion:
     thing: str = ""
 
 
+def clear_things(truth: Truth) -> list[Thing]:
+    """The things of a picture that are large and whole enough to be asked about."""
+    least_w, least_h = MIN_SIDE * truth.width, MIN_SIDE * truth.height
+    return [
+        t for t in truth.things
+        if t.box_xyxy_px[2] - t.box_xyxy_px[0] >= least_w
+        and t.box_xyxy_px[3] - t.box_xyxy_px[1] >= least_h
+        and t.visible_fraction >= 0.35
+    ]  # fmt: skip
+
+
 @dataclass
 class Asker:
     """Draws questions about one picture.
@@ -68,13 +79,7 @@ class Asker:
 
     def asked_things(self) -> list[Thing]:
         """Things large and whole enough to be asked about."""
-        least_w, least_h = MIN_SIDE * self.truth.width, MIN_SIDE * self.truth.height
-        return [
-            t for t in self.truth.things
-            if t.box_xyxy_px[2] - t.box_xyxy_px[0] >= least_w
-            and t.box_xyxy_px[3] - t.box_xyxy_px[1] >= least_h
-            and t.visible_fraction >= 0.35
-        ]  # fmt: skip
+        return clear_things(self.truth)
 
     def pick(self, things: list[Thing]) -> Thing | None:
         return things[int(self.rng.integers(len(things)))] if things else None

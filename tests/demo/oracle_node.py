@@ -21,10 +21,12 @@ from std_msgs.msg import String
 from chatspot_ros.answers import Answer
 from chatspot_ros.answers import read as read_answer
 from chatspot_ros.dialects import ChatSpotDialect
+from chatspot_ros.engine.api import answer_each
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
 from chatspot_ros.serving import Stop, serve
+from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
 
@@ -45,6 +47,9 @@ class Oracle:
         if "ORACLE_SAYS" not in os.environ:
             self.came.wait(10.0)
         return image_rgb
+
+    def answer_many(self, *args: Any) -> list[Any]:
+        return answer_each(self, *args)
 
     def answer(
         self,
@@ -75,7 +80,7 @@ class Oracle:
         if "ORACLE_SAYS" in os.environ:
             return os.environ["ORACLE_SAYS"], ""
         assert self.truth is not None
-        dozen = draw_dozen(self.truth, int(os.environ.get("ORACLE_SEED", "0")))
+        dozen = draw_dozen(self.truth, int(os.environ.get("ORACLE_SEED", SEED)))
         assert dozen is not None
         for asked in dozen:
             about = asked.about

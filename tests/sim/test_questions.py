@@ -7,7 +7,8 @@ from chatspot_sim.judging import iou, judge
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue, goals, relation_text
 from chatspot_sim.truth import Thing, Truth
-from chatspot_sim.wordings import TEST, TRAIN
+from chatspot_sim.unseen_wordings import TEST
+from chatspot_sim.wordings import TRAIN
 from chatspot_sim.world import World
 
 
