@@ -1,0 +1,88 @@
+"""Pictures on their way into training: stretched, cut, recoloured, normalised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from chatspot_sim.truth import Truth
+from chatspot_train.dense_labels import PRINTED
+
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.25, 0.25, 0.25)
+
+_SCALE = 1 / (255.0 * torch.tensor(STD)[:, None, None])
+_SHIFT = torch.tensor(MEAN)[:, None, None] / torch.tensor(STD)[:, None, None]
+
+Window = tuple[float, float, float, float]  # x1, y1, x2, y2 as fractions of the picture
+
+
+def resized(rgb: Any, size: int) -> Any:
+    """The picture stretched to `size` x `size`."""
+    if rgb.shape[:2] == (size, size):
+        return rgb
+    return cv2.resize(np.ascontiguousarray(rgb), (size, size), interpolation=cv2.INTER_AREA)
+
+
+def to_pixels(rgb: Any) -> Tensor:
+    """uint8 H x W x 3 RGB to normalised float 3 x H x W, as the model's processor does."""
+    planes = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float()
+    return planes.mul_(_SCALE).sub_(_SHIFT).contiguous()
+
+
+def draw_window(rng: np.random.Generator) -> Window:
+    """60 to 100 % of each side of the picture."""
+    w, h = rng.uniform(0.6, 1.0, 2)
+    x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+    return float(x), float(y), float(x + w), float(y + h)
+
+
+def printed(truth: Truth) -> list[Window]:
+    """Where something is printed or displayed, as fractions of the picture."""
+    size = (truth.width, truth.height)
+    return [
+        (part.box_xyxy_px[0] / size[0], part.box_xyxy_px[1] / size[1],
+         part.box_xyxy_px[2] / size[0], part.box_xyxy_px[3] / size[1])
+        for thing in truth.things for part in thing.parts
+        if part.name in PRINTED
+    ]  # fmt: skip
+
+
+def window_around(box: Window, rng: np.random.Generator) -> Window:
+    """A near view that holds `box` whole: print is learned large before it is read small."""
+    w, h = (max(float(rng.uniform(0.25, 0.6)), 1.2 * (box[k + 2] - box[k])) for k in (0, 1))
+    w, h = min(w, 1.0), min(h, 1.0)
+    x, y = (
+        float(rng.uniform(max(0.0, high - size), min(low, 1 - size)))
+        if max(0.0, high - size) < min(low, 1 - size) else max(0.0, min(low, 1 - size))
+        for low, high, size in ((box[0], box[2], w), (box[1], box[3], h))
+    )  # fmt: skip
+    return x, y, x + w, y + h
+
+
+def crop(rgb: Any, labels: Any, window: Window) -> tuple[Any, Any, Window]:
+    """The part of the picture nearest to `window` that begins and ends at whole pixels."""
+    side = rgb.shape[0]
+    x1, y1 = (max(0, round(v * side)) for v in window[:2])
+    x2, y2 = (min(side, round(v * side)) for v in window[2:])
+    part = (x1 / side, y1 / side, x2 / side, y2 / side)
+    return rgb[y1:y2, x1:x2], labels[y1:y2, x1:x2], part
+
+
+def recolour(rgb: Any, rng: np.random.Generator) -> Any:
+    """Small changes of brightness, contrast and white balance, and grain."""
+    gain = rng.normal(1.0, 0.10) * rng.normal(1.0, 0.03, 3)
+    levels = np.arange(256)[:, None] * gain + rng.normal(0, 8)
+    table = np.clip(levels, 0, 255).astype(np.uint8)[None]
+    picture = cv2.LUT(np.ascontiguousarray(rgb), table)
+    if rng.random() < 0.3:
+        grain = np.empty(picture.shape, np.int16)
+        cv2.setRNGSeed(int(rng.integers(2**31)))
+        spread = float(rng.uniform(1, 6))
+        cv2.randn(grain, np.zeros(3), np.full(3, spread))
+        picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    return picture

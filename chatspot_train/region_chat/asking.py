@@ -1,0 +1,159 @@
+"""One request to an OpenAI-compatible chat endpoint, and what can go wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+from chatspot_ros.errors import ChatspotError, shorten
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_PLACEHOLDER = "no-key"
+# Shorter ones are no secrets but what local servers are given, and may be words of a reply.
+_SHORTEST_SECRET = 8
+# Every picture would meet these: no such key, right, model or path.
+_HOPELESS = {401, 403, 404}
+_DETAIL_CHARS = 400
+
+
+class EndpointError(ChatspotError):
+    """The endpoint cannot be used at all, so the run stops."""
+
+
+class AskError(Exception):
+    """One picture got no reply after all retries; others may."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class UnreachableError(AskError):
+    """There was no connection."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model wrote, and the tokens that were counted (0 where a server counts none).
+
+    `cut_off`: it wanted to write more than `max_tokens`.
+    """
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    cut_off: bool = False
+
+
+class Asker:
+    """Asks one model. Use it as an async context manager.
+
+    The key comes from the environment variable OPENAI_API_KEY; a local server needs none. Nothing
+    that this class returns or raises contains it. Failed requests are repeated `retries` times
+    with growing pauses, or after those that the server asks for.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        model: str,
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        retries: int = 6,
+        timeout_s: float = 120.0,
+    ) -> None:
+        """Raises EndpointError for what is not a plain http(s) address, or not a key."""
+        _check_address(endpoint)
+        self.endpoint, self.model = endpoint, model
+        self._temperature = openai.omit if temperature is None else temperature
+        self._max_tokens = openai.omit if max_tokens is None else max_tokens
+        self._key = _read_key()
+        self._client = AsyncOpenAI(
+            api_key=self._key or _PLACEHOLDER, base_url=endpoint, max_retries=retries,
+            timeout=timeout_s,
+        )  # fmt: skip
+
+    async def __aenter__(self) -> Asker:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def ask(self, messages: Iterable[ChatCompletionMessageParam]) -> Reply:
+        """Send a conversation. Raises AskError for this one, EndpointError for any."""
+        try:
+            completion = await self._client.chat.completions.create(
+                model=self.model, messages=list(messages), temperature=self._temperature,
+                max_tokens=self._max_tokens,
+            )  # fmt: skip
+        except openai.APIStatusError as error:
+            # Not chained: a traceback would show the request.
+            raise self._refused(error) from None
+        except openai.APITimeoutError:
+            raise AskError("the endpoint did not answer in time", self.endpoint) from None
+        except openai.APIConnectionError as error:
+            detail = self._clean(str(error.__cause__ or error))
+            raise UnreachableError("the endpoint cannot be reached", detail) from None
+        except (openai.OpenAIError, ValueError) as error:
+            raise AskError("the reply is not a chat completion", self._clean(error)) from None
+        if not isinstance(completion, ChatCompletion) or not completion.choices:
+            raise AskError("the reply is not a chat completion", self._clean(completion))
+        return self._read(completion)
+
+    def _read(self, completion: ChatCompletion) -> Reply:
+        choice, usage = completion.choices[0], completion.usage
+        tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        text = choice.message.content or choice.message.refusal or ""
+        return Reply(self._without_key(text), *tokens, choice.finish_reason == "length")
+
+    def _refused(self, error: openai.APIStatusError) -> Exception:
+        detail = self._clean(error.message)
+        if error.status_code in _HOPELESS:
+            return EndpointError(
+                f"the endpoint refuses with status {error.status_code}: {detail}",
+                value=f"{self.endpoint}, model {self.model}",
+                remedy=f"check --endpoint, --model and the environment variable {KEY_VARIABLE}",
+            )
+        return AskError(f"the endpoint answers with status {error.status_code}", detail)
+
+    def _clean(self, text: object) -> str:
+        return shorten(self._without_key(" ".join(str(text).split())), _DETAIL_CHARS)
+
+    def _without_key(self, text: str) -> str:
+        secret = len(self._key) >= _SHORTEST_SECRET
+        return text.replace(self._key, "***") if secret else text
+
+
+def _read_key() -> str:
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise EndpointError(
+            f"the environment variable {KEY_VARIABLE} holds no key", value="not shown",
+            remedy="set it to the key alone, without spaces",
+        )  # fmt: skip
+    return key
+
+
+def _check_address(endpoint: str) -> None:
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise EndpointError(
+            "the endpoint is not an address", value=endpoint,
+            remedy="give the base URL of a chat API, as http://localhost:8000/v1",
+        )  # fmt: skip
+    if parts.username or parts.password or parts.query:
+        raise EndpointError(
+            "the endpoint's address holds more than a place", value="not shown, for its secrets",
+            remedy=f"leave user, password and query out; the key is read from {KEY_VARIABLE}",
+        )  # fmt: skip
