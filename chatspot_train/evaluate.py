@@ -1,137 +1,148 @@
-"""Measure a model: `python -m chatspot_train.evaluate --suite kitchen --model DIR --out DIR`."""
+"""Measure a model: `python -m chatspot_train.evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
+
+`--compare A B` holds two result folders of the same suite against each other instead.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
-from chatspot_ros.engine.api import Question, Turn
 from chatspot_ros.engine.engine import Engine
-from chatspot_sim.judging import judge
-from chatspot_sim.kitchen import draw_kitchen
-from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue
-from chatspot_sim.truth import Box, Truth
-from chatspot_sim.wordings import TEST, Wordings
-from chatspot_sim.world import World
+from chatspot_ros.errors import ChatspotError, ModelLoadError
+from chatspot_ros.model_spec import read_spec
+from chatspot_train.suites import kitchen, kitchen_data
+from chatspot_train.suites.base import Item, Report, Suite, markdown
+from chatspot_train.suites.compare import compare
+from chatspot_train.suites.endpoint import EndpointAnswerer, EndpointDownError
+from chatspot_train.suites.intent import RouteAnswerer
+from chatspot_train.suites.registry import NAMES, REGION_SUITES, kitchen_suites, make
+from chatspot_train.suites.reporting import prefixed, write_report
+from chatspot_train.suites.runner import Answerer, EngineAnswerer, run
+from chatspot_train.suites.scores import Row
 
-SHAPES = ("box", "point", "polygon")
-REGION_NOISE = 1.0  # as in training: corners off by up to about 5 % of the box
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One asked question."""
-
-    row: str
-    seed: int
-    question: str
-    regions: list[Any]
-    answer: str
-    truth: str
-    right: bool
-    confidence: float
-    seconds: float
+PREDICTIONS = "predictions.jsonl"
+KITCHENS = 100
 
 
-def kitchen_questions(
-    truth: Truth, seed: int, wordings: Wordings
-) -> Iterator[tuple[str, list[KitchenQuestion]]]:
-    """One dialogue of every kind on one picture, naming once with each kind of region."""
-    rng = np.random.default_rng([seed, 424])
-    for kind in KINDS:
-        for shape in SHAPES if kind == "name" else ("",):
-            dialogue = draw_dialogue(truth, kind, rng, wordings, noise=REGION_NOISE, shape=shape)
-            if dialogue:
-                yield f"name_{shape}" if kind == "name" else kind, dialogue
-
-
-def evaluate_kitchens(
-    engine: Engine, split: Any, kitchens: int, wordings: Wordings = TEST
-) -> list[Prediction]:
-    """Ask about the first `kitchens` kitchens of a split, one fresh picture of each."""
-    predictions: list[Prediction] = []
-    for seed in tqdm(range(kitchens), desc=f"{split} kitchens"):
-        with World(draw_kitchen(seed, split)) as world:
-            frame = world.frame(measure_visibility=True)
-        scene = engine.prepare(frame.rgb)
-        for row, dialogue in kitchen_questions(frame.truth, seed, wordings):
-            predictions.append(_ask(engine, scene, frame.truth, row, dialogue, seed))
-    return predictions
-
-
-def _ask(
-    engine: Engine, scene: Any, truth: Truth, row: str, dialogue: list[KitchenQuestion], seed: int
-) -> Prediction:
-    """Ask a dialogue; its last answer counts."""
-    turns: list[Turn] = []
-    for question in dialogue:
-        asked = Question(question.question, question.regions, question.task, tuple(turns))
-        reply = engine.answer(scene, asked)
-        turns.append(Turn(reply.prompt, reply.raw_text))
-    last, text = dialogue[-1], reply.answer.text
-    boxes: list[Box] = [region.box_xyxy_px for region in reply.answer.grounded]
-    right = judge(last, text, truth.width, truth.height, boxes)
-    return Prediction(
-        row, seed, last.question, [list(r.points_px) for r in last.regions], text,
-        last.answer or f"box {last.box_xyxy_px}", right, reply.answer.confidence, reply.seconds,
-    )  # fmt: skip
-
-
-def rows(predictions: list[Prediction]) -> dict[str, dict[str, float]]:
-    """Share right for every row, with Wilson's 95 % interval."""
-    groups: dict[str, list[bool]] = defaultdict(list)
-    for prediction in predictions:
-        groups[prediction.row].append(prediction.right)
-    return {row: _wilson(sum(hits), len(hits)) for row, hits in sorted(groups.items())}
-
-
-def _wilson(right: int, n: int) -> dict[str, float]:
-    z, p = 1.96, right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return {"value": p, "n": n, "low": float(middle - half), "high": float(middle + half)}
-
-
-def write(predictions: list[Prediction], out: Path) -> dict[str, dict[str, float]]:
-    """Write `results.json` and `predictions.jsonl` into `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    found = rows(predictions)
-    (out / "results.json").write_text(json.dumps({"rows": found}, indent=1) + "\n")
-    lines = (json.dumps(asdict(prediction)) for prediction in predictions)
-    (out / "predictions.jsonl").write_text("\n".join(lines) + "\n")
-    return found
-
-
-def show(found: dict[str, dict[str, float]]) -> None:
-    """Print the table."""
+def show(found: Mapping[str, Row]) -> None:
+    """Print the rows."""
     table = Table("row", "value", "95 %", "n")
     for row, value in found.items():
-        table.add_row(row, f"{value['value']:.3f}", f"{value['low']:.3f} to {value['high']:.3f}",
-                      str(int(value["n"])))  # fmt: skip
+        known = "low" in value and "high" in value
+        interval = f"{value['low']:.3f} to {value['high']:.3f}" if known else "-"
+        table.add_row(row, f"{value['value']:.3f}", interval, str(int(value["n"])))
     Console().print(table)
 
 
-def main() -> None:
+def evaluate(
+    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path
+) -> Report:
+    """Ask a suite's questions, going on where a killed run stopped, and score the answers.
+
+    Raises MissingDataError where the data is not there.
+    """
+    items: list[Item] = list(suite.items(data, limit, seed))
+    out.mkdir(parents=True, exist_ok=True)
+    return suite.score(run(answerer, items, out / PREDICTIONS, len(items)))
+
+
+def evaluate_kitchen(
+    engine: Engine, split: str, kitchens: int, seed: int, out: Path, only_kitchen: bool
+) -> dict[str, Row]:
+    """All rows on the simulated kitchen: its own questions, then every suite on its pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    predictions = kitchen.evaluate_kitchens(
+        engine, "val" if split == "val" else "test", kitchens, file=out / PREDICTIONS
+    )
+    rows = kitchen.rows(predictions)
+    table = [[name, row["value"], row["low"], row["high"], int(row["n"])]
+             for name, row in rows.items()]  # fmt: skip
+    reports = {"kitchen": Report(rows, markdown(("row", "value", "low", "high", "n"), table))}
+    rows = dict(rows)
+    if not only_kitchen:
+        data = kitchen_data.write(out / "data", kitchens)
+        for name, suite in kitchen_suites(data).items():
+            asked: Answerer = RouteAnswerer() if name == "intent" else EngineAnswerer(engine)
+            report = evaluate(suite, asked, data, 0, seed, out / name)
+            rows |= prefixed(report, name)
+            reports[name] = report
+    write_report(out, f"{engine.name} on {kitchens} simulated kitchens", rows, reports)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Measure a model on simulated kitchens.")
-    parser.add_argument("--suite", choices=("kitchen",), required=True)
-    parser.add_argument("--model", required=True, help="a folder or a hub id")
-    parser.add_argument("--split", choices=("val", "test"), default="test")
-    parser.add_argument("--limit", type=int, default=300, help="kitchens")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    engine = Engine.load(options.model)
-    show(write(evaluate_kitchens(engine, options.split, options.limit), options.out))
+    options = _parser().parse_args(argv)
+    try:
+        show(_run(options))
+    except (ChatspotError, EndpointDownError) as error:
+        sys.exit(f"chatspot_train.evaluate: {error}")
+
+
+def _run(options: argparse.Namespace) -> Mapping[str, Row]:
+    out: Path = options.out
+    if options.suite == "kitchen" and not options.compare:
+        engine = Engine.load(options.model)
+        kitchens = options.limit or KITCHENS
+        return evaluate_kitchen(
+            engine, options.split, kitchens, options.seed, out, options.only_kitchen
+        )
+    suite = make(
+        "coco_region" if options.suite == "kitchen" else options.suite,
+        of=options.of, detections=options.detections, clip=options.clip,
+    )  # fmt: skip
+    if options.compare:
+        a, b = options.compare
+        return compare(a, b, out, suite).rows
+    with ExitStack() as stack:
+        answerer = _answerer(options, stack)
+        report = evaluate(suite, answerer, options.data, options.limit, options.seed, out)
+    write_report(out, f"{answerer.name}: {suite.name}", report.rows, {suite.name: report})
+    return report.rows
+
+
+def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
+    if options.suite == "intent":
+        return RouteAnswerer()
+    if options.model.startswith(("http://", "https://")):
+        if options.spec is None or not options.served_model:
+            raise ModelLoadError(
+                "an endpoint says neither its model's name nor how regions are written",
+                value=options.model,
+                remedy="give --served-model and --spec, a file of config/models",
+            )  # fmt: skip
+        spec = read_spec(options.spec)
+        return stack.enter_context(EndpointAnswerer(options.model, options.served_model, spec))
+    return EngineAnswerer(Engine.load(options.model))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure a model, or compare two.")
+    add = parser.add_argument
+    add("--suite", choices=("kitchen", *NAMES), required=True)
+    add("--model", default="models/chatspot-tiny",
+        help="a folder, a hub id, or the address of an OpenAI-compatible endpoint")  # fmt: skip
+    add("--served-model", default="", help="the model's name at an endpoint")
+    add("--spec", type=Path, help="an endpoint's dialect and picture: a file of config/models")
+    add("--data", type=Path, default=Path("data"), help="the data set, in its own layout")
+    add("--of", choices=tuple(REGION_SUITES), default="coco_region",
+        help="what noise and calibration ask")  # fmt: skip
+    add("--detections", type=Path, help="coco_region: a detector's result file")
+    add("--clip", default="", help="coco_region: a CLIP checkpoint that maps answers to categories")
+    add("--split", choices=("val", "test"), default="test", help="kitchen")
+    add("--only-kitchen", action="store_true", help="kitchen: not the other suites on it")
+    add("--limit", type=int, default=0, help="how much to ask; 0: all, of kitchens 100")
+    add("--seed", type=int, default=0)
+    add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")
+    add("--out", type=Path, required=True, help="results; a run that was killed goes on there")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""Box noise (the paper's Figure 5): a region suite asked again with boxes that are a little off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from chatspot_ros.errors import RequestError
+from chatspot_ros.regions import Region, RegionKind
+from chatspot_train.sources.base import draw_number
+from chatspot_train.suites.base import Item, Predicted, Report, Suite, markdown
+from chatspot_train.suites.boxes import noisy_box
+from chatspot_train.suites.scores import Row, drop, share
+from chatspot_train.suites.texts import percent
+
+SCALES = (0.0, 0.1, 0.2, 0.3)
+PAPER_ACCURACY = {0.0: 0.647, 0.1: 0.639, 0.2: 0.635, 0.3: 0.632}
+
+
+class RegionSuite(Suite, Protocol):
+    """A suite that asks about regions and can say of each answer whether it is right.
+
+    The truth of its items holds `size`, the picture's width and height in pixels.
+    """
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer is right, in order."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Asks all questions of another suite at every scale of box noise.
+
+    Each edge of a box is moved by up to half of the scale of the box's side. An item's edges go
+    the same way at every scale, only farther, so that scales are compared in pairs. `limit` counts
+    as it does for the other suite.
+    """
+
+    of: RegionSuite
+    scales: tuple[float, ...] = SCALES
+
+    name = "noise"
+
+    @property
+    def wants(self) -> str:
+        """What the other suite wants."""
+        return self.of.wants
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """Every item at every scale. Raises RequestError for one that is not about boxes."""
+        for item in self.of.items(data, limit, seed):
+            for scale in self.scales:
+                yield moved(item, scale, seed)
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Accuracy at each scale, and what is lost from the first. Raises ValueError for none."""
+        right = rights(self.of, predictions)
+        rows, first = accuracy_rows(right), next(iter(right))
+        paper = PAPER_ACCURACY if self.of.name == "coco_region" else {}
+        lines = [
+            (f"{scale:g}", percent_or_dash(paper.get(scale)),
+             percent(rows[f"accuracy_noise_{scale:g}"]),
+             "-" if scale == first else percent(rows[f"drop_noise_{scale:g}"]), len(hits))
+            for scale, hits in right.items()
+        ]  # fmt: skip
+        table = markdown(("noise", "accuracy, paper", f"accuracy, {self.of.name}", "lost", "n"),
+                         lines)  # fmt: skip
+        curve = Curve("accuracy", {k: share(hits) for k, hits in right.items()}, paper)
+        return Report(rows, table, {"noise.png": draw_curves([curve])})
+
+
+def moved(item: Item, scale: float, seed: int) -> Item:
+    """The item with its boxes moved; the item's name and the seed say which way.
+
+    Raises RequestError where a region is not a box, or there is none.
+    """
+    width, height = item.truth["size"]
+    rng = np.random.default_rng([seed, draw_number(2**32, item.key)])
+    turns = []
+    for turn in item.turns:
+        kinds = [str(region.kind) for region in turn.regions] or ["no region"]
+        if any(kind != RegionKind.BOX for kind in kinds):
+            raise RequestError(
+                "box noise moves boxes only", value=f"{item.key}: {kinds[0]}",
+                remedy="choose a suite, or its option, that asks about boxes",
+            )  # fmt: skip
+        boxes = [
+            Region.box(*noisy_box(region.box_xyxy_px, scale, width, height, rng))
+            for region in turn.regions
+        ]
+        turns.append(replace(turn, regions=tuple(boxes)))
+    truth = {**item.truth, "noise": scale}
+    return replace(item, key=f"{item.key}@{scale:g}", turns=tuple(turns), truth=truth)
+
+
+def by_scale(predictions: Sequence[Predicted]) -> dict[float, list[Predicted]]:
+    """The answers at each scale of noise, the smallest first. Raises ValueError for none."""
+    if not predictions:
+        raise ValueError("no answers to score")
+    scales = sorted({float(p.truth["noise"]) for p in predictions})
+    return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
+
+
+def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, list[bool]]:
+    """Whether each answer is right, by scale of noise."""
+    return {scale: of.right(group) for scale, group in by_scale(predictions).items()}
+
+
+def accuracy_rows(right: dict[float, list[bool]]) -> dict[str, Row]:
+    """`accuracy_noise_S` of every scale, and `drop_noise_S`, in pairs, of all but the first."""
+    first = next(iter(right))
+    rows = {f"accuracy_noise_{scale:g}": share(hits) for scale, hits in right.items()}
+    return rows | {
+        f"drop_noise_{scale:g}": drop(right[first], hits)
+        for scale, hits in right.items() if scale != first
+    }  # fmt: skip
+
+
+def percent_or_dash(value: float | None) -> str:
+    """A share in percent; `-` for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A share against noise, with its intervals; `paper` the paper's values, where it has them."""
+
+    title: str
+    ours: dict[float, Row]
+    paper: dict[float, float] = field(default_factory=dict)
+
+
+def draw_curves(curves: Sequence[Curve]) -> Figure:
+    """One panel a curve, in percent against the scale of noise, the paper's as a dashed line."""
+    figure = Figure(figsize=(4.5 * len(curves), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, curve in zip(panels, curves, strict=True):
+        scales = list(curve.ours)
+        values = np.array([100 * row["value"] for row in curve.ours.values()])
+        ends = np.array(
+            [[100 * row[end] for row in curve.ours.values()] for end in ("low", "high")]
+        )
+        axes.errorbar(scales, values, np.abs(ends - values), marker="o", capsize=3, label="ours")
+        if curve.paper:
+            axes.plot(list(curve.paper), [100 * value for value in curve.paper.values()],
+                      "s--", label="paper")  # fmt: skip
+        axes.set(xlabel="box noise (share of the side)", ylabel="%", title=curve.title)
+        axes.set_xticks(scales)
+        axes.legend()
+    return figure

@@ -1,0 +1,96 @@
+"""The command line over all suites, on a few kitchens and the bundled model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chatspot_sim.questions import clear_things
+from chatspot_train import evaluate
+from chatspot_train.suites.registry import NAMES, kitchen_suites, make
+
+TINY = "models/chatspot-tiny"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("kitchen")
+    evaluate.main(["--suite", "kitchen", "--model", TINY, "--limit", "3", "--out", str(out)])
+    return out
+
+
+def rows(out: Path) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads((out / "results.json").read_text())["rows"]
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_every_suite_has_rows_on_the_kitchen(done: Path) -> None:
+    found = rows(done)
+    assert {"name_box", "absent_f1", "noise_drop_03", "hallucination"} <= set(found)
+    prefixes = {name.split("/")[0] for name in found if "/" in name}
+    assert prefixes == set(kitchen_suites(done / "data"))
+    assert found["coco_region/accuracy"]["n"] >= 6
+    report = (done / "report.md").read_text()
+    for name in prefixes:
+        assert f"## {name}" in report
+    for line in report.splitlines():
+        if line.startswith("!["):
+            assert (done / line.split("(")[1].rstrip(")")).stat().st_size > 1000
+
+
+def test_the_same_answers_give_the_same_numbers_and_nothing_is_asked_again(done: Path) -> None:
+    before = {f: f.stat().st_mtime_ns for f in done.rglob("predictions.jsonl") if f.stat().st_size}
+    first = rows(done)
+    lines = {file: file.read_text() for file in before}
+    evaluate.main(["--suite", "kitchen", "--model", TINY, "--limit", "3", "--out", str(done)])
+    assert rows(done) == first
+    assert {file: file.read_text() for file in before} == lines
+
+
+def test_one_suite_by_name_and_two_results_side_by_side(done: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        evaluate.main(["--suite", "pope", "--model", TINY, "--data", str(done / "data"),
+                       "--limit", "8", "--out", str(tmp_path / name)])  # fmt: skip
+    assert rows(tmp_path / "a")["accuracy"]["n"] == 8
+    evaluate.main(["--suite", "pope", "--compare", str(tmp_path / "a"), str(tmp_path / "b"),
+                   "--out", str(tmp_path / "both")])  # fmt: skip
+    compared = json.loads((tmp_path / "both" / "comparison.json").read_text())
+    assert compared["pairs"] == 8
+    assert compared["rows"]["accuracy"]["value"] == 0.0
+    assert (tmp_path / "both" / "comparison.html").stat().st_size > 500
+
+
+def test_missing_data_is_one_line_that_says_what_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"coco_pope_random\.json.*RUCAIBox/POPE"):
+        evaluate.main(["--suite", "pope", "--model", TINY, "--data", str(tmp_path),
+                       "--out", str(tmp_path / "out")])  # fmt: skip
+
+
+def test_an_endpoint_needs_a_name_and_a_dialect(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--served-model and --spec"):
+        evaluate.main(["--suite", "pope", "--model", "http://localhost:1/v1",
+                       "--out", str(tmp_path / "out")])  # fmt: skip
+
+
+def test_every_name_makes_its_suite() -> None:
+    for name in NAMES:
+        assert make(name).name == name
+    with pytest.raises(KeyError):
+        make("coco")
+
+
+def test_the_kitchens_files_agree_with_the_truth(done: Path) -> None:
+    coco = json.loads((done / "data" / "annotations" / "instances_val2017.json").read_text())
+    names = {one["id"]: one["name"] for one in coco["categories"]}
+    from chatspot_sim.kitchen import draw_kitchen
+    from chatspot_sim.world import World
+
+    with World(draw_kitchen(1, "test")) as world:
+        truth = world.frame(measure_visibility=True).truth
+    clear = clear_things(truth)
+    mine = [a for a in coco["annotations"] if a["image_id"] == 1]
+    assert [names[a["category_id"]] for a in mine] == [t.name for t in clear]
+    for annotation, thing in zip(mine, clear, strict=True):
+        x, y, w, h = annotation["bbox"]
+        assert (x, y, x + w, y + h) == pytest.approx(thing.box_xyxy_px)
