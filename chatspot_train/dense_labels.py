@@ -17,6 +17,7 @@ from chatspot_sim.truth import Part, Thing, Truth
 IGNORE = -100
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
 PARTS = PART_NAMES
+PRINTED = ("label", "display", "number")
 ATTRIBUTES: dict[str, tuple[str, str]] = {}
 for _states in STATES.values():
     ATTRIBUTES.update(_states)
@@ -38,13 +39,15 @@ class DenseLabels:
     `kinds` float P x (1 + kinds): share of the patch's pixels, room first. `fields` int64
     P x len(FIELDS), IGNORE where the patch's thing has no such label. `box` float P x 4: x1, y1,
     x2, y2 of the thing as fractions of the picture, relative to the patch's centre; NaN in the
-    room. `parts` float P x len(PARTS) in {0, 1}.
+    room. `parts` float P x len(PARTS) in {0, 1}. `weight` float P: how much each patch counts,
+    more where its thing covers few patches.
     """
 
     kinds: NDArray[np.float32]
     fields: NDArray[np.int64]
     box: NDArray[np.float32]
     parts: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
 
 def thing_fields(thing: Thing) -> list[int]:
@@ -54,11 +57,15 @@ def thing_fields(thing: Thing) -> list[int]:
         values["colour"] = list(COLOURS).index(thing.colour)
     for name, value in thing.state.items():
         values[name] = ATTRIBUTES[name].index(value)
-    if thing.text.isdigit():
-        values["tens"], values["ones"] = int(thing.text[0]), int(thing.text[1])
-    elif thing.text:
-        values["word"] = WORDS.index(thing.text)
+    values["plug"] = IGNORE  # seen on a part alone, as print is: _mark_parts
     return list(values.values())
+
+
+def print_values(text: str) -> dict[str, int]:
+    """The labels of what is printed: `tens` and `ones`, or `word`."""
+    if text.isdigit():
+        return {"tens": int(text[0]), "ones": int(text[1])}
+    return {"word": WORDS.index(text)} if text in WORDS else {}
 
 
 def dense_labels(
@@ -87,6 +94,7 @@ def dense_labels(
     for number in range(count):
         kinds[:, kind_of[number]] += shares[:, number]
     table = np.array([[IGNORE] * len(FIELDS)] + [thing_fields(t) for t in truth.things])
+    fields = table[owner].astype(np.int64)
 
     wx1, wy1, wx2, wy2 = window
     scale = np.array([truth.width * (wx2 - wx1), truth.height * (wy2 - wy1)] * 2)
@@ -95,10 +103,18 @@ def dense_labels(
     boxes = np.clip((boxes - shift) / scale, 0, 1)
     rows, columns = np.divmod(np.arange(side * side), side)
     centre = (np.stack([columns, rows, columns, rows], 1) + 0.5) / side
+    _mark_parts(fields, truth, centre, shift, scale)
     return DenseLabels(
-        kinds, table[owner].astype(np.int64), (boxes[owner] - centre).astype(np.float32),
-        _part_labels(truth, owner, centre, shift, scale),
+        kinds, fields, (boxes[owner] - centre).astype(np.float32),
+        _part_labels(truth, owner, centre, shift, scale), _weights(owner),
     )  # fmt: skip
+
+
+def _weights(owner: NDArray[np.int64]) -> NDArray[np.float32]:
+    """1 for a patch of a thing of 8 patches, 2 of a thing of 2, 0.35 in the room; 2.5 at most."""
+    areas = np.bincount(owner).astype(np.float32)
+    weight = np.clip(np.sqrt(8 / areas[owner]), 0.35, 2.5)
+    return np.where(owner == 0, 0.35, weight).astype(np.float32)
 
 
 def _near(
@@ -114,20 +130,26 @@ def _near(
     return np.asarray((x > x1 - half) & (x < x2 + half) & (y > y1 - half) & (y < y2 + half))
 
 
-def _mark_plugs(
+def _mark_parts(
     fields: NDArray[np.int64],
     truth: Truth,
     centre: NDArray[np.float64],
     shift: NDArray[np.float64],
     scale: NDArray[np.float64],
 ) -> None:
-    """Where a plug's state is seen: on the plug and the socket, not on the thing it powers."""
-    column = list(FIELDS).index("plug")
+    """What can only be seen on a part is asked of that part's patches: whether it is plugged in, on
+    the plug and the socket; print, on what bears it."""
     for thing in truth.things:
         for part in thing.parts:
-            if "plug" in thing.state and part.name in ("plug", "socket"):
-                value = ATTRIBUTES["plug"].index(thing.state["plug"])
-                fields[_near(part, centre, shift, scale), column] = value
+            if part.name in ("plug", "socket") and "plug" in thing.state:
+                values = {"plug": ATTRIBUTES["plug"].index(thing.state["plug"])}
+            elif part.name in PRINTED and thing.text:
+                values = print_values(thing.text)
+            else:
+                continue
+            near = _near(part, centre, shift, scale)
+            for name, value in values.items():
+                fields[near, list(FIELDS).index(name)] = value
 
 
 def _part_labels(

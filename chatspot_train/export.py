@@ -38,5 +38,10 @@ def export(
     }  # fmt: skip
     (folder / "chatspot.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     public = settings.model_dump(mode="json", exclude={"out": True, "data": {"folder"}})
+    if settings.start is not None:
+        public["start"] = settings.start.name
+        known = settings.start / "training.json"
+        if known.is_file():
+            public["before"] = json.loads(known.read_text(encoding="utf-8"))
     (folder / "training.json").write_text(json.dumps(public, indent=1) + "\n")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,19 +29,24 @@ class StageSettings(_Strict):
 
 
 class DataSettings(_Strict):
-    """Rendered kitchens: how many of the training and validation splits, moments of each."""
+    """Rendered kitchens: how many of the training and validation splits, moments of each.
+
+    `side` is the side in pixels of the stored pictures: larger than the model's, so that a crop
+    still shows print.
+    """
 
     folder: Path
     train_kitchens: int = Field(gt=0)
     val_kitchens: int = Field(gt=0)
     moments: int = Field(default=4, gt=0)
+    side: int = Field(default=384, gt=0)
 
 
 class VisionShape(_Strict):
     """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches."""
 
-    image_size: int = 224
-    patch_size: int = 16
+    image_size: int = 320
+    patch_size: int = 20
     hidden_size: int = 256
     layers: int = 6
     heads: int = 4
@@ -59,9 +65,17 @@ class LanguageShape(_Strict):
 
 
 class TinySettings(_Strict):
-    """A whole run: `out` gets a folder for each stage and the exported model."""
+    """A whole run: `out` gets a folder for each stage and the exported model.
 
+    `measured_kitchens`: on how many unseen kitchens the exported model is measured for its card.
+    `start`: the folder of an exported model to go on from, of the same widths and layers; its
+    pictures and patches may be of another size.
+    """
+
+    recipe: Literal["tiny"] = "tiny"
     out: Path
+    measured_kitchens: int = Field(default=0, ge=0)
+    start: Path | None = None
     data: DataSettings
     vision: VisionShape = VisionShape()
     language: LanguageShape = LanguageShape()

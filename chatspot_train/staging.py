@@ -36,7 +36,7 @@ class _StopOnNonFinite(TrainerCallback):
             )
 
 
-class _Plot(TrainerCallback):
+class PlotLosses(TrainerCallback):
     """Draws the loss curve at every save, so that a killed run leaves one too."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -78,7 +78,7 @@ def run_stage(
         include_num_input_tokens_seen=False,
         remove_unused_columns=False,
         label_names=[],
-        report_to=[],
+        report_to=["tensorboard"],
         seed=settings.seed,
         data_seed=settings.seed,
         dataloader_num_workers=settings.workers,
@@ -86,7 +86,8 @@ def run_stage(
     )
     trainer = _Trainer(
         model=model, args=arguments, train_dataset=data, eval_dataset=held_out,
-        data_collator=collate, callbacks=[_StopOnNonFinite(), _Plot()], compute_metrics=metrics,
+        data_collator=collate, compute_metrics=metrics,
+        callbacks=[_StopOnNonFinite(), PlotLosses()],
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     (folder / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1))

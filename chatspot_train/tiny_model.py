@@ -44,6 +44,8 @@ def build_model(
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
+    # On a CPU its backward pass takes three quarters of the fused attention's time.
+    model.model.language_model.set_attn_implementation("eager")
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     _start_coordinates(model, tokenizer)
@@ -67,26 +69,12 @@ def _start_coordinates(
         table[ids] = waves * table.std() * 1.4
 
 
-def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
-    """Multiply the tower's output by `factor`, changing nothing else about it.
-
-    Every block reads the residual stream through a layer norm, which does not see its scale, so it
-    is enough to scale what is written into the stream.
-    """
-    writers = [tower.pre_layrnorm]
-    for layer in cast("list[Any]", tower.encoder.layers):
-        writers += [layer.self_attn.out_proj, layer.mlp.fc2]
-    with torch.no_grad():
-        for writer in writers:
-            for parameter in writer.parameters():
-                parameter.mul_(factor)
-
-
 class RegionTeacher(nn.Module):
     """The language model on the frozen tower's features, with a head thrown away afterwards.
 
-    Two auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers,
-    which image tokens the region covers; one layer on, what they show.
+    Auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers, which
+    image tokens the region covers; one layer on, what they show. Where an answer opens a box, they
+    ask the same a layer later each: which image tokens that box will cover, and what those show.
     """
 
     _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
@@ -101,10 +89,14 @@ class RegionTeacher(nn.Module):
         self.answer = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.tensor(-2.0))
         self.gather = nn.Linear(width, seen)
+        self.seek = nn.Linear(width, width)
+        self.offer = nn.Linear(width, width)
+        self.find = nn.Linear(width, seen)
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
-        places: Tensor, covers: Tensor, features: Tensor | None = None,
+        places: Tensor, covers: Tensor, sought_rows: Tensor, sought: Tensor,
+        sought_covers: Tensor, features: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         inner = self.model.model
         embeds = inner.get_input_embeddings()(input_ids)
@@ -124,25 +116,44 @@ class RegionTeacher(nn.Module):
         hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
         if features is not None and len(rows) and self.auxiliary_weight:
             hidden = out.hidden_states
-            cover = self._cover_loss(hidden[SEEN_LAYER], image, rows, places, covers)
-            gather = self._gather_loss(hidden[SEEN_LAYER + 1], features, rows, places, covers)
+            cover = self._cover_loss(
+                hidden[SEEN_LAYER], image, rows, places, covers, self.ask, self.answer
+            )
+            if len(sought):
+                cover = cover + 0.5 * self._cover_loss(
+                    hidden[SEEN_LAYER + 1], image, sought_rows, sought, sought_covers,
+                    self.seek, self.offer,
+                )  # fmt: skip
+                cover = cover + 0.5 * self._gather_loss(
+                    hidden[min(SEEN_LAYER + 2, len(hidden) - 1)],
+                    features,
+                    sought_rows,
+                    sought,
+                    sought_covers,
+                    self.find,
+                )
+            gather = self._gather_loss(
+                hidden[SEEN_LAYER + 1], features, rows, places, covers, self.gather
+            )
             loss = loss + self.auxiliary_weight * (cover + gather)
         return {"loss": loss, "logits": hits[None, None]}
 
     def _gather_loss(
-        self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor
-    ) -> Tensor:
-        """One layer on, the region's last token must hold the mean of what its patches show."""
+        self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor,
+        head: nn.Linear,
+    ) -> Tensor:  # fmt: skip
+        """One layer on, the token must hold the mean of what the region's patches show."""
         weights = covers / covers.sum(1, keepdim=True)
         shown = torch.einsum("np,npd->nd", weights, features.float()[rows])
-        return F.mse_loss(self.gather(hidden[rows, places]).float(), shown)
+        return F.mse_loss(head(hidden[rows, places]).float(), shown)
 
     def _cover_loss(
-        self, hidden: Tensor, image: Tensor, rows: Tensor, places: Tensor, covers: Tensor
-    ) -> Tensor:
+        self, hidden: Tensor, image: Tensor, rows: Tensor, places: Tensor, covers: Tensor,
+        ask: nn.Linear, answer: nn.Linear,
+    ) -> Tensor:  # fmt: skip
         patches = hidden[image].reshape(len(hidden), covers.shape[1], -1)
-        queries = self.ask(hidden[rows, places])
-        scores = torch.einsum("nd,npd->np", queries, self.answer(patches)[rows]).float()
+        queries = ask(hidden[rows, places])
+        scores = torch.einsum("nd,npd->np", queries, answer(patches)[rows]).float()
         scores = scores / hidden.shape[-1] ** 0.5 + self.bias
         return F.binary_cross_entropy_with_logits(scores, covers) * 3
 

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
 from chatspot_ros.prompts import TAGS
-from chatspot_train.vision_stage import MEAN, STD
+from chatspot_train.pictures import MEAN, STD
 
 DECIMALS = 2
 COORDINATES = tuple(f" {k / 10**DECIMALS:.{DECIMALS}f}" for k in range(10**DECIMALS + 1))

@@ -1,33 +1,46 @@
-"""Train chatspot-tiny: `python -m chatspot_train.train --config config/train/tiny.yaml`.
+"""Train a model: `python -m chatspot_train.train --config FILE`.
 
-Every stage goes on from its last checkpoint, so a run that was killed is started again with the
-same command.
+`recipe: instruct` in the file teaches any checkpoint from records (chatspot_train.instruct);
+otherwise chatspot-tiny is trained from nothing, stage by stage, as here. Every stage goes on from
+its last checkpoint, so a run that was killed is started again with the same command.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
+from pydantic import ValidationError
 from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
+from chatspot_ros.engine.engine import Engine
+from chatspot_ros.errors import ChatspotError
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_sim.dataset import RenderedKitchens, render
+from chatspot_train.card import write_card
 from chatspot_train.dialogues import Packer, PictureDialogues, collate, draw_turns, turn_texts
+from chatspot_train.evaluate import PREDICTIONS, evaluate_kitchen, show
 from chatspot_train.export import export
+from chatspot_train.instruct.run import run as run_instruct
+from chatspot_train.instruct.settings import InstructSettings
+from chatspot_train.pictures import resized, to_pixels
+from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
-from chatspot_train.staging import run_stage
+from chatspot_train.staging import NonFiniteLossError, run_stage
 from chatspot_train.text_stage import CoordinateTexts, draw_text
-from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate, scale_residual
+from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import build_tokenizer
-from chatspot_train.vision_stage import to_pixels, train_vision
+from chatspot_train.vision_stage import train_vision
+from chatspot_train.warm_start import scale_residual, start_language
 
-LONGEST = 640
+LONGEST = 800
 VAL_SEED = 991
 
 
@@ -37,11 +50,11 @@ def train(settings: TinySettings) -> Path:
     (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
     data = settings.data
     size = settings.vision.image_size
-    render(data.folder / "train", "train", data.train_kitchens, data.moments, size)
-    render(data.folder / "val", "val", data.val_kitchens, 1, size)
+    render(data.folder / "train", "train", data.train_kitchens, data.moments, data.side)
+    render(data.folder / "val", "val", data.val_kitchens, 1, data.side)
     tower = train_vision(settings).tower
     seen = {
-        split: features(tower, data.folder / split, settings.out / f"{split}.features")
+        split: features(tower, data.folder / split, size, settings.out / f"{split}.features")
         for split in ("train", "val")
     }
     # Trained from nothing, the tower's output is an order of magnitude larger than a projection
@@ -49,14 +62,18 @@ def train(settings: TinySettings) -> Path:
     factor = 1 / float(seen["train"][:200].float().std())
     scale_residual(tower, factor)
     tokenizer = make_tokenizer(settings)
-    model = RegionTeacher(build_model(settings, tokenizer, tower))
+    whole = build_model(settings, tokenizer, tower)
+    if settings.start is not None:
+        start_language(whole, settings.start)
+    model = RegionTeacher(whole)
     packer = Packer(tokenizer, (size // settings.vision.patch_size) ** 2, LONGEST)
     pad = collate(int(tokenizer.pad_token_id))
 
-    stage = settings.text_stage
-    texts = CoordinateTexts(packer, stage.steps * stage.batch, stage.seed)
-    held = CoordinateTexts(packer, 4 * stage.batch, VAL_SEED)
-    run_stage(model, texts, held, stage, settings.out / "text", pad, hit_rate)
+    if settings.start is None:
+        stage = settings.text_stage
+        texts = CoordinateTexts(packer, stage.steps * stage.batch, stage.seed)
+        held = CoordinateTexts(packer, 4 * stage.batch, VAL_SEED)
+        run_stage(model, texts, held, stage, settings.out / "text", pad, hit_rate)
 
     stage = settings.dialogue_stage
     draws = {
@@ -83,6 +100,8 @@ def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
     folder = settings.out / "tokenizer"
     if folder.exists():
         return PreTrainedTokenizerFast.from_pretrained(folder)
+    if settings.start is not None:
+        return PreTrainedTokenizerFast.from_pretrained(settings.start)
     rng = np.random.default_rng(settings.dialogue_stage.seed)
     kitchens = RenderedKitchens(settings.data.folder / "train")
     texts = [" ".join(draw_text(rng)) for _ in range(100)]
@@ -103,7 +122,7 @@ def _plain(text: str) -> str:
 
 
 @torch.no_grad()
-def features(tower: CLIPVisionModel, folder: Path, file: Path) -> Tensor:
+def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path) -> Tensor:
     """The frozen tower's output for every picture, N x P x width bf16, computed once and kept."""
     if file.exists():
         saved: Tensor = torch.load(file, weights_only=True)
@@ -113,7 +132,7 @@ def features(tower: CLIPVisionModel, folder: Path, file: Path) -> Tensor:
     parts = []
     for first in tqdm(range(0, len(kitchens), 32), desc=f"features ({folder.name})"):
         indices = range(first, min(first + 32, len(kitchens)))
-        pixels = torch.stack([to_pixels(kitchens.rgb(k)) for k in indices])
+        pixels = torch.stack([to_pixels(resized(kitchens.rgb(k), size)) for k in indices])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
         parts.append(hidden.to(torch.bfloat16))
@@ -122,12 +141,41 @@ def features(tower: CLIPVisionModel, folder: Path, file: Path) -> Tensor:
     return found
 
 
+def measure(folder: Path, kitchens: int) -> None:
+    """Ask the exported model about unseen kitchens; write its results and its card."""
+    out = folder.parent / "evaluation"
+    (out / PREDICTIONS).unlink(missing_ok=True)
+    found = evaluate_kitchen(
+        Engine.load(str(folder)), "test", kitchens, seed=0, out=out, only_kitchen=True
+    )
+    show(found)
+    write_card(folder, found)
+
+
+def run(config: Path) -> Path:
+    """Train as the file says; returns the exported folder.
+
+    Raises pydantic.ValidationError for wrong settings, and what the recipe's own run raises.
+    """
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if isinstance(values, dict) and values.get("recipe") == "instruct":
+        return run_instruct(InstructSettings.model_validate(values))
+    settings = TinySettings.model_validate(values)
+    folder = train(settings)
+    if settings.measured_kitchens:
+        measure(folder, settings.measured_kitchens)
+    return folder
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train chatspot-tiny from nothing.")
+    parser = argparse.ArgumentParser(description="Train a model, or go on training it.")
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args()
-    print(f"exported to {train(TinySettings.read(options.config))}")
+    try:
+        print(f"exported to {run(options.config)}")
+    except (ChatspotError, RecordError, NonFiniteLossError, ValidationError, OSError) as error:
+        sys.exit(f"chatspot_train.train: {error}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,20 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS, DenseLabels, dense_labels
+from chatspot_train.pictures import (
+    crop,
+    draw_window,
+    printed,
+    recolour,
+    resized,
+    to_pixels,
+    window_around,
+)
 from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.staging import run_stage
+from chatspot_train.warm_start import start_tower
 
-MEAN = (0.5, 0.5, 0.5)
-STD = (0.25, 0.25, 0.25)
+FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
 class VisionTeacher(nn.Module):
@@ -31,8 +40,9 @@ class VisionTeacher(nn.Module):
     returns {"loss": ..., "logits": P-wise kind and field scores}.
     """
 
-    def __init__(self, config: CLIPVisionConfig) -> None:
+    def __init__(self, shape: VisionShape) -> None:
         super().__init__()
+        config = vision_config(shape)
         self.tower = CLIPVisionModel(config)
         start_positions(self.tower, config)
         width = config.hidden_size
@@ -42,32 +52,45 @@ class VisionTeacher(nn.Module):
         self.box = nn.Linear(width, 4)
         self.parts = nn.Linear(width, len(PARTS))
         self.place = nn.Linear(width, 2)
+        side = shape.image_size // shape.patch_size
+        self.row_and_column = nn.Linear(width, 2 * side)
 
     def forward(
-        self, pixel_values: Tensor, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor
-    ) -> dict[str, Tensor]:
+        self, pixel_values: Tensor, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor,
+        weight: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         hidden = self.tower(pixel_values, output_hidden_states=True).hidden_states[-1][:, 1:]
         hidden = self.norm(hidden)
         kind_logits = self.kinds(hidden).float()
         field_logits = self.fields(hidden).float()
-        loss = -(kinds * kind_logits.log_softmax(-1)).sum(-1).mean()
+        weight = weight / weight.mean()
+        loss = -((kinds * kind_logits.log_softmax(-1)).sum(-1) * weight).mean()
         hits = [kind_logits.argmax(-1).eq(kinds.argmax(-1))[kinds[..., 0] < 0.5]]
         for k, logits in enumerate(field_logits.split(list(FIELDS.values()), dim=-1)):
             target = fields[..., k]
             known = target != IGNORE
             hits.append(logits.argmax(-1).eq(target)[known])
             if bool(known.any()):
-                loss = loss + 0.3 * F.cross_entropy(logits[known], target[known])
+                costs = F.cross_entropy(logits[known], target[known], reduction="none")
+                loss = loss + FIELD_WEIGHTS[k] * (costs * weight[known]).sum() / weight[known].sum()
         here = ~box.isnan().any(-1)
-        # Where each patch is must stay readable, or a language model cannot look a region up.
-        place = self.place(hidden).float()
-        loss = loss + 5.0 * (place - patch_centres(place.shape[1])).abs().mean()
+        loss = loss + self._place_loss(hidden)
         if bool(here.any()):
             loss = loss + 2.0 * (self.box(hidden).float()[here] - box[here]).abs().mean()
         loss = loss + F.binary_cross_entropy_with_logits(self.parts(hidden).float(), parts)
         sums = torch.stack([h.float().sum() for h in hits])
         counts = torch.tensor([float(h.numel()) for h in hits])
         return {"loss": loss, "logits": torch.stack([sums, counts])[None]}
+
+    def _place_loss(self, hidden: Tensor) -> Tensor:
+        """Where each patch is must stay readable, or a language model cannot look a region up."""
+        count = hidden.shape[1]
+        side = math.isqrt(count)
+        centres = patch_centres(count).to(hidden.device)
+        off = (self.place(hidden).float() - centres).abs().mean()
+        number = (centres * side).long().T.expand(len(hidden), -1, -1)
+        guesses = self.row_and_column(hidden).float().reshape(len(hidden), count, 2, side)
+        return 5.0 * off + 0.2 * F.cross_entropy(guesses.permute(0, 3, 2, 1), number)
 
 
 def patch_centres(patches: int) -> Tensor:
@@ -100,9 +123,12 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
     resumes sees the same data.
     """
 
-    def __init__(self, folder: Path, side: int, items: int, seed: int, augment: bool) -> None:
+    def __init__(
+        self, folder: Path, shape: VisionShape, items: int, seed: int, augment: bool
+    ) -> None:
         self.kitchens = RenderedKitchens(folder)
-        self.side, self.items, self.seed, self.augment = side, items, seed, augment
+        self.size, self.side = shape.image_size, shape.image_size // shape.patch_size
+        self.items, self.seed, self.augment = items, seed, augment
 
     def __len__(self) -> int:
         return self.items
@@ -113,42 +139,24 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         rgb, labels, truth = self.kitchens.rgb(k), self.kitchens.labels(k), self.kitchens.truth(k)
         window = (0.0, 0.0, 1.0, 1.0)
         if self.augment:
-            if rng.random() < 0.6:
-                rgb, labels, window = crop(rgb, labels, rng)
+            chance = rng.random()
+            if chance < 0.5:
+                rgb, labels, window = crop(rgb, labels, draw_window(rng))
+            elif chance < 0.7 and (print_ := printed(truth)):
+                box = print_[int(rng.integers(len(print_)))]
+                rgb, labels, window = crop(rgb, labels, window_around(box, rng))
+        rgb = resized(rgb, self.size)
+        size = (self.size, self.size)
+        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        if self.augment:
             rgb = recolour(rgb, rng)
         found: DenseLabels = dense_labels(truth, labels, self.side, window)
         return {
             "pixel_values": to_pixels(rgb),
             "kinds": torch.from_numpy(found.kinds), "fields": torch.from_numpy(found.fields),
             "box": torch.from_numpy(found.box), "parts": torch.from_numpy(found.parts),
+            "weight": torch.from_numpy(found.weight),
         }  # fmt: skip
-
-
-def to_pixels(rgb: Any) -> Tensor:
-    """uint8 H x W x 3 RGB to normalised float 3 x H x W, as the model's processor does."""
-    values = (np.asarray(rgb, np.float32) / 255.0 - MEAN) / STD
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32))
-
-
-def crop(rgb: Any, labels: Any, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """A window of 60 to 100 % of the picture, stretched back to the full size."""
-    side = rgb.shape[0]
-    w, h = (int(v) for v in side * rng.uniform(0.6, 1.0, 2))
-    x, y = int(rng.integers(side - w + 1)), int(rng.integers(side - h + 1))
-    rgb = cv2.resize(rgb[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_LINEAR)
-    labels = cv2.resize(
-        labels[y : y + h, x : x + w], (side, side), interpolation=cv2.INTER_NEAREST
-    )  # fmt: skip
-    return rgb, labels, (x / side, y / side, (x + w) / side, (y + h) / side)
-
-
-def recolour(rgb: Any, rng: np.random.Generator) -> Any:
-    """Small changes of brightness, contrast and white balance, and grain."""
-    gain = rng.normal(1.0, 0.10) * rng.normal(1.0, 0.03, 3)
-    values = np.asarray(rgb, np.float32) * gain.astype(np.float32) + np.float32(rng.normal(0, 8))
-    if rng.random() < 0.3:
-        values += rng.normal(0, rng.uniform(1, 6), values.shape).astype(np.float32)
-    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def vision_config(shape: VisionShape) -> CLIPVisionConfig:
@@ -175,12 +183,13 @@ def train_vision(settings: TinySettings) -> VisionTeacher:
     """Run the stage, or go on with it; returns the trained tower with its heads."""
     torch.manual_seed(settings.vision_stage.seed)
     stage, shape = settings.vision_stage, settings.vision
-    model = VisionTeacher(vision_config(shape))
-    side = shape.image_size // shape.patch_size
+    model = VisionTeacher(shape)
+    if settings.start is not None:
+        start_tower(model.tower, settings.start)
     data = PatchPictures(
-        settings.data.folder / "train", side, stage.steps * stage.batch, stage.seed, augment=True
+        settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True
     )
     val = settings.data.folder / "val"
-    held_out = PatchPictures(val, side, len(RenderedKitchens(val)), stage.seed, augment=False)
+    held_out = PatchPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates)
     return model

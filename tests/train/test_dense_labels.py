@@ -15,7 +15,7 @@ def truth() -> Truth:
     mug = Thing("mug_1", "mug", "red", (0, 0, 16, 16), ((0, 0), (16, 0), (16, 16)), 256,
                 {"contents": "full"}, parts=(Part("handle", (0, 0, 8, 8), 64),))  # fmt: skip
     sign = Thing("sign_1", "sign", "blue", (16, 16, 32, 32), ((16, 16), (32, 16), (32, 32)), 256,
-                 text="47")  # fmt: skip
+                 text="47", parts=(Part("number", (20, 20, 28, 28), 64),))  # fmt: skip
     return Truth(32, 32, (mug, sign))
 
 
@@ -46,6 +46,33 @@ def test_fields_follow_the_thing_of_the_patch(truth: Truth, labels: np.ndarray) 
     assert fields[0, FIELD["tens"]] == IGNORE
     assert (fields[1] == IGNORE).all()
     assert (fields[3, FIELD["tens"]], fields[3, FIELD["ones"]]) == (4, 7)
+
+
+def test_what_is_seen_on_a_part_is_asked_of_its_patches_alone() -> None:
+    fridge = Thing("fridge_1", "fridge", "white", (0, 0, 16, 32), ((0, 0), (16, 0), (16, 32)), 512,
+                   {"door": "closed", "plug": "in"},
+                   parts=(Part("plug", (25, 1, 29, 5), 16),
+                          Part("handle", (1, 1, 3, 9), 8)))  # fmt: skip
+    jar = Thing("jar_1", "jar", "red", (16, 16, 32, 32), ((16, 16), (32, 16), (32, 32)), 256,
+                text="TEA", parts=(Part("label", (17, 25, 23, 31), 36),))  # fmt: skip
+    picture = np.zeros((32, 32), np.uint8)
+    picture[:, :16] = 1
+    picture[16:, 16:] = 2
+    fields = dense_labels(Truth(32, 32, (fridge, jar)), picture, side=4).fields
+    plug = fields[:, FIELD["plug"]].reshape(4, 4)
+    assert plug[0, 3] == ("in", "out").index("in")
+    assert (plug[:, :2] == IGNORE).all()  # the fridge itself does not show it
+    assert (fields.reshape(4, 4, -1)[:, 0, FIELD["door"]] == 0).all()
+    word = fields[:, FIELD["word"]].reshape(4, 4)
+    assert word[3, 2] == WORDS.index("TEA")
+    assert word[2, 3] == IGNORE
+
+
+def test_a_patch_of_a_small_thing_counts_more(truth: Truth, labels: np.ndarray) -> None:
+    weight = dense_labels(truth, labels, side=4).weight.reshape(4, 4)
+    assert weight[0, 3] == pytest.approx(0.35)  # the room
+    assert weight[3, 3] == pytest.approx(2**0.5)  # a sign of four patches
+    assert weight[0, 0] == pytest.approx((8 / 6) ** 0.5)  # a mug of six
 
 
 def test_box_is_relative_to_the_patch_centre(truth: Truth, labels: np.ndarray) -> None:

@@ -37,6 +37,15 @@ def test_a_region_ends_at_its_closing_token_and_covers_its_patches(packer: Packe
     assert np.array_equal(cover.reshape(4, 4), expected)
 
 
+def test_a_sought_box_is_marked_where_its_answer_opens(packer: Packer) -> None:
+    packed = packer.pack([MUG, PLACE], GEOMETRY)
+    (place,), (cover,) = packed.sought, packed.sought_covers
+    assert packed.tokens[place] == packed.labels[place] == packer.start_of_region
+    expected = np.zeros((4, 4))  # (10, 20) to (30, 40) of 100: 0.4 to 1.2 across, 0.8 to 1.6 down
+    expected[1, 0] = 1
+    assert np.array_equal(cover.reshape(4, 4), expected)
+
+
 def test_turns_that_do_not_fit_are_left_out(packer: Packer) -> None:
     short = Packer(packer.tokenizer, 16, longest=len(packer.pack([MUG], GEOMETRY).tokens) + 3)
     assert len(short.pack([MUG, PLACE], GEOMETRY).places) == 1

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.regions import Region
-from chatspot_train.evaluate import rows
 from chatspot_train.settings import TinySettings
 from chatspot_train.train import make_tokenizer, train
 from chatspot_train.vision_stage import train_vision
@@ -61,16 +60,3 @@ def test_the_tokenizer_keeps_coordinates_whole(settings: TinySettings) -> None:
     assert "<box> 0.12 0.30 0.99 1.00</box>" in decoded
     assert "Zoë's 47 °C" in decoded
     assert tokens.count("USER:") == 1
-
-
-def test_rows_have_an_interval() -> None:
-    from chatspot_train.evaluate import Prediction
-
-    hits = [
-        Prediction("state", 0, "", [], "", "", right, 0.5, 0.1) for right in (True,) * 9 + (False,)
-    ]
-    row = rows(hits)["state"]
-    assert row["value"] == 0.9
-    assert row["n"] == 10
-    assert row["low"] == pytest.approx(0.596, abs=0.001)  # Wilson's interval by hand
-    assert row["high"] == pytest.approx(0.982, abs=0.001)

@@ -1,0 +1,1 @@
+"""Instruction tuning on records: the paper's two stages, LoRA, distillation, replay."""

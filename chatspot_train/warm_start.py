@@ -1,0 +1,77 @@
+"""Going on from an exported chatspot-tiny, also at another picture or patch size."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration
+
+# An exported tower writes to its residual stream at unit scale; trained from nothing it writes
+# about this much larger, and learns better so.
+TRAINING_SCALE = 8.0
+PATCHES = "embeddings.patch_embedding.weight"
+PLACES = "embeddings.position_embedding.weight"
+
+
+def load_start(folder: Path) -> LlavaForConditionalGeneration:
+    """The exported model in float32. Raises OSError where there is none."""
+    return LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+
+
+def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
+    """Load an exported model's tower into one of the same width, its patches and grid resized.
+
+    Raises RuntimeError where width or layers differ.
+    """
+    state = dict(load_start(folder).model.vision_tower.state_dict())
+    wanted = tower.state_dict()
+    state[PATCHES] = resize_patches(state[PATCHES], wanted[PATCHES].shape[-1])
+    state[PLACES] = resize_grid(state[PLACES], len(wanted[PLACES]) - 1)
+    if "embeddings.position_ids" in wanted:
+        state["embeddings.position_ids"] = wanted["embeddings.position_ids"]
+    tower.load_state_dict(state)
+    scale_residual(tower, TRAINING_SCALE)
+
+
+def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
+    """Load an exported model's projection and language model."""
+    start = load_start(folder)
+    model.model.language_model.load_state_dict(start.model.language_model.state_dict())
+    model.model.multi_modal_projector.load_state_dict(
+        start.model.multi_modal_projector.state_dict()
+    )
+
+
+def resize_patches(kernel: Tensor, size: int) -> Tensor:
+    """Patch kernels width x 3 x p x p at `size` pixels, answering a smooth picture the same."""
+    old = kernel.shape[-1]
+    wide = F.interpolate(kernel, (size, size), mode="bicubic", antialias=False)
+    return wide * (old / size) ** 2
+
+
+def resize_grid(table: Tensor, count: int) -> Tensor:
+    """Position table 1 + P x width (CLS first) for a square grid of `count` patches."""
+    old, side = math.isqrt(len(table) - 1), math.isqrt(count)
+    grid = table[1:].T.reshape(1, -1, old, old)
+    wide = F.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
+    return torch.cat([table[:1], wide.reshape(-1, count).T])
+
+
+def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
+    """Multiply the tower's output by `factor`, changing nothing else about it.
+
+    Every block reads the residual stream through a layer norm, which does not see its scale, so it
+    is enough to scale what is written into the stream.
+    """
+    writers = [tower.pre_layrnorm]
+    for layer in cast("list[Any]", tower.encoder.layers):
+        writers += [layer.self_attn.out_proj, layer.mlp.fc2]
+    with torch.no_grad():
+        for writer in writers:
+            for parameter in writer.parameters():
+                parameter.mul_(factor)
