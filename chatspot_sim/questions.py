@@ -32,7 +32,8 @@ YES_NO: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class KitchenQuestion:
-    """One question. `box_xyxy_px` is the true place where the answer is a box (`locate`)."""
+    """One question. `box_xyxy_px` is the true place where the answer is a box (`locate`), `phrase`
+    what the question calls the thing there."""
 
     kind: str
     question: str
@@ -41,6 +42,7 @@ class KitchenQuestion:
     answer: str
     box_xyxy_px: Box | None = None
     thing: str = ""
+    phrase: str = ""
 
 
 def clear_things(truth: Truth) -> list[Thing]:
@@ -328,7 +330,7 @@ def _locate(ask: Asker) -> Dialogue | None:
         if thing.colour and ask.rng.random() < 0.3:
             called = f"{thing.colour} {thing.name}"
         return [KitchenQuestion("locate", ask.word("locate", thing=called), "locate", (), "",
-                                box_xyxy_px=thing.box_xyxy_px, thing=thing.id)]  # fmt: skip
+                                box_xyxy_px=thing.box_xyxy_px, thing=thing.id, phrase=called)]  # fmt: skip
     missing = [kind for kind in THING_KINDS if kind not in names]
     name = str(ask.rng.choice(missing))
     return [KitchenQuestion("locate", ask.word("locate", thing=name), "locate", (),

@@ -18,6 +18,9 @@ IGNORE = -100
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
 PARTS = PART_NAMES
 PRINTED = ("label", "display", "number")
+GLYPHS = tuple("0123456789" + "".join(sorted(set("".join(WORDS)))))
+CELLS = 2  # each patch says what stands in CELLS x CELLS cells of it
+PRINT_SHARE = 0.9  # of a card's width that its print takes up
 ATTRIBUTES: dict[str, tuple[str, str]] = {}
 for _states in STATES.values():
     ATTRIBUTES.update(_states)
@@ -40,7 +43,9 @@ class DenseLabels:
     P x len(FIELDS), IGNORE where the patch's thing has no such label. `box` float P x 4: x1, y1,
     x2, y2 of the thing as fractions of the picture, relative to the patch's centre; NaN in the
     room. `parts` float P x len(PARTS) in {0, 1}. `weight` float P: how much each patch counts,
-    more where its thing covers few patches.
+    more where its thing covers few patches. `cells` int64 P x CELLS^2: the kind of thing (room 0)
+    in each cell of the patch, row by row. `glyphs` float P x len(GLYPHS) in {0, 1}: which letters
+    and digits touch the patch; a row of NaN is not asked for.
     """
 
     kinds: NDArray[np.float32]
@@ -48,6 +53,8 @@ class DenseLabels:
     box: NDArray[np.float32]
     parts: NDArray[np.float32]
     weight: NDArray[np.float32]
+    cells: NDArray[np.int64]
+    glyphs: NDArray[np.float32]
 
 
 def thing_fields(thing: Thing) -> list[int]:
@@ -103,11 +110,63 @@ def dense_labels(
     boxes = np.clip((boxes - shift) / scale, 0, 1)
     rows, columns = np.divmod(np.arange(side * side), side)
     centre = (np.stack([columns, rows, columns, rows], 1) + 0.5) / side
-    _mark_parts(fields, truth, centre, shift, scale)
+    glyphs = np.full((side * side, len(GLYPHS)), np.nan, np.float32)
+    _mark_parts(fields, glyphs, truth, centre, shift, scale)
     return DenseLabels(
         kinds, fields, (boxes[owner] - centre).astype(np.float32),
         _part_labels(truth, owner, centre, shift, scale), _weights(owner),
+        _cell_kinds(labels, kind_of, side), glyphs,
     )  # fmt: skip
+
+
+def _cell_kinds(
+    labels: NDArray[np.uint8], kind_of: NDArray[np.int64], side: int
+) -> NDArray[np.int64]:
+    """The kind of thing in the middle of each cell of each patch, P x CELLS^2."""
+    step = labels.shape[0] / (CELLS * side)
+    middles = ((np.arange(CELLS * side) + 0.5) * step).astype(int)
+    grid = kind_of[labels[np.ix_(middles, middles)]]
+    return np.asarray(
+        grid.reshape(side, CELLS, side, CELLS).transpose(0, 2, 1, 3).reshape(side * side, -1),
+        np.int64,
+    )
+
+
+def mark_print(
+    fields: NDArray[np.int64],
+    glyphs: NDArray[np.float32],
+    text: str,
+    corners: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    side: int,
+) -> None:
+    """Label the patches near print: all of it as `tens` and `ones` or `word`, and its glyphs where
+    they stand.
+
+    `corners` of the card as fractions of the picture, top left first and clockwise; `centres`
+    P x 2 of the patches.
+    """
+    half = 0.5 / side
+    low, high = corners.min(0), corners.max(0)
+    near = np.all((centres > low - half) & (centres < high + half), 1)
+    for name, value in print_values(text).items():
+        fields[near, list(FIELDS).index(name)] = value
+    glyphs[near] = 0.0
+    margin = (1 - PRINT_SHARE) / 2
+    edges = margin + PRINT_SHARE * np.arange(len(text) + 1) / max(1, len(text))
+    top_left, top_right, bottom_right, bottom_left = corners
+    for k, glyph in enumerate(text):
+        if glyph not in GLYPHS:
+            continue
+        ends = edges[[k, k + 1]][:, None]
+        tops = top_left + ends * (top_right - top_left)
+        bottoms = bottom_left + ends * (bottom_right - bottom_left)
+        # Print stands in the middle seven tenths of a card's height.
+        upper, lower = tops + 0.15 * (bottoms - tops), tops + 0.85 * (bottoms - tops)
+        least, most = np.minimum(upper, lower).min(0), np.maximum(upper, lower).max(0)
+        overlap = np.minimum(most, centres + half) - np.maximum(least, centres - half)
+        share = np.clip(overlap, 0, None) / np.minimum(2 * half, most - least)
+        glyphs[share.min(1) > 0.35, GLYPHS.index(glyph)] = 1.0
 
 
 def _weights(owner: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -132,6 +191,7 @@ def _near(
 
 def _mark_parts(
     fields: NDArray[np.int64],
+    glyphs: NDArray[np.float32],
     truth: Truth,
     centre: NDArray[np.float64],
     shift: NDArray[np.float64],
@@ -142,14 +202,14 @@ def _mark_parts(
     for thing in truth.things:
         for part in thing.parts:
             if part.name in ("plug", "socket") and "plug" in thing.state:
-                values = {"plug": ATTRIBUTES["plug"].index(thing.state["plug"])}
+                value = ATTRIBUTES["plug"].index(thing.state["plug"])
+                near = _near(part, centre, shift, scale)
+                fields[near, list(FIELDS).index("plug")] = value
             elif part.name in PRINTED and thing.text:
-                values = print_values(thing.text)
-            else:
-                continue
-            near = _near(part, centre, shift, scale)
-            for name, value in values.items():
-                fields[near, list(FIELDS).index(name)] = value
+                x1, y1, x2, y2 = (np.array(part.box_xyxy_px) - shift) / scale
+                corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+                side = round(len(centre) ** 0.5)
+                mark_print(fields, glyphs, thing.text, corners, centre[:, :2], side)
 
 
 def _part_labels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from chatspot_ros.geometry import Fit, PictureGeometry, fit
 from chatspot_ros.prompts import PromptStyle, build, route
 from chatspot_ros.regions import Region
 from chatspot_sim.dataset import RenderedKitchens
-from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue
+from chatspot_sim.kitchen import THING_KINDS
+from chatspot_sim.questions import KINDS, KitchenQuestion, clear_things, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.pictures import recolour, resized, to_pixels
@@ -29,23 +30,24 @@ DIALECT = ChatSpotDialect()
 # How often each kind of question is asked.
 WEIGHTS = {
     "name": 6,
-    "follow_up": 3,
+    "follow_up": 4,
     "part": 1,
     "colour": 3,
     "state": 4,
     "yes_no": 2,
-    "read": 2,
+    "read": 3,
     "count": 2,
     "relation": 1,
     "describe": 2,
-    "scene": 1.5,
-    "is_there": 3,
-    "locate": 4,
+    "scene": 2.5,
+    "is_there": 4,
+    "locate": 5,
     "plan": 2,
 }  # fmt: skip
 # A point says least of what is meant, so it is practised most.
-MORE_POINTS = 0.25
+MORE_POINTS = 0.3
 LENGTH_STEP = 32  # tokens
+MOST = 3  # things of a kind; more count the same for the auxiliary loss
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Packed:
     """One packed picture: tokens, labels, and for the auxiliary losses which regions are meant.
 
     `places` are the positions of each asked region's last token; `covers` says for each which
-    patches it covers (P values in [0, 1]). `sought` are the positions of the tokens that open an
-    answered box, `sought_covers` what those boxes cover.
+    patches it covers (P values in [0, 1]), `names` which kind of thing is meant (IGNORE where that
+    is not one thing). `sought` are the positions of the tokens that open an
+    answered box, and of those before them, `sought_covers` what those boxes cover. `counts` says how
+    many things of each kind the picture shows (none, one, two, more; IGNORE where it is unclear).
     """
 
     tokens: list[int]
@@ -63,14 +67,20 @@ class Packed:
     covers: list[NDArray[np.float32]]
     sought: list[int] = field(default_factory=list)
     sought_covers: list[NDArray[np.float32]] = field(default_factory=list)
+    names: list[int] = field(default_factory=list)
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.full(len(THING_KINDS), IGNORE))
 
 
 def answer_text(question: KitchenQuestion, geometry: Fit) -> str:
-    """The answer as the model shall say it; a place is said as a box."""
+    """The answer as the model shall say it; a place is said as the phrase asked for and its box.
+
+    Said without the phrase, the box's first coordinate came out wrong most often: it had to follow
+    from the token on which the place is looked up.
+    """
     if question.box_xyxy_px is None:
         return question.answer
     x1, y1, x2, y2 = question.box_xyxy_px
-    return DIALECT.say(Region.box(x1, y1, x2, y2), geometry)
+    return f"{question.phrase} {DIALECT.say(Region.box(x1, y1, x2, y2), geometry)}".strip()
 
 
 def draw_turns(
@@ -109,6 +119,26 @@ def turn_texts(
     ]  # fmt: skip
 
 
+def thing_counts(truth: Truth) -> NDArray[np.int64]:
+    """How many things of each kind are seen: 0, 1, 2 or MOST; IGNORE where one of them is too small
+    or hidden to be asked about."""
+    clear = {t.id for t in clear_things(truth)}
+    counts = np.zeros(len(THING_KINDS), np.int64)
+    for k, kind in enumerate(THING_KINDS):
+        things = truth.of_kind(kind)
+        unclear = any(t.id not in clear for t in things)
+        counts[k] = IGNORE if unclear else min(len(things), MOST)
+    return counts
+
+
+def _meant(turn: KitchenQuestion) -> int:
+    """The number of the kind of thing that a question's one region shows; else IGNORE."""
+    if len(turn.regions) != 1 or turn.kind == "part":
+        return IGNORE
+    kind = turn.thing.rsplit("_", 1)[0]
+    return THING_KINDS.index(kind) if kind in THING_KINDS else IGNORE
+
+
 class Packer:
     """Turns questions on one picture into one token sequence."""
 
@@ -125,6 +155,7 @@ class Packer:
         labels: list[int] = []
         places: list[int] = []
         covers: list[NDArray[np.float32]] = []
+        names: list[int] = []
         sought: list[int] = []
         sought_covers: list[NDArray[np.float32]] = []
         texts = turn_texts(turns, geometry, "<image>\n")
@@ -139,14 +170,16 @@ class Packer:
             ends = [len(tokens) + k for k, token in enumerate(user) if token == self.end_of_region]
             places += ends
             covers += [self._cover(region, geometry) for region in turn.regions[: len(ends)]]
+            names += [_meant(turn)] * len(ends)
             if turn.box_xyxy_px is not None and self.start_of_region in answer:
-                opening = answer.index(self.start_of_region)
-                sought.append(len(tokens) + len(user) + opening)
+                opening = len(tokens) + len(user) + answer.index(self.start_of_region)
                 x1, y1, x2, y2 = turn.box_xyxy_px
-                sought_covers.append(self._cover(Region.box(x1, y1, x2, y2), geometry))
+                cover = self._cover(Region.box(x1, y1, x2, y2), geometry)
+                sought += [opening - 1, opening]
+                sought_covers += [cover, cover]
             tokens += user + answer
             labels += [IGNORE] * len(user) + answer
-        return Packed(tokens, labels, places, covers, sought, sought_covers)
+        return Packed(tokens, labels, places, covers, sought, sought_covers, names)
 
     def _cover(self, region: Region, geometry: Fit) -> NDArray[np.float32]:
         """Which patches the region's box covers; at least the one under its middle."""
@@ -187,7 +220,7 @@ class PictureDialogues(Dataset[dict[str, Any]]):
             PictureGeometry.STRETCH, (truth.width, truth.height), (self.size, self.size)
         )  # fmt: skip
         turns = draw_turns(truth, labels, rng, self.turns)
-        packed = self.packer.pack(turns, geometry)
+        packed = replace(self.packer.pack(turns, geometry), counts=thing_counts(truth))
         item: dict[str, Any] = {"packed": packed}
         if self.features is not None:
             item["features"] = self.features[k].float()
@@ -207,7 +240,7 @@ def collate(pad: int) -> Any:
         longest = -(-longest // LENGTH_STEP) * LENGTH_STEP
         tokens = torch.full((len(items), longest), pad)
         labels = torch.full((len(items), longest), IGNORE)
-        rows, places, covers = [], [], []
+        rows, places, covers, names = [], [], [], []
         sought_rows, sought, sought_covers = [], [], []
         for row, item in enumerate(items):
             packed = item["packed"]
@@ -216,6 +249,7 @@ def collate(pad: int) -> Any:
             rows += [row] * len(packed.places)
             places += packed.places
             covers += packed.covers
+            names += packed.names
             sought_rows += [row] * len(packed.sought)
             sought += packed.sought
             sought_covers += packed.sought_covers
@@ -223,9 +257,11 @@ def collate(pad: int) -> Any:
             "input_ids": tokens, "labels": labels, "attention_mask": (tokens != pad).long(),
             "rows": torch.tensor(rows), "places": torch.tensor(places),
             "covers": torch.from_numpy(np.array(covers, np.float32)),
+            "names": torch.tensor(names, dtype=torch.long),
             "sought_rows": torch.tensor(sought_rows, dtype=torch.long),
             "sought": torch.tensor(sought, dtype=torch.long),
             "sought_covers": torch.from_numpy(np.array(sought_covers, np.float32)),
+            "counts": torch.from_numpy(np.array([item["packed"].counts for item in items])),
         }  # fmt: skip
         for key in ("features", "pixel_values"):
             if key in items[0]:

@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from chatspot_sim.kitchen import THING_KINDS
+from chatspot_train.dialogues import IGNORE, MOST
 from chatspot_train.settings import TinySettings
 from chatspot_train.tokens import COORDINATES, DECIMALS
 from chatspot_train.vision_stage import vision_config
@@ -73,8 +75,11 @@ class RegionTeacher(nn.Module):
     """The language model on the frozen tower's features, with a head thrown away afterwards.
 
     Auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers, which
-    image tokens the region covers; one layer on, what they show. Where an answer opens a box, they
-    ask the same a layer later each: which image tokens that box will cover, and what those show.
+    image tokens the region covers; one layer on, what they show, and another on, which kind of thing
+    is meant. Where an answer opens a box, they
+    and at the token before, they ask the same a layer later each: which image tokens that box will
+    cover, and what those show. The picture's last token, which has seen all of it, is asked how many
+    things of each kind there are.
     """
 
     _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
@@ -92,11 +97,13 @@ class RegionTeacher(nn.Module):
         self.seek = nn.Linear(width, width)
         self.offer = nn.Linear(width, width)
         self.find = nn.Linear(width, seen)
+        self.name = nn.Linear(width, len(THING_KINDS))
+        self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
-        places: Tensor, covers: Tensor, sought_rows: Tensor, sought: Tensor,
-        sought_covers: Tensor, features: Tensor | None = None,
+        places: Tensor, covers: Tensor, names: Tensor, sought_rows: Tensor,
+        sought: Tensor, sought_covers: Tensor, counts: Tensor, features: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         inner = self.model.model
         embeds = inner.get_input_embeddings()(input_ids)
@@ -109,7 +116,7 @@ class RegionTeacher(nn.Module):
             use_cache=False,
         )  # fmt: skip
         target = labels[:, 1:]
-        asked = target != -100
+        asked = target != IGNORE
         logits = self.model.lm_head(out.last_hidden_state[:, :-1][asked]).float()
         right = target[asked]
         loss = F.cross_entropy(logits, right)
@@ -135,8 +142,21 @@ class RegionTeacher(nn.Module):
             gather = self._gather_loss(
                 hidden[SEEN_LAYER + 1], features, rows, places, covers, self.gather
             )
-            loss = loss + self.auxiliary_weight * (cover + gather)
+            count = self._count_loss(hidden[SEEN_LAYER + 1], image, counts)
+            known = hidden[min(SEEN_LAYER + 2, len(hidden) - 1)][rows, places]
+            name = F.cross_entropy(
+                self.name(known).float(), names, ignore_index=IGNORE, reduction="sum"
+            ) / names.ne(IGNORE).sum().clamp(1)
+            loss = loss + self.auxiliary_weight * (cover + gather + count + 0.3 * name)
         return {"loss": loss, "logits": hits[None, None]}
+
+    def _count_loss(self, hidden: Tensor, image: Tensor, counts: Tensor) -> Tensor:
+        """The picture's last token must know how many there are of each kind."""
+        last = image.shape[1] - 1 - image.flip(1).int().argmax(1)
+        scores = self.count(hidden[torch.arange(len(hidden)), last]).float()
+        return 0.5 * F.cross_entropy(
+            scores.reshape(-1, MOST + 1), counts.flatten(), ignore_index=IGNORE
+        )
 
     def _gather_loss(
         self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor,

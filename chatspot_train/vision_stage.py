@@ -16,7 +16,15 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS, DenseLabels, dense_labels
+from chatspot_train.dense_labels import (
+    CELLS,
+    FIELDS,
+    GLYPHS,
+    IGNORE,
+    PARTS,
+    DenseLabels,
+    dense_labels,
+)
 from chatspot_train.pictures import (
     crop,
     draw_window,
@@ -26,10 +34,12 @@ from chatspot_train.pictures import (
     to_pixels,
     window_around,
 )
+from chatspot_train.print_cards import Card, mark_cards, paste_cards
 from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.staging import run_stage
 from chatspot_train.warm_start import start_tower
 
+CARD_SHARE = 0.5  # of the pictures get printed cards pasted onto them
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
@@ -54,10 +64,12 @@ class VisionTeacher(nn.Module):
         self.place = nn.Linear(width, 2)
         side = shape.image_size // shape.patch_size
         self.row_and_column = nn.Linear(width, 2 * side)
+        self.cells = nn.Linear(width, CELLS * CELLS * (len(THING_KINDS) + 1))
+        self.glyphs = nn.Linear(width, len(GLYPHS))
 
     def forward(
         self, pixel_values: Tensor, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor,
-        weight: Tensor,
+        weight: Tensor, cells: Tensor, glyphs: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
         hidden = self.tower(pixel_values, output_hidden_states=True).hidden_states[-1][:, 1:]
         hidden = self.norm(hidden)
@@ -77,10 +89,31 @@ class VisionTeacher(nn.Module):
         loss = loss + self._place_loss(hidden)
         if bool(here.any()):
             loss = loss + 2.0 * (self.box(hidden).float()[here] - box[here]).abs().mean()
-        loss = loss + F.binary_cross_entropy_with_logits(self.parts(hidden).float(), parts)
+        seen = ~parts.isnan().any(-1)
+        loss = loss + F.binary_cross_entropy_with_logits(
+            self.parts(hidden[seen]).float(), parts[seen], reduction="sum"
+        ) / max(1, parts[seen].numel())
+        loss = loss + self._cell_loss(hidden, cells, weight) + self._glyph_loss(hidden, glyphs)
         sums = torch.stack([h.float().sum() for h in hits])
         counts = torch.tensor([float(h.numel()) for h in hits])
         return {"loss": loss, "logits": torch.stack([sums, counts])[None]}
+
+    def _cell_loss(self, hidden: Tensor, cells: Tensor, weight: Tensor) -> Tensor:
+        """What stands in each quarter of a patch: a point may fall beside what fills most of it."""
+        scores = self.cells(hidden).float().unflatten(-1, (CELLS * CELLS, -1))
+        costs = F.cross_entropy(
+            scores.flatten(0, 2), cells.flatten(), ignore_index=IGNORE, reduction="none"
+        )
+        known = (cells[..., 0] != IGNORE).float() * weight
+        return 0.5 * (costs.reshape(cells.shape).mean(-1) * known).sum() / known.sum().clamp(1)
+
+    def _glyph_loss(self, hidden: Tensor, glyphs: Tensor) -> Tensor:
+        """Which letters and digits touch a patch: print is read glyph by glyph first."""
+        near = ~glyphs.isnan().any(-1)
+        if not bool(near.any()):
+            return hidden.sum() * 0
+        scores = self.glyphs(hidden[near]).float()
+        return 6.0 * F.binary_cross_entropy_with_logits(scores, glyphs[near])
 
     def _place_loss(self, hidden: Tensor) -> Tensor:
         """Where each patch is must stay readable, or a language model cannot look a region up."""
@@ -148,14 +181,19 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         rgb = resized(rgb, self.size)
         size = (self.size, self.size)
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        cards: list[Card] = []
         if self.augment:
+            if rng.random() < CARD_SHARE:
+                rgb, cards = paste_cards(rgb, rng)
             rgb = recolour(rgb, rng)
         found: DenseLabels = dense_labels(truth, labels, self.side, window)
+        mark_cards(found, cards, self.side)
         return {
             "pixel_values": to_pixels(rgb),
             "kinds": torch.from_numpy(found.kinds), "fields": torch.from_numpy(found.fields),
             "box": torch.from_numpy(found.box), "parts": torch.from_numpy(found.parts),
-            "weight": torch.from_numpy(found.weight),
+            "weight": torch.from_numpy(found.weight), "cells": torch.from_numpy(found.cells),
+            "glyphs": torch.from_numpy(found.glyphs),
         }  # fmt: skip
 
 

@@ -39,9 +39,22 @@ def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
 
 
 def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Load an exported model's projection and language model."""
+    """Load an exported model's projection and language model.
+
+    Layers that `model` has beyond those come last and start by passing on what they get.
+    """
     start = load_start(folder)
-    model.model.language_model.load_state_dict(start.model.language_model.state_dict())
+    old = start.model.language_model.state_dict()
+    language = model.model.language_model
+    missing, unexpected = language.load_state_dict(old, strict=False)
+    known = len(cast(Any, start.model.language_model).layers)
+    added = cast("list[Any]", language.layers)[known:]
+    if unexpected or any(int(name.split(".")[1]) < known for name in missing):
+        raise RuntimeError(f"{folder} does not fit this language model: {missing} {unexpected}")
+    with torch.no_grad():
+        for layer in added:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
     model.model.multi_modal_projector.load_state_dict(
         start.model.multi_modal_projector.state_dict()
     )

@@ -5,14 +5,26 @@ import pytest
 
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
+from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.questions import KitchenQuestion
-from chatspot_train.dialogues import IGNORE, Packer, PictureDialogues, answer_text, collate
+from chatspot_sim.truth import Thing, Truth
+from chatspot_train.dialogues import (
+    IGNORE,
+    MOST,
+    Packer,
+    PictureDialogues,
+    answer_text,
+    collate,
+    thing_counts,
+)
 from chatspot_train.settings import TinySettings
 from chatspot_train.train import make_tokenizer
 
 GEOMETRY = fit(PictureGeometry.STRETCH, (100, 100), (64, 64))
 MUG = KitchenQuestion("name", "What is this?", "", (Region.box(0, 0, 50, 50),), "mug")
-PLACE = KitchenQuestion("locate", "Where is the mug?", "locate", (), "", (10, 20, 30, 40))
+PLACE = KitchenQuestion(
+    "locate", "Where is the mug?", "locate", (), "", (10, 20, 30, 40), phrase="mug"
+)
 
 
 @pytest.fixture
@@ -25,7 +37,7 @@ def test_only_answers_are_learned(packer: Packer) -> None:
     assert packed.tokens.count(packer.image) == 16
     learned = [t for t, label in zip(packed.tokens, packed.labels, strict=True) if label != IGNORE]
     text = packer.tokenizer.decode(learned)
-    assert text.replace(" ", "") == "mug</s><box>0.100.200.300.40</box></s>"
+    assert text.replace(" ", "") == "mug</s>mug<box>0.100.200.300.40</box></s>"
 
 
 def test_a_region_ends_at_its_closing_token_and_covers_its_patches(packer: Packer) -> None:
@@ -37,13 +49,37 @@ def test_a_region_ends_at_its_closing_token_and_covers_its_patches(packer: Packe
     assert np.array_equal(cover.reshape(4, 4), expected)
 
 
-def test_a_sought_box_is_marked_where_its_answer_opens(packer: Packer) -> None:
+def test_a_sought_box_is_marked_where_its_answer_opens_and_before(packer: Packer) -> None:
     packed = packer.pack([MUG, PLACE], GEOMETRY)
-    (place,), (cover,) = packed.sought, packed.sought_covers
+    (before, place), (cover, same) = packed.sought, packed.sought_covers
+    assert before == place - 1
     assert packed.tokens[place] == packed.labels[place] == packer.start_of_region
+    assert np.array_equal(cover, same)
     expected = np.zeros((4, 4))  # (10, 20) to (30, 40) of 100: 0.4 to 1.2 across, 0.8 to 1.6 down
     expected[1, 0] = 1
     assert np.array_equal(cover.reshape(4, 4), expected)
+
+
+def test_each_region_knows_which_kind_is_meant(packer: Packer) -> None:
+    mug = KitchenQuestion("state", "Is it full?", "", MUG.regions, "full", thing="mug_2")
+    part = KitchenQuestion("part", "What part is this?", "", MUG.regions, "lid", thing="jar_1")
+    pair = KitchenQuestion(
+        "relation", "<region> and <region>?", "", MUG.regions * 2, "left of", thing="mug_2"
+    )
+    names = packer.pack([mug, part, pair], GEOMETRY).names
+    assert names == [THING_KINDS.index("mug"), IGNORE, IGNORE, IGNORE]
+
+
+def test_things_are_counted_by_kind_unless_one_is_too_small() -> None:
+    def thing(name: str, number: int, side: float) -> Thing:
+        box = (10.0, 10.0, 10 + side, 10 + side)
+        return Thing(f"{name}_{number}", name, "red", box, ((10, 10), (20, 10), (20, 20)), 64)
+
+    things = [thing("mug", k, 40) for k in range(5)] + [thing("lemon", 1, 40), thing("jar", 1, 2)]
+    counts = thing_counts(Truth(100, 100, tuple(things)))
+    found = dict(zip(THING_KINDS, counts.tolist(), strict=True))
+    assert (found["mug"], found["lemon"], found["apple"]) == (MOST, 1, 0)
+    assert found["jar"] == IGNORE
 
 
 def test_turns_that_do_not_fit_are_left_out(packer: Packer) -> None:
@@ -53,7 +89,7 @@ def test_turns_that_do_not_fit_are_left_out(packer: Packer) -> None:
 
 def test_a_place_is_said_in_the_models_picture() -> None:
     wide = fit(PictureGeometry.STRETCH, (200, 100), (64, 64))
-    assert answer_text(PLACE, wide) == "<box> 0.05 0.20 0.15 0.40</box>"
+    assert answer_text(PLACE, wide) == "mug <box> 0.05 0.20 0.15 0.40</box>"
 
 
 def test_items_are_drawn_from_their_number(settings: TinySettings, packer: Packer) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS
+from chatspot_train.dense_labels import CELLS, FIELDS, GLYPHS, IGNORE, PARTS
 from chatspot_train.settings import VisionShape
 from chatspot_train.vision_stage import VisionTeacher, hit_rates
 from chatspot_train.warm_start import scale_residual
@@ -29,7 +29,9 @@ def test_unknown_labels_cost_nothing_and_are_not_counted() -> None:
     fields = torch.full((1, 4, len(FIELDS)), IGNORE)
     fields[0, 0, 0] = 2
     out = teacher(torch.randn(1, 3, 32, 32), kinds, fields, torch.full((1, 4, 4), torch.nan),
-                  torch.zeros(1, 4, len(PARTS)), torch.ones(1, 4))  # fmt: skip
+                  torch.full((1, 4, len(PARTS)), torch.nan), torch.ones(1, 4),
+                  torch.full((1, 4, CELLS * CELLS), IGNORE),
+                  torch.full((1, 4, len(GLYPHS)), torch.nan))  # fmt: skip
     assert torch.isfinite(out["loss"])
 
     class Prediction:
