@@ -330,7 +330,7 @@ def _locate(ask: Asker) -> Dialogue | None:
         if thing.colour and ask.rng.random() < 0.3:
             called = f"{thing.colour} {thing.name}"
         return [KitchenQuestion("locate", ask.word("locate", thing=called), "locate", (), "",
-                                box_xyxy_px=thing.box_xyxy_px, thing=thing.id, phrase=called)]  # fmt: skip
+                                thing.box_xyxy_px, thing.id, phrase=called)]  # fmt: skip
     missing = [kind for kind in THING_KINDS if kind not in names]
     name = str(ask.rng.choice(missing))
     return [KitchenQuestion("locate", ask.word("locate", thing=name), "locate", (),

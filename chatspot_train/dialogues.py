@@ -56,9 +56,9 @@ class Packed:
 
     `places` are the positions of each asked region's last token; `covers` says for each which
     patches it covers (P values in [0, 1]), `names` which kind of thing is meant (IGNORE where that
-    is not one thing). `sought` are the positions of the tokens that open an
-    answered box, and of those before them, `sought_covers` what those boxes cover. `counts` says how
-    many things of each kind the picture shows (none, one, two, more; IGNORE where it is unclear).
+    is not one thing). `sought` are the positions of the tokens that open an answered box, and of
+    those before them, `sought_covers` what those boxes cover. `counts` says how many things of each
+    kind the picture shows (none, one, two, more; IGNORE where it is unclear).
     """
 
     tokens: list[int]

@@ -75,11 +75,10 @@ class RegionTeacher(nn.Module):
     """The language model on the frozen tower's features, with a head thrown away afterwards.
 
     Auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers, which
-    image tokens the region covers; one layer on, what they show, and another on, which kind of thing
-    is meant. Where an answer opens a box, they
-    and at the token before, they ask the same a layer later each: which image tokens that box will
-    cover, and what those show. The picture's last token, which has seen all of it, is asked how many
-    things of each kind there are.
+    image tokens the region covers; one layer on, what they show, and another on, which kind of
+    thing is meant. Where an answer opens a box, and at the token before, they ask the same a layer
+    later each: which image tokens that box will cover, and what those show. The picture's last
+    token, which has seen all of it, is asked how many things of each kind there are.
     """
 
     _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes

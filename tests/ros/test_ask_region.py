@@ -35,9 +35,11 @@ def test_words_come_as_feedback_and_make_up_the_answers(fake: Any, stamp: Any) -
     assert result.header.stamp == stamp
     for index, answer in enumerate(result.answers):
         heard = [f.feedback.text for f in feedback.items if f.feedback.answer_index == index]
-        # An empty text says that the answer has begun.
-        assert heard == ["", "one ", "two ", "three "]
-        assert "".join(heard).strip() == answer.text
+        # An empty text says that the answer has begun. Feedback and result travel apart, and a
+        # client no longer listens once it has the result: the last words may be missing.
+        assert answer.text == "one two three"
+        assert heard == ["", "one ", "two ", "three "][: len(heard)]
+        assert len(heard) > 1
 
 
 def test_cancel_while_it_runs(fake: Any, stamp: Any) -> None:

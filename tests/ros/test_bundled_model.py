@@ -42,7 +42,9 @@ def test_it_answers_and_streams_what_it_answers(node: Any) -> None:
     (answer,) = result.answers
     assert answer.text
     assert 0 < answer.confidence <= 1
-    assert "".join(f.feedback.text for f in feedback.items).strip() == answer.text.strip()
+    # The last words may come after the result, when a client no longer listens.
+    assert answer.text.strip().startswith("".join(f.feedback.text for f in feedback.items).strip())
+    assert feedback.items
 
 
 def test_the_same_question_twice_gets_the_same_answer(node: Any) -> None:
