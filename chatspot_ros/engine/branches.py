@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from chatspot_ros.engine.api import ShouldStop
-from chatspot_ros.engine.decoding import Decoded, OnIds, check_stop
+from chatspot_ros.engine.decoding import Constraint, Decoded, OnIds, check_stop, constrain
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.errors import ChatspotError, ModelError
 
@@ -30,7 +30,8 @@ COMPACT_SHARE = 0.25
 class Branch:
     """One question behind the prefix: its ids, and what came of it.
 
-    `error` is set where it was stopped; its answer is then not complete.
+    `error` is set where it was stopped; its answer is then not complete. With a `constraint` the
+    answer is the likeliest of those that it allows.
     """
 
     ids: list[int]
@@ -38,6 +39,7 @@ class Branch:
     on_ids: OnIds | None = None
     should_stop: ShouldStop | None = None
     on_done: Callable[[], None] | None = None
+    constraint: Constraint | None = None
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False
@@ -91,7 +93,8 @@ def _take(live: list[tuple[int, Branch]], logits: torch.Tensor, end_ids: frozens
     """Give every branch its likeliest token, from logits (branches, vocabulary)."""
     with ModelFailure("answer"):
         logits = logits.float()
-        best, index = logits.max(dim=-1)
+        allowed = constrain(logits, [(branch.constraint, branch.answer) for _, branch in live])
+        best, index = allowed.max(dim=-1)
         # One transfer from the device for all numbers of all branches.
         rows = torch.stack([torch.logsumexp(logits, -1), best, index.to(best.dtype)], 1).tolist()
         if not all(abs(row[0]) < float("inf") and abs(row[1]) < float("inf") for row in rows):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache
@@ -17,6 +17,16 @@ from chatspot_ros.errors import CancelledError, ModelError
 
 # Called with all answer ids so far after each new one.
 OnIds = Callable[[list[int]], None]
+
+
+class Constraint(Protocol):
+    """Which tokens an answer may go on with. It belongs to one answer."""
+
+    def allow(self, ids: list[int], bits: torch.Tensor) -> None:
+        """Write which tokens may follow the answer's `ids` into one row of bits.
+
+        `bits` is int32 (ceil(vocabulary / 32),) on the CPU; token n is bit n % 32 of word n // 32.
+        """
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,27 @@ def decode(
                 past_key_values=cache,
                 use_cache=True,
             ).logits[0, -1]
+
+
+def constrain(
+    logits: torch.Tensor, answers: Sequence[tuple[Constraint | None, list[int]]]
+) -> torch.Tensor:
+    """Return logits (answers, vocabulary) with minus infinity for what may not be said.
+
+    `answers` are the constraint of each row, None for free text, and its ids so far.
+    """
+    if all(constraint is None for constraint, _ in answers):
+        return logits
+    size = logits.shape[-1]
+    bits = torch.full((len(answers), -(-size // 32)), -1, dtype=torch.int32)
+    for row, (constraint, ids) in zip(bits, answers, strict=True):
+        if constraint is not None:
+            constraint.allow(ids, row)
+    # Packed on its way to the device: a 32nd of the numbers.
+    bits = bits.to(logits.device)
+    places = torch.arange(32, dtype=torch.int32, device=logits.device)
+    allowed = ((bits[..., None] >> places) & 1).flatten(1)[:, :size].bool()
+    return logits.masked_fill(~allowed, -math.inf)
 
 
 def likeliest(logits: torch.Tensor) -> tuple[int, float]:
