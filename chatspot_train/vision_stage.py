@@ -39,7 +39,6 @@ from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.staging import run_stage
 from chatspot_train.warm_start import start_tower
 
-CARD_SHARE = 0.5  # of the pictures get printed cards pasted onto them
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
@@ -153,15 +152,16 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
     """Rendered kitchens with their patch labels; draws a crop and colours anew for each item.
 
     Item k is picture k modulo their number, drawn from the random stream (seed, k), so a run that
-    resumes sees the same data.
+    resumes sees the same data. `cards` is the share of pictures with printed cards pasted on.
     """
 
     def __init__(
-        self, folder: Path, shape: VisionShape, items: int, seed: int, augment: bool
-    ) -> None:
+        self, folder: Path, shape: VisionShape, items: int, seed: int, augment: bool,
+        cards: float = 0.0,
+    ) -> None:  # fmt: skip
         self.kitchens = RenderedKitchens(folder)
         self.size, self.side = shape.image_size, shape.image_size // shape.patch_size
-        self.items, self.seed, self.augment = items, seed, augment
+        self.items, self.seed, self.augment, self.cards = items, seed, augment, cards
 
     def __len__(self) -> int:
         return self.items
@@ -183,7 +183,7 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
         cards: list[Card] = []
         if self.augment:
-            if rng.random() < CARD_SHARE:
+            if rng.random() < self.cards:
                 rgb, cards = paste_cards(rgb, rng)
             rgb = recolour(rgb, rng)
         found: DenseLabels = dense_labels(truth, labels, self.side, window)
@@ -225,8 +225,9 @@ def train_vision(settings: TinySettings) -> VisionTeacher:
     if settings.start is not None:
         start_tower(model.tower, settings.start)
     data = PatchPictures(
-        settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True
-    )
+        settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
+        cards=settings.cards,
+    )  # fmt: skip
     val = settings.data.folder / "val"
     held_out = PatchPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates)
