@@ -30,7 +30,7 @@ from chatspot_train.evaluate import PREDICTIONS, evaluate_kitchen, show
 from chatspot_train.export import export
 from chatspot_train.instruct.run import run as run_instruct
 from chatspot_train.instruct.settings import InstructSettings
-from chatspot_train.pictures import resized, to_pixels
+from chatspot_train.pictures import recolour, resized, to_pixels
 from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
@@ -54,9 +54,12 @@ def train(settings: TinySettings) -> Path:
     render(data.folder / "val", "val", data.val_kitchens, 1, data.side)
     tower = train_vision(settings).tower
     seen = {
-        split: features(tower, data.folder / split, size, settings.out / f"{split}.features")
+        split: features(
+            tower, data.folder / split, size, settings.out / f"{split}.features",
+            recoloured=split == "train",
+        )
         for split in ("train", "val")
-    }
+    }  # fmt: skip
     # Trained from nothing, the tower's output is an order of magnitude larger than a projection
     # learns well from.
     factor = 1 / float(seen["train"][:200].float().std())
@@ -122,8 +125,14 @@ def _plain(text: str) -> str:
 
 
 @torch.no_grad()
-def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path) -> Tensor:
-    """The frozen tower's output for every picture, N x P x width bf16, computed once and kept."""
+def features(
+    tower: CLIPVisionModel, folder: Path, size: int, file: Path, recoloured: bool = False
+) -> Tensor:
+    """The frozen tower's output for every picture, N x P x width bf16, computed once and kept.
+
+    `recoloured`: of the pictures with small changes of light and grain. The tower knows the pictures
+    it was trained on better than any other; so seen, they are more like new ones.
+    """
     if file.exists():
         saved: Tensor = torch.load(file, weights_only=True)
         return saved
@@ -132,7 +141,13 @@ def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path) -> Ten
     parts = []
     for first in tqdm(range(0, len(kitchens), 32), desc=f"features ({folder.name})"):
         indices = range(first, min(first + 32, len(kitchens)))
-        pixels = torch.stack([to_pixels(resized(kitchens.rgb(k), size)) for k in indices])
+        pictures = [resized(kitchens.rgb(k), size) for k in indices]
+        if recoloured:
+            pictures = [
+                recolour(picture, np.random.default_rng([VAL_SEED, k]))
+                for k, picture in zip(indices, pictures, strict=True)
+            ]
+        pixels = torch.stack([to_pixels(picture) for picture in pictures])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
         parts.append(hidden.to(torch.bfloat16))
