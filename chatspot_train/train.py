@@ -130,8 +130,8 @@ def features(
 ) -> Tensor:
     """The frozen tower's output for every picture, N x P x width bf16, computed once and kept.
 
-    `recoloured`: of the pictures with small changes of light and grain. The tower knows the pictures
-    it was trained on better than any other; so seen, they are more like new ones.
+    `recoloured`: of the pictures with small changes of light and grain. The tower knows the
+    pictures it was trained on better than any other; so changed, they are more like new ones.
     """
     if file.exists():
         saved: Tensor = torch.load(file, weights_only=True)
