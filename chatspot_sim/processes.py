@@ -100,6 +100,11 @@ class NodeProcess:
         lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
         return "\n".join([f"the end of its log {self.log}:", *lines[-_LAST_LINES:]])
 
+    @property
+    def pid(self) -> int:
+        """The node's process."""
+        return self._process.pid
+
     def interrupt(self) -> None:
         """Ask the node to end, as Ctrl-C does."""
         if self._process.poll() is None:

@@ -1,0 +1,252 @@
+"""What the node adds to the model's own time: `python -m benchmarks.ros_latency --json FILE`.
+
+Every figure is a ratio of two sides measured in one run, between real processes: the service
+against an echo service of the same type, the node's processor time for a 1080p frame against that
+of a subscriber that does nothing, and how long a parameter get takes while queries keep the model
+busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import rclpy
+from chatspot_ros.msg import RegionAnswer
+from chatspot_ros.srv import RegionQuery
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from chatspot_ros.messages import to_image_message, to_region_message
+from chatspot_ros.regions import Region
+from chatspot_sim.processes import NodeProcesses, installed
+
+CALLS = 300
+FRAMES = 150
+GETS = 500
+FULL_HD = (1920, 1080)
+SMALL = (320, 240)
+FRAMES_PER_S = 10
+PATIENCE_S = 60.0
+NODE = "region_query_node"
+
+
+# --- the other processes --------------------------------------------------------------------------
+
+
+def echo() -> None:
+    """A service of the node's type that replies at once, with one answer about the first region."""
+    node = Node("echo")
+
+    def reply(request: Any, response: Any) -> Any:
+        response.answers = [RegionAnswer(regions=request.regions[:1], text="a red mug")]
+        return response
+
+    node.create_service(RegionQuery, "echo", reply)
+    print("ready: echo", flush=True)
+    rclpy.spin(node)
+
+
+def bare() -> None:
+    """A subscriber to the camera that only counts, and says so in its log."""
+    node = Node("bare")
+    node.create_subscription(Image, "image", lambda _: None, qos_profile_sensor_data)
+    print("ready: bare", flush=True)
+    rclpy.spin(node)
+
+
+def camera() -> None:
+    """Publishes frames of noise at a steady rate."""
+    node = Node("camera")
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (FULL_HD[1], FULL_HD[0], 3), dtype=np.uint8)
+    message = to_image_message(rgb, Header(frame_id="camera"))
+    publisher = node.create_publisher(Image, "image", qos_profile_sensor_data)
+
+    def publish() -> None:
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    node.create_timer(1 / FRAMES_PER_S, publish)
+    print("ready: camera", flush=True)
+    rclpy.spin(node)
+
+
+def asker() -> None:
+    """Asks the node about eight regions of one picture, again and again."""
+    client = Client("asker")
+    client.send_picture()
+    regions = [Region.box(10 * k, 10, 10 * k + 80, 200) for k in range(8)]
+    print("ready: asker", flush=True)
+    while True:
+        client.ask(regions, stamp=client.stamp)
+
+
+ROLES: dict[str, Callable[[], None]] = {
+    "echo": echo, "bare": bare, "camera": camera, "asker": asker,
+}  # fmt: skip
+
+
+# --- the client -----------------------------------------------------------------------------------
+
+
+class Client:
+    """Asks, and waits by spinning in the calling thread."""
+
+    def __init__(self, name: str) -> None:
+        self.node = Node(name)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.query = self.node.create_client(RegionQuery, f"{NODE}/region_query")
+        self.echo = self.node.create_client(RegionQuery, "echo")
+        self.parameters = self.node.create_client(GetParameters, f"{NODE}/get_parameters")
+        self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
+        self.stamp: Any = None
+
+    def call(self, client: Any, request: Any) -> tuple[float, Any]:
+        """Seconds until the reply, and the reply. Raises TimeoutError."""
+        began = time.perf_counter()
+        future = client.call_async(request)
+        self.executor.spin_until_future_complete(future, PATIENCE_S)
+        if not future.done():
+            client.remove_pending_request(future)
+            raise TimeoutError(f"no reply from {client.srv_name} within {PATIENCE_S:.0f} s")
+        return time.perf_counter() - began, future.result()
+
+    def ask(self, regions: list[Region], **fields: Any) -> tuple[float, Any]:
+        """Ask the node what is in the regions."""
+        return self.call(self.query, self.request(regions, **fields))
+
+    def request(self, regions: list[Region], **fields: Any) -> Any:
+        """A request about the regions."""
+        found = [to_region_message(region) for region in regions]
+        return RegionQuery.Request(question="What is this?", regions=found, **fields)
+
+    def send_picture(self) -> None:
+        """Publish a small picture until the node has it, and keep its stamp."""
+        for client in (self.query, self.parameters):
+            if not client.wait_for_service(PATIENCE_S):
+                raise TimeoutError(f"{client.srv_name} is not offered")
+        rng = np.random.default_rng(1)
+        rgb = rng.integers(0, 256, (SMALL[1], SMALL[0], 3), dtype=np.uint8)
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            self.stamp = self.node.get_clock().now().to_msg()
+            self.images.publish(to_image_message(rgb, Header(stamp=self.stamp, frame_id="small")))
+            future = self.query.call_async(self.request([], stamp=self.stamp))
+            self.executor.spin_until_future_complete(future, 5.0)
+            if future.done() and future.result().status == RegionQuery.Response.OK:
+                return
+        raise TimeoutError("the node never got the picture")
+
+
+# --- what is measured -----------------------------------------------------------------------------
+
+
+def overhead(client: Client, calls: int) -> tuple[list[float], list[float]]:
+    """Seconds of each query beyond the engine's own, and of each echo, taken in turns."""
+    if not client.echo.wait_for_service(PATIENCE_S):
+        raise TimeoutError("the echo service is not offered")
+    regions = [Region.box(20, 20, 120, 200)]
+    ours: list[float] = []
+    echoes: list[float] = []
+    for _ in range(calls):
+        seconds, reply = client.ask(regions, stamp=client.stamp)
+        ours.append(seconds - reply.seeing_s - reply.answering_s)
+        echoes.append(client.call(client.echo, client.request(regions, stamp=client.stamp))[0])
+    return ours[calls // 10 :], echoes[calls // 10 :]
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has used, its own and the system's on its behalf."""
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
+
+
+def frame_cost(pids: list[int], frames: int) -> list[float]:
+    """Processor seconds of each process for each of the frames that a running camera sends."""
+    time.sleep(2.0)  # until discovery is through; the camera runs by its own clock
+    before = [processor_s(pid) for pid in pids]
+    time.sleep(frames / FRAMES_PER_S)
+    return [(processor_s(pid) - b) / frames for pid, b in zip(pids, before, strict=True)]
+
+
+def parameter_gets(client: Client, count: int) -> list[float]:
+    """Seconds of each parameter get."""
+    request = GetParameters.Request(names=["model"])
+    return [client.call(client.parameters, request)[0] for _ in range(count)]
+
+
+def measure(calls: int, frames: int, gets: int) -> dict[str, Any]:
+    """All rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
+    program = (sys.executable, "-m", "benchmarks.ros_latency", "--role")
+    with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:
+
+        def start(role: str, *command: str) -> int:
+            process = processes.start(role, command or (*program, role))
+            process.wait_ready(120.0)
+            return process.pid
+
+        node = start(NODE, *installed(NODE))
+        start("echo")
+        client = Client("ros_latency")
+        client.send_picture()
+        ours, echoes = overhead(client, calls)
+        start("asker")
+        parameter_gets(client, gets // 10)
+        waits = parameter_gets(client, gets)
+    with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:
+        node, bare_pid = start(NODE, *installed(NODE)), start("bare")
+        start("camera")
+        with_node, with_bare = frame_cost([node, bare_pid], frames)
+    ours_s, echo_s = statistics.median(ours), statistics.median(echoes)
+    p99 = statistics.quantiles(waits, n=100)[98]
+    return {
+        "overhead_over_echo": {
+            "value": ours_s / echo_s, "ours_s": ours_s, "echo_s": echo_s, "n": len(ours),
+        },
+        "frame_cpu_over_bare_subscriber": {
+            "value": with_node / with_bare, "ours_s": with_node, "bare_s": with_bare, "n": frames,
+        },
+        "parameter_get_p99_busy_s": {
+            "value": p99, "median_s": statistics.median(waits), "n": len(waits),
+        },
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Measure what the node adds to the model's time.")
+    parser.add_argument("--json", type=Path, help="also write the rows there")
+    parser.add_argument("--calls", type=int, default=CALLS)
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--gets", type=int, default=GETS)
+    parser.add_argument("--role", choices=sorted(ROLES), help=argparse.SUPPRESS)
+    options, ros_arguments = parser.parse_known_args()
+    rclpy.init(args=ros_arguments)
+    if options.role:
+        ROLES[options.role]()
+        return
+    rows = measure(options.calls, options.frames, options.gets)
+    for key, row in rows.items():
+        rest = ", ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "value")
+        print(f"{key:32s} {row['value']:8.4f}   ({rest})")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
