@@ -21,9 +21,9 @@ from std_msgs.msg import Header, String
 from chatspot_ros.messages import to_image_message, to_ns
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.settings import Spec
+from chatspot_ros.table_parameters import declare
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
-from chatspot_sim.node_parameters import declare
 from chatspot_sim.world import World
 
 NAME = "kitchen_camera"

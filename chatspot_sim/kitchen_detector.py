@@ -19,8 +19,8 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from chatspot_ros.messages import to_ns
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.settings import Spec
+from chatspot_ros.table_parameters import declare
 from chatspot_sim.detector import Detection, DetectorSettings, detect
-from chatspot_sim.node_parameters import declare
 from chatspot_sim.truth import Truth
 
 NAME = "kitchen_detector"

@@ -1,4 +1,4 @@
-"""The table of parameters and its page."""
+"""The table of parameters."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chatspot_ros.settings import Settings, problems_with, specs, to_markdown
-
-
-def test_the_page_is_up_to_date(root: Path) -> None:
-    page = (root / "docs" / "parameters.md").read_text(encoding="utf-8")
-    assert page == to_markdown(), (
-        "run: scripts/run python -m chatspot_ros.settings > docs/parameters.md"
-    )
+from chatspot_ros.settings import Settings, problems_with, specs
 
 
 def test_defaults_are_within_their_own_bounds() -> None:
