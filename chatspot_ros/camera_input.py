@@ -18,7 +18,7 @@ from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.feeds import CameraFeed
 from chatspot_ros.frames import NS, Frame
-from chatspot_ros.messages import to_detected_regions, to_ns
+from chatspot_ros.messages import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.query import Picture
 from chatspot_ros.settings import Settings
 
@@ -124,15 +124,15 @@ class CameraInput:
         self.frame_count += 1
         # A camera that does not stamp its images is known by when they came.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
-        if self.feed.frames.add(Frame(key_ns, picture, len(data), frame_id)):
+        if self.feed.add_frame(Frame(key_ns, picture, len(data), frame_id)):
             self._node.get_logger().warning(
-                f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; later frames are "
-                "forgotten"
+                f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
+                "are forgotten"
             )
         self._on_arrival()
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        self.feed.add_detections(to_ns(message.header.stamp), to_detected_regions(message))
+        self.feed.add_detections(detections_stamp_ns(message), to_detected_regions(message))
         self._on_arrival()
 
     async def _on_point(self, point: Point) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from chatspot_ros.errors import NoImageError, RequestError
-from chatspot_ros.frames import Frame, FrameBuffer, format_ns
+from chatspot_ros.detection_space import DetectionSpace
+from chatspot_ros.errors import NoImageError, RegionError, RequestError
+from chatspot_ros.frames import NS, Frame, FrameBuffer, format_ns
 from chatspot_ros.query import Picture, Query
 from chatspot_ros.regions import Region
 from chatspot_ros.settings import Settings
@@ -17,30 +18,71 @@ class CameraFeed:
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
+        self.settings = settings
         self.frames: FrameBuffer[Picture] = FrameBuffer(
             name=name,
             max_seconds=settings.buffer_seconds,
             max_bytes=settings.buffer_megabytes * 1_000_000,
         )
+        # As the detector reported them: only with their frame is its size known.
         self._detections: FrameBuffer[tuple[Region, ...]] = FrameBuffer(
             name=name, max_seconds=settings.buffer_seconds, max_bytes=_MAX_DETECTION_BYTES
         )
+        self.unusable_detections = 0
+
+    def add_frame(self, frame: Frame[Picture]) -> bool:
+        """Put a frame in; return True when its stamp set time back.
+
+        Then nothing of the round before is left, detections included.
+        """
+        went_back = self.frames.add(frame)
+        if went_back:
+            self._detections.clear()
+        return went_back
 
     def add_detections(self, stamp_ns: int, regions: tuple[Region, ...]) -> None:
-        """Note what was detected on the frame of this stamp.
+        """Note what was detected on the frame of this stamp, in the detector's own pixels.
 
-        It may come before the frame itself.
+        It may come before the frame itself. Without a stamp (0) it belongs to no frame.
         """
-        size = _DETECTION_BYTES * (1 + len(regions))
-        self._detections.add(Frame(stamp_ns, regions, size))
+        if stamp_ns:
+            size = _DETECTION_BYTES * (1 + len(regions))
+            self._detections.add(Frame(stamp_ns, regions, size))
+
+    def clear(self) -> None:
+        """Forget all frames and detections."""
+        self.frames.clear()
+        self._detections.clear()
 
     def detections_at(self, stamp_ns: int) -> tuple[Region, ...] | None:
-        """Return what was detected on the frame of this stamp.
+        """Return what was detected on the frame of this stamp, in the detector's own pixels.
 
-        None: no detector has spoken of it.
+        Detections of exactly this stamp, or else the nearest of those that are off by at most the
+        parameter detection_tolerance and can mean no other frame. None: no detector has spoken of
+        it.
         """
-        found = self._detections.newest_where(lambda frame: frame.stamp_ns == stamp_ns)
-        return None if found is None else found.payload
+        exact = self._detections.get(stamp_ns)
+        if exact is not None:
+            return exact.payload
+        tolerance_ns = round(self.settings.detection_tolerance * NS)
+        found = [
+            one
+            for one in self._detections.within(stamp_ns, tolerance_ns)
+            if (frame := self.frames.only_near(one.stamp_ns, tolerance_ns)) is not None
+            and frame.stamp_ns == stamp_ns
+        ]
+        return min(found, key=lambda one: abs(one.stamp_ns - stamp_ns)).payload if found else None
+
+    def detection_counts(self) -> tuple[int, int]:
+        """Return how many messages of detections are held, and how many of them have a frame."""
+        tolerance_ns = round(self.settings.detection_tolerance * NS)
+        held = list(self._detections)
+        matched = sum(
+            self.frames.get(one.stamp_ns) is not None
+            or self.frames.only_near(one.stamp_ns, tolerance_ns) is not None
+            for one in held
+        )
+        return len(held), matched
 
     def newest_detected(self, *, now_ns: int, max_age_s: float) -> Picture:
         """Return the newest frame that detections have come for.
@@ -57,16 +99,21 @@ class CameraFeed:
             raise NoImageError(
                 f"no frame of camera '{self.name}' has detections",
                 value=f"{len(self.frames)} frames, {len(self._detections)} messages of detections",
-                remedy="look whether the detector runs, whether the topic `detections` is remapped "
-                "to its "
-                "Detection2DArray, and whether it copies the image's header.stamp",
+                remedy="look whether the detector runs, whether its topic is remapped to "
+                "`detections`, and whether it copies the image's header.stamp; for stamps that are "
+                "a little off there is the parameter detection_tolerance",
             )
         return frame.payload
 
     def detections_on(self, picture: Picture) -> tuple[Region, ...]:
-        """Return what was detected on a frame.
+        """Return what was detected on a frame, in pixels of that frame, clipped to it.
 
-        Raises NoImageError when no detector has spoken of it.
+        What cannot be asked about (not finite, without area, wholly outside) is left out and
+        counted in `unusable_detections`.
+
+        Raises:
+            NoImageError: no detector has spoken of it.
+            ImageError: the frame's size cannot be read.
         """
         regions = self.detections_at(picture.stamp_ns)
         if regions is None:
@@ -74,10 +121,17 @@ class CameraFeed:
                 f"no detections of that frame of camera '{self.name}' have come",
                 value=format_ns(picture.stamp_ns),
                 remedy="ask again when the detector has seen it, or leave the stamp 0 for the "
-                "newest frame that "
-                "has detections",
+                "newest frame that has detections",
             )
-        return regions
+        size_wh = picture.size(self.settings.max_pixels)
+        space = DetectionSpace.parse(self.settings.detection_space)
+        usable = []
+        for region in space.to_image(regions, size_wh):
+            try:
+                usable.append(region.clipped(*size_wh))
+            except RegionError:
+                self.unusable_detections += 1
+        return tuple(usable)
 
 
 class Feeds:
@@ -85,6 +139,16 @@ class Feeds:
 
     def __init__(self, settings: Settings) -> None:
         self.cameras = {name: CameraFeed(name, settings) for name in settings.cameras}
+
+    def configure(self, settings: Settings) -> None:
+        """Take new settings, as far as they can change."""
+        for feed in self.cameras.values():
+            feed.settings = settings
+
+    def clear(self) -> None:
+        """Forget all frames and detections of all cameras."""
+        for feed in self.cameras.values():
+            feed.clear()
 
     def named(self, name: str) -> CameraFeed:
         """Return a camera by name; the first one for an empty name. Raises RequestError."""

@@ -8,7 +8,8 @@ callers on several threads hold a lock of their own.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -39,8 +40,8 @@ class FrameBuffer(Generic[T]):
     """A ring of frames bounded in seconds and in bytes.
 
     The newest frame always stays, however large and old it is. A frame whose stamp lies clearly
-    before the newest one (a bag that loops, a simulation that restarts) sets time back: the frames
-    after it are dropped.
+    before the newest one (a bag that loops, a simulation that restarts) sets time back: all frames
+    of the round before are dropped, because their stamps may come again on other pictures.
     """
 
     def __init__(self, *, name: str, max_seconds: float, max_bytes: int) -> None:
@@ -54,6 +55,10 @@ class FrameBuffer(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def __iter__(self) -> Iterator[Frame[T]]:
+        """Yield the frames held, oldest first."""
+        return iter(self._frames)
 
     @property
     def total_bytes(self) -> int:
@@ -69,15 +74,19 @@ class FrameBuffer(Generic[T]):
             bool(self._frames) and frame.stamp_ns < self._frames[-1].stamp_ns - REORDERING_NS
         )
         if went_back:
-            self._remove(bisect.bisect_right(self._stamps(), frame.stamp_ns), len(self._frames))
-            self._dropped_up_to_ns = None
-        at = bisect.bisect_left(self._stamps(), frame.stamp_ns)
+            self.clear()
+        at = self._position(frame.stamp_ns)
         if at < len(self._frames) and self._frames[at].stamp_ns == frame.stamp_ns:
             self._remove(at, at + 1)
         self._frames.insert(at, frame)
         self._bytes += frame.size_bytes
         self._forget_old()
         return went_back
+
+    def clear(self) -> None:
+        """Forget all frames, as if none had ever come."""
+        self._remove(0, len(self._frames))
+        self._dropped_up_to_ns = None
 
     def newest(self, *, now_ns: int | None = None, max_age_s: float = 0.0) -> Frame[T]:
         """Return the frame of the latest stamp.
@@ -109,14 +118,13 @@ class FrameBuffer(Generic[T]):
             NoImageError: no such frame has come (yet); says so when the stamp lies in the future.
         """
         newest = self._last()
-        stamps = self._stamps()
-        at = bisect.bisect_left(stamps, stamp_ns)
-        if at < len(stamps) and stamps[at] == stamp_ns:
-            return self._frames[at]
-        oldest, latest = format_ns(stamps[0]), format_ns(newest.stamp_ns)
-        held = f"held are {len(stamps)} frames from {oldest} to {latest}"
+        found = self.get(stamp_ns)
+        if found is not None:
+            return found
+        oldest, latest = format_ns(self._frames[0].stamp_ns), format_ns(newest.stamp_ns)
+        held = f"held are {len(self._frames)} frames from {oldest} to {latest}"
         if (
-            stamp_ns < stamps[0]
+            stamp_ns < self._frames[0].stamp_ns
             and self._dropped_up_to_ns is not None
             and stamp_ns <= self._dropped_up_to_ns
         ):
@@ -140,6 +148,32 @@ class FrameBuffer(Generic[T]):
             "the newest",
         )
 
+    def get(self, stamp_ns: int) -> Frame[T] | None:
+        """Return the frame of exactly this stamp; None when it is not held."""
+        at = self._position(stamp_ns)
+        if at < len(self._frames) and self._frames[at].stamp_ns == stamp_ns:
+            return self._frames[at]
+        return None
+
+    def within(self, stamp_ns: int, tolerance_ns: int) -> list[Frame[T]]:
+        """Return the frames at most `tolerance_ns` away from a stamp, oldest first."""
+        first = self._position(stamp_ns - tolerance_ns)
+        return self._frames[first : self._position(stamp_ns + tolerance_ns + 1)]
+
+    def only_near(self, stamp_ns: int, tolerance_ns: int) -> Frame[T] | None:
+        """Return the frame that a stamp must mean when it is off by at most `tolerance_ns`.
+
+        None when no frame is so near, and when another could be meant: frames that follow each
+        other within twice the tolerance, or one that was dropped. With fewer than two frames
+        nobody knows how closely they follow each other.
+        """
+        near = self.within(stamp_ns, tolerance_ns)
+        dropped_ns = self._dropped_up_to_ns
+        may_be_dropped = dropped_ns is not None and dropped_ns >= stamp_ns - tolerance_ns
+        if len(near) != 1 or may_be_dropped or self._closest_ns() <= 2 * tolerance_ns:
+            return None
+        return near[0]
+
     def newest_where(self, wanted: Callable[[Frame[T]], bool]) -> Frame[T] | None:
         """Return the latest frame for which `wanted` is true; None when there is none."""
         return next((frame for frame in reversed(self._frames) if wanted(frame)), None)
@@ -153,11 +187,18 @@ class FrameBuffer(Generic[T]):
             )
         return self._frames[-1]
 
-    def _stamps(self) -> list[int]:
-        return [frame.stamp_ns for frame in self._frames]
+    def _position(self, stamp_ns: int) -> int:
+        """Return how many frames are older than the stamp."""
+        return bisect.bisect_left(self._frames, stamp_ns, key=lambda frame: frame.stamp_ns)
 
     def _nearest(self, stamp_ns: int) -> int:
-        return min(self._stamps(), key=lambda held_ns: abs(held_ns - stamp_ns))
+        stamps = (frame.stamp_ns for frame in self._frames)
+        return min(stamps, key=lambda held_ns: abs(held_ns - stamp_ns))
+
+    def _closest_ns(self) -> int:
+        """Return how closely two frames followed each other at least; 0 with fewer than two."""
+        pairs = itertools.pairwise(frame.stamp_ns for frame in self._frames)
+        return min((later - earlier for earlier, later in pairs), default=0)
 
     def _forget_old(self) -> None:
         oldest_kept_ns = self._frames[-1].stamp_ns - self._max_ns

@@ -44,11 +44,23 @@ def to_region_message(region: Region) -> RegionMessage:
     return RegionMessage(id=region.id, label=region.label, points=points)
 
 
+def detections_stamp_ns(message: Any) -> int:
+    """Return the stamp of a Detection2DArray in ns; the first detection's when it has none itself.
+
+    0: nobody stamped it.
+    """
+    return to_ns(message.header.stamp) or next(
+        (to_ns(detection.header.stamp) for detection in message.detections), 0
+    )
+
+
 def to_detected_regions(message: Any) -> tuple[Region, ...]:
     """Return the boxes of a vision_msgs/Detection2DArray, in its order.
 
     The label is the class of the best hypothesis, the id the detection's own or its index. A turned
-    box (vision_msgs allows it) becomes the polygon of its corners.
+    box (vision_msgs allows it) becomes the polygon of its corners. Messages of vision_msgs before
+    4.0 are read too, as a bag or a bridge brings them: `center.x` for `center.position.x`, `id` and
+    `score` beside a result's pose, `tracking_id` for `id`.
     """
     return tuple(
         _to_detected_region(index, detection) for index, detection in enumerate(message.detections)
@@ -56,20 +68,24 @@ def to_detected_regions(message: Any) -> tuple[Region, ...]:
 
 
 def _to_detected_region(index: int, detection: Any) -> Region:
-    best = max(detection.results, key=lambda result: result.hypothesis.score, default=None)
-    name = detection.id or str(index)
-    label = best.hypothesis.class_id if best else ""
-    box = detection.bbox
-    # vision_msgs before 4.0 has center.x instead of center.position.x
+    hypotheses = [getattr(result, "hypothesis", result) for result in detection.results]
+    best = max(hypotheses, key=lambda hypothesis: hypothesis.score, default=None)
+    label = "" if best is None else str(best.class_id if hasattr(best, "class_id") else best.id)
+    name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or str(index)
+    return Region(_box_points(detection.bbox), id=name, label=label)
+
+
+def _box_points(box: Any) -> tuple[tuple[float, float], ...]:
+    """Return two opposite corners of a BoundingBox2D, or all four when it is turned."""
     centre = getattr(box.center, "position", box.center)
     half_x, half_y, turn = box.size_x / 2, box.size_y / 2, box.center.theta
-    corners = ((-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y))
+    corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
     if turn:
         cos, sin = math.cos(turn), math.sin(turn)
-        corners = tuple((x * cos - y * sin, x * sin + y * cos) for x, y in corners)  # type: ignore[assignment]
+        corners = [(x * cos - y * sin, x * sin + y * cos) for x, y in corners]
     else:
-        corners = (corners[0], corners[2])  # type: ignore[assignment]
-    return Region(tuple((centre.x + x, centre.y + y) for x, y in corners), id=name, label=label)
+        corners = corners[::2]
+    return tuple((centre.x + x, centre.y + y) for x, y in corners)
 
 
 def to_query(request: Any) -> Query:

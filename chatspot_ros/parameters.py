@@ -75,6 +75,8 @@ def _descriptor(spec: Spec) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=spec.text, read_only=spec.read_only)
     if spec.choices:
         descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
+    elif spec.form:
+        descriptor.additional_constraints = spec.form
     if spec.low is not None and spec.high is not None:
         if isinstance(spec.default, float):
             descriptor.floating_point_range = [

@@ -67,7 +67,7 @@ class RegionQueryNode(Node):
         # Queries await their answers: a second one must get in meanwhile.
         group = ReentrantCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        feeds = Feeds(settings)
+        self._feeds = feeds = Feeds(settings)
         self._sessions: SessionStore[Any, Any] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
@@ -254,6 +254,7 @@ class RegionQueryNode(Node):
 
     def _on_settings(self, settings: Settings) -> None:
         self._settings = self.service.settings = self._answerer.settings = settings
+        self._feeds.configure(settings)
         self._sessions.configure(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from chatspot_ros.detection_space import PATTERN as DETECTION_SPACE
 
 INTRODUCTION = """# Parameters of region_query_node
 
@@ -24,7 +27,9 @@ refused, and the answer says why.
 class Spec:
     """One parameter.
 
-    `low` and `high` bound a number (both belong to the range), `choices` a text.
+    `low` and `high` bound a number (both belong to the range). A text is one of `choices`, or
+    matches the regular expression `pattern` as a whole and is described by `form`; of a list that
+    holds for each text.
     """
 
     name: str
@@ -34,6 +39,8 @@ class Spec:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+    pattern: str = ""
+    form: str = ""
 
     def problem_with(self, value: Any) -> str | None:
         """Say what is wrong with a value of the right type; None when it is fine."""
@@ -47,6 +54,9 @@ class Spec:
             return (
                 f"{self.name} needs at least one name, none empty, none twice (got {list(value)!r})"
             )
+        texts = value if isinstance(value, tuple) else (value,)
+        if self.pattern and not all(re.fullmatch(self.pattern, text) for text in texts):
+            return f"{self.name} is {self.form} (got {value!r})"
         return None
 
 
@@ -58,8 +68,11 @@ def _of(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     fixed: bool = False,
+    pattern: str = "",
+    form: str = "",
 ) -> Any:
     metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
+    metadata |= {"pattern": pattern, "form": form}
     return field(default=default, metadata=metadata)
 
 
@@ -70,6 +83,12 @@ class Settings:
     `fixed` ones are read once, at start-up (read-only).
     """
 
+    autostart: bool = _of(
+        True,
+        "Configure and activate at start. Off: a lifecycle manager (or `ros2 lifecycle set`) does "
+        "it, and may do it again.",
+        fixed=True,
+    )
     model: str = _of(
         "chatspot-tiny",
         "The checkpoint: a folder, the name of a bundled one, or a hub id.",
@@ -106,10 +125,12 @@ class Settings:
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),
-        "Names of the cameras. The first one listens on image, detections and click; a further one "
-        "called NAME on "
-        "NAME/image, NAME/detections and NAME/click.",
+        "Names of the cameras. A single one, whatever its name, listens on image, detections and "
+        "click; of several each called NAME on NAME/image, NAME/detections and NAME/click. A "
+        "request that names none means the first.",
         fixed=True,
+        pattern=r"[A-Za-z][A-Za-z0-9_]*",
+        form="a list of names out of letters, digits and _, a letter first",
     )
     image_transport: str = _of(
         "raw",
@@ -121,10 +142,37 @@ class Settings:
     image_reliability: str = _of(
         "best_effort",
         "QoS of the image subscription. best_effort meets every camera; reliable brings large "
-        "images through any "
-        "network, from cameras that offer it.",
-        choices=("best_effort", "reliable"),
+        "images through any network, from cameras that offer it; best_available takes what the "
+        "publishers offer that are there when the node is activated (reliable when there is none); "
+        "system_default leaves it to the middleware.",
+        choices=("best_effort", "reliable", "best_available", "system_default"),
         fixed=True,
+    )
+    image_depth: int = _of(
+        5,
+        "QoS of the image subscription: images that wait when the node is busy; older ones are "
+        "dropped.",
+        low=1,
+        high=1000,
+        fixed=True,
+    )
+    detection_space: str = _of(
+        "camera",
+        "Which pixels the detector reports its boxes in. `camera`: those of the image on the same "
+        "topic; `resized WxH`: of that image stretched to W x H; `letterboxed WxH`: scaled evenly "
+        "and filled up at the right and at the bottom (Isaac ROS Grounding DINO: `letterboxed "
+        "960x544`); `letterboxed_centre WxH`: filled up on both sides.",
+        pattern=DETECTION_SPACE,
+        form="`camera`, or `resized`, `letterboxed` or `letterboxed_centre` with a size such as "
+        "`letterboxed 960x544`",
+    )
+    detection_tolerance: float = _of(
+        0.0,
+        "Detections whose stamp is no frame's belong to the frame at most this far away, in s, if "
+        "only one can be meant: frames must follow each other by more than twice this. 0: exactly "
+        "the frame's stamp.",
+        low=0.0,
+        high=10.0,
     )
     buffer_seconds: float = _of(
         10.0, "Frames are held this long, by their stamps, in s.", low=0.1, high=600, fixed=True

@@ -75,18 +75,29 @@ def test_a_stale_newest_frame_is_refused_only_with_a_limit() -> None:
     assert buffer.at(ns(100.0), now_ns=now_ns)
 
 
-def test_time_going_backwards_drops_the_frames_after_it() -> None:
+def test_time_going_backwards_drops_all_frames() -> None:
     buffer = make_buffer((100.0, 101.0, 102.0))
     assert buffer.add(Frame(ns(50.0), "again")) is True
     assert buffer.newest().payload == "again"
     assert len(buffer) == 1
     with pytest.raises(NoImageError):
         buffer.at(ns(101.0))
-    # A bag that loops within what is held: the second round replaces the first.
+    # A bag that loops, or a simulation that restarts, within what is held: an earlier stamp may
+    # come again, on another picture.
     assert buffer.add(Frame(ns(52.0), "b")) is False
     assert buffer.add(Frame(ns(51.0), "c")) is True
     assert buffer.newest().payload == "c"
-    assert buffer.at(ns(50.0)).payload == "again"
+    with pytest.raises(NoImageError):
+        buffer.at(ns(50.0))
+
+
+def test_cleared_is_as_new() -> None:
+    buffer = make_buffer((100.0, 105.0, 112.0), size=7)
+    buffer.clear()
+    assert (len(buffer), buffer.total_bytes, list(buffer)) == (0, 0, [])
+    with pytest.raises(NoImageError, match="has come yet"):
+        buffer.at(ns(100.0))
+    assert buffer.add(Frame(ns(1.0), "a")) is False
 
 
 def test_two_publishers_may_overtake_each_other_a_little() -> None:
@@ -120,6 +131,33 @@ def test_bounds_hold_whatever_comes(frames: list[tuple[int, int]]) -> None:
         assert newest.stamp_ns == ns(stamp_s)
         assert buffer.at(ns(stamp_s)) is newest
         assert buffer.total_bytes <= max(120, newest.size_bytes)
+
+
+def test_get_and_within() -> None:
+    buffer = make_buffer((100.0, 100.1, 100.2))
+    assert buffer.get(ns(100.1)) is buffer.at(ns(100.1))
+    assert buffer.get(ns(100.1) - 1) is None
+    assert [f.stamp_ns for f in buffer.within(ns(100.1), ns(0.1))] == [f.stamp_ns for f in buffer]
+    assert [f.stamp_ns for f in buffer.within(ns(100.1), ns(0.1) - 1)] == [ns(100.1)]
+    assert buffer.within(ns(99.0), ns(0.5)) == []
+
+
+def test_the_only_frame_that_can_be_meant() -> None:
+    buffer = make_buffer((100.0, 100.1, 100.2))
+    assert buffer.only_near(ns(100.104), ns(0.01)) is buffer.get(ns(100.1))
+    assert buffer.only_near(ns(100.2) + ns(0.004), ns(0.01)) is buffer.get(ns(100.2))
+    assert buffer.only_near(ns(100.115), ns(0.01)) is None
+    # Wider than half the time between frames: another one could be meant, held or lost.
+    assert buffer.only_near(ns(100.104), ns(0.05)) is None
+    # Nobody knows how fast the camera is.
+    assert make_buffer((100.0,)).only_near(ns(100.0), ns(0.01)) is None
+
+
+def test_a_dropped_frame_may_have_been_meant() -> None:
+    buffer = make_buffer((100.0, 100.1, 100.2, 100.3), size=100, most=250)
+    assert [f.stamp_ns for f in buffer] == [ns(100.2), ns(100.3)]
+    assert buffer.only_near(ns(100.199), ns(0.01)) is buffer.get(ns(100.2))
+    assert buffer.only_near(ns(100.11), ns(0.0499)) is None
 
 
 def test_newest_where() -> None:
