@@ -40,8 +40,9 @@ class Answer:
     """One answer: its words as the model said them, and what could be read out of them.
 
     `regions` is what it is about, `grounded` what it points at (pixels, label = the phrase).
-    `confidence` is in [0, 1]. `truncated`: it breaks off. `uncertain`: it could not be read as what
-    its task wants, so nothing should be done upon it without looking again.
+    `confidence` is in [0, 1]. `truncated`: it breaks off, and the pair or step at which it does is
+    not in it. `uncertain`: it could not be read as what its task wants, or the model was not sure,
+    so nothing should be done upon it without looking again.
     """
 
     text: str
@@ -78,13 +79,14 @@ def read(
     state: dict[str, str] = {}
     steps: tuple[Step, ...] = ()
     if task == "state":
-        state, readable = read_state(text)
+        state, readable = read_state(text, truncated)
         uncertain |= not readable or truncated
     elif task == "plan":
-        steps, readable = read_steps(text, tuple(skills))
+        steps, readable = read_steps(text, tuple(skills), truncated)
         uncertain |= not readable or truncated
     elif task == "locate":
-        uncertain |= not grounded and not _ABSENT.search(text)
+        # Either a place or none: words that say both say nothing.
+        uncertain |= bool(grounded) == bool(_ABSENT.search(text)) or truncated
     return Answer(
         text=text,
         regions=tuple(regions),
@@ -97,16 +99,17 @@ def read(
     )
 
 
-def read_state(text: str) -> tuple[dict[str, str], bool]:
+def read_state(text: str, truncated: bool = False) -> tuple[dict[str, str], bool]:
     """Read `door: open, plug: in`; return the pairs, and whether all of the text was that.
 
     Attributes are lower case. One that is given two values is left out, and the text counts as not
-    readable.
+    readable. Of a truncated text the last pair is left out: it may go on (`plug: in` or `inside`).
     """
     state: dict[str, str] = {}
     contradicted: set[str] = set()
     readable = True
-    for piece in re.split(r"[,;\n]", text):
+    pieces = re.split(r"[,;\n]", text)
+    for piece in pieces[:-1] if truncated else pieces:
         if not piece.strip(" ."):
             continue
         pair = _PAIR.fullmatch(piece)
@@ -122,15 +125,20 @@ def read_state(text: str) -> tuple[dict[str, str], bool]:
     return kept, readable and bool(kept) and not contradicted
 
 
-def read_steps(text: str, skills: tuple[str, ...]) -> tuple[tuple[Step, ...], bool]:
+def read_steps(
+    text: str, skills: tuple[str, ...], truncated: bool = False
+) -> tuple[tuple[Step, ...], bool]:
     """Read `open fridge; pick cola`, numbered lists, lines and `open(fridge)`.
 
     Return the steps, and whether every part of the text was one. `nothing to do` is readable and
-    has none. A step whose action is no skill is left out.
+    has none. A step whose action is no skill is left out, and so is the last one of a truncated
+    text.
     """
-    if _NOTHING_TO_DO.fullmatch(text):
+    if _NOTHING_TO_DO.fullmatch(text) and not truncated:
         return (), True
-    pieces = [_NUMBERING.sub("", piece).strip(" .") for piece in _split_steps(text, skills)]
+    parts = _split_steps(text, skills)
+    parts = parts[:-1] if truncated else parts
+    pieces = [_NUMBERING.sub("", piece).strip(" .") for piece in parts]
     pieces = [piece for piece in pieces if piece]
     if not skills:
         return tuple(Step("", "", piece) for piece in pieces), bool(pieces)

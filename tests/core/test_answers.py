@@ -140,6 +140,49 @@ def test_a_cut_off_plan_or_state_is_uncertain() -> None:
     assert (got.truncated, got.uncertain) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("door: open, plug: in", {"door": "open"}),
+        ("door: open, plug", {"door": "open"}),
+        ("door: open,", {"door": "open"}),
+        ("door: open", {}),
+    ],
+)
+def test_the_pair_at_which_a_state_breaks_off_is_left_out(text: str, state: dict[str, str]) -> None:
+    got = answer(text, "state", cut=True)
+    assert (got.state, got.truncated, got.uncertain) == (state, True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("open fridge; pick red", 1),
+        ("open fridge; pick", 1),
+        ("open fridge; pick cola;", 2),
+        ("open fridge, pick cola", 1),
+        ("1. open fridge\n2. pick", 1),
+        ("open fri", 0),
+        ("nothing to do", 0),
+    ],
+)
+def test_the_step_at_which_a_plan_breaks_off_is_left_out(text: str, kept: int) -> None:
+    got = answer(text, "plan", cut=True)
+    assert got.steps == FETCH[:kept]
+    assert got.uncertain
+
+
+def test_a_place_that_breaks_off_is_uncertain() -> None:
+    got = answer("mug <box> 0.10 0.20 0.30 0.40</box>, cup <box> 0.1", "locate", cut=True)
+    assert [place.label for place in got.grounded] == ["mug"]
+    assert got.uncertain
+    assert answer("there is no", "locate", cut=True).uncertain
+
+
+def test_a_place_of_what_is_not_there_is_uncertain() -> None:
+    assert answer("there is no mug <box> 0.10 0.20 0.30 0.40</box>", "locate").uncertain
+
+
 def test_locate_points_at_the_thing() -> None:
     got = answer("the mug <box> 0.10 0.20 0.30 0.40</box>", "locate")
     (place,) = got.grounded
