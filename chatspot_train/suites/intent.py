@@ -19,6 +19,7 @@ from chatspot_train.suites.files import sample
 from chatspot_train.suites.parts import Parts, malformed, rows_of
 from chatspot_train.suites.scores import Row
 
+LISTS = ("intents", "intents_held_out")
 SHORT = "short"  # how the task "" is written in files and tables
 NAMES = tuple(task or SHORT for task in TASKS)
 DRAWS = 1000
@@ -45,50 +46,68 @@ class RouteAnswerer:
 
 
 class IntentSuite:
-    """Questions labelled by hand; ask them with RouteAnswerer. `file` None: the package's own."""
+    """Questions labelled by hand; ask them with RouteAnswerer.
+
+    `files` None: the package's own two lists, of which the router was tuned on `intents` alone.
+    """
 
     name = "intent"
-    wants = "config/evaluation/intents.yaml, which comes with the package"
+    wants = "config/evaluation/intents.yaml and intents_held_out.yaml, which come with the package"
 
-    def __init__(self, file: Path | None = None) -> None:
-        self.file = file
+    def __init__(self, files: Sequence[Path] | None = None) -> None:
+        self.files = files
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item for each question; `data` is not looked at."""
-        path = self.file or share_folder() / "config" / "evaluation" / "intents.yaml"
-        labelled = read_intents(path, self.wants)
-        for question, task in sample(labelled, limit, seed):
-            yield Item(question, no_picture, (AskedTurn(question),), {"task": task})
+        """One item for each question; `data` is not looked at, `limit` is of all lists together.
+
+        Raises MissingDataError, MalformedDataError.
+        """
+        folder = share_folder() / "config" / "evaluation"
+        files = self.files or [folder / f"{name}.yaml" for name in LISTS]
+        labelled = [(file.stem, *one) for file in files for one in read_intents(file, self.wants)]
+        for name, question, task in sample(labelled, limit, seed):
+            truth = {"list": name, "task": task}
+            yield Item(f"{name}: {question}", no_picture, (AskedTurn(question),), truth)
 
     def right(self, predictions: Sequence[Predicted]) -> list[bool]:
         """Whether each task is the one that a person gave the question."""
         return [p.text == p.truth["task"] for p in predictions]
 
     def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the accuracy and of each task's F1."""
-        parts: dict[str, dict[str, tuple[float, float]]] = {"accuracy": {}}
+        """Parts of the accuracy and of each task's F1, by list."""
+        parts: dict[str, dict[str, tuple[float, float]]] = {}
         for p, right in zip(predictions, self.right(predictions), strict=True):
-            parts["accuracy"][p.key] = (float(right), 1.0)
+            name = p.truth["list"]
+            parts.setdefault(f"{name}/accuracy", {})[p.key] = (float(right), 1.0)
             for task in {p.text, p.truth["task"]} & set(NAMES):
-                part = parts.setdefault(f"f1/{task}", {})
+                part = parts.setdefault(f"{name}/f1/{task}", {})
                 part[p.key] = (2.0 * right, 1.0 + right)
         return parts
 
     def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Weighted F1 (each task's, weighted by how many questions want it), and the confusions."""
+        """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
+        the confusions."""
         if not predictions:
             raise ValueError("there are no predictions to score")
-        true = np.array([p.truth["task"] for p in predictions])
-        said = np.array([p.text for p in predictions])
-        counts: Counts = confusion_matrix(true, said, labels=NAMES)
-        rows = {
-            "weighted_f1": _weighted_f1(true, said, counts), **rows_of(self.parts(predictions))
-        }  # fmt: skip
-        lines = [[name, *counts[k].tolist(), rows.get(f"f1/{name}", {}).get("value", "-")]
-                 for k, name in enumerate(NAMES)]  # fmt: skip
-        table = markdown(["wanted \\ routed to", *NAMES, "F1"], lines)
-        summary = f"Weighted F1 {rows['weighted_f1']['value']:.3f} on {len(true)} questions."
-        return Report(rows, f"{table}\n\n{summary}", {"confusion.png": confusion_plot(counts)})
+        rows = rows_of(self.parts(predictions))
+        tables: list[str] = []
+        plots: dict[str, Figure] = {}
+        for name in dict.fromkeys(p.truth["list"] for p in predictions):
+            pairs = [(p.truth["task"], p.text) for p in predictions if p.truth["list"] == name]
+            true, said = np.array(pairs).T
+            counts: Counts = confusion_matrix(true, said, labels=NAMES)
+            rows[f"{name}/weighted_f1"] = _weighted_f1(true, said, counts)
+            plots[f"confusion-{name}.png"] = confusion_plot(counts)
+            tables.append(_table(name, counts, rows))
+        return Report(rows, "\n\n".join(tables), plots)
+
+
+def _table(name: str, counts: Counts, rows: dict[str, Row]) -> str:
+    lines = [[task, *counts[k].tolist(), rows.get(f"{name}/f1/{task}", {}).get("value", "-")]
+             for k, task in enumerate(NAMES)]  # fmt: skip
+    value = rows[f"{name}/weighted_f1"]["value"]
+    summary = f"`{name}`: weighted F1 {value:.3f} on {counts.sum()} questions."
+    return markdown(["wanted \\ routed to", *NAMES, "F1"], lines) + f"\n\n{summary}"
 
 
 def read_intents(path: Path, wants: str) -> list[tuple[str, str]]:
