@@ -67,10 +67,11 @@ def decode(
     max_new_tokens: int,
     on_ids: OnIds | None,
     should_stop: ShouldStop | None,
+    constraint: Constraint | None = None,
 ) -> Decoded:
     """Take the likeliest token again and again, from the logits of the first (vocabulary,).
 
-    `cache` holds everything before, and grows.
+    `cache` holds everything before, and grows. With a `constraint`, the likeliest that it allows.
 
     Raises:
         ModelError: NaN or infinite logits, or the model failed.
@@ -82,7 +83,7 @@ def decode(
         check_stop(should_stop)
         # Only the model's own failures: the callbacks' go through.
         with ModelFailure("answer"):
-            token, log_probability = likeliest(logits)
+            token, log_probability = likeliest(logits, constraint, ids)
         if token in end_ids:
             return Decoded(ids, log_probabilities, truncated=False)
         ids.append(token)
@@ -120,14 +121,19 @@ def constrain(
     return logits.masked_fill(~allowed, -math.inf)
 
 
-def likeliest(logits: torch.Tensor) -> tuple[int, float]:
+def likeliest(
+    logits: torch.Tensor, constraint: Constraint | None = None, ids: Sequence[int] = ()
+) -> tuple[int, float]:
     """Return the likeliest token of logits (vocabulary,) and its natural log-probability.
+
+    With a `constraint` it is the likeliest that may follow `ids`. Its probability is still that
+    among all tokens, so an answer against the model's will is not a sure one.
 
     Raises:
         ModelError: NaN or infinite logits.
     """
     logits = logits.float()
-    best, index = logits.max(dim=-1)
+    best, index = constrain(logits[None], [(constraint, list(ids))])[0].max(dim=-1)
     # One transfer from the device for all three numbers.
     total, top, token = torch.stack(
         [torch.logsumexp(logits, dim=-1), best, index.to(best.dtype)]

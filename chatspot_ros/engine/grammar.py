@@ -1,0 +1,98 @@
+"""Answers that keep to a grammar: which tokens may come next, found by xgrammar (arXiv 2411.15100).
+
+Only the text of an answer is held to the grammar, however it is cut into tokens. So the likeliest
+tokens stay the same ones as without a grammar wherever these already make a valid answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from xgrammar import (
+    CompiledGrammar,
+    GrammarCompiler,
+    GrammarMatcher,
+    TokenizerInfo,
+    VocabType,
+    allocate_token_bitmask,
+)
+
+from chatspot_ros.errors import ModelLoadError
+
+
+class Grammars:
+    """The grammars of one tokenizer; each is compiled once."""
+
+    def __init__(
+        self, tokenizer: Any, end_ids: Iterable[int], silent_ids: Iterable[int], size: int
+    ) -> None:
+        """`end_ids` end an answer, `silent_ids` are not part of its text and so never said;
+        `size` is how many logits the model has.
+
+        Raises:
+            ModelLoadError: a tokenizer whose tokens have no texts of their own.
+        """
+        ends = sorted(set(end_ids))
+        self.size = max(size, len(tokenizer))
+        try:
+            known = TokenizerInfo.from_huggingface(
+                tokenizer, vocab_size=self.size, stop_token_ids=ends
+            )
+        except (ValueError, RuntimeError) as error:
+            raise ModelLoadError(
+                f"answers cannot be held to a grammar with this tokenizer: {error}",
+                value=type(tokenizer).__name__,
+                remedy="set the parameter constrain_answers to false",
+            ) from error
+        texts = list(known.decoded_vocab)
+        for index in set(silent_ids) - set(ends):
+            # A token without a text may never come.
+            texts[index] = b""
+        self._compiler = GrammarCompiler(
+            TokenizerInfo(texts, VocabType.RAW, vocab_size=self.size, stop_token_ids=ends),
+            max_threads=min(8, os.cpu_count() or 1),
+        )
+        self._compiled: dict[str, CompiledGrammar] = {}
+
+    def start(self, grammar: str) -> GrammarConstraint:
+        """Return the constraint of a new answer. Raises ValueError for what is no grammar."""
+        if grammar not in self._compiled:
+            try:
+                self._compiled[grammar] = self._compiler.compile_grammar(grammar)
+            except RuntimeError as error:
+                raise ValueError(f"not a grammar: {error}") from error
+        return GrammarConstraint(self._compiled[grammar], self.size)
+
+
+class GrammarConstraint:
+    """Holds one answer to a grammar."""
+
+    def __init__(self, grammar: CompiledGrammar, size: int) -> None:
+        self._matcher = GrammarMatcher(grammar)
+        self._bits = allocate_token_bitmask(1, size)
+        self._ids: list[int] = []
+
+    def allow(self, ids: list[int], bits: torch.Tensor) -> None:
+        """Write which tokens may follow `ids`; see `decoding.Constraint`.
+
+        Raises:
+            RuntimeError: `ids` are no beginning of an answer by this grammar.
+        """
+        self._follow(ids)
+        self._matcher.fill_next_token_bitmask(self._bits)
+        words = min(len(bits), self._bits.shape[1])
+        bits[:words] = self._bits[0, :words]
+        bits[words:] = 0
+
+    def _follow(self, ids: list[int]) -> None:
+        """Read on to the end of `ids`, from the beginning where another answer was read so far."""
+        if ids[: len(self._ids)] != self._ids:
+            self._matcher.reset()
+            self._ids = []
+        for token in ids[len(self._ids) :]:
+            if not self._matcher.accept_token(token):
+                raise RuntimeError(f"token {token} is not allowed behind {self._ids}")
+            self._ids.append(token)
