@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from jinja2 import TemplateError
+
 from chatspot_ros.engine.api import Turn
 from chatspot_ros.errors import ModelLoadError, RequestError
 
@@ -20,13 +22,20 @@ class Chat:
         chat_template: str,
         image_token_id: int,
         spoken: tuple[str, ...] = (),
+        placeholder: str = "",
+        opening: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are the control strings that
-        belong into an answer's words, such as those of the dialect. Raises ModelLoadError."""
+        belong into an answer's words, such as those of the dialect. `placeholder` is the token
+        that the template writes for the picture, empty: the image token; `opening` the text that
+        every conversation begins with, where the template leaves it out. Raises ModelLoadError.
+        """
         self.tokenizer = tokenizer
         self.image_token_id = image_token_id
         self._template = chat_template
         self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
+        self._placeholder = placeholder or self._image_token
+        self._opening = opening
         tokens = {int(i): token for i, token in tokenizer.added_tokens_decoder.items()}
         added = {i: str(token.content) for i, token in tokens.items()}
         special = {*tokenizer.all_special_ids, *(i for i, token in tokens.items() if token.special)}
@@ -37,30 +46,38 @@ class Chat:
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
         # Tokens that end or pad a text and are not part of it.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
-        if self._text("a", ()).count(self._image_token) != 1:
+        try:
+            shown = self._text("a", ())
+        except RequestError as error:
+            raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        if shown.count(self._placeholder) != 1:
             raise ModelLoadError(
                 "the chat template does not place the picture once",
-                value=self._text("a", ())[:200],
-                remedy=f"write a template that says {self._image_token} where the picture goes",
+                value=shown[:200],
+                remedy=f"write a template that says {self._placeholder} where the picture goes",
             )
 
-    def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int) -> list[int]:
+    def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int | str) -> list[int]:
         """Return the ids of the whole conversation up to where the model's answer begins.
 
-        The picture stands in the first turn, as `image_tokens` times the image token.
+        The picture stands in the first turn, as `image_tokens` times the image token, or where its
+        family puts more around them, as that whole text.
+        Raises RequestError where the model's template refuses the conversation.
         """
         text = self._text(user_text, turns)
-        return self._ids(text.replace(self._image_token, self._image_token * image_tokens, 1))
+        return self._ids(text.replace(self._placeholder, self._picture_text(image_tokens), 1))
 
-    def lesson(self, turns: tuple[Turn, ...], image_tokens: int) -> tuple[list[int], list[bool]]:
+    def lesson(
+        self, turns: tuple[Turn, ...], image_tokens: int | str
+    ) -> tuple[list[int], list[bool]]:
         """Return the ids of a whole conversation, and which of them the model should say itself.
 
         What it should say are the answers, each with the token that ends it. Raises ModelLoadError
         where the template does not say a turn as it stood when the turn was asked.
         """
         text = self._render(turns, answered=len(turns))
-        pictures = self._image_token * image_tokens
-        shift = len(pictures) - len(self._image_token)
+        shown = self._picture_text(image_tokens)
+        shift = len(shown) - len(self._placeholder)
         spans = []
         for k, turn in enumerate(turns):
             asked = self._render(turns[: k + 1], answered=k)
@@ -75,7 +92,7 @@ class Chat:
             closing = max((e for e in self._ends if text.startswith(e, end)), key=len, default="")
             spans.append((len(asked) + shift, end + len(closing) + shift))
         encoded = self.tokenizer(
-            text.replace(self._image_token, pictures, 1),
+            text.replace(self._placeholder, shown, 1),
             add_special_tokens=self._adds_begin(text),
             return_offsets_mapping=True,
         )
@@ -113,10 +130,16 @@ class Chat:
         ids = self.tokenizer.encode(text, add_special_tokens=self._adds_begin(text))
         return [int(i) for i in ids]
 
+    def _picture_text(self, image_tokens: int | str) -> str:
+        return self._image_token * image_tokens if isinstance(image_tokens, int) else image_tokens
+
     def _adds_begin(self, text: str) -> bool:
-        """Whether the tokenizer is to add the begin token: not where the template wrote it."""
+        """Whether the tokenizer is to add the begin token: not where the template wrote it.
+
+        Some templates write it behind the picture; a user cannot write it at all.
+        """
         bos = self.tokenizer.bos_token
-        return not (bos and text.startswith(bos))
+        return not (bos and bos in text)
 
     def _text(self, user_text: str, turns: tuple[Turn, ...]) -> str:
         return self._render((*turns, Turn(user_text, "")), answered=len(turns))
@@ -133,14 +156,20 @@ class Chat:
             if k < answered:
                 said = [{"type": "text", "text": turn.answer_text}]
                 messages.append({"role": "assistant", "content": said})
-        return str(
-            self.tokenizer.apply_chat_template(
+        try:
+            text = self.tokenizer.apply_chat_template(
                 messages,
                 chat_template=self._template,
                 add_generation_prompt=answered < len(turns),
                 tokenize=False,
             )
-        )
+        except TemplateError as error:
+            raise RequestError(
+                f"the model's chat template refuses the conversation: {error}",
+                value=f"{len(turns)} turns",
+                remedy="ask without a session",
+            ) from error
+        return text if text.startswith(self._opening) else f"{self._opening}{text}"
 
 
 class TextStream:
