@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chatspot_ros.calibration import Calibration
 from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.geometry import Fit, PictureGeometry, fit
@@ -91,7 +92,8 @@ class ModelSpec(_Strict):
     """All that the engine needs to know of a model family or of one checkpoint.
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
-    which checkpoints a file of config/models is for.
+    which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
+    `python -m chatspot_train.calibrate` writes it.
     """
 
     name: str = Field(min_length=1)
@@ -102,6 +104,7 @@ class ModelSpec(_Strict):
     prompt_style: PromptStyle
     max_new_tokens: int = Field(256, ge=1, le=8192)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
+    calibration: Calibration | None = None
 
 
 def read_spec(path: Path) -> ModelSpec:
