@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 from chatspot_ros.answers import Answer
@@ -80,6 +79,7 @@ class Answerer:
         Return the turns as the model saw them. Where it ends early, the answers that were complete
         are noted.
         """
+        least = self.settings.min_confidence
         questions = [
             Question(
                 ask.text,
@@ -87,16 +87,14 @@ class Answerer:
                 task=pending.query.task,
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
+                min_confidence=None if least < 0 else least,
             )
             for ask in pending.asks
         ]
         complete: dict[int, Answer] = {}
 
         def on_reply(index: int, reply: Reply) -> None:
-            answer = reply.answer
-            if answer.confidence < self.settings.min_confidence:
-                answer = replace(answer, uncertain=True)
-            complete[index] = answer
+            complete[index] = reply.answer
             pending.answers[:] = [complete[k] for k in sorted(complete)]
 
         if pending.on_text is not None:

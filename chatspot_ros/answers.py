@@ -65,17 +65,19 @@ def read(
     skills: Iterable[str],
     confidence: float,
     truncated: bool,
+    min_confidence: float = 0.0,
 ) -> Answer:
     """Read a model's words as the answer to a question of this task.
 
     `skills` are the only actions that a step may have; empty allows free text. Never raises: what
-    cannot be read leaves its field empty and sets `uncertain`.
+    cannot be read leaves its field empty and sets `uncertain`, as does a `confidence` below
+    `min_confidence`.
     """
     # A message's text ends at a NUL, and no control character means anything in an answer.
     text = _CONTROL.sub("", text).strip()
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
-    uncertain = not text or (dialect.mentions(text) and not found)
+    uncertain = not text or confidence < min_confidence or (dialect.mentions(text) and not found)
     state: dict[str, str] = {}
     steps: tuple[Step, ...] = ()
     if task == "state":

@@ -118,9 +118,9 @@ class Settings:
         0, "Longest answer, in tokens; 0: the model's own limit.", low=0, high=4096
     )
     min_confidence: float = _of(
-        0.4, "Answers less sure than this are marked uncertain (geometric mean of token "
-        "probabilities).",
-        low=0.0, high=1.0,
+        -1.0, "Answers with a confidence below this are marked uncertain; negative: the threshold "
+        "that was measured for the model.",
+        low=-1.0, high=1.0,
     )  # fmt: skip
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
@@ -236,6 +236,18 @@ class Settings:
     )
     default_question: str = _of(
         "What is this?", "What a click on the picture asks about that point."
+    )
+    states_file: str = _of(
+        "states.yaml",
+        "YAML file of what a state can be (attribute: list of values); a bare name is looked up in "
+        "the package's config folder. Empty: any words.",
+        fixed=True,
+    )
+    constrain_answers: bool = _of(
+        True,
+        "Hold states, plans and places to their form while the model answers. Off: they are read "
+        "out of whatever it says.",
+        fixed=True,
     )
 
 

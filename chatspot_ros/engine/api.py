@@ -31,7 +31,8 @@ class Question:
     """A question about all of `regions` together, after the earlier `turns`, oldest first.
 
     `task` is one of prompts.TASKS; empty lets the wording decide. `max_new_tokens` None: the
-    model's own limit.
+    model's own limit. An answer whose confidence is below `min_confidence` is uncertain; None: the
+    model's own threshold.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Question:
     task: str = ""
     turns: tuple[Turn, ...] = ()
     max_new_tokens: int | None = None
+    min_confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Reply:
     """What came of a question.
 
     `prompt` is the user's turn as the model read it, `raw_text` its words (both without the chat's
-    control tokens), `tokens` how many it took, `seconds` how long, `task` the one that was used.
+    control tokens), `tokens` how many it took, `log_probabilities` the natural one of each token,
+    `seconds` how long, `task` the one that was used.
     """
 
     answer: Answer
@@ -55,6 +58,7 @@ class Reply:
     tokens: int
     seconds: float
     task: str
+    log_probabilities: tuple[float, ...] = ()
 
 
 # Called with the index of a question, and the words added to its answer or its whole reply.

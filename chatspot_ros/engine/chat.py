@@ -102,6 +102,11 @@ class Chat:
         ]
         return [int(i) for i in encoded["input_ids"]], said_by_model
 
+    @property
+    def silent_ids(self) -> frozenset[int]:
+        """Tokens that end or pad a text, or belong to the chat, and are no part of an answer."""
+        return frozenset(self._silent_ids)
+
     def decode(self, ids: list[int]) -> str:
         """Return the words of answer ids, without the chat's control tokens."""
         kept = [i for i in ids if i not in self._silent_ids]

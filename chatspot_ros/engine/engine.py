@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chatspot_ros import answers, prompts
+from chatspot_ros import answers, grammars, prompts
+from chatspot_ros.calibration import confidence_of, threshold_of
 from chatspot_ros.engine import decoding, loading
 from chatspot_ros.engine.api import (
     OnReplyOf,
@@ -25,6 +26,7 @@ from chatspot_ros.engine.api import (
 from chatspot_ros.engine.branches import Branch, decode_branches
 from chatspot_ros.engine.chat import Chat, TextStream
 from chatspot_ros.engine.failures import ModelFailure
+from chatspot_ros.engine.grammar import Grammars
 from chatspot_ros.engine.runner import Runner, Scene
 from chatspot_ros.errors import ChatspotError, ModelLoadError, RequestError
 from chatspot_ros.geometry import RgbImage, check_image
@@ -36,13 +38,14 @@ _ANY_LENGTH = 10**9
 
 @dataclass(frozen=True)
 class _Ready:
-    """A question as the model reads it, and how many tokens its answer may have."""
+    """A question as the model reads it, how many tokens its answer may have, and which."""
 
     question: Question
     task: str
     prompt: str
     ids: list[int]
     limit: int
+    constraint: decoding.Constraint | None = None
 
 
 class _Words:
@@ -70,12 +73,20 @@ class Engine:
     """A loaded model. Use it from one thread at a time."""
 
     def __init__(
-        self, loaded: loading.Loaded, spec: ModelSpec, name: str, skills: Iterable[str] = ()
+        self,
+        loaded: loading.Loaded,
+        spec: ModelSpec,
+        name: str,
+        skills: Iterable[str] = (),
+        states: grammars.States | None = None,
+        constrain_answers: bool = True,
     ) -> None:
-        """`skills` are the names of the actions that a plan may use; empty: free text."""
+        """`skills` are the names of the actions that a plan may use, `states` the attributes of a
+        state with the values of each; empty: any words. With `constrain_answers` states, plans and
+        places cannot be said in any other form."""
         self.name = name
         self.spec = spec
-        self.skills = tuple(skills)
+        self.skills, self.states = tuple(skills), dict(states or {})
         self.dialect = spec.dialect.make()
         self._runner = Runner(loaded)
         self.device, self.dtype = loaded.device, loaded.dtype
@@ -84,6 +95,16 @@ class Engine:
             loaded.chat_template,
             self._runner.image_token_id,
             self.dialect.control_strings,
+        )
+        self._grammars = (
+            Grammars(
+                loaded.tokenizer,
+                self._runner.end_ids,
+                self._chat.silent_ids,
+                loaded.model.config.get_text_config().vocab_size,
+            )
+            if constrain_answers
+            else None
         )
 
     @classmethod
@@ -97,6 +118,8 @@ class Engine:
         threads: int = 0,
         local_only: bool = True,
         skills: Iterable[str] = (),
+        states: grammars.States | None = None,
+        constrain_answers: bool = True,
     ) -> Engine:
         """Load a checkpoint and try it once.
 
@@ -115,7 +138,8 @@ class Engine:
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, model_type, folder)
-        engine = cls(loading.load(folder, device, dtype), spec, name, skills)
+        loaded = loading.load(folder, device, dtype)
+        engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._try()
         return engine
 
@@ -172,6 +196,7 @@ class Engine:
                 max_new_tokens=ready.limit,
                 on_ids=words.on_ids,
                 should_stop=should_stop,
+                constraint=ready.constraint,
             )
         return self._reply(scene, ready, decoded, words, time.perf_counter() - began_s)
 
@@ -211,7 +236,10 @@ class Engine:
                 if on_reply is not None:
                     on_reply(index, replies[index])
 
-            return Branch(ready.ids[known:], ready.limit, words.on_ids, should_stop, on_done)
+            constraint = ready.constraint
+            return Branch(
+                ready.ids[known:], ready.limit, words.on_ids, should_stop, on_done, constraint
+            )
 
         ready = [self._make_ready(scene, question) for question in questions]
         branches += [branch_of(index, one) for index, one in enumerate(ready)]
@@ -239,12 +267,22 @@ class Engine:
                 value=f"{len(ids)} tokens",
                 remedy="shorten the question or start a new session",
             )
-        return _Ready(question, task, prompt, ids, min(limit, room))
+        return _Ready(question, task, prompt, ids, min(limit, room), self._constraint(task))
+
+    def _constraint(self, task: str) -> decoding.Constraint | None:
+        """What holds an answer to its task's grammar; None: free text."""
+        if self._grammars is None:
+            return None
+        grammar = grammars.for_task(
+            task, skills=self.skills, states=self.states, dialect=self.dialect
+        )
+        return None if grammar is None else self._grammars.start(grammar)
 
     def _reply(
         self, scene: Scene, ready: _Ready, decoded: decoding.Decoded, words: _Words, seconds: float
     ) -> Reply:
         text = words.finish(decoded.ids)
+        calibration, least = self.spec.calibration, ready.question.min_confidence
         return Reply(
             answer=answers.read(
                 text,
@@ -253,12 +291,14 @@ class Engine:
                 fit=scene.fit,
                 dialect=self.dialect,
                 skills=self.skills,
-                confidence=decoded.confidence,
+                confidence=confidence_of(calibration, ready.task, decoded.log_probabilities),
                 truncated=decoded.truncated,
+                min_confidence=threshold_of(calibration) if least is None else least,
             ),
             prompt=ready.prompt,
             raw_text=text,
             tokens=len(decoded.ids),
+            log_probabilities=tuple(decoded.log_probabilities),
             seconds=seconds,
             task=ready.task,
         )
