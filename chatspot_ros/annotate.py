@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,11 +27,16 @@ PALETTE: tuple[Colour, ...] = (
 )
 _GROUNDED: Colour = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# OpenCV's stroke fonts know ASCII only; what else is common in answers is said in ASCII.
+# OpenCV's fonts know ASCII only before version 5; what else is common in answers is said in ASCII.
 _ASCII = str.maketrans(
-    {"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "°": " deg", "…": "..."}
-)
+    {"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "°": " deg", "…": "...",
+     "ß": "ss", "æ": "ae", "ø": "o", "×": "x"}
+)  # fmt: skip
 _MAX_LINES = 3
+# What is left of the picture behind a text, and the least luminance of a text (WCAG 2.2, 0 to 1):
+# together a contrast of at least 4.5, also where the picture is white.
+_SHADE = 8
+_LEAST_LUMINANCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def annotate(image_rgb: RgbImage, notes: Sequence[Note]) -> RgbImage:
 def _draw_region(picture: RgbImage, region: Region, colour: Colour, pen: _Pen) -> None:
     """Draw the region wide in black, then in colour, so that it shows on any background."""
     height, width = picture.shape[:2]
-    for ink, line in (((0, 0, 0), pen.line + 2), (colour, pen.line)):
+    for ink, line in (((0, 0, 0), pen.line + max(2, pen.line // 2)), (colour, pen.line)):
         if region.kind is RegionKind.IMAGE:
             cv2.rectangle(picture, (0, 0), (width - 1, height - 1), ink, line)
         elif region.kind is RegionKind.POINT:
@@ -130,7 +136,9 @@ def _pixel(point_px: tuple[float, float], width: int, height: int) -> tuple[int,
 
 
 def _wrap(text: str, width: int, pen: _Pen) -> list[str]:
-    plain = " ".join(text.translate(_ASCII).encode("ascii", "replace").decode().split())
+    letters = unicodedata.normalize("NFKD", text.translate(_ASCII))
+    base = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = " ".join(base.encode("ascii", "replace").decode().split())
     characters = max(12, int(width * 0.6 / (19 * pen.scale)))
     return textwrap.wrap(plain, characters, max_lines=_MAX_LINES, placeholder=" ...")
 
@@ -157,11 +165,29 @@ def _draw_text(
     )
     box = (left, top, left + box_width, top + box_height)
     inside = picture[max(top, 0) : box[3], max(left, 0) : box[2]]
-    inside[:] = inside // 4
+    inside[:] = inside // _SHADE
+    ink = _readable(colour)
     for number, line in enumerate(lines):
         baseline = (left + margin, top + step * (number + 1) - margin // 2)
-        cv2.putText(picture, line, baseline, _FONT, pen.scale, colour, pen.text_line, cv2.LINE_AA)
+        cv2.putText(picture, line, baseline, _FONT, pen.scale, ink, pen.text_line, cv2.LINE_AA)
     return box
+
+
+def _readable(colour: Colour) -> Colour:
+    """Return the colour, lightened as far as it must be to be read on a dark box."""
+    while luminance(colour) < _LEAST_LUMINANCE:
+        red, green, blue = (value + (255 - value + 7) // 8 for value in colour)
+        colour = (red, green, blue)
+    return colour
+
+
+def luminance(colour: Colour) -> float:
+    """Return the relative luminance of an RGB colour, 0 to 1, as WCAG 2.2 defines it for sRGB."""
+    linear = [
+        value / 255 / 12.92 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
+        for value in colour
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _place(

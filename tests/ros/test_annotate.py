@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chatspot_ros.annotate import PALETTE, Note, annotate
+from chatspot_ros.annotate import PALETTE, Note, annotate, luminance
 from chatspot_ros.regions import Region
 
 SIZES = [(320, 240), (640, 480), (1280, 720), (3840, 2160), (333, 999)]
@@ -38,7 +38,7 @@ def test_a_box_is_drawn_where_it_is(width: int, height: int) -> None:
 def test_text_stays_inside_and_is_tall_enough(width: int, height: int, text: str) -> None:
     for x, y in ((2, 2), (width - 2, height - 2), (width // 2, height // 2)):
         drawn = annotate(grey(width, height), [Note((Region.point(x, y),), text)])
-        dark = np.argwhere((drawn == 32).all(axis=-1))
+        dark = np.argwhere((drawn == 16).all(axis=-1))
         assert len(dark) > 0
         rows = np.ptp(dark[:, 0]) + 1
         assert 12 <= rows <= height * 0.5
@@ -55,8 +55,8 @@ def test_texts_do_not_cover_one_another() -> None:
     notes = [Note((Region.box(100, 100, 200, 200),), f"answer number {n}") for n in range(4)]
     one = annotate(grey(640, 480), notes[:1])
     four = annotate(grey(640, 480), notes)
-    dark_one = (one == 32).all(axis=-1).sum()
-    dark_four = ((four == 32).all(axis=-1)).sum()
+    dark_one = (one == 16).all(axis=-1).sum()
+    dark_four = ((four == 16).all(axis=-1)).sum()
     assert dark_four > 3.5 * dark_one
 
 
@@ -71,6 +71,32 @@ def test_every_kind_of_region_and_what_is_grounded() -> None:
     for number in range(3):
         assert len(of_colour(drawn, PALETTE[number])) > 20
     assert len(of_colour(drawn, (255, 255, 255))) > 100
+
+
+@pytest.mark.parametrize("number", range(len(PALETTE)))
+@pytest.mark.parametrize("background", [0, 128, 255])
+def test_text_stands_out_from_its_box_on_any_picture(number: int, background: int) -> None:
+    source = np.full((480, 640, 3), background, np.uint8)
+    notes = [Note((Region.point(320, 240),), "mug" if n == number else "") for n in range(6)]
+    drawn = annotate(source, notes)
+    shade = background // 8
+    rows, columns = np.nonzero((annotate(source, notes) == shade).all(axis=-1))
+    if background == 0:
+        # The box cannot be told from the picture; the text is above the point.
+        rows, columns = np.array([180, 235]), np.array([250, 390])
+    box = drawn[rows.min() : rows.max(), columns.min() : columns.max()].reshape(-1, 3)
+    brightest = max(luminance(tuple(pixel)) for pixel in np.unique(box, axis=0).tolist())
+    contrast = (brightest + 0.05) / (luminance((shade, shade, shade)) + 0.05)
+    assert contrast >= 4.5
+
+
+def test_letters_that_fonts_lack_are_said_in_others() -> None:
+    for strange, plain in (("Kühlschrank – 5 °C", "Kuhlschrank - 5  degC"), ("Straße", "Strasse")):
+        one, other = (
+            annotate(grey(640, 480), [Note((Region.point(9, 9),), text)])
+            for text in (strange, plain)
+        )
+        np.testing.assert_array_equal(one, other)
 
 
 def test_no_notes_give_the_picture_back() -> None:
