@@ -9,6 +9,7 @@ from typing import Any
 
 from chatspot_ros.answers import Answer
 from chatspot_ros.asking import Ask
+from chatspot_ros.engine.jobs import Priority
 from chatspot_ros.errors import ChatspotError, DeadlineError
 from chatspot_ros.query import Picture, Query, QueryReply
 
@@ -39,6 +40,11 @@ class Pending:
     # Why the query ended before its last answer; None while it goes on.
     stopped_by: ChatspotError | None = None
     handle: Any = None
+
+    @property
+    def priority(self) -> Priority:
+        """All detections of a frame can wait for a question that somebody asks."""
+        return Priority.SWEEP if self.query.use_detections else Priority.INTERACTIVE
 
     def should_stop(self) -> bool:
         """Raise why the query has ended; the engine asks between tokens."""

@@ -11,14 +11,16 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from chatspot_ros import asking
 from chatspot_ros.conversions import RgbImage
+from chatspot_ros.engine.jobs import Priority, Stepwise
 from chatspot_ros.errors import (
     CancelledError,
     ChatspotError,
+    DeadlineError,
     ModelError,
     NoImageError,
     NotActiveError,
@@ -40,18 +42,24 @@ class Worker(Protocol):
 
     def submit(
         self,
-        job: Callable[[Any], None],
+        job: Callable[[Any], Stepwise[None]],
         *,
         deadline_s: float,
         on_done: Callable[[None, ChatspotError | None], None],
+        priority: Priority,
+        frame: Hashable,
+        line: Hashable,
     ) -> Any:
-        """Queue a job, which gets the engine. Raises BusyError, NotActiveError."""
+        """Queue a job, which gets the engine and goes on in steps; see `worker.InferenceWorker`.
+
+        Raises BusyError, NotActiveError.
+        """
 
 
 class Answerer(Protocol):
     """What a job does with the engine: see `answering.Answerer`."""
 
-    def answer(self, engine: Any, pending: Pending) -> RgbImage:
+    def answer(self, engine: Any, pending: Pending) -> Stepwise[RgbImage]:
         """Answer all of the query's asks, in the worker's thread; return the picture's pixels."""
 
 
@@ -207,17 +215,24 @@ class QueryService:
             note = self._sessions.enter(query.session, picture.key, picture)
             pending.notes += [note] if note else []
 
-        def work(engine: Any) -> None:
-            self._work(engine, pending)
+        def work(engine: Any) -> Stepwise[None]:
+            return self._work(engine, pending)
 
         def on_done(_: None, error: ChatspotError | None) -> None:
-            self._end(pending, error)
+            self._end(pending, pending.out_of_time() if isinstance(error, DeadlineError) else error)
 
-        pending.handle = worker.submit(work, deadline_s=pending.deadline_s, on_done=on_done)
+        pending.handle = worker.submit(
+            work,
+            deadline_s=pending.deadline_s,
+            on_done=on_done,
+            priority=pending.priority,
+            frame=picture.key,
+            line=query.session or None,
+        )
 
-    def _work(self, engine: Any, pending: Pending) -> None:
+    def _work(self, engine: Any, pending: Pending) -> Stepwise[None]:
         """Answer a query and reply, in the worker's thread."""
-        image_rgb = self._answerer.answer(engine, pending)
+        image_rgb = yield from self._answerer.answer(engine, pending)
         reply = self._end(pending, None)
         if reply is not None and reply.picture is not None:
             self._on_seen(reply.picture, image_rgb, reply)

@@ -218,11 +218,21 @@ class Settings:
     default_timeout: float = _of(
         30.0, "Time limit of a request that names none, in s.", low=0.01, high=3600
     )
-    scene_cache: int = _of(
-        2,
-        "Pictures whose vision features are kept for further questions.",
+    scene_cache_mb: int = _of(
+        1024,
+        "Pictures are kept for further questions (pixels, vision features, keys and values of the "
+        "attention) up to this many MB, the least recently used out first; those that are being "
+        "asked about stay.",
         low=1,
-        high=64,
+        high=1_000_000,
+        fixed=True,
+    )
+    session_cache_mb: int = _of(
+        256,
+        "What conversations have left in the model is kept up to this many MB; the turns of others "
+        "are read again.",
+        low=1,
+        high=1_000_000,
         fixed=True,
     )
     max_sessions: int = _of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +50,7 @@ class Reply:
     `prompt` is the user's turn as the model read it, `raw_text` its words (both without the chat's
     control tokens), `tokens` how many it took, `log_probabilities` the natural one of each token,
     `seconds` how long, `task` the one that was used.
+    `notes` say, in sentences for people, what of the question the model could not be told.
     """
 
     answer: Answer
@@ -59,11 +60,60 @@ class Reply:
     seconds: float
     task: str
     log_probabilities: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 # Called with the index of a question, and the words added to its answer or its whole reply.
 OnTextOf = Callable[[int, str], None]
 OnReplyOf = Callable[[int, Reply], None]
+
+
+class Asked(Protocol):
+    """Questions that were taken into a batch, and what has become of them."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all are answered, or one of them cannot be."""
+
+    @property
+    def memory(self) -> Any:
+        """What the next turn can go on from (it has `nbytes`); None when there is nothing."""
+
+    def leave(self) -> None:
+        """End those that still go on; the others of the batch are left alone."""
+
+    def result(self) -> list[Reply]:
+        """The replies in order. Raises the error of the first that was stopped or failed."""
+
+
+class Batch(Protocol):
+    """Questions about one scene that are answered together; more may come between two steps."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether further questions are cheaper in this batch than after it."""
+
+    @property
+    def live(self) -> int:
+        """How many questions are being answered."""
+
+    def admit(
+        self,
+        questions: Sequence[Question],
+        on_text: OnTextOf | None = None,
+        should_stop: ShouldStop | None = None,
+        on_reply: OnReplyOf | None = None,
+        memory: Any = None,
+        remember: bool = False,
+    ) -> Asked:
+        """Take questions in, each to be answered by itself; see `RegionEngine.answer_many`.
+
+        `memory` is what an earlier turn about the same picture left; with `remember` the first
+        question leaves one too.
+        """
+
+    def step(self) -> None:
+        """Go on by a token of every question, or by as little as can be done."""
 
 
 class RegionEngine(Protocol):
@@ -95,22 +145,14 @@ class RegionEngine(Protocol):
     ) -> list[Reply]:
         """Answer several questions about a scene, each by itself; see `Engine.answer_many`."""
 
+    def open(self, scene: Any) -> Batch:
+        """Begin to answer questions about a scene, which may come and go one by one."""
 
-def answer_each(
-    engine: RegionEngine,
-    scene: Any,
-    questions: Sequence[Question],
-    on_text: OnTextOf | None = None,
-    should_stop: ShouldStop | None = None,
-    on_reply: OnReplyOf | None = None,
-) -> list[Reply]:
-    """What `answer_many` does, one question after the other."""
-    replies: list[Reply] = []
-    for index, question in enumerate(questions):
-        replies.append(engine.answer(scene, question, for_index(on_text, index), should_stop))
-        if on_reply is not None:
-            on_reply(index, replies[-1])
-    return replies
+    def scene_key(self, image_rgb: RgbImage) -> Hashable:
+        """Return what tells the scenes of pictures apart; equal pixels have equal keys."""
+
+    def scene_bytes(self, scene: Any) -> int:
+        """How many bytes a scene takes."""
 
 
 def for_index(on_text: OnTextOf | None, index: int) -> OnText | None:

@@ -3,14 +3,15 @@
 The questions stand behind each other in a single sequence under a mask that lets every token see
 the prefix and its own branch alone, each counted from the end of the prefix on. So the prefix's
 keys and values are there once, whatever the number of questions, and nothing is padded
-(docs/adr/0007).
+(docs/adr/0007). Between any two steps branches may come and go (docs/adr/0008).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import DynamicCache
@@ -18,20 +19,27 @@ from transformers import DynamicCache
 from chatspot_ros.engine.api import ShouldStop
 from chatspot_ros.engine.decoding import Constraint, Decoded, OnIds, check_stop, constrain
 from chatspot_ros.engine.failures import ModelFailure
-from chatspot_ros.errors import ChatspotError, ModelError
+from chatspot_ros.engine.growing import Columns, Memory
+from chatspot_ros.errors import CancelledError, ChatspotError, ModelError
+
+if TYPE_CHECKING:
+    from chatspot_ros.engine.runner import Runner
 
 # The mask has rows x columns numbers: longer packs are read in pieces of whole branches.
 MAX_PACKED_TOKENS = 2048
 # Columns of finished branches are dropped from the cache once they are this share of it.
 COMPACT_SHARE = 0.25
+# Room made for columns to come, as a share of those that are there.
+GROW_SHARE = 0.125
 
 
-@dataclass
+@dataclass(eq=False)
 class Branch:
     """One question behind the prefix: its ids, and what came of it.
 
-    `error` is set where it was stopped; its answer is then not complete. With a `constraint` the
-    answer is the likeliest of those that it allows.
+    `error` is set where it was stopped or failed; its answer is then not complete. With a
+    `constraint` the answer is the likeliest of those that it allows. What `past` knows of the ids
+    is not read again; with `remember`, `memory` is what the next turn can go on from.
     """
 
     ids: list[int]
@@ -40,143 +48,230 @@ class Branch:
     should_stop: ShouldStop | None = None
     on_done: Callable[[], None] | None = None
     constraint: Constraint | None = None
+    past: Memory | None = None
+    remember: bool = False
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False
     done: bool = False
-    error: ChatspotError | None = None
+    error: Exception | None = None
+    memory: Memory | None = None
+    # Which columns of a pack are its own, and how many tokens it has there.
+    number: int = -1
+    read: int = 0
 
     @property
     def decoded(self) -> Decoded:
         """The answer."""
         return Decoded(self.answer, self.log_probabilities, self.truncated)
 
+    @property
+    def unread(self) -> list[int]:
+        """The tokens that the model has to read next."""
+        return self.ids[self.read :] if self.read < len(self.ids) else self.answer[-1:]
 
-def decode_branches(
-    model: Any, cache: DynamicCache, branches: list[Branch], end_ids: frozenset[int]
-) -> None:
-    """Answer all branches greedily, in place. `cache` holds the prefix, and grows.
+    def fail(self, error: Exception) -> None:
+        """End it, unless it has ended."""
+        if not self.done:
+            self.error, self.done = error, True
 
-    A stop request ends its branch alone; what other callbacks raise goes through. `on_done` is
-    called as each answer is complete.
+    def goes_on(self) -> bool:
+        """Whether it has not ended; asks whether it should."""
+        if not self.done:
+            try:
+                check_stop(self.should_stop)
+            except Exception as error:
+                self.fail(error)
+        return not self.done
 
-    Raises:
-        ModelError: the model failed, or its numbers are not finite.
+    def leave(self) -> None:
+        """End it because nobody waits for it any more."""
+        self.fail(CancelledError("the answer was given up", value="a cancel", remedy="ask again"))
+
+    def say(self, token: int, log_probability: float, end_ids: frozenset[int]) -> None:
+        """Go on with a token, or end with it."""
+        if token in end_ids:
+            self.done = True
+            return
+        self.answer.append(token)
+        self.log_probabilities.append(log_probability)
+        if self.on_ids is not None:
+            self.on_ids(self.answer)
+        self.done = self.truncated = len(self.answer) >= self.limit
+
+    def finish(self) -> None:
+        """Hand a complete answer on."""
+        if self.error is None and self.on_done is not None:
+            try:
+                self.on_done()
+            except Exception as error:
+                self.error = error
+
+
+def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
+    """Give every branch its likeliest token, from logits (branches, vocabulary).
+
+    What fails for one branch (numbers that are not finite, a listener) ends that one alone.
+    Raises ModelError where the device fails.
     """
-    pack = _Pack(model, cache)
-    waiting = list(enumerate(branches))
-    while waiting:
-        piece: list[tuple[int, Branch]] = []
-        tokens = 0
-        while waiting and (not piece or tokens + len(waiting[0][1].ids) <= MAX_PACKED_TOKENS):
-            piece.append(waiting.pop(0))
-            tokens += len(piece[-1][1].ids)
-        live = [(number, branch) for number, branch in piece if _goes_on(branch)]
-        if live:
-            _take(live, pack.read(live), end_ids)
-    live = [(number, branch) for number, branch in enumerate(branches) if not branch.done]
-    while live := [(number, branch) for number, branch in live if _goes_on(branch)]:
-        pack.compact({number for number, _ in live})
-        _take(live, pack.step(live), end_ids)
-
-
-def _goes_on(branch: Branch) -> bool:
-    if not branch.done:
-        try:
-            check_stop(branch.should_stop)
-        except ChatspotError as error:
-            branch.error, branch.done = error, True
-    return not branch.done
-
-
-def _take(live: list[tuple[int, Branch]], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
-    """Give every branch its likeliest token, from logits (branches, vocabulary)."""
     with ModelFailure("answer"):
         logits = logits.float()
-        allowed = constrain(logits, [(branch.constraint, branch.answer) for _, branch in live])
+        allowed = constrain(logits, [(branch.constraint, branch.answer) for branch in live])
         best, index = allowed.max(dim=-1)
         # One transfer from the device for all numbers of all branches.
         rows = torch.stack([torch.logsumexp(logits, -1), best, index.to(best.dtype)], 1).tolist()
-        if not all(abs(row[0]) < float("inf") and abs(row[1]) < float("inf") for row in rows):
-            raise ModelError(
-                "the model computed numbers that are not finite",
-                value=f"logits up to {max(row[1] for row in rows)}",
-                remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
-            )
-    for (_, branch), (total, top, token) in zip(live, rows, strict=True):
-        if int(token) in end_ids:
-            branch.done = True
-        else:
-            branch.answer.append(int(token))
-            branch.log_probabilities.append(min(0.0, top - total))
-            if branch.on_ids is not None:
-                branch.on_ids(branch.answer)
-            branch.done = branch.truncated = len(branch.answer) >= branch.limit
-        if branch.done and branch.on_done is not None:
-            branch.on_done()
+    for branch, (total, top, token) in zip(live, rows, strict=True):
+        if not (abs(total) < float("inf") and abs(top) < float("inf")):
+            branch.fail(_not_finite(top))
+            continue
+        try:
+            branch.say(int(token), min(0.0, top - total), end_ids)
+        except Exception as error:  # a listener's, which must not end the others
+            branch.fail(error)
 
 
-class _Pack:
-    """The sequence behind the prefix: which branch each of its tokens belongs to."""
+def _not_finite(top: float) -> ModelError:
+    return ModelError(
+        "the model computed numbers that are not finite",
+        value=f"logits up to {top}",
+        remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
+    )
 
-    def __init__(self, model: Any, cache: DynamicCache) -> None:
-        self.model, self.cache = model, cache
-        self.prefix = cache.get_seq_length()
-        self.owners = torch.zeros(0, dtype=torch.long)
-        self.lengths: dict[int, int] = {}
-        parameter = next(model.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
 
-    def read(self, live: list[tuple[int, Branch]]) -> torch.Tensor:
-        """Read whole questions; returns the logits behind each, (branches, vocabulary)."""
-        lengths = torch.tensor([len(branch.ids) for _, branch in live])
-        numbers = torch.tensor([number for number, _ in live])
-        positions = torch.cat([torch.arange(len(branch.ids)) for _, branch in live])
-        ids = [i for _, branch in live for i in branch.ids]
-        return self._forward(
-            ids, numbers.repeat_interleave(lengths), positions, lengths.cumsum(0) - 1
-        )
+class Pack:
+    """The sequence behind a prefix. Call it inside torch.inference_mode."""
 
-    def step(self, live: list[tuple[int, Branch]]) -> torch.Tensor:
-        """Read each branch's last token; returns the logits behind it, (branches, vocabulary)."""
-        numbers = torch.tensor([number for number, _ in live])
-        positions = torch.tensor([self.lengths[number] for number, _ in live])
-        ids = [branch.answer[-1] for _, branch in live]
-        return self._forward(ids, numbers, positions, torch.arange(len(live)))
+    merges = True
 
-    def _forward(
-        self, ids: list[int], owners: torch.Tensor, positions: torch.Tensor, last: torch.Tensor
-    ) -> torch.Tensor:
-        before = len(self.owners)
-        self.owners = torch.cat([self.owners, owners])
-        own = self.owners[None] == owners[:, None]
-        order = torch.arange(len(self.owners))
-        seen = own & (order[None] <= (before + torch.arange(len(ids)))[:, None])
-        mask = torch.full((len(ids), self.prefix + len(self.owners)), 0.0)
-        mask[:, self.prefix :].masked_fill_(~seen, torch.finfo(self.dtype).min)
-        for number in owners.tolist():
-            self.lengths[number] = self.lengths.get(number, 0) + 1
+    def __init__(self, runner: Runner, home: DynamicCache) -> None:
+        """`home` is the scene's cache of the prefix, which stays as it is."""
+        self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
+        self._device, self._dtype = runner.device, runner.dtype
+        self._numbers = itertools.count()
+        self._branches: list[Branch] = []
+        self._columns: Columns | None = None
+        # Which branch each column behind the prefix belongs to.
+        self._owners = torch.zeros(0, dtype=torch.long)
+
+    @property
+    def live(self) -> int:
+        """How many branches go on."""
+        return sum(not branch.done for branch in self._branches)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its keys and values take, the prefix included; 0 when nothing is there."""
+        return 0 if self._columns is None else self._columns.nbytes
+
+    def admit(self, branch: Branch) -> None:
+        """Take a branch in; it is read in the next step."""
+        branch.number = next(self._numbers)
+        self._branches.append(branch)
+
+    def step(self) -> None:
+        """One more token for every branch; new ones read their question and give their first.
+
+        New ones beyond MAX_PACKED_TOKENS wait for the next step. A branch that ends, fails or is
+        stopped leaves the others as they are; a failure of the model ends all, with its error.
+        """
+        live = [branch for branch in self._branches if branch.goes_on()]
+        piece = _piece(live)
+        if piece:
+            try:
+                take(piece, self._read(piece), self._end_ids)
+            except ChatspotError as error:
+                for branch in live:
+                    branch.fail(error)
+            for branch in piece:
+                if branch.done:
+                    self._remember(branch)
+                    branch.finish()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Forget the branches that have ended; when none is left, their columns too."""
+        self._branches = [branch for branch in self._branches if not branch.done]
+        if not self._branches and self._columns is not None:
+            self._columns.leave()
+            self._columns, self._owners = None, torch.zeros(0, dtype=torch.long)
+
+    def _read(self, piece: list[Branch]) -> torch.Tensor:
+        """Read what each branch has not read; return the logits behind it, (branches, words)."""
+        for branch in piece:
+            if branch.past is not None and not branch.read:
+                branch.read = branch.past.known(branch.ids)
+        texts = [branch.unread for branch in piece]
+        columns = self._make_room(sum(map(len, texts)), piece)
+        for branch in piece:
+            if branch.past is not None:
+                if branch.read:
+                    columns.insert(branch.past, branch.read)
+                    own = torch.full((branch.read,), branch.number)
+                    self._owners = torch.cat([self._owners, own])
+                branch.past = None
+        lengths = torch.tensor([len(text) for text in texts])
+        owners = torch.tensor([branch.number for branch in piece]).repeat_interleave(lengths)
+        positions = [torch.arange(branch.read, branch.read + len(text))
+                     for branch, text in zip(piece, texts, strict=True)]  # fmt: skip
+        before = len(self._owners)
+        self._owners = torch.cat([self._owners, owners])
         with ModelFailure("answer"):
-            out = self.model(
-                input_ids=torch.tensor([ids], device=self.device),
-                attention_mask=mask[None, None].to(self.device, self.dtype),
-                position_ids=(self.prefix + positions)[None].to(self.device),
-                past_key_values=self.cache,
+            out = self._model(
+                input_ids=torch.tensor([[i for text in texts for i in text]], device=self._device),
+                attention_mask=self._mask(owners, before, columns.prefix),
+                position_ids=(columns.prefix + torch.cat(positions))[None].to(self._device),
+                past_key_values=columns.cache,
                 use_cache=True,
-                logits_to_keep=last.to(self.device),
+                logits_to_keep=(lengths.cumsum(0) - 1).to(self._device),
             )
+        for branch, text in zip(piece, texts, strict=True):
+            branch.read += len(text)
         logits: torch.Tensor = out.logits[0]
         return logits
 
-    def compact(self, live: set[int]) -> None:
-        """Drop the keys and values of finished branches where they are a large part."""
-        kept = torch.tensor([int(number) in live for number in self.owners.tolist()])
-        dead = len(kept) - int(kept.sum())
-        if dead <= COMPACT_SHARE * (self.prefix + len(kept)):
-            return
-        index = torch.cat([torch.arange(self.prefix), self.prefix + kept.nonzero()[:, 0]])
-        layers: list[Any] = list(self.cache.layers)
-        for layer in layers:
-            layer.keys = layer.keys.index_select(-2, index.to(layer.keys.device))
-            layer.values = layer.values.index_select(-2, index.to(layer.values.device))
-        self.owners = self.owners[kept]
+    def _mask(self, owners: torch.Tensor, before: int, prefix: int) -> torch.Tensor:
+        """What each new token sees, (1, 1, new, columns): the prefix and its own branch so far."""
+        own = self._owners[None] == owners[:, None]
+        new = before + torch.arange(len(owners))
+        seen = own & (torch.arange(len(self._owners))[None] <= new[:, None])
+        mask = torch.zeros(len(owners), prefix + len(self._owners))
+        mask[:, prefix:].masked_fill_(~seen, torch.finfo(self._dtype).min)
+        return mask[None, None].to(self._device, self._dtype)
+
+    def _make_room(self, need: int, piece: list[Branch]) -> Columns:
+        """Make room for columns to come; drop those of ended branches when they are many."""
+        if self._columns is None:
+            self._columns = Columns(self._home)
+        columns, used = self._columns, len(self._owners)
+        need += sum(branch.read for branch in piece if branch.past is not None)
+        kept = torch.isin(self._owners, torch.tensor([one.number for one in self._branches]))
+        many = used - int(kept.sum()) > COMPACT_SHARE * (columns.prefix + used)
+        if many or columns.prefix + used + need > columns.capacity:
+            self._owners = self._owners[kept]
+            there = columns.prefix + len(self._owners) + need
+            # Answers may be far shorter than their limits: these only bound the room.
+            most = sum(
+                one.limit - 1 - len(one.answer) + (0 if one in piece else len(one.ids))
+                for one in self._branches
+            )
+            columns.resize(kept.nonzero()[:, 0], need + min(most, int(GROW_SHARE * there)))
+        return columns
+
+    def _remember(self, branch: Branch) -> None:
+        if branch.remember and branch.error is None and self._columns is not None:
+            own = (self._owners == branch.number).nonzero()[:, 0]
+            ids = tuple([*branch.ids, *branch.answer][: len(own)])
+            branch.memory = self._columns.copy_out(own, ids)
+
+
+def _piece(live: list[Branch]) -> list[Branch]:
+    """All branches that have begun, and as many new ones as fit; at least one."""
+    piece = [branch for branch in live if branch.read]
+    tokens = len(piece)
+    for branch in live:
+        if not branch.read:
+            if piece and tokens + len(branch.ids) > MAX_PACKED_TOKENS:
+                break
+            piece.append(branch)
+            tokens += len(branch.ids)
+    return piece

@@ -20,14 +20,14 @@ from chatspot_ros.engine.api import (
     Question,
     Reply,
     ShouldStop,
-    answer_each,
-    for_index,
 )
-from chatspot_ros.engine.branches import Branch, decode_branches
+from chatspot_ros.engine.batch import Batch
 from chatspot_ros.engine.chat import Chat, TextStream
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.engine.grammar import Grammars
+from chatspot_ros.engine.growing import tensor_bytes
 from chatspot_ros.engine.runner import Runner, Scene
+from chatspot_ros.engine.scene_cache import content_key
 from chatspot_ros.errors import ChatspotError, ModelLoadError, RequestError
 from chatspot_ros.geometry import RgbImage, check_image
 from chatspot_ros.model_spec import ModelSpec, find_spec
@@ -92,7 +92,7 @@ class Engine:
         self.device, self.dtype = loaded.device, loaded.dtype
         self._chat = Chat(
             loaded.tokenizer,
-            loaded.chat_template,
+            loaded.chat_template or spec.chat_template,
             self._runner.image_token_id,
             self.dialect.control_strings,
         )
@@ -183,7 +183,7 @@ class Engine:
         """
         began_s = time.perf_counter()
         ready = self._make_ready(scene, question)
-        words = _Words(TextStream(self._chat), on_text)
+        words = self._words(on_text)
         decoding.check_stop(should_stop)
         with torch.inference_mode():
             with ModelFailure("read the question"):
@@ -218,38 +218,33 @@ class Engine:
             RequestError, RegionError: one of the questions cannot be asked; none is answered.
             CancelledError, ModelError: as `answer`; replies that were complete went to `on_reply`.
         """
-        if scene.cache is None or len(questions) < 2:
-            return answer_each(self, scene, questions, on_text, should_stop, on_reply)
-        began_s = time.perf_counter()
-        replies: dict[int, Reply] = {}
-        known = len(scene.prefix_ids)
-        branches: list[Branch] = []
+        batch = self.open(scene)
+        asked = batch.admit(questions, on_text, should_stop, on_reply)
+        try:
+            while not asked.done:
+                batch.step()
+        finally:
+            asked.leave()
+        return asked.result()
 
-        def branch_of(index: int, ready: _Ready) -> Branch:
-            if tuple(ready.ids[:known]) != scene.prefix_ids:
-                raise RuntimeError("a question about a scene does not begin with its picture")
-            words = _Words(TextStream(self._chat), for_index(on_text, index))
+    def open(self, scene: Scene) -> Batch:
+        """Begin to answer questions about a scene, which may come and go one by one."""
+        return Batch(self, scene)
 
-            def on_done() -> None:
-                seconds = time.perf_counter() - began_s
-                replies[index] = self._reply(scene, ready, branches[index].decoded, words, seconds)
-                if on_reply is not None:
-                    on_reply(index, replies[index])
+    def scene_key(self, image_rgb: RgbImage) -> bytes:
+        """Return what tells the scenes of pictures apart: their pixels, the model, its geometry.
 
-            constraint = ready.constraint
-            return Branch(
-                ready.ids[known:], ready.limit, words.on_ids, should_stop, on_done, constraint
-            )
+        `image_rgb` as for `prepare`. Raises ImageError.
+        """
+        check_image(image_rgb)
+        return content_key(image_rgb, self.name, repr(self.spec.geometry), repr(self.spec.fill_rgb))
 
-        ready = [self._make_ready(scene, question) for question in questions]
-        branches += [branch_of(index, one) for index, one in enumerate(ready)]
-        with torch.inference_mode():
-            cache = decoding.share_cache(scene.cache, known)
-            decode_branches(self._runner.model, cache, branches, self._runner.end_ids)
-        stopped = next((branch.error for branch in branches if branch.error is not None), None)
-        if stopped is not None:
-            raise stopped
-        return [replies[index] for index in range(len(branches))]
+    def scene_bytes(self, scene: Scene) -> int:
+        """How many bytes the tensors of a scene take: the picture's features, keys and values."""
+        return tensor_bytes([scene.inputs, scene.cache])
+
+    def _words(self, on_text: OnText | None) -> _Words:
+        return _Words(TextStream(self._chat), on_text)
 
     def _make_ready(self, scene: Scene, question: Question) -> _Ready:
         """A question as ids, its regions clipped. Raises RequestError or RegionError."""
@@ -316,7 +311,7 @@ class Engine:
                 self.dialect,
                 self.spec.prompt_style,
                 self.skills,
-                control_strings=self._chat.control_strings,
+                control_strings=control,
                 max_chars=_ANY_LENGTH,
             )
 

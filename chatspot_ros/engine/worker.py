@@ -5,119 +5,32 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from chatspot_ros.errors import (
-    BusyError,
-    CancelledError,
-    ChatspotError,
-    DeadlineError,
-    ModelError,
-    NotActiveError,
-)
+from chatspot_ros.engine.jobs import JobHandle, OnDone, Priority, Steps, Stepwise, ignore
+from chatspot_ros.engine.scheduler import Job, Schedule
+from chatspot_ros.errors import ChatspotError, ModelError, NotActiveError
 
 EngineT = TypeVar("EngineT")
 ResultT = TypeVar("ResultT")
-# A result and None, or None and why there is none.
-OnDone = Callable[[ResultT | None, ChatspotError | None], None]
 
 _log = logging.getLogger(__name__)
 THREAD_NAME = "inference"
 
 
-def _ignore(result: object, error: object) -> None:
-    """Stand in for the callback of a job that nobody waits for."""
-
-
-class JobHandle(Generic[ResultT]):
-    """One job: ends exactly once, with `on_done(result, None)` or `on_done(None, error)`."""
-
-    def __init__(
-        self, job: Callable[..., ResultT], deadline_s: float | None, on_done: OnDone[ResultT]
-    ) -> None:
-        self.job = job
-        self.deadline_s = deadline_s
-        self._on_done = on_done
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._stop_error: ChatspotError | None = None
-        self._started = False
-        self._told = False
-
-    @property
-    def done(self) -> bool:
-        """Whether the job has ended."""
-        return self._done.is_set()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the job has ended and `on_done` has returned; whether it has."""
-        return self._done.wait(timeout_s)
-
-    def cancel(self) -> None:
-        """End the job with CancelledError: at once while it waits, at its next check while it runs.
-
-        Nothing happens when it has ended. Safe from any thread.
-        """
-        self.stop(CancelledError("the job was cancelled", value="a cancel", remedy="ask again"))
-
-    def stop(self, error: ChatspotError) -> None:
-        """End the job with an error, as `cancel` does."""
-        with self._lock:
-            if self._stop_error is None:
-                self._stop_error = error
-            waits = not self._started
-        if waits:
-            self.end(None, error)
-
-    def check(self) -> bool:
-        """Raise why the job is to end; return False while it may go on."""
-        self.check_stopped()
-        if self.deadline_s is not None and time.monotonic() >= self.deadline_s:
-            raise DeadlineError(
-                "the time ran out",
-                value="a deadline in the past",
-                remedy="allow more time, or ask when fewer queries wait",
-            )
-        return False
-
-    def check_stopped(self) -> None:
-        """Raise why the job was stopped from outside, if it was."""
-        if self._stop_error is not None:
-            raise self._stop_error
-
-    def start(self) -> bool:
-        """Note that the job begins; False when it has ended or been stopped before."""
-        with self._lock:
-            if self._started or self._stop_error is not None:
-                return False
-            self._started = True
-            return True
-
-    def end(self, result: ResultT | None, error: ChatspotError | None) -> None:
-        """Tell how the job ended; only the first call counts."""
-        with self._lock:
-            if self._told:
-                return
-            self._told = self._started = True
-        try:
-            self._on_done(result, error)
-        except Exception:
-            _log.exception("a callback of an ended job failed; going on")
-        finally:
-            self._done.set()
-
-
 class InferenceWorker(Generic[EngineT]):
-    """The one thread that touches an engine, with a bounded queue before it."""
+    """The one thread that touches an engine, with a bounded queue before it.
+
+    A job that is a generator is done in steps, between which others get their turns: it yields
+    what it waits for (`jobs.Steps`), and its return value is the result.
+    """
 
     def __init__(self, engine: EngineT, *, queue_size: int) -> None:
-        """`queue_size` jobs may wait while one runs. The thread starts at once."""
+        """`queue_size` jobs may wait while others run. The thread starts at once."""
         self._engine = engine
-        self._queue_size = queue_size
-        self._queue: deque[JobHandle[object]] = deque()
-        self._running: JobHandle[object] | None = None
+        self._schedule = Schedule(queue_size)
+        self._running: Job | None = None
         self._stopped = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -127,43 +40,39 @@ class InferenceWorker(Generic[EngineT]):
     def waiting(self) -> int:
         """How many jobs wait."""
         with self._news:
-            return sum(not handle.done for handle in self._queue)
+            return sum(not handle.done for handle in self._schedule.waiting)
 
     def submit(
         self,
-        job: Callable[[EngineT], ResultT],
+        job: Callable[[EngineT], ResultT | Stepwise[ResultT]],
         *,
         deadline_s: float | None = None,
-        on_done: OnDone[ResultT] = _ignore,
+        on_done: OnDone[ResultT] = ignore,
+        priority: Priority = Priority.INTERACTIVE,
+        frame: Hashable = None,
+        line: Hashable = None,
     ) -> JobHandle[ResultT]:
         """Queue a job, which is called with the engine in the worker's thread.
 
         `deadline_s` is on the clock of time.monotonic. A waiting job whose deadline passes ends
-        when the running one does, or when room is needed; a running one that passes
-        `should_stop` on ends at its next check. `on_done` is called once, in the worker's thread
-        or in the one that cancelled or stopped.
+        at the next turn of the thread, or when room is needed; a running one between its steps, or
+        where it passes `should_stop` on. Jobs of one `frame` may share a batch; those of one `line`
+        run one after the other, as they came. `on_done` is called once, in the worker's thread or
+        in the one that cancelled, stopped or took its place.
 
         Raises:
-            BusyError: the queue is full.
+            BusyError: the queue is full of jobs that are no less urgent.
             NotActiveError: the worker was stopped.
         """
-        handle = JobHandle(job, deadline_s, on_done)
+        handle: JobHandle[ResultT] = JobHandle(
+            job, deadline_s, on_done, priority=priority, frame=frame, line=line
+        )
         with self._news:
             if self._stopped:
                 raise self._not_active()
-            late = self._take_ended()
-            full = len(self._queue) >= self._queue_size
-            if not full:
-                self._queue.append(handle)  # type: ignore[arg-type]
-                self._news.notify()
-        for one, error in late:
-            one.end(None, error)
-        if full:
-            raise BusyError(
-                "too many questions wait already",
-                value=f"{self._queue_size} waiting",
-                remedy="ask again later",
-            )
+            ended = self._schedule.add(handle)
+            self._news.notify()
+        _tell(ended)
         return handle
 
     def should_stop(self) -> bool:
@@ -174,66 +83,118 @@ class InferenceWorker(Generic[EngineT]):
     def stop(self, timeout_s: float = 5.0) -> bool:
         """End all jobs with NotActiveError and the thread too; return whether the thread ended.
 
-        The running job gets `timeout_s` to come to its next check; after that it is reported as
-        ended while its thread still computes, and what it returns is dropped.
+        The running jobs get `timeout_s` to come to their next check; after that they are reported
+        as ended while the thread still computes, and what they return is dropped.
         """
         with self._news:
             self._stopped = True
-            waiting = list(self._queue)
-            self._queue.clear()
-            running = self._running
+            waiting, running = list(self._schedule.waiting), list(self._schedule.running)
+            self._schedule.waiting.clear()
             self._news.notify_all()
-        for handle in waiting:
+        for handle in (*waiting, *running):
             handle.stop(self._not_active())
-        if running is not None:
-            running.stop(self._not_active())
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
-        if running is not None:
-            running.end(None, self._not_active())
+        for handle in running:
+            handle.end(None, self._not_active())
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._queue or self._stopped)
-                if self._stopped:
-                    return
-                handle = self._running = self._queue.popleft()
+                self._news.wait_for(
+                    lambda: self._stopped or self._schedule.waiting or self._schedule.running
+                )
+                stopped, left = self._stopped, list(self._schedule.running)
+                ended = self._schedule.take_ended()
+                turn = None if stopped else self._schedule.next()
+                if turn is not None and turn.begin is not None:
+                    self._schedule.begin(turn.begin)
+            began_s = time.monotonic()
             try:
-                if handle.start():
-                    handle.end(*self._outcome(handle))
-            except BaseException:  # a callback that wants to end the process ends only its job
-                _log.exception("a callback of an ended job failed; going on")
+                _tell(ended)
+                if stopped:
+                    for handle in left:
+                        self._go_on(handle, self._not_active())
+                    return
+                if turn is not None and turn.begin is not None:
+                    self._begin(turn.begin)
+                elif turn is not None and turn.steps is not None:
+                    self._step(turn.steps)
             finally:
-                self._running = None
+                with self._news:
+                    self._schedule.pace.worked(time.monotonic() - began_s)
 
-    def _outcome(self, handle: JobHandle[object]) -> tuple[object, ChatspotError | None]:
-        """Run a job; return its result, or None and its error, whatever it raised."""
+    def _begin(self, handle: Job) -> None:
+        """Begin a job: all of it, or up to what it waits for."""
+        if not handle.start():
+            self._end(handle, None, None)
+            return
+        self._running = handle
         try:
             handle.check()
             result = handle.job(self._engine)
-            # A job that does not ask must not turn a cancel into a success.
-            handle.check_stopped()
-        except ChatspotError as error:
-            return None, error
-        except BaseException as error:  # the thread must outlive everything
-            _log.exception("a job failed")
-            return None, _as_model_error(error)
-        return result, None
+        except BaseException as error:
+            self._end(handle, None, _as_our_own(error))
+            return
+        finally:
+            self._running = None
+        if isinstance(result, Generator):
+            handle.steps = result
+            self._go_on(handle)
+        else:
+            self._end(handle, result, None)
 
-    def _take_ended(self) -> list[tuple[JobHandle[object], ChatspotError]]:
-        """Take the jobs that wait no longer out of the queue; return those whose time ran out."""
-        kept: deque[JobHandle[object]] = deque()
-        late: list[tuple[JobHandle[object], ChatspotError]] = []
-        for handle in self._queue:
+    def _step(self, steps: Steps) -> None:
+        """Go on with what some jobs wait for, and then with those that it has a result for."""
+        handles = [one for one in self._schedule.running if one.waits_for is steps]
+        for handle in list(handles):
             try:
                 handle.check()
-                kept.append(handle)
             except ChatspotError as error:
-                late.append((handle, error))
-        self._queue = kept
-        return late
+                handles.remove(handle)
+                self._go_on(handle, error)
+        failure: BaseException | None = None
+        if handles:
+            try:
+                steps.step()
+            except BaseException as error:
+                failure = error
+        for handle in handles:
+            self._go_on(handle, failure)
+
+    def _go_on(self, handle: Job, error: BaseException | None = None) -> None:
+        """Let a job in steps go on, or tell it why it must not; it ends or waits again."""
+        if handle.steps is None:  # it runs to its end by itself
+            return
+        self._running = handle
+        result: object = None
+        ended_by: ChatspotError | None = None
+        try:
+            if error is None:
+                handle.waits_for = next(handle.steps)
+            else:
+                handle.waits_for = handle.steps.throw(error)
+            return
+        except StopIteration as end:
+            result = end.value
+        except BaseException as raised:
+            ended_by = _as_our_own(raised)
+        finally:
+            self._running = None
+        self._end(handle, result, ended_by)
+
+    def _end(self, handle: Job, result: object, error: ChatspotError | None) -> None:
+        """Take a job out, and tell how it ended."""
+        with self._news:
+            self._schedule.end(handle)
+        try:
+            # A job that does not ask must not turn a cancel into a success.
+            if error is None:
+                handle.check_stopped()
+        except ChatspotError as stopped:
+            result, error = None, stopped
+        _tell([(handle, error)], result)
 
     def _not_active(self) -> NotActiveError:
         return NotActiveError(
@@ -243,7 +204,19 @@ class InferenceWorker(Generic[EngineT]):
         )
 
 
-def _as_model_error(error: BaseException) -> ModelError:
+def _tell(ended: Sequence[tuple[Job, ChatspotError | None]], result: object = None) -> None:
+    for handle, error in ended:
+        try:
+            handle.end(result, error)
+        except BaseException:  # a callback that wants to end the process ends only its job
+            _log.exception("a callback of an ended job failed; going on")
+
+
+def _as_our_own(error: BaseException) -> ChatspotError:
+    """What a job has raised, as an error of ours: the thread must outlive everything."""
+    if isinstance(error, ChatspotError):
+        return error
+    _log.error("a job failed", exc_info=error)
     failure = ModelError(
         "the model failed",
         value=f"{type(error).__name__}: {error}",

@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from chatspot_ros.answers import Answer
 from chatspot_ros.answers import read as read_answer
 from chatspot_ros.dialects import ChatSpotDialect
-from chatspot_ros.engine.api import answer_each
+from chatspot_ros.engine.one_by_one import OneByOne
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
@@ -31,7 +31,7 @@ from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
 
 
-class Oracle:
+class Oracle(OneByOne):
     name = "oracle"
 
     def __init__(self) -> None:
@@ -47,9 +47,6 @@ class Oracle:
         if "ORACLE_SAYS" not in os.environ:
             self.came.wait(10.0)
         return image_rgb
-
-    def answer_many(self, *args: Any) -> list[Any]:
-        return answer_each(self, *args)
 
     def answer(
         self,

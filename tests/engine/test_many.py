@@ -7,7 +7,6 @@ import pytest
 
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Turn
-from chatspot_ros.engine.branches import decode_branches
 from chatspot_ros.errors import CancelledError, RegionError, RequestError
 from chatspot_ros.regions import Region
 
@@ -104,4 +103,3 @@ def test_long_packs_are_read_in_pieces_and_finished_branches_leave(
     monkeypatch.setattr(branches, "MAX_PACKED_TOKENS", 100)
     monkeypatch.setattr(branches, "COMPACT_SHARE", 0.01)
     assert [r.raw_text for r in llava.answer_many(scene, asked)] == expected
-    assert decode_branches.__module__ == branches.__name__

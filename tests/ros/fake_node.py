@@ -5,7 +5,8 @@ What the engine does is written in the question: say TEXT streams TEXT word by w
 seconds in Python and sleep, a word every 20 ms, looking at should_stop block N spends N seconds
 without looking at anything, as a long prefill does break raises what no engine should raise nan
 raises ModelError doubt answers with a confidence of 0.1 (else) describes what it was given
-FAKE_LOAD_S in the environment: how long loading takes; FAKE_LOAD_FAILS: its error.
+FAKE_LOAD_S in the environment: how long loading takes; FAKE_LOAD_FAILS: its error, until there is a
+file FAKE_LOAD_WORKS_WITH; FAKE_LOAD_BREAKS: it raises what no loader should.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from chatspot_ros.answers import Answer, Step
-from chatspot_ros.engine.api import answer_each
+from chatspot_ros.engine.one_by_one import OneByOne
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
@@ -34,7 +36,7 @@ class FakeScene:
     number: int
 
 
-class FakeEngine:
+class FakeEngine(OneByOne):
     name = "fake"
 
     def __init__(self) -> None:
@@ -43,9 +45,6 @@ class FakeEngine:
     def prepare(self, image_rgb: np.ndarray) -> FakeScene:
         self.prepared += 1
         return FakeScene(image_rgb, self.prepared)
-
-    def answer_many(self, *args: Any) -> list[Any]:
-        return answer_each(self, *args)
 
     def answer(
         self,
@@ -119,6 +118,11 @@ def describe(scene: FakeScene, question: Any) -> str:
 
 def load(_: Any) -> FakeEngine:
     time.sleep(float(os.environ.get("FAKE_LOAD_S", "0")))
+    mended = os.environ.get("FAKE_LOAD_WORKS_WITH", "")
+    if mended and Path(mended).exists():
+        return FakeEngine()
+    if "FAKE_LOAD_BREAKS" in os.environ:
+        raise ZeroDivisionError("scripted")
     if "FAKE_LOAD_FAILS" in os.environ:
         raise ModelLoadError(os.environ["FAKE_LOAD_FAILS"], value="/nowhere", remedy="look there")
     return FakeEngine()

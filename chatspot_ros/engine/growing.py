@@ -1,0 +1,154 @@
+"""Keys and values that grow in place, behind a prefix that they share with a scene."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+class GrowingLayer(DynamicLayer):
+    """One layer's keys and values at the beginning of longer buffers, so that growing copies none.
+
+    `keys` and `values` are views, (1, heads, columns, head size).
+    """
+
+    def __init__(self, layer: Any) -> None:
+        """Begin with the columns of another layer, on its buffers, without any room."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype, self.device = layer.keys.dtype, layer.keys.device
+        self.is_initialized = True
+        self._keys_buffer, self._values_buffer = layer.keys, layer.values
+        self.keys, self.values = layer.keys, layer.values
+
+    def resize(self, index: torch.Tensor, room: int) -> None:
+        """Keep the columns of `index` alone, in its order, and make room for some more."""
+        index = index.to(self.keys.device)
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            shape = (*old.shape[:-2], len(index) + room, old.shape[-1])
+            buffer = old.new_empty(shape)
+            torch.index_select(old, -2, index, out=buffer[..., : len(index), :])
+            setattr(self, f"_{name}_buffer", buffer)
+            setattr(self, name, buffer[..., : len(index), :])
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write further columns behind the others; there must be room for them."""
+        begin = self.keys.shape[-2]
+        end = begin + key_states.shape[-2]
+        if end > self._keys_buffer.shape[-2]:
+            raise IndexError(f"{end} columns do not fit into {self._keys_buffer.shape[-2]}")
+        self._keys_buffer[..., begin:end, :] = key_states
+        self._values_buffer[..., begin:end, :] = value_states
+        self.keys = self._keys_buffer[..., :end, :]
+        self.values = self._values_buffer[..., :end, :]
+        return self.keys, self.values
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a conversation has left behind its picture: token ids, and their keys and values.
+
+    `layers` has (keys, values) of each layer, (1, heads, tokens, head size). It holds for the
+    picture that it was made on alone.
+    """
+
+    ids: tuple[int, ...]
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its tensors take."""
+        return sum(one.nbytes for pair in self.layers for one in pair)
+
+    def known(self, ids: list[int]) -> int:
+        """How many of the first tokens of a conversation it knows; never all of them."""
+        count = 0
+        for mine, asked in zip(self.ids, ids[:-1], strict=False):
+            if mine != asked:
+                break
+            count += 1
+        return count
+
+
+class Columns:
+    """The cache of a pack: a scene's prefix, and behind it columns that come and go.
+
+    The prefix is there once: while columns stand behind it, the scene's own cache looks at the
+    same memory.
+    """
+
+    def __init__(self, home: DynamicCache) -> None:
+        """`home` is the scene's cache, of plain growing layers (see `can_grow`)."""
+        self._home = home
+        self.prefix = home.get_seq_length()
+        self.capacity = self.prefix
+        self.cache = copy.copy(home)
+        self.cache.layers = [GrowingLayer(layer) for layer in home.layers]
+
+    @staticmethod
+    def can_grow(cache: DynamicCache) -> bool:
+        """Whether all layers simply keep every column; sliding or shared ones do not."""
+        layers: list[Any] = list(cache.layers) if type(cache) is DynamicCache else []
+        return bool(layers) and all(
+            type(layer) is DynamicLayer and layer.is_initialized for layer in layers
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes are taken, the prefix and the room to grow included."""
+        return sum(layer._keys_buffer.nbytes + layer._values_buffer.nbytes for layer in self._all)
+
+    @property
+    def _all(self) -> list[GrowingLayer]:
+        layers: list[Any] = list(self.cache.layers)
+        return layers
+
+    def resize(self, kept: torch.Tensor, room: int) -> None:
+        """Keep the prefix and the `kept` columns behind it (counted from 0), with some room."""
+        index = torch.cat([torch.arange(self.prefix), self.prefix + kept])
+        self.capacity = len(index) + room
+        for layer, scene_layer in zip(self._all, self._home.layers, strict=True):
+            layer.resize(index, room)
+            scene_layer.keys = layer.keys[..., : self.prefix, :]
+            scene_layer.values = layer.values[..., : self.prefix, :]
+
+    def insert(self, memory: Memory, count: int) -> None:
+        """Append the first columns of a conversation's memory."""
+        for layer, (keys, values) in zip(self._all, memory.layers, strict=True):
+            layer.update(keys[..., :count, :], values[..., :count, :])
+
+    def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> Memory:
+        """Copy some columns (counted from the prefix's end), which hold `ids`."""
+        index = self.prefix + columns
+        return Memory(ids, tuple(
+            (layer.keys.index_select(-2, index.to(layer.keys.device)),
+             layer.values.index_select(-2, index.to(layer.values.device)))
+            for layer in self._all
+        ))  # fmt: skip
+
+    def leave(self) -> None:
+        """Give the scene's cache memory of its own again, so that the columns can go."""
+        if self.capacity > self.prefix:
+            for layer in self._home.layers:
+                layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
+
+
+def tensor_bytes(value: Any) -> int:
+    """How many bytes the tensors of a cache, a model's output, or a container of such take."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, DynamicCache):
+        return sum(tensor_bytes([layer.keys, layer.values]) for layer in value.layers)
+    if isinstance(value, Mapping):
+        return sum(map(tensor_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(tensor_bytes, value))
+    return 0
