@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,22 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
+from chatspot_ros.engine import memory, quantise
 from chatspot_ros.errors import ModelLoadError
 
 # What a checkpoint needs; its pickled weights and code never leave the hub.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "chatspot.yaml"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DOWNLOAD_AGAIN = "download or copy the checkpoint again"
+_ANYHOW = memory.Plan()
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_weights(folder: Path) -> None:
-    """Raise ModelLoadError unless all weights are there, as whole safetensors files."""
+def check_weights(folder: Path) -> list[Path]:
+    """Return the files of the weights.
+
+    Raises:
+        ModelLoadError: not all weights are there, as whole safetensors files.
+    """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         data = _read_json(index)
@@ -109,6 +121,7 @@ def check_weights(folder: Path) -> None:
                 value=path,
                 remedy=f"{_DOWNLOAD_AGAIN} (of a git clone: git lfs pull)",
             ) from error
+    return files
 
 
 def choose_device(device: str) -> torch.device:
@@ -138,20 +151,30 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
-def load(folder: Path, device: str, dtype: str) -> Loaded:
-    """Load a checkpoint from a folder onto a device. Raises ModelLoadError."""
+def load(folder: Path, device: str, dtype: str, plan: memory.Plan = _ANYHOW) -> Loaded:
+    """Load a checkpoint from a folder onto a device.
+
+    Raises:
+        ModelLoadError: it is broken, or does not fit.
+    """
     read_config(folder)
-    check_weights(folder)
+    weights = memory.read_shapes(check_weights(folder))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
+    config = _build(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
+    plan = replace(plan, dtype=chosen_dtype)
+    quantise.check(plan.quantisation, config, chosen_dtype, chosen_device)
+    memory.check_fit(str(folder), weights, config, plan, chosen_device)
     tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")
     image_processor = _load_part(
         AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
     )
+    shapes = [one.shape for one in weights if quantise.takes(one.name, one.shape)]
+    packing = quantise.config_for(plan.quantisation, shapes, chosen_device)
     return Loaded(
         folder=folder,
-        model=_load_model(folder, chosen_device, chosen_dtype),
+        model=_load_model(folder, chosen_device, chosen_dtype, packing),
         tokenizer=tokenizer,
         image_processor=image_processor,
         chat_template=_chat_template(folder, tokenizer),
@@ -160,30 +183,45 @@ def load(folder: Path, device: str, dtype: str) -> Loaded:
     )
 
 
-def _load_model(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    try:
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
+    options: dict[str, Any] = {"quantization_config": packing} if packing is not None else {}
+    if packing is not None or device.type == "cuda":
+        # Straight onto the device, weight by weight: where CPU and GPU share their memory, as on a
+        # Jetson, it would be needed twice otherwise.
+        options["device_map"] = {"": device}
+    loaded: Any = _build(
+        folder,
+        lambda: AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **options,
+        ),
+    )
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelLoadError(
+            f"{len(missing)} weights are not in the files, the first is {missing[0]}",
+            value=folder,
+            remedy="use a checkpoint that belongs to its config.json",
         )
-        model, report = loaded
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise ModelLoadError(
-                f"{len(missing)} weights are not in the files, the first is {missing[0]}",
-                value=folder,
-                remedy="use a checkpoint that belongs to its config.json",
-            )
-        return model.to(device).eval()
+    return _build(folder, lambda: model.to(device).eval())
+
+
+def _build(folder: Path, build: Callable[[], Any]) -> Any:
+    """Return what `build` makes of a folder. Raises ModelLoadError."""
+    try:
+        return build()
     except torch.OutOfMemoryError as error:
         raise ModelLoadError(
             "the model does not fit into the device's memory",
-            value=f"{folder} on {device}",
-            remedy="use a smaller model, another device, or dtype bfloat16",
+            value=f"{folder}: {_first_line(error)}",
+            remedy="use a smaller model, another device, dtype bfloat16, or quantisation int8 or "
+            "int4",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError,
             AttributeError) as error:  # fmt: skip
