@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
+from chatspot_ros.errors import RequestError
 from chatspot_ros.messages import to_image_message, to_ns
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.settings import Spec
@@ -28,6 +29,7 @@ from chatspot_sim.world import World
 
 NAME = "kitchen_camera"
 _CLOSING_S = 2.0
+FAULTS = ("works", "fails", "slips")
 SPECS = (
     Spec("seed", 0, "Which kitchen is drawn.", low=0, high=2**31 - 1),
     Spec("split", "test", "Which seeds the kitchen is one of; chatspot-tiny learned from train.",
@@ -44,6 +46,8 @@ SPECS = (
     Spec("frame_id", NAME, "frame_id of the pictures' headers."),
     Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
          "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
+    Spec("act_faults", "", "How the first acts go, a word each: `works`, `fails` (and says so), "
+         "`slips` (says that it was done, and nothing changes). Empty: all work."),
 )  # fmt: skip
 
 
@@ -55,6 +59,7 @@ class KitchenCamera(Node):
         super().__init__(NAME)
         self._stop = stop
         self._settings = settings = declare(self, SPECS)
+        self._faults = parse_faults(settings["act_faults"])
         self._world = World(
             draw_kitchen(settings["seed"], settings["split"]), settings["width"], settings["height"]
         )
@@ -116,8 +121,15 @@ class KitchenCamera(Node):
     def _on_act(
         self, request: KitchenAct.Request, response: KitchenAct.Response
     ) -> KitchenAct.Response:
-        response.done, response.message = self._world.act(request.step.action, request.step.target)
-        self.get_logger().info(f"{request.step.action} {request.step.target}: {response.message}")
+        step = request.step
+        match self._faults.pop(0) if self._faults else "works":
+            case "fails":
+                response.done, response.message = False, "the gripper slipped off"
+            case "slips":
+                response.done, response.message = True, f"{step.action} {step.target}: done"
+            case _:
+                response.done, response.message = self._world.act(step.action, step.target)
+        self.get_logger().info(f"{step.action} {step.target}: {response.message}")
         return response
 
     def _on_life(self) -> None:
@@ -130,6 +142,17 @@ class KitchenCamera(Node):
         value = values[1] if item.state[name] == values[0] else values[0]
         self._world.set_state(item.id, name, value)
         self.get_logger().info(f"by itself: {item.id} {name}: {value}")
+
+
+def parse_faults(text: str) -> list[str]:
+    """Return the words of the parameter act_faults. Raises RequestError for an unknown one."""
+    words = text.replace(",", " ").split()
+    unknown = [word for word in words if word not in FAULTS]
+    if unknown:
+        raise RequestError(
+            "act_faults has an unknown word", value=unknown[0], remedy=f"use {', '.join(FAULTS)}"
+        )
+    return words
 
 
 def main(args: Sequence[str] | None = None) -> int:

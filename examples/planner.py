@@ -1,0 +1,360 @@
+"""A planner that keeps an eye on a fridge, and on its own work.
+
+It asks RegionQuery for the state of the fridge and for a plan in the robot's own skills, does the
+steps one by one through KitchenAct, and looks again after each of them. A step that failed, or
+whose effect is not seen, is done again, then planned anew; an answer that is unsure is asked for
+again on a newer picture. All of it a bounded number of times: then it gives up and says why.
+
+In four terminals, of the installed package:
+
+    ros2 run chatspot_ros kitchen_camera
+    ros2 run chatspot_ros kitchen_detector
+    ros2 run chatspot_ros region_query_node
+    python3 examples/planner.py --fetch bottle
+
+Exit status: 0 when all goals are reached, 1 when it gave up, 2 when nothing can be seen or asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Duration, Time
+from chatspot_ros.msg import ActionStep, Region, RegionAnswer
+from chatspot_ros.srv import KitchenAct, RegionQuery
+from geometry_msgs.msg import Point32
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from vision_msgs.msg import Detection2D, Detection2DArray
+
+State = dict[str, str]
+NODE = "region_query_node"
+STATE_QUESTION = "What is the state of this?"
+FETCH_QUESTION = "How do I take the {content} out of this?"
+POWER_QUESTION = "How do I make this fridge run?"
+
+# What a skill should have changed, where the state tells of it.
+EFFECTS: dict[str, State] = {
+    "open": {"door": "open", "drawer": "open"},
+    "close": {"door": "closed", "drawer": "closed"},
+    "plug_in": {"plug": "in"},
+    "unplug": {"plug": "out"},
+    "turn_on": {"burner": "on", "water": "running"},
+    "turn_off": {"burner": "off", "water": "off"},
+    "fill": {"contents": "full"},
+    "empty": {"contents": "empty"},
+}
+
+
+class GaveUpError(RuntimeError):
+    """A goal was not reached in so many tries; says what went wrong last."""
+
+
+class BlindError(RuntimeError):
+    """Nothing can be seen, or nobody answers."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where a thing was seen: the stamp of the picture, and its box in that picture's pixels."""
+
+    stamp: Time
+    region: Region
+
+
+class Robot(Node):
+    """What the planner sees, asks and does. Spun by another thread; its methods wait."""
+
+    def __init__(self, patience_s: float) -> None:
+        """`patience_s` bounds the wait for a sighting, a service and an answer."""
+        super().__init__("planner")
+        self._patience_s = patience_s
+        self._news = threading.Condition()
+        self._seen: dict[str, Sighting] = {}
+        self.create_subscription(Detection2DArray, "detections", self._on_detections, 10)
+        self._query = self.create_client(RegionQuery, f"{NODE}/region_query")
+        self._act = self.create_client(KitchenAct, "kitchen/act")
+
+    def look(self, name: str, after_ns: int) -> Sighting:
+        """Return where `name` is in a picture taken after `after_ns`. Raises BlindError."""
+
+        def newer() -> Sighting | None:
+            seen = self._seen.get(name)
+            return seen if seen is not None and to_ns(seen.stamp) > after_ns else None
+
+        with self._news:
+            if not self._news.wait_for(lambda: newer() is not None, self._patience_s):
+                raise BlindError(f"no detector has seen a {name} for {self._patience_s:.0f} s")
+            return self._seen[name]
+
+    def ask(self, question: str, task: str, where: Sighting) -> RegionAnswer | None:
+        """Ask about a sighting; None when the answer is no good. Raises BlindError."""
+        request = RegionQuery.Request(question=question, task=task, stamp=where.stamp)
+        request.regions = [where.region]
+        request.timeout = Duration(sec=int(self._patience_s))
+        reply = self._call(self._query, request)
+        if reply.status != RegionQuery.Response.OK:
+            self.get_logger().warning(f"{question!r}: {reply.message}")
+            return None
+        (answer,) = reply.answers
+        if answer.uncertain:
+            self.get_logger().warning(f"{question!r}: unsure of {answer.text!r}")
+            return None
+        return answer
+
+    def act(self, step: ActionStep) -> tuple[bool, str]:
+        """Do a step; return whether the robot thinks that it was done, and what it says."""
+        reply = self._call(self._act, KitchenAct.Request(step=step))
+        return reply.done, reply.message
+
+    def now_ns(self) -> int:
+        """Return the time of the pictures' stamps."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def _call(self, client: Any, request: Any) -> Any:
+        if not client.wait_for_service(self._patience_s):
+            raise BlindError(f"nobody offers {client.srv_name}")
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        # A little longer than the node itself may take, so that it can say why there is no answer.
+        if not done.wait(self._patience_s + 5.0):
+            raise BlindError(f"no answer from {client.srv_name} in {self._patience_s:.0f} s")
+        return future.result()
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        with self._news:
+            # The surest comes last and stays.
+            for found in sorted(message.detections, key=score):
+                name = found.results[0].hypothesis.class_id if found.results else ""
+                self._seen[name] = Sighting(message.header.stamp, to_region(found))
+            self._news.notify_all()
+
+
+class Planner:
+    """Reaches goals about one thing, with bounded patience."""
+
+    def __init__(self, robot: Robot, thing: str, tries: int) -> None:
+        """`tries`: how often a question is asked, a step done, and a plan made at most."""
+        self._robot = robot
+        self._thing = thing
+        self._tries = tries
+        self._changed_ns = 0  # pictures from before the last act show what is no more
+        self._say = robot.get_logger().info
+        self._warn = robot.get_logger().warning
+
+    def state(self) -> State:
+        """Return what the model sees of the thing. Raises GaveUpError, BlindError."""
+        answer = self._ask(STATE_QUESTION, "state", self._thing, lambda answer: bool(answer.state))
+        state = to_state(answer)
+        self._say(f"{self._thing}: {to_text(state)}")
+        return state
+
+    def reach(self, question: str, wanted: State) -> None:
+        """Plan by the question and act until all steps are done and `wanted` is seen.
+
+        Raises GaveUpError, BlindError.
+        """
+        handled: set[str] = set()  # what was taken in the hand need not be taken again
+        problem = ""
+        for attempt in range(1, self._tries + 1):
+            steps = [step for step in self._plan(question) if step.target not in handled]
+            self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
+            problem = self._follow(steps, handled) or self._missing(wanted)
+            if not problem:
+                return
+            self._warn(f"planning anew: {problem}")
+        raise GaveUpError(f"{question!r} after {self._tries} plans: {problem}")
+
+    def _missing(self, wanted: State) -> str:
+        """Say what of `wanted` is not seen; empty when all is well."""
+        if not wanted:
+            return ""
+        for _ in range(self._tries):
+            state = self.state()
+            wrong = {key: value for key, value in wanted.items() if state.get(key) != value}
+            if not wrong:
+                return ""
+            self._changed_ns = self._robot.now_ns()  # look again, on a newer picture
+        return f"{self._thing} should be {to_text(wanted)}, and is {to_text(state)}"
+
+    def _plan(self, question: str) -> list[ActionStep]:
+        answer = self._ask(question, "plan", self._thing, lambda _: True)
+        return list(answer.steps)
+
+    def _follow(self, steps: Sequence[ActionStep], handled: set[str]) -> str:
+        """Do the steps one after the other; return what went wrong, empty when nothing did."""
+        for step in steps:
+            problem = ""
+            for _ in range(self._tries):
+                problem = self._do(step)
+                if not problem:
+                    break
+                self._warn(f"{said(step)}: {problem}")
+            if problem:
+                return f"{said(step)}: {problem}"
+            if step.action == "pick":
+                handled.add(step.target)
+        return ""
+
+    def _do(self, step: ActionStep) -> str:
+        """Do a step and look; return what went wrong."""
+        done, message = self._robot.act(step)
+        self._changed_ns = self._robot.now_ns()
+        if not done:
+            return message
+        self._say(f"{said(step)}: {message}")
+        return self._not_seen(step)
+
+    def _not_seen(self, step: ActionStep) -> str:
+        """Look for a step's effect; return what is seen instead, empty when it is there.
+
+        A single look may be wrong, so what is not seen is looked for again.
+        """
+        effect = EFFECTS.get(step.action)
+        if effect is None:
+            return ""
+        seen: State = {}
+        for _ in range(self._tries):
+            answer = self._ask(STATE_QUESTION, "state", step.target, lambda a: bool(a.state))
+            state = to_state(answer)
+            seen = {key: value for key, value in state.items() if key in effect}
+            if seen and all(effect[key] == value for key, value in seen.items()):
+                self._say(f"seen: {step.target} {to_text(seen)}")
+                return ""
+            self._changed_ns = self._robot.now_ns()
+        if not seen:
+            self._warn(f"{said(step)}: the picture does not show whether it worked; going on")
+            return ""
+        return f"it should now be seen, but {step.target} is {to_text(seen)}"
+
+    def _ask(
+        self, question: str, task: str, name: str, is_good: Callable[[RegionAnswer], bool]
+    ) -> RegionAnswer:
+        """Ask on ever newer pictures until the answer is good. Raises GaveUpError, BlindError."""
+        for _ in range(self._tries):
+            where = self._robot.look(name, self._changed_ns)
+            answer = self._robot.ask(question, task, where)
+            if answer is not None and is_good(answer):
+                return answer
+            self._changed_ns = to_ns(where.stamp)
+        raise GaveUpError(f"no sure answer to {question!r} in {self._tries} tries")
+
+
+# --- small conversions
+
+
+def to_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def score(found: Detection2D) -> float:
+    """Return how sure the detector is."""
+    return max((float(result.hypothesis.score) for result in found.results), default=0.0)
+
+
+def to_region(found: Detection2D) -> Region:
+    """Return a detection's box by two corners."""
+    x, y = found.bbox.center.position.x, found.bbox.center.position.y
+    w, h = found.bbox.size_x / 2, found.bbox.size_y / 2
+    corners = [Point32(x=x - w, y=y - h), Point32(x=x + w, y=y + h)]
+    return Region(id=found.id, points=corners)
+
+
+def to_state(answer: RegionAnswer) -> State:
+    """Return `door: open` as a dictionary."""
+    return {pair.key: pair.value for pair in answer.state}
+
+
+def to_text(state: State) -> str:
+    """Return a state as a person writes it."""
+    return ", ".join(f"{key}: {value}" for key, value in state.items())
+
+
+def said(step: ActionStep) -> str:
+    """Return a step as a person says it."""
+    return f"{step.action} {step.target}".strip()
+
+
+# --- the program
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what is meant for ROS (--ros-args ...) is left alone."""
+    parser = argparse.ArgumentParser(description="Keep an eye on the fridge.")
+    parser.add_argument("--thing", default="fridge", help="what it watches, as the detector says")
+    parser.add_argument("--fetch", metavar="THING", help="first take this out of it")
+    parser.add_argument("--keep", default="door: closed, plug: in", metavar="STATE",
+                        help="the state that it should be in (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--goal", default=POWER_QUESTION, metavar="QUESTION",
+                        help="asked for a plan when it is not (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--tries", type=int, default=3, help="per question, step and plan (3)")
+    parser.add_argument("--patience", type=float, default=60.0, metavar="S",
+                        help="longest wait for a sighting or an answer, in s (60)")  # fmt: skip
+    parser.add_argument("--watch", type=float, default=0.0, metavar="S",
+                        help="go on watching for so many s (0: until all is well)")  # fmt: skip
+    options = parser.parse_args(rclpy.utilities.remove_ros_args(arguments)[1:])
+    if options.tries < 1:
+        parser.error(f"--tries must be 1 or more (got {options.tries})")
+    return options
+
+
+def run(planner: Planner, options: argparse.Namespace) -> None:
+    """Fetch what is to be fetched, then see that the thing is as it should be."""
+    wanted = dict(pair.split(": ", 1) for pair in options.keep.split(", ") if pair)
+    if options.fetch:
+        planner.reach(FETCH_QUESTION.format(content=options.fetch), {})
+    until_s = time.monotonic() + options.watch
+    while True:
+        state = planner.state()
+        if any(state.get(key, value) != value for key, value in wanted.items()):
+            planner.reach(options.goal, {k: v for k, v in wanted.items() if k in state})
+        if time.monotonic() >= until_s:
+            return
+        time.sleep(1.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the planner; return the exit status."""
+    arguments = sys.argv if arguments is None else arguments
+    options = parse(arguments)
+    rclpy.init(args=arguments)
+    robot = Robot(options.patience)
+    executor = SingleThreadedExecutor()
+    executor.add_node(robot)
+    threading.Thread(target=spin, args=(executor,), daemon=True).start()
+    try:
+        run(Planner(robot, options.thing, options.tries), options)
+    except GaveUpError as error:
+        robot.get_logger().error(f"gave up: {error}")
+        return 1
+    except BlindError as error:
+        robot.get_logger().error(f"cannot work: {error}")
+        return 2
+    robot.get_logger().info("all is in order")
+    return 0
+
+
+def spin(executor: SingleThreadedExecutor) -> None:
+    """Spin until the program ends."""
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        return
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Ending the process is enough, and sure: Fast DDS may wait long for other programs.
+    os._exit(status)
