@@ -108,6 +108,27 @@ def fit(mode: PictureGeometry, image_wh: tuple[int, int], model_wh: tuple[int, i
     return Fit(image_wh, model_wh, content_wh=(cw, ch), offset_xy=offset)
 
 
+def tiled_wh(
+    image_wh: tuple[int, int], tile_wh: tuple[int, int], max_tiles: int
+) -> tuple[int, int]:
+    """Return the (width, height) of a picture of 1 to `max_tiles` tiles for an image.
+
+    Their arrangement has the proportions nearest to the image's; of equally near ones the larger
+    is taken while the image has more than half its pixels. So InternVL cuts pictures (arXiv
+    2404.16821, dynamic resolution).
+    """
+    ratio, area = image_wh[0] / max(1, image_wh[1]), image_wh[0] * image_wh[1]
+    grids = [(columns, rows) for columns in range(1, max_tiles + 1)
+             for rows in range(1, max_tiles // columns + 1)]  # fmt: skip
+    best, nearest = (1, 1), float("inf")
+    for columns, rows in sorted(grids, key=lambda grid: grid[0] * grid[1]):
+        distance = abs(ratio - columns / rows)
+        enough = area > 0.5 * tile_wh[0] * tile_wh[1] * columns * rows
+        if distance < nearest or (distance == nearest and enough):
+            best, nearest = (columns, rows), distance
+    return best[0] * tile_wh[0], best[1] * tile_wh[1]
+
+
 def check_image(image_rgb: object) -> None:
     """Raise ImageError unless the image is a numpy array of uint8, H x W x 3, with pixels."""
     if not isinstance(image_rgb, np.ndarray) or image_rgb.dtype != np.uint8:

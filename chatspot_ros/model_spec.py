@@ -10,9 +10,21 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chatspot_ros.calibration import Calibration
-from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
+from chatspot_ros.dialects import (
+    ChatSpotDialect,
+    Dialect,
+    Florence2Dialect,
+    InternVLDialect,
+    Kosmos2Dialect,
+    MolmoDialect,
+    PaliGemmaDialect,
+    PixelJsonDialect,
+    QwenBoxDialect,
+    ShikraDialect,
+)
 from chatspot_ros.errors import ModelLoadError
-from chatspot_ros.geometry import Fit, PictureGeometry, fit
+from chatspot_ros.geometry import Fit, PictureGeometry, fit, tiled_wh
+from chatspot_ros.phrases import Phrases
 from chatspot_ros.prompts import PromptStyle
 
 SPEC_FILE = "chatspot.yaml"
@@ -24,9 +36,26 @@ class _Strict(BaseModel):
 
 
 class DialectSpec(_Strict):
-    """How regions are written: `chatspot` by fractions, `pixel_json` by Qwen2.5-VL's JSON."""
+    """How regions are written; the settings below `name` are those of `chatspot` alone.
 
-    name: Literal["chatspot", "pixel_json"] = "chatspot"
+    `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
+    Qwen3-VL's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others are named after
+    their family.
+    """
+
+    name: Literal[
+        "chatspot",
+        "shikra",
+        "pixel_json",
+        "grid_json",
+        "qwen_box",
+        "internvl",
+        "kosmos2",
+        "florence2",
+        "paligemma",
+        "molmo1",
+        "molmo2",
+    ] = "chatspot"
     decimals: int = Field(2, ge=1, le=6)
     separator: str = " "
     lead: str = ""
@@ -36,8 +65,8 @@ class DialectSpec(_Strict):
 
     def make(self) -> Dialect:
         """Return the dialect."""
-        if self.name == "pixel_json":
-            return PixelJsonDialect()
+        if self.name in _DIALECTS:
+            return _DIALECTS[self.name]
         return ChatSpotDialect(
             decimals=self.decimals,
             separator=self.separator,
@@ -48,12 +77,27 @@ class DialectSpec(_Strict):
         )
 
 
+_DIALECTS: dict[str, Dialect] = {
+    "shikra": ShikraDialect(),
+    "pixel_json": PixelJsonDialect(),
+    "grid_json": PixelJsonDialect(grid=1000, name="grid_json"),
+    "qwen_box": QwenBoxDialect(),
+    "internvl": InternVLDialect(),
+    "kosmos2": Kosmos2Dialect(),
+    "florence2": Florence2Dialect(),
+    "paligemma": PaliGemmaDialect(),
+    "molmo1": MolmoDialect(version=1),
+    "molmo2": MolmoDialect(),
+}
+
+
 class GeometrySpec(_Strict):
     """The model's picture: of a fixed width x height, or near the image's own size.
 
     With `multiple_of`, each side is the image's own, rounded to that multiple after an even scaling
     that keeps the picture's area between `min_pixels` and `max_pixels`; then `width` and `height`
-    are 0 and the mode is stretch.
+    are 0 and the mode is stretch. With `max_tiles` above 1 the picture is made of up to that many
+    tiles of `width` x `height`, in the arrangement that is nearest to the image's proportions.
     """
 
     mode: PictureGeometry
@@ -62,6 +106,7 @@ class GeometrySpec(_Strict):
     multiple_of: int = Field(0, ge=0, le=512)
     min_pixels: int = Field(56 * 56, ge=1)
     max_pixels: int = Field(1280 * 28 * 28, ge=1)
+    max_tiles: int = Field(1, ge=1, le=64)
 
     @model_validator(mode="after")
     def _is_one_way(self) -> GeometrySpec:
@@ -70,13 +115,19 @@ class GeometrySpec(_Strict):
             raise ValueError("give either width and height, or multiple_of")
         if self.multiple_of and self.mode is not PictureGeometry.STRETCH:
             raise ValueError("multiple_of goes with the mode stretch")
+        if self.max_tiles > 1 and (self.multiple_of or self.mode is not PictureGeometry.STRETCH):
+            raise ValueError("max_tiles goes with width, height and the mode stretch")
         return self
 
     def fit(self, image_wh: tuple[int, int]) -> Fit:
         """Lay an image of (width, height) pixels onto the model's picture. Raises ImageError."""
-        if not self.multiple_of:
-            return fit(self.mode, image_wh, (self.width, self.height))
-        return fit(self.mode, image_wh, self._own_size(image_wh))
+        if self.multiple_of:
+            return fit(self.mode, image_wh, self._own_size(image_wh))
+        return fit(self.mode, image_wh, tiled_wh(image_wh, self._tile_wh, self.max_tiles))
+
+    @property
+    def _tile_wh(self) -> tuple[int, int]:
+        return self.width, self.height
 
     def _own_size(self, image_wh: tuple[int, int]) -> tuple[int, int]:
         area = max(1, image_wh[0] * image_wh[1])
@@ -93,7 +144,8 @@ class ModelSpec(_Strict):
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
     which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
-    `python -m chatspot_train.calibrate` writes it.
+    `python -m chatspot_train.calibrate` writes it. `phrases` stand in for the prompt style where a
+    family was taught them, `chat_template` (Jinja) for the template that its checkpoints lack.
     """
 
     name: str = Field(min_length=1)
@@ -102,6 +154,8 @@ class ModelSpec(_Strict):
     dialect: DialectSpec
     geometry: GeometrySpec
     prompt_style: PromptStyle
+    phrases: Phrases | None = None
+    chat_template: str = ""
     max_new_tokens: int = Field(256, ge=1, le=8192)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
     calibration: Calibration | None = None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
@@ -39,6 +39,7 @@ def test_other_separators_and_brackets() -> None:
     assert text == '{"bbox_2d": [22, 56, 112, 168]}'
 
 
+@settings(deadline=None)
 @given(st.sampled_from(DIALECTS), fits, fractions, fractions, fractions, fractions)
 def test_box_to_text_to_box(
     dialect: Dialect, laid: Fit, fx1: float, fy1: float, fx2: float, fy2: float
@@ -59,6 +60,7 @@ def test_box_to_text_to_box(
         assert abs(y - by) <= step
 
 
+@settings(deadline=None)
 @given(st.sampled_from(DIALECTS), fits, fractions, fractions)
 def test_point_to_text_to_point(dialect: Dialect, laid: Fit, fx: float, fy: float) -> None:
     w, h = laid.image_wh
@@ -70,6 +72,7 @@ def test_point_to_text_to_point(dialect: Dialect, laid: Fit, fx: float, fy: floa
     assert abs(uy - vy) <= 0.0101
 
 
+@settings(deadline=None)
 @given(fits, st.lists(st.tuples(fractions, fractions), min_size=3, max_size=40))
 def test_a_polygons_text_reads_back_to_the_same_text(
     laid: Fit, corners: list[tuple[float, float]]

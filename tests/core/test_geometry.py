@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatspot_ros.errors import ImageError
-from chatspot_ros.geometry import PictureGeometry, fit
+from chatspot_ros.geometry import PictureGeometry, fit, tiled_wh
 from chatspot_ros.model_spec import GeometrySpec
 
 modes = st.sampled_from(list(PictureGeometry))
@@ -15,6 +15,7 @@ model_sides = st.integers(1, 1400)
 GREEN = (0, 255, 0)
 
 
+@settings(deadline=None)
 @given(modes, sides, sides, model_sides, model_sides, st.floats(0, 1), st.floats(0, 1))
 def test_there_and_back_is_exact(
     mode: PictureGeometry, w: int, h: int, mw: int, mh: int, fx: float, fy: float
@@ -28,6 +29,7 @@ def test_there_and_back_is_exact(
     assert abs(y - fy * h) <= 1e-6
 
 
+@settings(deadline=None)
 @given(modes, sides, sides, model_sides, model_sides)
 def test_the_content_lies_inside_the_picture(
     mode: PictureGeometry, w: int, h: int, mw: int, mh: int
@@ -105,6 +107,7 @@ def test_a_size_without_pixels_is_refused() -> None:
         fit(PictureGeometry.STRETCH, (0, 6), (8, 8))
 
 
+@settings(deadline=None)
 @given(sides, sides)
 def test_an_own_size_is_a_bounded_multiple(w: int, h: int) -> None:
     spec = GeometrySpec(mode=PictureGeometry.STRETCH, multiple_of=28, max_pixels=602112)
@@ -114,3 +117,23 @@ def test_an_own_size_is_a_bounded_multiple(w: int, h: int) -> None:
     assert max(mw, mh) <= 200 * min(mw, mh)
     # Rounding may add half a patch to each side.
     assert mw * mh <= 602112 + 14 * (mw + mh)
+
+
+@settings(deadline=None)
+@given(sides, sides, st.integers(1, 12))
+def test_tiles_are_few_and_lie_as_the_image_does(w: int, h: int, most: int) -> None:
+    across, down = (side // 448 for side in tiled_wh((w, h), (448, 448), most))
+    assert 1 <= across * down <= most
+    assert (across >= down) or w < h
+    # What is cut again stays as it is.
+    assert tiled_wh((across * 448, down * 448), (448, 448), most) == (across * 448, down * 448)
+
+
+@pytest.mark.parametrize(
+    ("wh", "grid"),
+    [((640, 480), (4, 3)), ((1920, 1080), (4, 2)), ((100, 100), (1, 1)), ((1300, 1300), (3, 3)),
+     ((50, 4000), (1, 12)), ((4000, 50), (12, 1))],
+)  # fmt: skip
+def test_an_image_in_tiles(wh: tuple[int, int], grid: tuple[int, int]) -> None:
+    spec = GeometrySpec(mode=PictureGeometry.STRETCH, width=448, height=448, max_tiles=12)
+    assert spec.fit(wh).model_wh == (grid[0] * 448, grid[1] * 448)

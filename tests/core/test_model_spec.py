@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chatspot_ros.dialects import ChatSpotDialect, PixelJsonDialect
+from chatspot_ros.dialects import ChatSpotDialect, PixelJsonDialect, ShikraDialect
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.model_spec import find_spec, read_spec
 from chatspot_ros.prompts import PromptStyle
@@ -41,6 +41,41 @@ def test_families_are_found_by_their_type(tmp_path: Path) -> None:
     assert qwen.geometry.fit((640, 480)).model_wh == (644, 476)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "name", "dialect", "wh"),
+    [
+        ("qwen2_vl", "qwen2-vl", "qwen_box", (644, 476)),
+        ("qwen3_vl", "qwen3-vl", "grid_json", (640, 480)),
+        ("qwen3_vl_moe", "qwen3-vl", "grid_json", (640, 480)),
+        ("internvl", "internvl", "internvl", (1792, 1344)),
+        ("kosmos-2", "kosmos-2", "kosmos2", (224, 224)),
+        ("florence2", "florence-2", "florence2", (768, 768)),
+        ("paligemma", "paligemma", "paligemma", (224, 224)),
+        ("molmo2", "molmo2", "molmo", (640, 480)),
+        ("llava", "llava-1.5", "chatspot", (336, 336)),
+    ],
+)
+def test_every_family_has_settings(
+    model_type: str, name: str, dialect: str, wh: tuple[int, int]
+) -> None:
+    spec = find_spec("some/checkpoint", model_type)
+    assert (spec.name, spec.dialect.make().name) == (name, dialect)
+    assert spec.geometry.fit((640, 480)).model_wh == wh
+
+
+def test_a_name_chooses_among_the_families_of_one_class() -> None:
+    assert find_spec("shikras/shikra-7b", "llava").dialect.make() == ShikraDialect()
+
+
+def test_phrases_are_checked(tmp_path: Path) -> None:
+    phrases = "phrases: {picture: {'': '{question}'}, region: {describe: 'caption {regions}'}}"
+    spec = read_spec(write(tmp_path, f"{GOOD}{phrases}"))
+    assert spec.phrases is not None
+    for right, wrong in (("{question}", "{colour}"), ("describe:", "sing:")):
+        with pytest.raises(ModelLoadError, match="phrases"):
+            read_spec(write(tmp_path, f"{GOOD}{phrases.replace(right, wrong)}"))
+
+
 def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ModelLoadError, match=r"'bert'.*chatspot\.yaml.*llava.*qwen2_5_vl"):
         find_spec("x", "bert")
@@ -57,6 +92,7 @@ def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
             ("mode: stretch, width: 224, height: 224", "mode: pad_centre, multiple_of: 28"),
             "stretch",
         ),
+        (("mode: stretch, width", "mode: pad_centre, max_tiles: 4, width"), "max_tiles"),
         (("decimals: 2", "decimals: two"), "decimals"),
         (("name: chatspot", "name: martian"), "dialect.name"),
         (("name: tiny", "name: [tiny"), "cannot be read"),
