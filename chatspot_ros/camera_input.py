@@ -9,27 +9,35 @@ from typing import Any
 
 from geometry_msgs.msg import Point
 from rclpy.callback_groups import CallbackGroup
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
+from chatspot_ros.diagnostics import CameraReport
 from chatspot_ros.feeds import CameraFeed
 from chatspot_ros.frames import NS, Frame
 from chatspot_ros.messages import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.query import Picture
-from chatspot_ros.settings import Settings
 
 OnClick = Callable[[CameraFeed, float, float], Coroutine[Any, Any, None]]
-_IMAGE_DEPTH = 5
+_RELIABILITY = {
+    "best_effort": ReliabilityPolicy.BEST_EFFORT,
+    "reliable": ReliabilityPolicy.RELIABLE,
+    "best_available": ReliabilityPolicy.BEST_AVAILABLE,
+    "system_default": ReliabilityPolicy.SYSTEM_DEFAULT,
+}
 _REMEDY = (
     "Fast DDS loses best-effort images above about 500 kB as it starts: start the camera with "
     "FASTDDS_BUILTIN_TRANSPORTS='DEFAULT?max_msg_size=60KB&sockets_size=16MB', or let both use "
     "reliable QoS (parameter image_reliability:=reliable). With LARGE_DATA in one process only, "
     "the two do not meet at all"
 )
+_WARN_AGAIN_S = 30.0
+# As many messages of detections without a frame are no accident.
+_UNMATCHED = 5
 
 
 class CameraInput:
@@ -39,60 +47,126 @@ class CameraInput:
         self,
         node: Node,
         feed: CameraFeed,
-        settings: Settings,
         *,
         prefix: str,
         group: CallbackGroup,
         on_arrival: Callable[[], None],
         on_click: OnClick,
     ) -> None:
-        """`prefix` stands before the topics' names.
+        """`prefix` stands before the topics' names. Nothing is subscribed before `start`.
 
         `on_arrival` is called after each frame and detection.
         """
+        settings = feed.settings
         self.feed = feed
-        self.last_frame_s: float | None = None
-        self.frame_count = 0
         self._node = node
-        self._settings = settings
+        self._group = group
+        self._prefix = prefix
         self._on_arrival = on_arrival
         self._on_click = on_click
+        self._last_frame_s: float | None = None
+        self._frames = self._lost = self._detections = 0
+        self._measured = (time.monotonic(), 0)
+        self._subscriptions: list[Any] = []
         self._begin_patience(time.monotonic())
         self._message_type: type[Any] = Image
         self.topic = node.resolve_topic_name(f"{prefix}image")
         if settings.image_transport == "compressed":
             self._message_type = CompressedImage
             self.topic += "/compressed"
-        reliable = settings.image_reliability == "reliable"
-        # Images come as bytes and are unpacked only when one is asked about.
-        node.create_subscription(
-            self._message_type,
-            self.topic,
-            self._on_image,
-            QoSProfile(
-                depth=_IMAGE_DEPTH,
-                reliability=ReliabilityPolicy.RELIABLE
-                if reliable
-                else ReliabilityPolicy.BEST_EFFORT,
+
+    def start(self) -> None:
+        """Subscribe. For the executor's thread."""
+        self._begin_patience(time.monotonic())
+        self._last_frame_s = None
+        self._subscriptions = [
+            self._subscribe_images(),
+            self._node.create_subscription(
+                Detection2DArray,
+                f"{self._prefix}detections",
+                self._on_detections,
+                QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
+                callback_group=self._group,
             ),
-            callback_group=group,
-            raw=True,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-        )
-        node.create_subscription(
-            Detection2DArray,
-            f"{prefix}detections",
-            self._on_detections,
-            QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
-            callback_group=group,
-        )
-        node.create_subscription(
-            Point, f"{prefix}click", self._on_point, QoSProfile(depth=10), callback_group=group
+            self._node.create_subscription(
+                Point,
+                f"{self._prefix}click",
+                self._on_point,
+                QoSProfile(depth=10),
+                callback_group=self._group,
+            ),
+        ]
+
+    def stop(self) -> None:
+        """Unsubscribe: an image costs time even when nobody looks at it."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _subscribe_images(self) -> Any:
+        settings = self.feed.settings
+        qos = QoSProfile(
+            depth=settings.image_depth, reliability=_RELIABILITY[settings.image_reliability]
         )
 
-    def watch(self) -> None:
+        def subscribe(**events: Any) -> Any:
+            # Images come as bytes and are unpacked only when one is asked about.
+            return self._node.create_subscription(
+                self._message_type,
+                self.topic,
+                self._on_image,
+                qos,
+                callback_group=self._group,
+                raw=True,
+                event_callbacks=SubscriptionEventCallbacks(
+                    incompatible_qos=self._on_incompatible_qos, **events
+                ),
+            )
+
+        try:
+            return subscribe(message_lost=self._on_message_lost)
+        except UnsupportedEventTypeError:
+            return subscribe()
+
+    def report(self) -> CameraReport:
+        """Return how it goes, for /diagnostics. Call it once a second."""
+        now_s = time.monotonic()
+        since_s, before = self._measured
+        self._measured = (now_s, self._frames)
+        held, matched = self.feed.detection_counts()
+        return CameraReport(
+            name=self.feed.name,
+            topic=self.topic,
+            subscribed=bool(self._subscriptions),
+            frames=self._frames,
+            lost=self._lost,
+            rate_hz=(self._frames - before) / max(now_s - since_s, 1e-3),
+            age_s=None if self._last_frame_s is None else now_s - self._last_frame_s,
+            max_age_s=self.feed.settings.max_image_age,
+            held=len(self.feed.frames),
+            held_bytes=self.feed.frames.total_bytes,
+            detections=self._detections,
+            detections_held=held,
+            detections_matched=matched,
+            detections_unusable=self.feed.unusable_detections,
+        )
+
+    def watch(self, report: CameraReport) -> None:
+        """Warn of what a person has to mend. Call it once a second."""
+        if not self._subscriptions:
+            return
+        self._watch_images()
+        if report.detections_held >= _UNMATCHED and not report.detections_matched and report.held:
+            self._node.get_logger().warning(
+                f"no detections on {self._prefix}detections have the stamp of a frame of "
+                f"{self.topic}: a detector must copy the image's header.stamp; for stamps that are "
+                "a little off there is the parameter detection_tolerance",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )
+
+    def _watch_images(self) -> None:
         """Warn while a publisher exists and no frame comes, ever more rarely."""
-        if self._settings.no_image_warning <= 0:
+        if self.feed.settings.no_image_warning <= 0:
             return
         now_s = time.monotonic()
         publishers = self._node.count_publishers(self.topic)
@@ -108,7 +182,7 @@ class CameraInput:
 
     def _begin_patience(self, now_s: float) -> None:
         self._quiet_since_s = now_s
-        self._patience_s = self._settings.no_image_warning
+        self._patience_s = self.feed.settings.no_image_warning
 
     def _on_image(self, data: bytes) -> None:
         stamp_ns, frame_id = read_header(data, self._message_type)
@@ -119,31 +193,44 @@ class CameraInput:
             frame_id=frame_id,
             camera=self.feed.name,
         )
-        self.last_frame_s = time.monotonic()
-        self._begin_patience(self.last_frame_s)
-        self.frame_count += 1
+        self._last_frame_s = time.monotonic()
+        self._begin_patience(self._last_frame_s)
+        self._frames += 1
         # A camera that does not stamp its images is known by when they came.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
         if self.feed.add_frame(Frame(key_ns, picture, len(data), frame_id)):
             self._node.get_logger().warning(
                 f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
-                "are forgotten"
+                "are forgotten",
+                throttle_duration_sec=1.0,
             )
         self._on_arrival()
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        self.feed.add_detections(detections_stamp_ns(message), to_detected_regions(message))
+        self._detections += 1
+        stamp_ns = detections_stamp_ns(message)
+        if not stamp_ns:
+            self._node.get_logger().warning(
+                f"detections on {self._prefix}detections have no stamp, so they belong to no "
+                "frame: a detector must copy the image's header",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )
+        self.feed.add_detections(stamp_ns, to_detected_regions(message))
         self._on_arrival()
 
     async def _on_point(self, point: Point) -> None:
         await self._on_click(self.feed, point.x, point.y)
 
+    def _on_message_lost(self, info: Any) -> None:
+        self._lost += info.total_count_change
+
     def _on_incompatible_qos(self, info: Any) -> None:
+        policy = qos_policy_name_from_kind(info.last_policy_kind)
         self._node.get_logger().warning(
             f"a publisher on {self.topic} offers a QoS that this node's subscription does not "
-            "accept (policy "
-            f"{info.last_policy_kind}): no image of it will come; set "
-            "image_reliability:=best_effort"
+            f"accept (policy {policy}): no image of it will come; set "
+            "image_reliability:=best_effort",
+            throttle_duration_sec=1.0,
         )
 
 

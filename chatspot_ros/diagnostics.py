@@ -1,61 +1,121 @@
-"""The node's health, for /diagnostics."""
+"""The health of the node and of its cameras, for /diagnostics."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from chatspot_ros.camera_input import CameraInput
-from chatspot_ros.query import OK
-from chatspot_ros.query_service import QueryService
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
-# Replies that are the node's own trouble, not the caller's.
-_FAILURES = ("MODEL_ERROR",)
+
+@dataclass(frozen=True)
+class CameraReport:
+    """How one camera goes. Counts are since the start, `rate_hz` of about the last second.
+
+    `age_s` None: no frame has come since the node subscribed. Of `detections_held` messages
+    `detections_matched` have a frame that is held; `detections_unusable` counts single boxes that
+    could not be asked about.
+    """
+
+    name: str
+    topic: str
+    subscribed: bool
+    frames: int = 0
+    lost: int = 0
+    rate_hz: float = 0.0
+    age_s: float | None = None
+    max_age_s: float = 0.0
+    held: int = 0
+    held_bytes: int = 0
+    detections: int = 0
+    detections_held: int = 0
+    detections_matched: int = 0
+    detections_unusable: int = 0
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """How the node goes. `why_not` is why it does not answer, empty while it does.
+
+    `broken` says that it is not by intent: the model cannot be loaded, or fails. `values` are
+    shown as they are.
+    """
+
+    state: str
+    why_not: str
+    broken: str
+    waiting: int
+    queue_size: int
+    answered: int
+    values: Mapping[str, object]
 
 
 def to_diagnostics(
-    node_name: str,
-    stamp: Any,
-    service: QueryService,
-    inputs: Sequence[CameraInput],
-    outcomes: Mapping[str, int],
-    drawn: int,
+    node_name: str, stamp: Any, node: NodeReport, cameras: Sequence[CameraReport]
 ) -> DiagnosticArray:
-    """Return one status for the node.
+    """Return one status for the node and one for each camera.
 
-    ERROR after a failure of the model, WARN while it cannot answer.
+    ERROR: the model cannot be loaded or fails. WARN: the node does not answer, its queue is full,
+    or images or detections should come and do not.
     """
-    values: dict[str, object] = {
-        "model": service.model,
-        "pending": service.pending_count,
-        "pictures drawn": drawn,
-    }
-    values |= {f"replies {status}": count for status, count in sorted(outcomes.items())}
-    silent = []
-    for camera in inputs:
-        values[f"frames of {camera.feed.name}"] = camera.frame_count
-        if camera.last_frame_s is None:
-            silent.append(camera.topic)
-        else:
-            values[f"age of {camera.feed.name}, s"] = (
-                f"{time.monotonic() - camera.last_frame_s:.1f}"
-            )
-    status = DiagnosticStatus(name=node_name, hardware_id="none")
-    if any(outcomes.get(name) for name in _FAILURES):
-        status.level, status.message = DiagnosticStatus.ERROR, "the model has failed; see the log"
-    elif service.inactive_because:
-        status.level, status.message = DiagnosticStatus.WARN, service.inactive_because
-    elif silent:
-        status.level, status.message = DiagnosticStatus.WARN, f"no image yet on {', '.join(silent)}"
-    else:
-        status.level, status.message = (
-            DiagnosticStatus.OK,
-            f"answering; {outcomes.get(OK, 0)} answered so far",
-        )
-    status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    array = DiagnosticArray(status=[status])
+    hardware = str(node.values.get("device", "")) or "none"
+    level, message = _judge_node(node)
+    values = {"state": node.state, "queue depth": node.waiting, **node.values}
+    statuses = [_status(node_name, hardware, level, message, values)]
+    for camera in cameras:
+        level, message = _judge_camera(camera)
+        name = f"{node_name}: camera {camera.name}"
+        statuses.append(_status(name, camera.topic, level, message, _camera_values(camera)))
+    array = DiagnosticArray(status=statuses)
     array.header.stamp = stamp
     return array
+
+
+def _judge_node(node: NodeReport) -> tuple[bytes, str]:
+    if node.broken:
+        return ERROR, node.broken
+    if node.why_not:
+        return WARN, node.why_not
+    if node.waiting >= node.queue_size:
+        return WARN, f"the queue is full: {node.waiting} questions wait"
+    return OK, f"answering; {node.answered} answered so far"
+
+
+def _judge_camera(camera: CameraReport) -> tuple[bytes, str]:
+    if not camera.subscribed:
+        return OK, "not subscribed: the node is not active"
+    if camera.age_s is None:
+        return WARN, f"no image yet on {camera.topic}"
+    if 0 < camera.max_age_s < camera.age_s:
+        return WARN, f"no image on {camera.topic} for {camera.age_s:.1f} s"
+    if camera.held and camera.detections_held and not camera.detections_matched:
+        return WARN, "no detections have the stamp of a frame"
+    return OK, f"{camera.rate_hz:.1f} images a second"
+
+
+def _camera_values(camera: CameraReport) -> dict[str, object]:
+    return {
+        "topic": camera.topic,
+        "frames received": camera.frames,
+        "frames dropped": camera.lost,
+        "images a second": f"{camera.rate_hz:.1f}",
+        "newest frame came, s ago": "" if camera.age_s is None else f"{camera.age_s:.1f}",
+        "frames held": camera.held,
+        "frames held, MB": f"{camera.held_bytes / 1e6:.1f}",
+        "detection messages received": camera.detections,
+        "detection messages held": camera.detections_held,
+        "detection messages with a frame": camera.detections_matched,
+        "detections left out": camera.detections_unusable,
+    }
+
+
+def _status(
+    name: str, hardware: str, level: bytes, message: str, values: Mapping[str, object]
+) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(
+        name=name, hardware_id=hardware, level=level, message=message, values=pairs
+    )

@@ -68,9 +68,13 @@ class Query:
 
 @dataclass
 class QueryReply:
-    """What came of a query: `status` is the name of one of RegionQuery's constants."""
+    """What came of a query: `status` is the name of one of RegionQuery's constants.
+
+    `id` is the query's name in the log.
+    """
 
     query: Query
+    id: str = ""
     status: str = OK
     message: str = ""
     picture: Picture | None = None

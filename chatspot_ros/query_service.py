@@ -267,6 +267,7 @@ class QueryService:
         waited_until_s = now_s if pending.started_s is None else pending.started_s
         reply = QueryReply(
             query=query,
+            id=pending.id,
             status=OK if error is None else error.status,
             message="; ".join(pending.notes) if error is None else str(error),
             picture=pending.picture,

@@ -6,19 +6,16 @@ No model code here.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock
+from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
-from rclpy.node import Node
+from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -28,18 +25,20 @@ from chatspot_ros.annotate import Note, annotate
 from chatspot_ros.answering import Answerer
 from chatspot_ros.camera_input import CameraInput
 from chatspot_ros.conversions import RgbImage
-from chatspot_ros.diagnostics import to_diagnostics
-from chatspot_ros.engine.worker import InferenceWorker
-from chatspot_ros.errors import ChatspotError
 from chatspot_ros.feeds import CameraFeed, Feeds
+from chatspot_ros.frames import NS, REORDERING_NS
+from chatspot_ros.health import Health
 from chatspot_ros.loading import load_engine
+from chatspot_ros.managed_node import ManagedNode
 from chatspot_ros.messages import fill, to_answers_message, to_header, to_image_message, to_query
+from chatspot_ros.model_life import ModelLife
 from chatspot_ros.msg import RegionAnswers
 from chatspot_ros.parameters import declare
 from chatspot_ros.pending import OnText, Pending
 from chatspot_ros.query import OK, Picture, Query, QueryReply
 from chatspot_ros.query_service import QueryService
 from chatspot_ros.regions import Region
+from chatspot_ros.reporting import PERIOD_S, Reporter
 from chatspot_ros.ros_logging import forward_logging
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.sessions import SessionStore
@@ -48,58 +47,59 @@ from chatspot_ros.srv import RegionQuery
 
 NAME = "region_query_node"
 _TICK_S = 0.02
-_STATUS_PERIOD_S = 1.0
 _CLOSING_S = 2.0
 _LAST_REPLY_S = 0.1
+_WARN_AGAIN_S = 10.0
 LoadEngine = Callable[[Settings], Any]
 
 
-class RegionQueryNode(Node):
-    """Serves at once; until the model is loaded, queries get NOT_ACTIVE."""
+class RegionQueryNode(ManagedNode):
+    """Its service and action are there from the start; until it is active they say NOT_ACTIVE."""
 
     def __init__(self, stop: Stop, load: LoadEngine = load_engine) -> None:
-        """`load` returns the engine (see chatspot_ros.engine) and runs in a thread of its own."""
-        super().__init__(NAME)
+        """`load` returns the engine (see chatspot_ros.engine); it may take its time."""
+        super().__init__(NAME, stop)
         self._action: ActionServer | None = None
-        self._stop = stop
         self._log_handler = forward_logging(self.get_logger())
         self._settings = settings = declare(self, self._on_settings)
         # Queries await their answers: a second one must get in meanwhile.
         group = ReentrantCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._feeds = feeds = Feeds(settings)
+        self._health = Health()
+        self._feeds = Feeds(settings)
         self._sessions: SessionStore[Any, Any] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
             max_turns=settings.session_turns,
         )
-        self._answerer = Answerer(settings, self._sessions)
-        self.service = QueryService(
-            settings, feeds, self._sessions, self._answerer, self._now_ns, self._draw
+        self._model = ModelLife(
+            load, lambda: Answerer(self._settings, self._sessions), self._health
         )
+        self.service = QueryService(
+            settings, self._feeds, self._sessions, self._model, self._now_ns, self._draw
+        )
+        self.service.stop(self._hint("not configured", "configure"))
         self._answers = self.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
         self._annotated = self.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
-        )
+        several = len(self._feeds.cameras) > 1
         self._inputs = [
             CameraInput(
                 self,
                 feed,
-                settings,
-                prefix="" if index == 0 else f"{feed.name}/",
+                prefix=f"{feed.name}/" if several else "",
                 group=group,
                 on_arrival=self.service.frame_arrived,
                 on_click=self._on_click,
             )
-            for index, feed in enumerate(feeds.cameras.values())
+            for feed in self._feeds.cameras.values()
         ]
         self._goals: dict[bytes, Pending] = {}
-        self._outcomes: Counter[str] = Counter()
         self._replying = 0
-        self._drawn = 0
+        reporter = Reporter(self, self.service, self._model, self._health, self._inputs)
         self._tick_timer = self.create_timer(_TICK_S, self._tick, group, clock=steady)
-        self.create_timer(_STATUS_PERIOD_S, self._report, group, clock=steady)
+        self.create_timer(PERIOD_S, reporter.report, group, clock=steady)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-REORDERING_NS))
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_time_jump)
         self.create_service(RegionQuery, "~/region_query", self._on_query, callback_group=group)
         self._action = ActionServer(
             self,
@@ -109,9 +109,64 @@ class RegionQueryNode(Node):
             cancel_callback=self._on_cancel,
             callback_group=group,
         )
-        self._worker: InferenceWorker | None = None
+        if settings.autostart:
+            self.service.stop("the model is loading")
+            self.start_by_itself()
+        else:
+            self.get_logger().info("waiting to be configured and activated (autostart is off)")
+
+    # --- the lifecycle, in the transition's thread
+
+    def configure(self) -> None:
+        """Load the model and let it answer once. Raises ModelError: why it cannot."""
+        self.in_executor(lambda: self.service.stop("the model is loading"))
+        settings = self._settings
         self.get_logger().info(f"loading the model '{settings.model}'")
-        threading.Thread(target=self._load, args=(load,), name="loading", daemon=True).start()
+        began_s = time.monotonic()
+        self._model.load(settings)
+        self.service.model = self._model.name
+        self.get_logger().info(
+            f"model '{self._model.name}' loaded in {time.monotonic() - began_s:.1f} s"
+        )
+        self.in_executor(lambda: self.service.stop(self._hint("inactive", "activate")))
+
+    def activate(self) -> None:
+        """Subscribe, and begin to answer."""
+
+        def begin() -> None:
+            for camera in self._inputs:
+                camera.start()
+            self.service.activate(self._model.worker, self._model.name)
+
+        self.in_executor(begin)
+        print(f"ready: {self.get_name()}", flush=True)
+
+    def deactivate(self) -> None:
+        """Answer what is pending with NOT_ACTIVE; forget pictures, scenes and conversations."""
+
+        def end() -> None:
+            self.service.stop(self._hint("inactive", "activate"))
+            for camera in self._inputs:
+                camera.stop()
+            self._feeds.clear()
+            self._sessions.clear()
+
+        self.in_executor(end)
+        self._model.forget()
+
+    def clean_up(self) -> None:
+        """Free the model and the memory of its device."""
+        why = self.last_failure or self._hint("not configured", "configure")
+        self.in_executor(lambda: self.service.stop(why))
+        self.service.model = ""
+        if not self._model.unload():
+            self.get_logger().warning(
+                "the model still computes; its memory is free when it comes to the end of that step"
+            )
+
+    def _hint(self, state: str, transition: str) -> str:
+        name = self.get_fully_qualified_name()
+        return f"the node is {state}: ros2 lifecycle set {name} {transition}"
 
     def close(self) -> None:
         """Answer what is pending with NOT_ACTIVE, let the replies out, stop the worker."""
@@ -121,32 +176,8 @@ class RegionQueryNode(Node):
             time.sleep(0.01)
         # The result of a goal leaves in a step of its own, after its callback.
         time.sleep(_LAST_REPLY_S)
-        if self._worker is not None:
-            self._worker.stop(timeout_s=_CLOSING_S)
-
-    # --- the model
-
-    def _load(self, load: LoadEngine) -> None:
-        """Load the model (in a thread of its own) and begin to answer, or end the process."""
-        began_s = time.monotonic()
-        try:
-            engine = load(self._settings)
-        except ChatspotError as error:
-            self.get_logger().fatal(f"cannot start: {error}")
-            self._stop("the model cannot be loaded", exit_code=1)
-            return
-        except Exception:
-            self.get_logger().fatal(
-                f"cannot start: the model failed to load\n{traceback.format_exc()}"
-            )
-            self._stop("the model failed to load", exit_code=1)
-            return
-        self._worker = InferenceWorker(engine, queue_size=self._settings.queue_size)
-        self.service.activate(self._worker, engine.name)
-        self.get_logger().info(
-            f"model '{engine.name}' loaded in {time.monotonic() - began_s:.1f} s"
-        )
-        print(f"ready: {self.get_name()}", flush=True)
+        self._model.unload(_CLOSING_S)
+        self.finish()
 
     # --- queries
 
@@ -173,7 +204,7 @@ class RegionQueryNode(Node):
             if on_pending is not None:
                 on_pending(pending)
             reply: QueryReply = await replied
-            self._outcomes[reply.status] += 1
+            self._health.note_reply(reply)
             self._answers.publish(to_answers_message(reply))
             return reply
         finally:
@@ -192,9 +223,12 @@ class RegionQueryNode(Node):
 
     async def _on_goal(self, goal: Any) -> AskRegion.Result:
         key = bytes(goal.goal_id.uuid)
+        first_word = self._health.first_token_timer()
 
         def send_text(index: int, added: str) -> None:
             goal.publish_feedback(AskRegion.Feedback(answer_index=index, text=added))
+            if added:
+                first_word()
 
         def note(pending: Pending) -> None:
             self._goals[key] = pending
@@ -228,32 +262,34 @@ class RegionQueryNode(Node):
         """
         if not self._annotated.get_subscription_count():
             return
-        notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
-        drawn = annotate(image_rgb, notes)
-        self._annotated.publish(to_image_message(drawn, to_header(picture)))
-        self._drawn += 1
+        try:
+            notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
+            drawn = annotate(image_rgb, notes)
+            self._annotated.publish(to_image_message(drawn, to_header(picture)))
+            self._health.note_drawn()
+        except Exception:
+            self._health.note_error("the annotated picture could not be drawn; see the log")
+            self.get_logger().error(
+                f"{reply.id}: the annotated picture could not be drawn\n{traceback.format_exc()}",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )
 
     def _tick(self) -> None:
         self.service.tick()
         if not self.service.pending_count:
             self._tick_timer.cancel()
 
-    def _report(self) -> None:
-        for camera in self._inputs:
-            camera.watch()
-        self._diagnostics.publish(
-            to_diagnostics(
-                self.get_fully_qualified_name(),
-                self.get_clock().now().to_msg(),
-                self.service,
-                self._inputs,
-                self._outcomes,
-                self._drawn,
-            )
+    def _on_time_jump(self, jump: TimeJump) -> None:
+        """Forget all frames: their stamps may come again, on other pictures."""
+        self._feeds.clear()
+        self.get_logger().warning(
+            f"time went back by {-jump.delta.nanoseconds / NS:.3f} s, or its source has changed; "
+            "the frames and detections held are forgotten"
         )
 
     def _on_settings(self, settings: Settings) -> None:
-        self._settings = self.service.settings = self._answerer.settings = settings
+        self._settings = self.service.settings = settings
+        self._model.configure(settings)
         self._feeds.configure(settings)
         self._sessions.configure(
             max_sessions=settings.max_sessions,

@@ -61,6 +61,11 @@ class SessionStore(Generic[FrameT, TurnT]):
             self._max_idle_s = max_idle_s
             self._max_turns = max_turns
 
+    def clear(self) -> None:
+        """End all conversations."""
+        with self._lock:
+            self._sessions.clear()
+
     def frame_of(self, name: str) -> FrameT | None:
         """Return the frame that the conversation is about.
 

@@ -119,14 +119,7 @@ class World:
         node_name = f"{namespace}/region_query_node"
         STATUSES.update({getattr(RegionQuery.Response, name): name for name in NAMES})
         self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")
-        # In the executor's own thread: a client can be spun before its constructor is through.
-        made = threading.Event()
-        making = ros.executor.create_task(
-            lambda: ActionClient(ros, AskRegion, f"{node_name}/ask_region")
-        )
-        making.add_done_callback(lambda _: made.set())
-        assert made.wait(20.0)
-        self.action = making.result()
+        self.action = self.make(lambda: ActionClient(ros, AskRegion, f"{node_name}/ask_region"))
         self.parameters = ros.create_client(GetParameters, f"{node_name}/get_parameters")
         self.parameter_setter = ros.create_client(SetParameters, f"{node_name}/set_parameters")
         self.images = ros.create_publisher(Image, f"{namespace}/image", qos_profile_sensor_data)
@@ -137,6 +130,14 @@ class World:
         self.clicks = ros.create_publisher(Point, f"{namespace}/click", 10)
         self.answers = Collector()
         ros.create_subscription(RegionAnswers, f"{node_name}/answers", self.answers, 10)
+
+    def make(self, constructor: Callable[[], Any]) -> Any:
+        """Make a client in the executor's own thread: elsewhere it is spun half made."""
+        made = threading.Event()
+        making = self.ros.executor.create_task(constructor)
+        making.add_done_callback(lambda _: made.set())
+        assert made.wait(20.0)
+        return making.result()
 
     def wait_for_node(self) -> None:
         assert self.client.wait_for_service(60.0)

@@ -107,6 +107,50 @@ def test_detections_are_waited_for(fake: Any) -> None:
     assert fake.set_parameter("frame_wait", 0.5).successful
 
 
+def test_boxes_of_the_detectors_own_picture(start_fake: Any) -> None:
+    # 64 x 48 fills 96 x 64 up to a height of 64, and a width of 85.
+    world = start_fake("-p", "detection_space:=letterboxed 96x64")
+    world.wait_for_node()
+    stamp = world.publish_frame()
+    publish_detections(world, stamp, detection("a", 42.5, 32, 17, 16, "mug"))
+    world.wait_until(lambda: world.ask("what", stamp=stamp, use_detections=True).name == "OK")
+    (answer,) = world.ask("what", stamp=stamp, use_detections=True).answers
+    corners = [(point.x, point.y) for point in answer.regions[0].points]
+    np.testing.assert_allclose(corners, [(25.6, 18), (38.4, 30)], atol=1e-4)
+    # While it runs, too; and never to nonsense.
+    assert world.set_parameter("detection_space", "camera").successful
+    (answer,) = world.ask("what", stamp=stamp, use_detections=True).answers
+    assert xs(answer) == [34, 51]
+    refused = world.set_parameter("detection_space", "letterbox 5")
+    assert not refused.successful
+    assert "letterboxed 960x544" in refused.reason
+
+
+def test_stamps_that_are_a_little_off(start_fake: Any) -> None:
+    from chatspot_ros.messages import to_ns, to_time
+
+    world = start_fake("-p", "detection_tolerance:=0.01")
+    world.wait_for_node()
+    first_ns = to_ns(world.now())
+    stamps = [to_time(first_ns + n * 100_000_000) for n in range(2)]
+    for stamp in stamps:
+        world.publish_frame(stamp=stamp)
+    publish_detections(world, to_time(first_ns + 4_000_000), detection("a", 30, 20, 10, 10, "near"))
+    publish_detections(world, to_time(first_ns + 80_000_000), detection("b", 30, 20, 10, 10, "far"))
+    reply = world.wait_until(
+        lambda: next(
+            (
+                reply
+                for reply in [world.ask("what", stamp=stamps[0], use_detections=True)]
+                if reply.name == "OK"
+            ),
+            None,
+        )
+    )
+    assert [a.regions[0].label for a in reply.answers] == ["near"]
+    assert world.ask("what", stamp=stamps[1], use_detections=True).name == "NO_IMAGE"
+
+
 def test_a_turned_box_becomes_a_polygon() -> None:
     from vision_msgs.msg import Detection2DArray
 
@@ -187,22 +231,32 @@ def test_a_click_outside_the_picture_is_said_on_the_answers_topic(fake: Any) -> 
 
 
 def diagnostics(fake: Any) -> dict[str, str]:
-    """The next diagnostic values of the node."""
+    """The next diagnostic values of the node and of its camera."""
     from diagnostic_msgs.msg import DiagnosticArray
 
     heard = fake.Collector()
     subscription = fake.ros.create_subscription(DiagnosticArray, "/diagnostics", heard, 10)
     message = heard.wait_for(lambda m: m.status[0].name == "/region_query_node")
     fake.ros.destroy_subscription(subscription)
-    return {value.key: value.value for value in message.status[0].values}
+    assert message.status[1].name == "/region_query_node: camera camera"
+    return {value.key: value.value for status in message.status for value in status.values}
 
 
 def test_diagnostics_tell_how_it_goes(fake: Any) -> None:
-    fake.publish_frame()
+    stamp = fake.publish_frame()
+    fake.result(fake.send_goal("say one two", stamp=stamp))
+    assert fake.ask("nan", stamp=stamp).name == "MODEL_ERROR"
+    assert fake.ask("what", stamp=stamp).name == "OK"
     values = diagnostics(fake)
-    assert values["model"] == "fake"
-    assert int(values["frames of camera"]) >= 1
+    assert (values["state"], values["model"]) == ("active", "fake")
+    assert int(values["frames received"]) >= 1
+    assert values["frames dropped"].isdigit()
+    assert float(values["memory of the process, MB"]) > 10
+    assert int(values["queue depth"]) == 0
     assert int(values["replies OK"]) >= 1
+    assert int(values["replies MODEL_ERROR"]) >= 1
+    assert "MODEL_ERROR: the logits are not finite" in values["last error"]
+    assert float(values["time to first token, s (median)"]) > 0
 
 
 def test_the_annotated_picture_is_drawn_only_for_a_subscriber(fake: Any) -> None:

@@ -38,6 +38,9 @@ def test_a_broken_model_ends_the_process_with_one_clear_line(spawn: Any) -> None
         ("default_timeout:=5", "default_timeout"),
         ("image_transport:=theora", "raw, compressed"),
         ("cameras:=['']", "cameras"),
+        ("cameras:=['a b']", "a letter first"),
+        ("detection_space:=letterbox", "letterboxed 960x544"),
+        ("image_reliability:=some", "best_available"),
     ],
 )
 def test_a_bad_parameter_ends_the_process_with_its_name(
@@ -161,19 +164,22 @@ def test_two_cameras_by_name(start_fake: Any) -> None:
     from chatspot_ros.messages import to_image_message
 
     world = start_fake("-p", "cameras:=['front','rear']")
-    world.wait_for_node()
-    world.publish_frame(colour=(1, 1, 1))
-    rear = world.ros.create_publisher(Image, f"{world.namespace}/rear/image", 10)
-    world.wait_until(rear.get_subscription_count)
-    header = Header(stamp=world.now(), frame_id="rear_optical")
-    picture = to_image_message(np.full((8, 8, 3), 9, np.uint8), header)
-    world.publish_until_it_comes(rear, picture, camera="rear")
+    world.ping()
+    header = Header(stamp=world.now())
+    for name, colour in (("front", 1), ("rear", 9)):
+        images = world.ros.create_publisher(Image, f"{world.namespace}/{name}/image", 10)
+        world.wait_until(images.get_subscription_count)
+        header.frame_id = f"{name}_optical"
+        picture = to_image_message(np.full((8, 8, 3), colour, np.uint8), header)
+        world.publish_until_it_comes(images, picture, camera=name)
     reply = world.ask("what", camera="rear")
     assert "colour=9,9,9" in reply.answers[0].text
     assert reply.header.frame_id == "rear_optical"
     assert "colour=1,1,1" in world.ask("what", camera="front").answers[0].text
     assert "colour=1,1,1" in world.ask("what").answers[0].text
     assert "front, rear" in world.ask("what", camera="left").message
+    for topic in ("image", "detections", "click"):
+        assert not world.ros.count_subscribers(f"{world.namespace}/{topic}")
 
 
 def test_a_silent_publisher_is_warned_about_with_the_remedy(start_fake: Any) -> None:
