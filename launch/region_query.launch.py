@@ -2,6 +2,8 @@
 
 ros2 launch chatspot_ros region_query.launch.py camera_topic:=/camera/image_raw
 detections_topic:=/detections
+
+Several cameras: cameras:="front=/front/image_raw,/front/detections rear=/rear/image_raw"
 """
 
 from pathlib import Path
@@ -22,6 +24,18 @@ ARGUMENTS = (
     ("detections_topic", "detections", "Topic of the detector's vision_msgs/Detection2DArray."),
     ("click_topic", "", "Topic of clicked points; empty: rqt_image_view's for camera_topic."),
     (
+        "cameras",
+        "",
+        "Several cameras in place of the three topics above: NAME=IMAGE_TOPIC or "
+        "NAME=IMAGE_TOPIC,DETECTIONS_TOPIC, with blanks between them.",
+    ),
+    (
+        "autostart",
+        "",
+        "false: a lifecycle manager configures and activates the node; empty: as the parameter "
+        "file says.",
+    ),
+    (
         "model",
         "",
         "Folder, bundled name or hub id of the model; empty: as the parameter file says.",
@@ -37,12 +51,40 @@ ARGUMENTS = (
 )
 
 
+def read_cameras(text: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the cameras' names and the remappings of their topics."""
+    names, remappings = [], []
+    for camera in text.split():
+        name, _, topics = camera.partition("=")
+        image, _, detections = topics.partition(",")
+        if not name or not image:
+            raise ValueError(f"cameras: write NAME=IMAGE_TOPIC, not {camera!r}")
+        names.append(name)
+        remappings.append((f"{name}/image", image))
+        remappings.append((f"{name}/click", f"{image}_mouse_left"))
+        if detections:
+            remappings.append((f"{name}/detections", detections))
+    if len(names) == 1:
+        # A single camera's topics have no name before them.
+        remappings = [(topic.partition("/")[2], target) for topic, target in remappings]
+    return names, remappings
+
+
 def make_node(context: LaunchContext) -> list[Node]:
     """Build the node's action from the arguments' values."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     # An empty argument leaves what the parameter file says.
     overrides = {name: values[name] for name in ("model", "image_transport") if values[name]}
     overrides["use_sim_time"] = values["use_sim_time"].lower() == "true"
+    if values["autostart"]:
+        overrides["autostart"] = values["autostart"].lower() == "true"
+    remappings = [
+        ("image", values["camera_topic"]),
+        ("detections", values["detections_topic"]),
+        ("click", values["click_topic"] or f"{values['camera_topic']}_mouse_left"),
+    ]
+    if values["cameras"]:
+        overrides["cameras"], remappings = read_cameras(values["cameras"])
     return [
         Node(
             package="chatspot_ros",
@@ -51,11 +93,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             namespace=values["namespace"],
             output="screen",
             parameters=[values["params_file"], overrides],
-            remappings=[
-                ("image", values["camera_topic"]),
-                ("detections", values["detections_topic"]),
-                ("click", values["click_topic"] or f"{values['camera_topic']}_mouse_left"),
-            ],
+            remappings=remappings,
             arguments=["--ros-args", "--log-level", values["log_level"]],
         )
     ]
