@@ -30,6 +30,12 @@ class Chat:
         that the template writes for the picture, empty: the image token; `opening` the text that
         every conversation begins with, where the template leaves it out. Raises ModelLoadError.
         """
+        if not chat_template:
+            raise ModelLoadError(
+                "the checkpoint has no chat template",
+                value=tokenizer.name_or_path,
+                remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
+            )
         self.tokenizer = tokenizer
         self.image_token_id = image_token_id
         self._template = chat_template

@@ -15,8 +15,11 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from chatspot_ros.engine import molmo2_pictures
 from chatspot_ros.engine.loading import Loaded
 from chatspot_ros.errors import ModelLoadError
+
+molmo2_pictures.register()
 
 # What of the vision tower's output the language model reads.
 _FEATURES = ("pooler_output", "deepstack_features")
