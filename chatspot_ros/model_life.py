@@ -109,7 +109,14 @@ class ModelLife:
 
 
 def warm_up(engine: Any) -> None:
-    """Let an engine answer a question about a part of a grey picture. Raises ModelError."""
+    """Let an engine answer a question about a part of a grey picture. Raises ModelError.
+
+    An engine that has its own `warm_up()` knows better.
+    """
+    own = getattr(engine, "warm_up", None)
+    if own is not None:
+        own()
+        return
     width, height = _WARM_WH
     scene = engine.prepare(np.full((height, width, 3), 128, np.uint8))
     region = Region.box(width / 4, height / 4, width / 2, height / 2)

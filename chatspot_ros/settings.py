@@ -1,6 +1,6 @@
 """Every parameter of the node, declared once: its name, type, default, range and meaning.
 
-`python -m chatspot_ros.settings` prints docs/parameters.md from this table.
+`python -m chatspot_ros.document` writes docs/parameters.md from this table.
 """
 
 from __future__ import annotations
@@ -11,16 +11,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from chatspot_ros.detection_space import PATTERN as DETECTION_SPACE
-
-INTRODUCTION = """# Parameters of region_query_node
-
-Written by `python -m chatspot_ros.settings`; edit `chatspot_ros/settings.py` instead.
-
-Set them in a YAML file (`config/region_query.yaml` is the one that the launch file loads), with
-`-p NAME:=VALUE` behind `--ros-args`, or, those that are not read-only, while the node runs:
-`ros2 param set /region_query_node NAME VALUE`. A value of the wrong type or out of range is
-refused, and the answer says why.
-"""
 
 
 @dataclass(frozen=True)
@@ -259,6 +249,17 @@ class Settings:
         "out of whatever it says.",
         fixed=True,
     )
+    watch: str = _of(
+        "",
+        "YAML file of what is asked again and again of detected things (`watch.yaml` is the one of "
+        "the package, as a bare name); what changes is told on ~/states. Empty: nothing.",
+        fixed=True,
+    )
+    relabel_question: str = _of(
+        "What is this?",
+        "What is asked of every detected box while somebody subscribes to ~/detections; the answer "
+        "becomes the box's name.",
+    )
 
 
 def specs() -> Iterator[Spec]:
@@ -274,38 +275,3 @@ def problems_with(values: Mapping[str, Any]) -> list[str]:
     """
     checked = (spec.problem_with(values[spec.name]) for spec in specs() if spec.name in values)
     return [problem for problem in checked if problem]
-
-
-def to_markdown() -> str:
-    """Return docs/parameters.md."""
-    rows = [
-        INTRODUCTION,
-        "| name | type | default | range | changes while running | meaning |",
-        "|---|---|---|---|---|---|",
-    ]
-    for spec in specs():
-        many = isinstance(spec.default, tuple)
-        kind = (
-            "string list"
-            if many
-            else {str: "string"}.get(type(spec.default), type(spec.default).__name__)
-        )
-        default = (
-            ", ".join(spec.default)
-            if many
-            else str(spec.default).lower()
-            if kind == "bool"
-            else spec.default
-        )
-        extent = ", ".join(spec.choices) or (
-            f"{spec.low:g} to {spec.high:g}" if spec.high is not None else ""
-        )
-        changes = "no" if spec.read_only else "yes"
-        rows.append(
-            f"| `{spec.name}` | {kind} | `{default}` | {extent} | {changes} | {spec.text} |"
-        )
-    return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(to_markdown(), end="")

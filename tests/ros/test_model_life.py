@@ -61,6 +61,18 @@ def test_it_answers_once_in_its_thread_before_it_counts_as_loaded() -> None:
     assert life.unload()
 
 
+def test_an_engine_may_warm_up_in_its_own_way() -> None:
+    class Own(Engine):
+        def warm_up(self) -> None:
+            self.asked.append(("own", None))
+
+    engine = Own()
+    life, _ = make(lambda settings: engine)
+    life.load(Settings())
+    assert engine.asked == [("own", None)]
+    life.unload()
+
+
 def test_a_model_that_cannot_be_loaded_or_fails_at_once_leaves_nothing() -> None:
     def missing(_: Any) -> Any:
         raise ModelLoadError("gone", value="/nowhere", remedy="look there")
