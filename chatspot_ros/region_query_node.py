@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -18,24 +17,22 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
-from sensor_msgs.msg import Image
 
 from chatspot_ros.action import AskRegion
-from chatspot_ros.annotate import Note, annotate
 from chatspot_ros.answering import Answerer
 from chatspot_ros.camera_input import CameraInput
-from chatspot_ros.conversions import RgbImage
+from chatspot_ros.drawing import Drawing
 from chatspot_ros.feeds import CameraFeed, Feeds
 from chatspot_ros.frames import NS, REORDERING_NS
 from chatspot_ros.health import Health
 from chatspot_ros.loading import load_engine
 from chatspot_ros.managed_node import ManagedNode
-from chatspot_ros.messages import fill, to_answers_message, to_header, to_image_message, to_query
+from chatspot_ros.messages import fill, to_answers_message, to_query
 from chatspot_ros.model_life import ModelLife
 from chatspot_ros.msg import RegionAnswers
 from chatspot_ros.parameters import declare
 from chatspot_ros.pending import OnText, Pending
-from chatspot_ros.query import OK, Picture, Query, QueryReply
+from chatspot_ros.query import OK, Query, QueryReply
 from chatspot_ros.query_service import QueryService
 from chatspot_ros.regions import Region
 from chatspot_ros.reporting import PERIOD_S, Reporter
@@ -49,7 +46,6 @@ NAME = "region_query_node"
 _TICK_S = 0.02
 _CLOSING_S = 2.0
 _LAST_REPLY_S = 0.1
-_WARN_AGAIN_S = 10.0
 LoadEngine = Callable[[Settings], Any]
 
 
@@ -75,12 +71,12 @@ class RegionQueryNode(ManagedNode):
         self._model = ModelLife(
             load, lambda: Answerer(self._settings, self._sessions), self._health
         )
+        drawing = Drawing(self, self._health)
         self.service = QueryService(
-            settings, self._feeds, self._sessions, self._model, self._now_ns, self._draw
+            settings, self._feeds, self._sessions, self._model, self._now_ns, drawing.draw
         )
         self.service.stop(self._hint("not configured", "configure"))
         self._answers = self.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
-        self._annotated = self.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
         several = len(self._feeds.cameras) > 1
         self._inputs = [
             CameraInput(
@@ -254,25 +250,6 @@ class RegionQueryNode(ManagedNode):
         return CancelResponse.ACCEPT
 
     # --- what happens besides
-
-    def _draw(self, picture: Picture, image_rgb: RgbImage, reply: QueryReply) -> None:
-        """Publish the annotated picture, when somebody listens.
-
-        In the worker's thread, after the reply.
-        """
-        if not self._annotated.get_subscription_count():
-            return
-        try:
-            notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
-            drawn = annotate(image_rgb, notes)
-            self._annotated.publish(to_image_message(drawn, to_header(picture)))
-            self._health.note_drawn()
-        except Exception:
-            self._health.note_error("the annotated picture could not be drawn; see the log")
-            self.get_logger().error(
-                f"{reply.id}: the annotated picture could not be drawn\n{traceback.format_exc()}",
-                throttle_duration_sec=_WARN_AGAIN_S,
-            )
 
     def _tick(self) -> None:
         self.service.tick()

@@ -197,6 +197,37 @@ def test_an_incompatible_qos_is_warned_about(start_fake: Any) -> None:
     assert "image_reliability:=best_effort" in world.process.wait_for("does not accept")
 
 
+@pytest.mark.parametrize("reliability", ["best_available", "system_default"])
+def test_a_reliable_camera_meets_what_is_left_to_the_middleware(
+    start_fake: Any, reliability: str
+) -> None:
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from chatspot_ros.messages import to_image_message
+
+    world = start_fake("-p", f"image_reliability:={reliability}", "-p", "image_depth:=2")
+    world.ping()
+    images = world.ros.create_publisher(Image, f"{world.namespace}/image", 10)
+    world.wait_until(images.get_subscription_count)
+    picture = to_image_message(np.full((8, 8, 3), 9, np.uint8), Header(stamp=world.now()))
+    world.publish_until_it_comes(images, picture)
+    assert "colour=9,9,9" in world.ask("what").answers[0].text
+
+
+def test_a_camera_may_change_its_size_and_encoding(start_fake: Any) -> None:
+    from sensor_msgs.msg import Image
+
+    world = start_fake()
+    world.wait_for_node()
+    for encoding, channels, width in (("rgb8", 3, 20), ("mono8", 1, 33), ("bgra8", 4, 6)):
+        message = Image(height=4, width=width, encoding=encoding, step=width * channels)
+        message.data = bytes(4 * width * channels)
+        message.header.stamp = world.now()
+        world.publish_until_it_comes(world.images, message)
+        assert f"size={width}x4" in world.ask("what").answers[0].text
+
+
 def test_time_set_back_is_said_and_the_new_frames_are_used(start_fake: Any) -> None:
     from chatspot_ros.messages import to_time
 
