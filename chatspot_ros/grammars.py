@@ -11,7 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
+from chatspot_ros.dialects import (
+    ChatSpotDialect,
+    Dialect,
+    InternVLDialect,
+    PixelJsonDialect,
+    QwenBoxDialect,
+)
 
 States = Mapping[str, Sequence[str]]
 
@@ -24,6 +30,7 @@ word ::= [a-zA-Z0-9_\u00C0-\u024F\u0370-\u1FFF\u3040-\uD7FF] [a-zA-Z0-9_'\u00C0-
 phrase ::= word (" " word){0,7}
 """  # noqa: E501
 _ABSENT = 'absent ::= [Tt] "here " ("is" | "are") " no " phrase "."?\n'
+_THOUSANDTH = '([0-9] [0-9]? [0-9]? | "1000")'
 _SPACE = r"ws ::= [ \t\n]{0,8}" + "\n"
 
 
@@ -82,29 +89,45 @@ def plan_grammar(skills: Iterable[str]) -> str:
 def locate_grammar(dialect: Dialect) -> str | None:
     """Boxes as the dialect writes them, each with what it is, or `there is no mug here`.
 
-    None in a dialect whose boxes have no grammar here.
+    None in a dialect whose boxes have no grammar here: those of models that are asked in fixed
+    phrases, which say what they find in ways of their own.
     """
     if isinstance(dialect, ChatSpotDialect):
         return _locate_in_words(_fraction_box(dialect))
+    if isinstance(dialect, QwenBoxDialect):
+        corner = _between("(", ",", ")", [_THOUSANDTH] * 2)
+        box = f"{_text('<|box_start|>')} {corner} {_text(',')} {corner} {_text('<|box_end|>')}"
+        return _locate_in_words(box, ("<|object_ref_start|>", "<|object_ref_end|>"))
+    if isinstance(dialect, InternVLDialect):
+        one = _between("[", ", ", "]", [_THOUSANDTH] * 4)
+        box = f"{_text('<box>[')} {one} ({_text(', ')} {one})* {_text(']</box>')}"
+        return _locate_in_words(box, ("<ref>", "</ref>"))
     if isinstance(dialect, PixelJsonDialect):
         return _locate_in_json()
     return None
 
 
-def _locate_in_words(box: str) -> str:
-    """A phrase, which may lack, then its box; several with commas between them."""
+def _locate_in_words(box: str, tags: tuple[str, str] | None = None) -> str:
+    """A phrase, which may lack and may stand between `tags`, then its box; several with commas
+    between them."""
+    named = f"{_text(tags[0])} phrase {_text(tags[1])} | phrase" if tags else "phrase"
     return (
         f"root ::= {_LEAD} (absent | place ({_text(', ')} place)*)\n"
-        f'place ::= (phrase " "?)? box\nbox ::= {box}\n{_ABSENT}{_WORDS}'
+        f'place ::= (({named}) " "?)? box\nbox ::= {box}\n{_ABSENT}{_WORDS}'
     )
+
+
+def _between(opening: str, separator: str, closing: str, parts: Sequence[str]) -> str:
+    inner = f" {_text(separator)} ".join(parts)
+    return f"{_text(opening)} {inner} {_text(closing)}"
 
 
 def _fraction_box(dialect: ChatSpotDialect) -> str:
     """Four fractions with the dialect's decimals; a space behind its opening tag is free."""
     zeros, digits = "0" * dialect.decimals, f"[0-9]{{{dialect.decimals}}}"
     number = f'("0." {digits} | "1.{zeros}")'
-    between = f" {_text(dialect.separator)} "
-    return f'{_text(dialect.opening)} " "? {between.join([number] * 4)} {_text(dialect.closing)}'
+    numbers = f" {_text(dialect.separator)} ".join([number] * 4)
+    return f'{_text(dialect.opening)} " "? {numbers} {_text(dialect.closing)}'
 
 
 def _locate_in_json() -> str:

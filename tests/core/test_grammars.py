@@ -8,7 +8,14 @@ import pytest
 from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo
 
 from chatspot_ros.answers import Answer, read
-from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
+from chatspot_ros.dialects import (
+    ChatSpotDialect,
+    Dialect,
+    InternVLDialect,
+    PixelJsonDialect,
+    QwenBoxDialect,
+    ShikraDialect,
+)
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.grammars import MAX_DISTINCT_ATTRIBUTES, States, for_task
 
@@ -16,7 +23,8 @@ FIT = fit(PictureGeometry.STRETCH, (200, 100), (224, 224))
 SKILLS = ("open", "pick", "turn_on", "turn_on_light")
 STATES = {"door": ("open", "closed"), "plug": ("in", "out"), "burner": ("on", "off")}
 CHATSPOT = ChatSpotDialect()
-SHIKRA = ChatSpotDialect(decimals=3, separator=",", lead="", opening="[", closing="]")
+SHIKRA = ShikraDialect()
+QWEN_BOX = "<|box_start|>(120,340),(560,999)<|box_end|>"
 BOX = "<box> 0.12 0.34 0.56 0.78</box>"
 
 
@@ -143,6 +151,11 @@ def test_without_skills_a_step_has_any_words() -> None:
         (PixelJsonDialect(), '{"bbox_2d": [1, 2, 30, 40], "label": "mug"}', ["mug"]),
         (PixelJsonDialect(), '```json\n[\n\t{"bbox_2d": [1, 2, 30, 40]},\n\t{"label": "red mug", '
          '"bbox_2d": [5,6,70,80]}\n]\n```', ["", "red mug"]),
+        (PixelJsonDialect(grid=1000), '{"bbox_2d": [1, 2, 30, 40], "label": "mug"}', ["mug"]),
+        (QwenBoxDialect(), QWEN_BOX, [""]),
+        (QwenBoxDialect(), f"<|object_ref_start|>red mug<|object_ref_end|>{QWEN_BOX}", ["red mug"]),
+        (InternVLDialect(), "<ref>mug</ref><box>[[1, 20, 300, 1000]]</box>", ["mug"]),
+        (InternVLDialect(), "mugs <box>[[1, 20, 300, 400], [5, 6, 70, 80]]</box>", ["mugs"] * 2),
         (CHATSPOT, "there is no mug here", []),
         (PixelJsonDialect(), "There are no mugs here.", []),
     ],
@@ -164,6 +177,10 @@ def test_places(dialect: Dialect, text: str, labels: list[str]) -> None:
         (CHATSPOT, f"{BOX} {BOX}"),
         (CHATSPOT, "there is no"),
         (SHIKRA, "the mug [0.12,0.34,0.56,1.00]"),
+        (QwenBoxDialect(), "<|object_ref_start|>red mug<|object_ref_end|>"),
+        (QwenBoxDialect(), "<|box_start|>(120,340)<|box_end|>"),
+        (InternVLDialect(), "<box>[1, 20, 300, 400]</box>"),
+        (InternVLDialect(), "<box>[[1, 20, 300, 1001]]</box>"),
         (PixelJsonDialect(), "[1, 2, 30, 40]"),
         (PixelJsonDialect(), '{"bbox_2d": [1, 2, 30]}'),
         (PixelJsonDialect(), '{"label": "mug"}'),
