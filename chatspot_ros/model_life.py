@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -12,7 +13,7 @@ from chatspot_ros.answering import Answerer
 from chatspot_ros.conversions import RgbImage
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.worker import InferenceWorker
-from chatspot_ros.errors import ChatspotError, ModelError
+from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.health import Health, MeasuredEngine
 from chatspot_ros.pending import Pending
 from chatspot_ros.regions import Region
@@ -94,8 +95,10 @@ class ModelLife:
         """Free the scenes and what conversations have left, once no question is being answered."""
         self._answerer = self._make_answerer()
         if self.worker is not None:
-            # After what is still running has come to its end.
-            self.worker.submit(lambda _: memory.release()).wait(_FORGET_S)
+            # After what is still running has come to its end. Without room for one more job there
+            # is nothing to give back yet.
+            with contextlib.suppress(BusyError):
+                self.worker.submit(lambda _: memory.release()).wait(_FORGET_S)
 
     def unload(self, timeout_s: float = _STOP_S) -> bool:
         """Free the model. Return False when its thread still computes, and frees it afterwards."""
