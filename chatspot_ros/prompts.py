@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from chatspot_ros.dialects import Dialect
@@ -136,7 +136,7 @@ _WORDS = {
     "read": "Answer with the text exactly as written, and nothing else.",
     "describe": "Answer in detail.",
     "state": 'Answer only with "attribute: value" pairs separated by commas, as "door: open".',
-    "locate": "Answer only with its bounding box. If it is not there, say so.",
+    "locate": "Answer only with its bounding box. If it is not there, say: there is no ... here.",
 }
 
 
@@ -157,6 +157,7 @@ def build(
     style: PromptStyle,
     skills: Iterable[str] = (),
     *,
+    states: Mapping[str, Sequence[str]] | None = None,
     control_strings: Iterable[str] = (),
     max_chars: int = MAX_QUESTION_CHARS,
 ) -> str:
@@ -165,7 +166,8 @@ def build(
     Each `<region>` of the question becomes the text of a region; a lone region without a
     `<region>` is said at the end. `regions` are clipped to the image. Everything else is
     neutralised: neither `control_strings` nor those of the dialect or `CONTROL_STRINGS` survive.
-    `skills` are the names that a plan may use; only the style WORDS says them.
+    `skills` are the names that a plan may use, `states` the attributes and values of a state; only
+    the style WORDS says them.
 
     Raises:
         RequestError: no question or a too long one, an unknown task, or not as many `<region>`
@@ -192,7 +194,7 @@ def build(
         said = dialect.say(region, fit)
         text += said or ("the whole picture" if named else "")
         text += neutralise(piece, forbidden)
-    return _with_task(text, task, style, tuple(skills))
+    return _with_task(text, task, style, tuple(skills), states or {})
 
 
 def check_question(question: str, max_chars: int = MAX_QUESTION_CHARS) -> None:
@@ -232,10 +234,22 @@ def _broken(control: str) -> str:
     return f"{control[:cut]} {control[cut:]}"
 
 
-def _with_task(text: str, task: str, style: PromptStyle, skills: tuple[str, ...]) -> str:
+def _with_task(
+    text: str,
+    task: str,
+    style: PromptStyle,
+    skills: tuple[str, ...],
+    states: Mapping[str, Sequence[str]],
+) -> str:
     if style is PromptStyle.TAGS:
         return f"{TAGS[task]} {text}"
     if task == "plan":
         verbs = f" Use only these actions: {', '.join(skills)}." if skills else ""
-        return f'{text}\nAnswer only with the steps, each "action target", separated by ";".{verbs}'
+        return (
+            f'{text}\nAnswer only with the steps, each "action target", separated by ";", or with '
+            f'"nothing to do".{verbs}'
+        )
+    if task == "state" and states:
+        said = "; ".join(f"{name} ({', '.join(values)})" for name, values in states.items())
+        return f"{text}\n{_WORDS[task]} Say those of these attributes that it has: {said}."
     return f"{text}\n{_WORDS[task]}"

@@ -311,6 +311,7 @@ class Engine:
                 self.dialect,
                 self.spec.prompt_style,
                 self.skills,
+                states=self.states,
                 control_strings=self._chat.control_strings,
                 max_chars=_ANY_LENGTH,
             )

@@ -47,6 +47,13 @@ def test_a_plan_in_words_names_the_skills() -> None:
     assert "open, pick" in ask("Get it.", BOX, task="plan", style="words")
 
 
+def test_a_state_in_words_names_what_it_can_be() -> None:
+    states = {"door": ("open", "closed"), "plug": ("in", "out")}
+    for style, said in (("words", True), ("tags", False)):
+        text = build("How is it?", [], "state", FIT, DIALECT, PromptStyle(style), states=states)
+        assert ("door (open, closed); plug (in, out)" in text) == said
+
+
 @pytest.mark.parametrize(
     ("question", "regions"),
     [("Is <region> on <region>?", [BOX]), ("Is this on that?", [BOX, BOX]), ("<region>?", [])],
