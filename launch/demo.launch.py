@@ -1,0 +1,45 @@
+"""Run the demo: twelve questions about a simulated kitchen, asked, answered and judged.
+
+ros2 launch chatspot_ros demo.launch.py seed:=5 picture:=/tmp/demo.png
+
+It starts its nodes itself, on a ROS domain of its own unless ROS_DOMAIN_ID is set, and ends with
+them; its table comes on the screen. To go on asking in the kitchen, use chain.launch.py.
+"""
+
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+
+from launch import Action, LaunchContext, LaunchDescription
+
+# name, default, description
+ARGUMENTS = (
+    ("seed", "52", "Draws another kitchen."),
+    ("model", "chatspot-tiny", "Checkpoint: a folder, a bundled name or a hub id."),
+    ("picture", "demo.png", "Where the picture is saved."),
+    ("json", "", "Also write the answers there."),
+)
+
+
+def make_demo(context: LaunchContext) -> list[Action]:
+    """Build the demo's command from the arguments' values."""
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    given = [part for name, value in values.items() if value for part in (f"--{name}", value)]
+    return [
+        ExecuteProcess(
+            # By the name on the PATH: in a virtual environment that is its own Python.
+            cmd=["python3", "-m", "chatspot_sim.demo", *given],
+            # Started in the sources, chatspot_ros/ there must not hide the installed package.
+            additional_env={"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"},
+            output="screen",
+            on_exit=Shutdown(reason="the demo has ended"),
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the arguments and the demo."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=make_demo)])

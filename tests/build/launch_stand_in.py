@@ -1,0 +1,206 @@
+"""As much of `launch` and `launch_ros` as this package's launch files use, for where there is none.
+
+Actions are carried out at once: what would be started is written down instead. Launch
+configurations are scoped as in the real one: what an included file declares stays in the context
+of whoever includes it, unless a GroupAction keeps it in.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+
+@dataclass
+class Started:
+    """A node or program that would have been started."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    remappings: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    namespace: str = ""
+
+
+class Context:
+    def __init__(self, configurations: dict[str, str], started: list[Started]) -> None:
+        self.configurations = configurations
+        self.started = started
+
+
+def text(value: Any, context: Context) -> Any:
+    """A substitution's value; lists of them are joined, anything else stays as it is."""
+    if hasattr(value, "perform"):
+        return value.perform(context)
+    if isinstance(value, list) and any(hasattr(part, "perform") for part in value):
+        return "".join(text(part, context) for part in value)
+    return value
+
+
+class LaunchConfiguration:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def perform(self, context: Context) -> str:
+        return context.configurations[self.name]
+
+
+class ParameterValue:
+    def __init__(self, value: Any, value_type: type) -> None:
+        self.value, self.value_type = value, value_type
+
+    def perform(self, context: Context) -> Any:
+        given = text(self.value, context)
+        if self.value_type is bool:
+            return {"true": True, "false": False}[given.lower()]
+        return self.value_type(given)
+
+
+class IfCondition:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def holds(self, context: Context) -> bool:
+        return {"true": True, "false": False}[text(self.value, context).lower()]
+
+
+class DeclareLaunchArgument:
+    def __init__(
+        self, name: str, *, default_value: str | None = None, description: str = "",
+        choices: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        assert description.endswith((".", '"')), f"{name} does not say what it is"
+        self.name, self.default_value, self.choices = name, default_value, choices
+
+    def run(self, context: Context) -> None:
+        if self.default_value is not None:
+            context.configurations.setdefault(self.name, self.default_value)
+        value = context.configurations[self.name]
+        if self.choices is not None and value not in self.choices:
+            raise RuntimeError(f"{self.name}:={value} is none of {self.choices}")
+
+
+class OpaqueFunction:
+    def __init__(self, *, function: Any) -> None:
+        self.function = function
+
+    def run(self, context: Context) -> None:
+        run_all(self.function(context) or [], context)
+
+
+class GroupAction:
+    def __init__(self, actions: list[Any], *, scoped: bool = True, forwarding: bool = True) -> None:
+        self.actions, self.scoped, self.forwarding = actions, scoped, forwarding
+
+    def run(self, context: Context) -> None:
+        inner = dict(context.configurations) if self.forwarding else {}
+        scope = Context(inner, context.started) if self.scoped else context
+        run_all(self.actions, scope)
+
+
+class PythonLaunchDescriptionSource:
+    def __init__(self, location: str) -> None:
+        self.location = location
+
+
+class IncludeLaunchDescription:
+    def __init__(self, source: Any, *, launch_arguments: list[tuple[str, str]] = ()) -> None:  # type: ignore[assignment]
+        self.source, self.launch_arguments = source, launch_arguments
+
+    def run(self, context: Context) -> None:
+        entities = describe(self.source.location).entities
+        known = {one.name for one in entities if isinstance(one, DeclareLaunchArgument)}
+        given = dict(self.launch_arguments)
+        assert set(given) <= known, f"{self.source.location} has no {set(given) - known}"
+        context.configurations.update(given)
+        run_all(entities, context)
+
+
+class Node:
+    def __init__(
+        self, *, package: str, executable: str, name: str = "", namespace: Any = "",
+        output: str = "", parameters: list[Any] = (), remappings: list[Any] = (),  # type: ignore[assignment]
+        arguments: list[Any] = (), condition: Any = None,  # type: ignore[assignment]
+    ) -> None:  # fmt: skip
+        self.package, self.executable = package, executable
+        self.namespace, self.parameters, self.remappings = namespace, parameters, remappings
+        self.arguments, self.condition = arguments, condition
+
+    def run(self, context: Context) -> None:
+        if self.condition is not None and not self.condition.holds(context):
+            return
+        values: dict[str, Any] = {}
+        for given in self.parameters:
+            if isinstance(given, dict):
+                values |= {key: text(value, context) for key, value in given.items()}
+            else:
+                values["__file"] = text(given, context)
+        remaps = {old: text(new, context) for old, new in self.remappings}
+        command = tuple(text(argument, context) for argument in self.arguments)
+        space = text(self.namespace, context)
+        context.started.append(Started(self.executable, values, remaps, command, space))
+
+
+class ExecuteProcess:
+    def __init__(
+        self, *, cmd: list[Any], output: str = "", on_exit: Any = None,
+        additional_env: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.cmd = cmd
+
+    def run(self, context: Context) -> None:
+        command = tuple(text(part, context) for part in self.cmd)
+        context.started.append(Started(command[0], command=command))
+
+
+class Shutdown:
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+
+
+class LaunchDescription:
+    def __init__(self, entities: list[Any]) -> None:
+        self.entities = entities
+
+
+def run_all(entities: list[Any], context: Context) -> None:
+    for entity in entities:
+        entity.run(context)
+
+
+def describe(location: str) -> Any:
+    return runpy.run_path(location)["generate_launch_description"]()
+
+
+def launch(location: str, **arguments: str) -> list[Started]:
+    """What `ros2 launch LOCATION name:=value ...` would start."""
+    context = Context(dict(arguments), [])
+    run_all(describe(location).entities, context)
+    return context.started
+
+
+def modules() -> dict[str, ModuleType]:
+    """The modules to put into sys.modules."""
+    here = sys.modules[__name__]
+    names = {
+        "launch": ("LaunchDescription",),
+        "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "GroupAction",
+                           "IncludeLaunchDescription", "OpaqueFunction", "Shutdown"),
+        "launch.conditions": ("IfCondition",),
+        "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
+        "launch.substitutions": ("LaunchConfiguration",),
+        "launch_ros": (),
+        "launch_ros.actions": ("Node",),
+        "launch_ros.parameter_descriptions": ("ParameterValue",),
+    }  # fmt: skip
+    made = {}
+    for name, members in names.items():
+        made[name] = ModuleType(name)
+        for member in members:
+            setattr(made[name], member, getattr(here, member))
+    made["launch"].Action = object  # type: ignore[attr-defined]
+    made["launch"].LaunchContext = Context  # type: ignore[attr-defined]
+    return made
