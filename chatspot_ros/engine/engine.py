@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +26,10 @@ from chatspot_ros.engine.chat import Chat, TextStream
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.engine.grammar import Grammars
 from chatspot_ros.engine.growing import tensor_bytes
+from chatspot_ros.engine.out_of_memory import try_again
 from chatspot_ros.engine.runner import Runner, Scene
 from chatspot_ros.engine.scene_cache import content_key
+from chatspot_ros.engine.shrinking import ShrinkingBatch
 from chatspot_ros.errors import ChatspotError, ModelLoadError, RequestError
 from chatspot_ros.geometry import RgbImage, check_image
 from chatspot_ros.model_spec import ModelSpec, find_spec
@@ -71,6 +73,9 @@ class _Words:
 
 class Engine:
     """A loaded model. Use it from one thread at a time."""
+
+    # Called when the device's memory is full, to let go of scenes that can be made again.
+    on_out_of_memory: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -143,6 +148,7 @@ class Engine:
         engine._try()
         return engine
 
+    @try_again
     def prepare(self, image_rgb: RgbImage) -> Scene:
         """Compute what all questions about a picture share.
 
@@ -163,6 +169,7 @@ class Engine:
             )
         return replace(scene, seconds=time.perf_counter() - began_s)
 
+    @try_again
     def answer(
         self,
         scene: Scene,
@@ -227,9 +234,9 @@ class Engine:
             asked.leave()
         return asked.result()
 
-    def open(self, scene: Scene) -> Batch:
+    def open(self, scene: Scene) -> ShrinkingBatch:
         """Begin to answer questions about a scene, which may come and go one by one."""
-        return Batch(self, scene)
+        return ShrinkingBatch(Batch(self, scene), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return what tells the scenes of pictures apart: their pixels, the model, its geometry.
