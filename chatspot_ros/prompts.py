@@ -10,6 +10,7 @@ from chatspot_ros.dialects import Dialect
 from chatspot_ros.errors import RequestError
 from chatspot_ros.geometry import Fit
 from chatspot_ros.regions import REGION_MARK, Region
+from chatspot_ros.routes import route as route
 
 MAX_QUESTION_CHARS = 2000
 TASKS = ("", "describe", "read", "state", "plan", "locate")
@@ -46,91 +47,6 @@ class PromptStyle(StrEnum):
     WORDS = "words"
 
 
-# Said before a request out of politeness, or to begin somehow.
-_POLITE = re.compile(
-    r"^((please|kindly|now|so|ok|okay|hey|and|then|well|robot|just"
-    r"|(can|could|would|will) (you|the robot)( please| kindly)?(?! see\b)|let the robot"
-    r"|i (would|'d) like you to|i'd like you to|i (want|need) you to|help me( to)?)\b[,:]? )+",
-    re.IGNORECASE,
-)
-_ACTIONS = (
-    r"(open|close|shut|turn|switch|fill|empty|bring|take(?! (a look|me through))|fetch|make|plug"
-    r"|unplug|pick|put|place|pour|get|press|push|pull|move|carry|hand|pass|clean|clear|tidy|wipe"
-    r"|wash|rinse|dry|sweep|swap|exchange|replace|sort|stack|grab|grasp|grip|hold|lift|raise|lower"
-    r"|drop|throw|remove|insert|unlock|lock|start|stop|prepare|load|unload|pack|unpack|set|cook"
-    r"|boil|cut|slice|stir|mix|hang|tighten|loosen|screw|unscrew|connect|disconnect|drive|come|lay"
-    r"|go(?! (over|through|into))|rotate|slide|store|serve|feed|fold|attach|detach|assemble|install"
-    r"|heat|cool|charge|flip|shake|squeeze|scoop|align|wrap|water|fix|repair)"
-)
-_PRINT = (
-    r"(label|sign|sticker|tag|note|poster|screen|display|badge|banner|ticket|receipt|gauge|meter"
-    r"|dial|clock|scales?|thermostat|thermometer|counter)"
-)
-# Tried in order; the first that matches decides, and what none matches wants a short answer. What
-# form an answer is to have goes before what a question begins with. How two regions stand to each
-# other, a count, and what can be answered with yes want a short answer.
-_ROUTES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (task, re.compile(pattern, re.IGNORECASE))
-    for task, pattern in (
-        ("plan", r"\bstep by step\b|\b(which|what|the|all) (next )?(steps|actions)\b"
-                 r"|\bsequence of (steps|actions)\b|\b(steps|actions|plan)\b.*\bto\b|^plan\b"
-                 r"|\b(procedure|instructions) (for|to)\b"),
-        ("state", r"\b(attributes?|keys?) and (a |its )?values?\b"
-                  r"|\bas (a )?(state|level|attribute)\b"
-                  r"|^(report|list|give|tell|say|fill|update)\b.*\battributes?\b"),
-        ("locate", r"\bbounding box|\bcoordinates\b|\b(box|frame|circle|outline) (around|of)\b"),
-        ("describe", r"\b(in|into|the|more|full|all|every) details?\b|\bdetailed\b|\bat length\b"
-                     r"|\b(description|paragraph|summary|overview|(full|long|short) account)\b"
-                     r"|\b(everything|all|more) (you can )?(about|there is to)\b"
-                     r"|\beverything you\b|\bin (your own )?words\b|\bsentences\b"),
-        ("plan", rf"^{_ACTIONS}\b(?!.*\?$)|^tell the (robot|arm|gripper)\b"),
-        ("read", rf"^how (many|much)\b.*\b({_PRINT}|according to)\b"),
-        ("", r"<region>.*<region>|^(how many|count\b)|\bnumber of\b"),
-        ("locate", r"^(do|can|could|would) you\b.*\bwhere\b|\b(and|or) where\b"),
-        ("read", r"^(can|could) you (read|make out)\b"
-                 r"|\b(text|writing|lettering)\b.*\b(what|which)\b"),
-        ("", r"^(is|are|was|were|does|do|did|has|have|had|can|could|would|should|will|may|might"
-             r"|must|any|anyone|anybody|anything|who|whose|why)\b"),
-        ("state", r"\b(states?|status|condition|settings?)\b|\b(what|which) mode\b"
-                  r"|\bposition of the (switch|valve|lever|knob|dial|handle)\b"
-                  r"|^(tell me|say|report|list|give)\b.*\b(whether|on or off|or closed|or shut"
-                  r"|or empty)\b|^check\b"),
-        ("describe", r"\bdescribe\b|^(explain|elaborate|characteri[sz]e|summari[sz]e|narrate|depict"
-                     r"|portray|sketch)\b"),
-        ("plan", r"\bhow to\b|\bme through \w+ing\b"
-                 r"|^how (do|does|can|could|would|should|must) (i|you|we|one|somebody|someone"
-                 r"|the (robot|gripper|arm))\b"),
-        ("plan", r"\bwhat (should|must) the robot do\b|^what (would|does|will) it take\b"
-                 r"|^what (should|shall|must|can|could|do|does) (i|you|we|one) (have to )?do\b"
-                 r"|^what (must|has to|needs to) (be done|happen)\b"),
-        ("locate", r"\bwhere\b|^whereabouts\b|^(find|locate|point|pinpoint|mark|highlight|outline"
-                   r"|circle|box|spot|search|seek|look for|draw)\b"
-                   r"|^show (me )?(the|a|an|all|every|each|which|my|any)\b|\blooking for\b"),
-        ("locate", r"\b(in|at|on) (which|what) (place|part|spot|corner|area)\b"
-                   r"|^(which|what) (part|area|corner|side) of the (picture|image|photo|scene)\b"
-                   r"|\b(position|location) of\b"),
-        ("read", r"^(read|transcribe|spell|decipher|copy|type|dictate|quote)\b"
-                 r"|\b(does|do) (?!th(is|e) (picture|image|photo)).+ (say|read|display|indicate)\b"
-                 r"|\b(does|do) (it|this|that|<region>|[\w ]*\b(?!picture|image|photo)\w+) show\b"),
-        ("read", r"\b(what|which) (\w+ )?(text|words?|numbers?|letters?|digits?|price)\b"
-                 r"|\b(what|which) time (does|do|is shown|is it (on|by))\b"
-                 r"|\b(written|printed|engraved|stamped|inscribed|handwriting|lettering)\b"
-                 r"|\b(text|words?|letters?|digits?|name|price|code|reading) (on|in)\b"
-                 r"|\b(title|date|text) (on|of)\b"
-                 r"|\b(serial|room|house|phone|model|part|licen[cs]e|order) (number|plate)\b"),
-        ("read", rf"\bwhat('s| is| stands)? on (the|this|that|its) {_PRINT}\b|\bwhat stands\b"
-                 rf"|\bwhat (the|this|that) {_PRINT} (says|reads|shows)\b"),
-        ("describe", r"^tell me (\w+ ){0,2}about\b|\bcan you tell me about\b"
-                     r"|^(walk|talk|take|guide) me through\b"),
-        ("describe", r"^what('s| is) (going on|happening)\b(?!.*<region>)|\blooks? like\b"
-                     r"|^what do you (notice|observe)\b"),
-        ("describe", r"^what (can|do) you see\??$|^tell me what is here"),
-        ("describe", r"^(tell me )?what is in (this|the) (picture|image|photo|kitchen|room)"),
-        ("plan", r"^(i|we)('d| would)? (like|want|need)\b(?! to (know|see|read|hear))"
-                 r"|^(let us|let's)\b(?! (see|hear))"),
-    )
-)  # fmt: skip
-
 _WORDS = {
     "": "Answer the question using a single word or phrase.",
     "read": "Answer with the text exactly as written, and nothing else.",
@@ -138,14 +54,6 @@ _WORDS = {
     "state": 'Answer only with "attribute: value" pairs separated by commas, as "door: open".',
     "locate": "Answer only with its bounding box. If it is not there, say: there is no ... here.",
 }
-
-
-def route(question: str) -> str:
-    """Return the task that a question asks for, by its wording; empty: a short answer."""
-    words, polite = _POLITE.subn("", " ".join(question.split()))
-    if polite:
-        words = words.removesuffix("?")
-    return next((task for task, pattern in _ROUTES if pattern.search(words)), "")
 
 
 def build(
