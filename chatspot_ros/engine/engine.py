@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chatspot_ros import answers, grammars, prompts
+from chatspot_ros import answers, grammars, phrases, prompts
 from chatspot_ros.calibration import confidence_of, threshold_of
 from chatspot_ros.engine import decoding, loading
 from chatspot_ros.engine.api import (
@@ -100,6 +100,8 @@ class Engine:
             loaded.chat_template or spec.chat_template,
             self._runner.image_token_id,
             self.dialect.control_strings,
+            self._runner.placeholder,
+            self._runner.opening,
         )
         self._grammars = (
             Grammars(
@@ -165,7 +167,7 @@ class Engine:
         picture = fit.apply(image_rgb, self.spec.fill_rgb)
         with torch.inference_mode(), ModelFailure("see the picture"):
             scene = self._runner.prepare(
-                picture, fit, lambda image_tokens: self._chat.encode("x", (), image_tokens)
+                picture, fit, lambda shown: self._chat.encode("x", (), shown)
             )
         return replace(scene, seconds=time.perf_counter() - began_s)
 
@@ -260,7 +262,7 @@ class Engine:
         clipped = tuple(region.clipped(width, height) for region in question.regions)
         question = replace(question, regions=clipped)
         prompt = self.prompt_of(scene, question, task)
-        ids = self._chat.encode(prompt, question.turns, scene.image_tokens)
+        ids = self._chat.encode(prompt, question.turns, scene.picture)
         limit = question.max_new_tokens or self.spec.max_new_tokens
         room = self._runner.max_tokens - len(ids)
         if room < 1:
@@ -303,23 +305,34 @@ class Engine:
             log_probabilities=tuple(decoded.log_probabilities),
             seconds=seconds,
             task=ready.task,
+            notes=self._notes(ready.question, ready.task),
         )
+
+    def _notes(self, question: Question, task: str) -> tuple[str, ...]:
+        """What of a question the model cannot be told."""
+        notes = [self.dialect.simplifies(region) for region in question.regions]
+        if self.spec.phrases is not None:
+            about_regions = any(region.points_px for region in question.regions)
+            notes.append(self.spec.phrases.ignores(task, about_regions))
+        return tuple(dict.fromkeys(note for note in notes if note))
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
         """Return the user's turn as the model will read it; its regions are clipped. Raises
         RequestError."""
 
         def build(text: str) -> str:
+            about = (text, question.regions, task, scene.fit, self.dialect)
+            control = self._chat.control_strings
+            if self.spec.phrases is not None:
+                return phrases.build(
+                    *about, self.spec.phrases, control_strings=control, max_chars=_ANY_LENGTH
+                )
             return prompts.build(
-                text,
-                question.regions,
-                task,
-                scene.fit,
-                self.dialect,
+                *about,
                 self.spec.prompt_style,
                 self.skills,
                 states=self.states,
-                control_strings=self._chat.control_strings,
+                control_strings=control,
                 max_chars=_ANY_LENGTH,
             )
 

@@ -245,7 +245,10 @@ def _load_part(loader: Any, folder: Path, what: str) -> Any:
 
 
 def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """Return the chat template: the tokenizer's, or the processor's where it is kept apart."""
+    """Return the chat template: the tokenizer's, or the processor's where it is kept apart.
+
+    Empty: there is none.
+    """
     if isinstance(tokenizer.chat_template, str):
         return tokenizer.chat_template
     for name in ("chat_template.json", "processor_config.json"):
@@ -253,9 +256,7 @@ def _chat_template(folder: Path, tokenizer: Any) -> str:
             data = _read_json(folder / name)
             if isinstance(data, dict) and isinstance(data.get("chat_template"), str):
                 return str(data["chat_template"])
-    raise ModelLoadError(
-        "the checkpoint has no chat template", value=folder, remedy="add a chat_template.jinja"
-    )
+    return ""
 
 
 def _read_json(path: Path) -> Any:

@@ -91,14 +91,16 @@ class Runner:
         }
         return self._family.see(inputs)
 
-    def _as_it_is(self) -> dict[str, bool]:
+    def _as_it_is(self) -> dict[str, Any]:
         """Settings that keep the image processor from changing the picture's size.
 
         Only cutting into tiles is left to it, for which the picture has the right size already.
         """
         wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
                   "crop_to_patches": True}  # fmt: skip
-        return {key: on for key, on in wanted.items() if hasattr(self.image_processor, key)}
+        known = {key: on for key, on in wanted.items() if hasattr(self.image_processor, key)}
+        # It would guess from the shape, and a picture may be one or three pixels high.
+        return {**known, "input_data_format": "channels_last"}
 
     def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
         """Read a conversation; return the logits of the next token (vocabulary,) and its cache.
