@@ -23,6 +23,7 @@ from chatspot_ros.messages import detections_stamp_ns, to_detected_regions, to_n
 from chatspot_ros.query import Picture
 
 OnClick = Callable[[CameraFeed, float, float], Coroutine[Any, Any, None]]
+OnDetections = Callable[[CameraFeed, Detection2DArray], None]
 _RELIABILITY = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -52,10 +53,11 @@ class CameraInput:
         group: CallbackGroup,
         on_arrival: Callable[[], None],
         on_click: OnClick,
+        on_detections: OnDetections,
     ) -> None:
         """`prefix` stands before the topics' names. Nothing is subscribed before `start`.
 
-        `on_arrival` is called after each frame and detection.
+        `on_arrival` is called after each frame and detection, then `on_detections`.
         """
         settings = feed.settings
         self.feed = feed
@@ -64,6 +66,7 @@ class CameraInput:
         self._prefix = prefix
         self._on_arrival = on_arrival
         self._on_click = on_click
+        self._tell_detections = on_detections
         self._last_frame_s: float | None = None
         self._frames = self._lost = self._detections = 0
         self._measured = (time.monotonic(), 0)
@@ -217,6 +220,7 @@ class CameraInput:
             )
         self.feed.add_detections(stamp_ns, to_detected_regions(message))
         self._on_arrival()
+        self._tell_detections(self.feed, message)
 
     async def _on_point(self, point: Point) -> None:
         await self._on_click(self.feed, point.x, point.y)

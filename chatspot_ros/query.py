@@ -52,7 +52,8 @@ class Picture:
 class Query:
     """One request, as RegionQuery's fields say.
 
-    `picture` is the one sent along, `stamp_ns` 0 the newest frame.
+    `picture` is the one sent along, `stamp_ns` 0 the newest frame. A `sweep` is asked again and
+    again: it waits for what somebody asks.
     """
 
     question: str
@@ -64,6 +65,7 @@ class Query:
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0
+    sweep: bool = False
 
 
 @dataclass

@@ -41,6 +41,7 @@ from chatspot_ros.serving import Stop, serve
 from chatspot_ros.sessions import SessionStore
 from chatspot_ros.settings import Settings
 from chatspot_ros.srv import RegionQuery
+from chatspot_ros.watching import Watching
 
 NAME = "region_query_node"
 _TICK_S = 0.02
@@ -77,6 +78,7 @@ class RegionQueryNode(ManagedNode):
         )
         self.service.stop(self._hint("not configured", "configure"))
         self._answers = self.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
+        watching = Watching(self, self._feeds.cameras, settings, self._ask)
         several = len(self._feeds.cameras) > 1
         self._inputs = [
             CameraInput(
@@ -86,6 +88,7 @@ class RegionQueryNode(ManagedNode):
                 group=group,
                 on_arrival=self.service.frame_arrived,
                 on_click=self._on_click,
+                on_detections=watching.on_detections,
             )
             for feed in self._feeds.cameras.values()
         ]

@@ -1,0 +1,267 @@
+"""The watch list and the renamed detections, between processes."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+FAULTY_NODE = str(Path(__file__).with_name("faulty_node.py"))
+FRIDGE = """
+- {labels: [fridge], question: "state by colour", task: state, every_s: 0.05}
+"""
+_ids = itertools.count()
+
+
+def detection(x: float, label: str = "fridge", name: str = "", score: float = 0.8) -> Any:
+    """A box of 10 x 10 pixels around (x, 20)."""
+    from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
+
+    made = Detection2D(id=name)
+    made.bbox.center.position.x, made.bbox.center.position.y = float(x), 20.0
+    made.bbox.size_x = made.bbox.size_y = 10.0
+    for class_id, share in (("no", score / 2), (label, score)):
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = class_id, share
+        made.results.append(result)
+    return made
+
+
+def detect(world: Any, stamp: Any, *detections: Any) -> Any:
+    from vision_msgs.msg import Detection2DArray
+
+    message = Detection2DArray(detections=list(detections))
+    message.header.stamp, message.header.frame_id = stamp, "camera_optical"
+    world.detections.publish(message)
+    return message
+
+
+@pytest.fixture
+def watch(spawn: Any, ros_node: Any, make_world: Any, tmp_path: Path) -> Any:
+    """Start a node with a watch list; return it, and what comes on ~/states and ~/answers."""
+
+    def start(watch_list: str, *arguments: str) -> Any:
+        from std_msgs.msg import String
+
+        file = tmp_path / "watch.yaml"
+        file.write_text(watch_list)
+        namespace = f"/watched_{next(_ids)}"
+        process = spawn(
+            *(sys.executable, FAULTY_NODE, "--ros-args", "-r", f"__ns:={namespace}"),
+            *("-p", f"watch:={file}", *arguments),
+            ready="ready: region_query_node",
+        )
+        world = make_world(ros_node, process, namespace)
+        states = world.Collector()
+        topic = f"{namespace}/region_query_node/states"
+        ros_node.create_subscription(String, topic, lambda m: states(m.data), 10)
+        if any("cameras" in argument for argument in arguments):
+            world.ping()
+        else:
+            world.wait_for_node()
+        world.wait_until(lambda: ros_node.count_publishers(topic))
+        return SimpleNamespace(world=world, states=states, answers=world.answers)
+
+    return start
+
+
+def watched(answers: Any) -> list[Any]:
+    """The watch list's answers so far, in order."""
+    return [one for one in list(answers.items) if one.question == "state by colour"]
+
+
+def ask_until(at: Any, stamp: Any, detections: Any, wanted: Any) -> Any:
+    """Detect again and again on one frame, as a detector does, until an answer is as wanted."""
+
+    def found() -> Any:
+        detect(at.world, stamp, *detections)
+        return next((one for one in watched(at.answers) if wanted(one)), None)
+
+    return at.world.wait_until(found)
+
+
+def colour_says(at: Any, door: str, stamp: Any, count: int = 1) -> None:
+    """Detect on a frame until so many sure answers about it say that the door is so."""
+
+    def said() -> bool:
+        detect(at.world, stamp, detection(20))
+        about = [one for one in watched(at.answers) if one.header.stamp == stamp and one.answers]
+        return len([one for one in about if one.answers[0].state[0].value == door]) >= count
+
+    at.world.wait_until(said)
+
+
+# Colours that the scripted engine takes for states.
+CLOSED, OPEN, UNSURE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+
+
+def test_what_changes_is_told_and_nothing_else(watch: Any) -> None:
+    at = watch(FRIDGE)
+    colour_says(at, "closed", at.world.publish_frame(colour=CLOSED), count=3)
+    assert at.states.items == []
+    # An answer that is not sure says that it is open.
+    colour_says(at, "open", at.world.publish_frame(colour=UNSURE), count=2)
+    assert at.states.items == []
+    colour_says(at, "open", at.world.publish_frame(colour=OPEN), count=2)
+    at.states.wait_for(lambda text: text == "fridge_1 door: closed -> open")
+    colour_says(at, "closed", at.world.publish_frame(colour=CLOSED))
+    at.states.wait_for(lambda text: text == "fridge_1 door: open -> closed")
+    assert len(at.states.items) == 2
+
+
+def test_only_the_labels_of_the_list_each_by_its_name(watch: Any) -> None:
+    at = watch(FRIDGE)
+    stamp = at.world.publish_frame(colour=OPEN)
+    boxes = [detection(10, "mug"), detection(25), detection(45, name="blue fridge")]
+    answered = ask_until(at, stamp, boxes, lambda one: len(one.answers) == 2)
+    assert answered.status == 0
+    assert (answered.camera, answered.header.stamp, answered.task) == ("camera", stamp, "state")
+    about = [answer.regions[0] for answer in answered.answers]
+    assert [(one.id, one.label) for one in about] == [
+        ("fridge_1", "fridge"),
+        ("blue_fridge", "fridge"),
+    ]
+    assert [min(p.x for p in one.points) for one in about] == [20, 40]
+
+
+def test_each_thing_is_asked_about_at_most_so_often(watch: Any) -> None:
+    at = watch(FRIDGE.replace("0.05", "3600"))
+    stamp = at.world.publish_frame(colour=OPEN)
+    ask_until(at, stamp, [detection(20)], lambda one: True)
+    for _ in range(5):
+        detect(at.world, stamp, detection(20))
+    # A thing that is new is asked about, the other one is not.
+    second = ask_until(at, stamp, [detection(20), detection(45)], lambda one: one.answers[0]
+                       .regions[0].id == "fridge_2")  # fmt: skip
+    assert len(second.answers) == 1
+    assert len(watched(at.answers)) == 2
+
+
+def test_detections_that_come_before_their_frame(watch: Any) -> None:
+    at = watch(FRIDGE)
+    stamp = at.world.now()
+    detect(at.world, stamp, detection(20))
+    assert at.world.ask().name == "NO_IMAGE"
+    assert watched(at.answers) == []
+    at.world.publish_frame(stamp, colour=OPEN)
+    later = at.world.now()
+    # Its own frame does not come; the one before did.
+    found = at.world.wait_until(lambda: detect(at.world, later, detection(20)) and watched(
+        at.answers))  # fmt: skip
+    assert found[0].header.stamp == stamp
+
+
+def test_planners_go_first_and_never_more_than_one_is_pending(watch: Any) -> None:
+    at = watch(FRIDGE.replace("state by colour", "block 0.5"), "-p", "queue_size:=1")
+    world = at.world
+    stamp = world.publish_frame(colour=OPEN)
+    running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
+    world.wait_until(lambda: "'take 60'" in world.process.output)
+    for _ in range(20):
+        detect(world, stamp, detection(20))
+    world.wait_until(lambda: "'block 0.5'" in world.process.output)
+    assert world.process.output.count("asked: 'block 0.5'") == 1
+    # The queue is full with it, and a planner's question takes its place.
+    asked = world.client.call_async(world.request("what", stamp=stamp))
+    at.answers.wait_for(lambda one: one.question == "block 0.5" and "place" in one.message)
+    world.finish(running.cancel_goal_async())
+    assert world.names[world.finish(asked).status] == "OK"
+    # It comes again when there is room.
+    world.wait_until(
+        lambda: (
+            detect(world, stamp, detection(20))
+            and any(one.question == "block 0.5" and one.status == 0 for one in at.answers.items)
+        )
+    )
+
+
+def test_two_cameras_have_things_of_their_own(watch: Any) -> None:
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+    from vision_msgs.msg import Detection2DArray
+
+    from chatspot_ros.messages import to_image_message
+
+    at = watch(FRIDGE, "-p", "cameras:=['front','rear']")
+    world, stamp = at.world, at.world.now()
+    for name, colour, door in (("front", CLOSED, "closed"), ("rear", OPEN, "open")):
+        topic = f"{world.namespace}/{name}"
+        images = world.ros.create_publisher(Image, f"{topic}/image", 10)
+        world.detections = world.ros.create_publisher(Detection2DArray, f"{topic}/detections", 10)
+        world.wait_until(images.get_subscription_count)
+        world.wait_until(world.detections.get_subscription_count)
+        picture = np.full((48, 64, 3), colour, np.uint8)
+        message = to_image_message(picture, Header(stamp=stamp))
+        world.publish_until_it_comes(images, message, camera=name)
+
+        def answered(name: str = name) -> Any:
+            detect(world, stamp, detection(20))
+            return [one for one in watched(at.answers) if one.camera == name and one.answers]
+
+        answer = world.wait_until(answered)[0].answers[0]
+        assert (answer.regions[0].id, answer.state[0].value) == (f"{name}/fridge_1", door)
+
+
+def test_boxes_get_the_names_that_the_model_gives(watch: Any) -> None:
+    from vision_msgs.msg import Detection2DArray
+
+    at = watch("[]", "-p", "relabel_question:=name by place")
+    world = at.world
+    stamp = world.publish_frame(colour=OPEN)
+    # Nobody listens: nothing is asked.
+    detect(world, stamp, detection(20))
+    assert world.ask().name == "OK"
+    assert "name by place" not in world.process.output
+    heard = world.Collector()
+    topic = f"{world.namespace}/region_query_node/detections"
+    world.ros.create_subscription(Detection2DArray, topic, heard, 10)
+    boxes = [detection(10, "cup", "c7"), detection(500, "far"), detection(50, "box", score=0.5)]
+
+    def come() -> Any:
+        detect(world, stamp, *boxes)
+        return heard.items
+
+    message = world.wait_until(come)[0]
+    assert (message.header.stamp, message.header.frame_id) == (stamp, "camera_optical")
+    first, far, second = message.detections
+    assert (far, first.id, first.bbox, second.bbox) == (
+        boxes[1],
+        "c7",
+        boxes[0].bbox,
+        boxes[2].bbox,
+    )
+    named = [[(r.hypothesis.class_id, r.hypothesis.score) for r in one.results]
+             for one in (first, second)]  # fmt: skip
+    assert named[0] == [("thing at 5", 0.8), ("cup", 0.0), ("no", 0.4)]
+    # Not sure of this one: the detector's own word stays.
+    assert named[1] == [("no", 0.25), ("box", 0.5)]
+    # A frame without boxes is passed on too.
+    del boxes[:]
+    world.wait_until(lambda: come() and heard.items[-1].detections == [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("- {labels: [fridge], task: dance, every_s: 5}", "dance"),
+        ("- {labels: [fridge]", "expected"),
+    ],
+)
+def test_a_bad_list_ends_the_start_with_one_clear_line(
+    spawn: Any, tmp_path: Path, text: str | None, words: str
+) -> None:
+    file = tmp_path / "watch.yaml"
+    if text is not None:
+        file.write_text(text)
+    process = spawn(sys.executable, FAULTY_NODE, "--ros-args", "-p", f"watch:={file}")
+    assert process.wait(60.0) == 1
+    line = process.wait_for("cannot start")
+    assert words in line
+    assert str(file) in line
+    assert "Traceback" not in process.output
