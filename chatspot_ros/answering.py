@@ -86,6 +86,11 @@ class Answerer:
                 pending.answering_s = time.monotonic() - seen_s
         return seen.image_rgb
 
+    def give_back(self) -> None:
+        """Forget everything that no running query needs. In the worker's thread."""
+        self._scenes.make_room(self._scenes.max_bytes)
+        self._memories.make_room(self._memories.max_bytes)
+
     def _see(self, engine: RegionEngine, picture: Picture) -> Hashable:
         """Have the engine see a picture, unless it knows an equal one; return its scene's key."""
         key = self._keys.get(picture.key)

@@ -60,6 +60,8 @@ class ModelLife:
             ChatspotError: it cannot be loaded, or fails at its first answer.
         """
         engine = self._load(settings)
+        # A full device gets back what is only kept for later questions.
+        engine.on_out_of_memory = lambda: self._answerer.give_back()
         worker: InferenceWorker[Any] = InferenceWorker(
             MeasuredEngine(engine, self._health), queue_size=settings.queue_size
         )

@@ -3,7 +3,7 @@
 The questions stand behind each other in a single sequence under a mask that lets every token see
 the prefix and its own branch alone, each counted from the end of the prefix on. So the prefix's
 keys and values are there once, whatever the number of questions, and nothing is padded
-(docs/adr/0007). Between any two steps branches may come and go (docs/adr/0008).
+(docs/adr/0007). Between any two steps branches may come and go (docs/adr/0011).
 """
 
 from __future__ import annotations
