@@ -10,34 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROW_MEANINGS = {
-    "name_box": "name the thing in a box",
-    "name_point": "name the thing under a point",
-    "name_polygon": "name the thing in a polygon",
-    "part": "name a part of a thing",
-    "colour": "colour of the thing in a region",
-    "state": "state of a thing, all attributes right",
-    "yes_no": "is it open, on, running, full, plugged in",
-    "read": "two digits or a printed word",
-    "count": "how many of a kind are in the picture",
-    "relation": "how one region stands to another",
-    "describe": "describe a region, all facts right",
-    "scene": "list what is in the picture, F1 of kinds at least 0.75",
-    "is_there": "whether a thing is there, in a region or the picture",
-    "locate": "answer with a box, IoU above 0.5, or say that it is not there",
-    "plan": "right steps in the right order",
-    "follow_up": '"and this?" after an earlier question',
-    "name_box_exact": "name the thing in its exact box",
-    "name_box_noise_03": "name the thing in a box moved by 0.3",
-    "absent_f1": "F1 of saying that a thing is absent",
-    "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
-    "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
-}
-LOWER_IS_BETTER = ("noise_drop_03", "hallucination")
+from chatspot_train.suites.kitchen import LOWER_IS_BETTER, MEANINGS, table
 
 
 def model_card(training: dict[str, Any], rows: dict[str, dict[str, float]], size_mb: float) -> str:
-    """Return the card as Markdown. `rows` may be empty: the model was not measured."""
+    """Return the card as Markdown, with the kitchen's own rows; without any of them it says that
+    the model was not measured."""
     if training.get("recipe") == "instruct":
         return "\n".join([*_instructed(training, size_mb), *_measured(rows)]) + "\n"
     return "\n".join([*_tiny(training, size_mb), *_measured(rows), *_tiny_limits(rows)]) + "\n"
@@ -93,31 +71,25 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
 def _tiny_limits(rows: dict[str, dict[str, float]]) -> list[str]:
     lines = ["", "## Limits", "- a simulated kitchen only; no photographs were seen in training"]
     weak = [
-        row for row, value in rows.items() if value["value"] < 0.8 and row not in LOWER_IS_BETTER
-    ]
+        row for row, value in rows.items()
+        if row in MEANINGS and row not in LOWER_IS_BETTER and value["value"] < 0.8
+    ]  # fmt: skip
     if weak:
         lines.append(f"- weak at: {', '.join(weak)} (below 0.8 above)")
     return [*lines, "- `confidence` is not calibrated"]
 
 
 def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
-    if not rows:
+    if not rows.keys() & MEANINGS.keys():
         return ["", "## Measured", "Not measured yet: `python -m chatspot_train.evaluate`."]
-    lines = [
+    return [
         "",
         "## Measured",
         "On unseen test kitchens (no seed, no wording and no light shared with training), regions "
         "off by up to about 5 %: `python -m chatspot_train.evaluate --suite kitchen --split test`.",
         "",
-        "| row | what | value | 95 % | n |",
-        "|---|---|---|---|---|",
+        table(rows),
     ]
-    lines += [
-        f"| `{row}` | {ROW_MEANINGS.get(row, row)} | {value['value']:.3f} "
-        f"| {value['low']:.3f} to {value['high']:.3f} | {int(value['n'])} |"
-        for row, value in rows.items()
-    ]
-    return lines
 
 
 def _instructed(training: dict[str, Any], size_mb: float) -> list[str]:

@@ -1,6 +1,8 @@
 """Measure a model: `python -m chatspot_train.evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
 
-`--compare A B` holds two result folders of the same suite against each other instead.
+The suite `kitchen` renders unseen simulated kitchens, asks its own questions about them, and every
+other suite's. `--compare A B` holds two result folders of the same suite against each other
+instead.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from rich.table import Table
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.model_spec import read_spec
-from chatspot_train.suites import kitchen, kitchen_data
-from chatspot_train.suites.base import Item, Report, Suite, markdown
+from chatspot_sim.kitchen import Split
+from chatspot_train.suites import kitchen_data
+from chatspot_train.suites.base import Report, Suite
 from chatspot_train.suites.compare import compare
 from chatspot_train.suites.endpoint import EndpointAnswerer, EndpointDownError
 from chatspot_train.suites.intent import RouteAnswerer
+from chatspot_train.suites.kitchen import KITCHENS, KitchenSuite
 from chatspot_train.suites.registry import NAMES, REGION_SUITES, kitchen_suites, make
-from chatspot_train.suites.reporting import prefixed, write_report
-from chatspot_train.suites.runner import Answerer, EngineAnswerer, run
+from chatspot_train.suites.reporting import prefixed, summary, write_report
+from chatspot_train.suites.runner import Answerer, EngineAnswerer, OnceAnswerer, run
 from chatspot_train.suites.scores import Row
 
 PREDICTIONS = "predictions.jsonl"
-KITCHENS = 100
 
 
 def show(found: Mapping[str, Row]) -> None:
@@ -48,32 +51,30 @@ def evaluate(
 
     Raises MissingDataError where the data is not there.
     """
-    items: list[Item] = list(suite.items(data, limit, seed))
+    items = list(suite.items(data, limit, seed))
     out.mkdir(parents=True, exist_ok=True)
     return suite.score(run(answerer, items, out / PREDICTIONS, len(items)))
 
 
 def evaluate_kitchen(
-    engine: Engine, split: str, kitchens: int, seed: int, out: Path, only_kitchen: bool
+    answerer: Answerer, split: Split, kitchens: int, seed: int, out: Path, only_kitchen: bool
 ) -> dict[str, Row]:
-    """All rows on the simulated kitchen: its own questions, then every suite on its pictures."""
-    out.mkdir(parents=True, exist_ok=True)
-    predictions = kitchen.evaluate_kitchens(
-        engine, "val" if split == "val" else "test", kitchens, file=out / PREDICTIONS
-    )
-    rows = kitchen.rows(predictions)
-    table = [[name, row["value"], row["low"], row["high"], int(row["n"])]
-             for name, row in rows.items()]  # fmt: skip
-    reports = {"kitchen": Report(rows, markdown(("row", "value", "low", "high", "n"), table))}
-    rows = dict(rows)
+    """All rows on the simulated kitchen: its own questions, then every suite on its pictures.
+
+    Raises RenderError.
+    """
+    data = out / "data"
+    own = evaluate(KitchenSuite(split), answerer, data, kitchens, seed, out)
+    rows, reports = dict(own.rows), {"kitchen": own}
     if not only_kitchen:
-        data = kitchen_data.write(out / "data", kitchens)
+        kitchen_data.write(data, kitchens)
+        once = OnceAnswerer(answerer)
         for name, suite in kitchen_suites(data).items():
-            asked: Answerer = RouteAnswerer() if name == "intent" else EngineAnswerer(engine)
-            report = evaluate(suite, asked, data, 0, seed, out / name)
-            rows |= prefixed(report, name)
-            reports[name] = report
-    write_report(out, f"{engine.name} on {kitchens} simulated kitchens", rows, reports)
+            asked = RouteAnswerer() if name == "intent" else once
+            reports[name] = evaluate(suite, asked, data, 0, seed, out / name)
+            rows |= prefixed(reports[name], name)
+        reports = {"summary": Report({}, summary(rows)), **reports}
+    write_report(out, f"{answerer.name} on {kitchens} simulated kitchens", rows, reports)
     return rows
 
 
@@ -88,21 +89,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace) -> Mapping[str, Row]:
     out: Path = options.out
-    if options.suite == "kitchen" and not options.compare:
-        engine = Engine.load(options.model)
-        kitchens = options.limit or KITCHENS
-        return evaluate_kitchen(
-            engine, options.split, kitchens, options.seed, out, options.only_kitchen
-        )
-    suite = make(
-        "coco_region" if options.suite == "kitchen" else options.suite,
-        of=options.of, detections=options.detections, clip=options.clip,
-    )  # fmt: skip
+    suite = make(options.suite, of=options.of, detections=options.detections, clip=options.clip)
     if options.compare:
         a, b = options.compare
         return compare(a, b, out, suite).rows
     with ExitStack() as stack:
         answerer = _answerer(options, stack)
+        if options.suite == "kitchen":
+            kitchens = options.limit or KITCHENS
+            return evaluate_kitchen(
+                answerer, options.split, kitchens, options.seed, out, options.only_kitchen
+            )
         report = evaluate(suite, answerer, options.data, options.limit, options.seed, out)
     write_report(out, f"{answerer.name}: {suite.name}", report.rows, {suite.name: report})
     return report.rows
@@ -126,7 +123,7 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measure a model, or compare two.")
     add = parser.add_argument
-    add("--suite", choices=("kitchen", *NAMES), required=True)
+    add("--suite", choices=NAMES, required=True)
     add("--model", default="models/chatspot-tiny",
         help="a folder, a hub id, or the address of an OpenAI-compatible endpoint")  # fmt: skip
     add("--served-model", default="", help="the model's name at an endpoint")

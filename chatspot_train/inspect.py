@@ -184,7 +184,12 @@ def make_card(record: Record, images: Path) -> Card:
 
 
 def data_uri(path: Path) -> str:
-    """Return the picture as a JPEG data URI, its longer side at most LONGEST_SIDE pixels.
+    """Return the picture as a data URI; see `small_jpeg`."""
+    return f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(path)).decode()}"
+
+
+def small_jpeg(path: Path) -> bytes:
+    """Return the picture as a JPEG file's bytes, its longer side at most LONGEST_SIDE pixels.
 
     Raises OSError or ValueError where it cannot be read.
     """
@@ -194,7 +199,7 @@ def data_uri(path: Path) -> str:
     shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     data = io.BytesIO()
     shown.save(data, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return data.getvalue()
 
 
 def make_page(records: Records, images: Path, count: int, seed: int) -> str:

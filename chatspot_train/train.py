@@ -34,6 +34,7 @@ from chatspot_train.pictures import recolour, resized, to_pixels
 from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
+from chatspot_train.suites.runner import EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
 from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import build_tokenizer
@@ -160,9 +161,8 @@ def measure(folder: Path, kitchens: int) -> None:
     """Ask the exported model about unseen kitchens; write its results and its card."""
     out = folder.parent / "evaluation"
     (out / PREDICTIONS).unlink(missing_ok=True)
-    found = evaluate_kitchen(
-        Engine.load(str(folder)), "test", kitchens, seed=0, out=out, only_kitchen=True
-    )
+    answerer = EngineAnswerer(Engine.load(str(folder)))
+    found = evaluate_kitchen(answerer, "test", kitchens, seed=0, out=out, only_kitchen=True)
     show(found)
     write_card(folder, found)
 

@@ -10,10 +10,10 @@ import fcntl
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from chatspot_ros.errors import ChatspotError
+from chatspot_train.closing import Closing
 
 _BLOCK = 1 << 16
 
@@ -22,7 +22,7 @@ class JournalError(ChatspotError):
     """The output folder cannot be gone on with."""
 
 
-class Journal:
+class Journal(Closing):
     """The files of one output folder, held by one run at a time. Use it as a context manager.
 
     `done` are the ids of finished pictures. Every line is with the operating system before the
@@ -50,18 +50,11 @@ class Journal:
                 _cut_half_line(file)
             self.done: set[str] = {line["id"] for line in _lines(self._dialogues)}
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the files, and so let another run have the folder."""
         for file in (self._dialogues, self._failed, self._dropped):
             file.close()
 

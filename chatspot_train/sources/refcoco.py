@@ -42,12 +42,21 @@ class _Sentence(Schema):
     raw: str = ""
 
 
-class _Ref(Schema):
+class Ref(Schema):
+    """A thing and the expressions for it; each of `sentences` is checked when asked for."""
+
     ref_id: int
     ann_id: int
     image_id: int
     split: str
     sentences: tuple[Any, ...]
+
+    def expression(self, k: int) -> str:
+        """The k-th expression. Raises SkipError where the ref has none."""
+        if k >= len(self.sentences):
+            raise SkipError("the ref has no sentences", self.ref_id)
+        sentence = _Sentence.model_validate(self.sentences[k])
+        return clean(sentence.sent if sentence.sent.strip() else sentence.raw)
 
 
 def _files(job: Job) -> tuple[Path, Path]:
@@ -107,11 +116,8 @@ class _Instances:
         return thing
 
 
-def _turn(ref: _Ref, k: int, thing: CocoAnnotation, size: tuple[int, int]) -> RecordTurn:
-    if k >= len(ref.sentences):
-        raise SkipError("the ref has no sentences", ref.ref_id)
-    sentence = _Sentence.model_validate(ref.sentences[k])
-    expression = clean(sentence.sent if sentence.sent.strip() else sentence.raw)
+def _turn(ref: Ref, k: int, thing: CocoAnnotation, size: tuple[int, int]) -> RecordTurn:
+    expression = ref.expression(k)
     box = box_xywh(thing.bbox).clipped(*size)
     key = (ref.ref_id, k)
     if draw_number(EVERY_THIRD, "refcoco", *key, "way"):
@@ -128,7 +134,7 @@ def _turn(ref: _Ref, k: int, thing: CocoAnnotation, size: tuple[int, int]) -> Re
 def _source(name: str, refs: str, splits: tuple[str, ...]) -> Source:
     def convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
         loaded, k, instances = raw
-        ref = _Ref.model_validate(loaded)
+        ref = Ref.model_validate(loaded)
         thing = instances.thing(ref.ann_id)
         image = instances.image(ref.image_id)
         size = job.pictures.size(image.file_name, (image.width, image.height))

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from pydantic import ValidationError
 
 from chatspot_ros.errors import RegionError, shorten
 from chatspot_ros.regions import Region
+from chatspot_train.closing import Closing
 from chatspot_train.records import Record, RecordError
 
 EXAMPLES_PER_REASON = 3
@@ -43,7 +43,7 @@ class Drop:
     detail: str
 
 
-class Report:
+class Report(Closing):
     """Counts what is kept, and writes every drop as a line of `drops.jsonl` in `folder`.
 
     Only counts and a few examples of each reason stay in memory. Use it as a context manager.
@@ -59,15 +59,8 @@ class Report:
         self.tags: Counter[str] = Counter()
         self.examples: dict[str, list[Drop]] = {}
 
-    def __enter__(self) -> Report:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file of drops."""
         self._lines.close()
 
     @property

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.geometry import RgbImage
-from chatspot_ros.regions import BoxXyxy, Region
+from chatspot_ros.regions import BoxXyxy, Point, Region
 from chatspot_train.suites.scores import Row
 
 
@@ -52,7 +52,10 @@ class Predicted:
     """What a model answered to an item's last turn.
 
     `boxes_xyxy_px` are the boxes it points at, with `phrases` for what, in pixels of the item's
-    picture. `error` says why there is no answer (its text is then empty).
+    picture. `seconds` count from when the question was put, which several may have been together.
+    `error` says why there is no answer (its text is then empty). `regions_px` are the corners of
+    the regions that were asked about, `image` the picture's file; empty where it is in none. The
+    log-probabilities are natural ones, over the answer's tokens; 0 where they are not known.
     """
 
     key: str
@@ -66,6 +69,10 @@ class Predicted:
     error: str = ""
     question: str = ""
     truth: dict[str, Any] = field(default_factory=dict)
+    regions_px: tuple[tuple[Point, ...], ...] = ()
+    image: str = ""
+    mean_log_probability: float = 0.0
+    least_log_probability: float = 0.0
 
 
 @dataclass

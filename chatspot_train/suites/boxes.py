@@ -1,22 +1,14 @@
-"""Boxes: how much they overlap, how they are moved, and COCO's average precision of them."""
+"""Boxes: how much they overlap, and how they are moved."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from chatspot_ros.regions import BoxXyxy
-
-AP_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-CocoDict = dict[str, Any]
 
 
 def noisy_box(
@@ -45,35 +37,3 @@ def iou(a: BoxXyxy, b: BoxXyxy) -> float:
 def _xywh(boxes: Sequence[BoxXyxy]) -> NDArray[np.float64]:
     corners = np.array(boxes, np.float64)
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-
-
-def average_precision(truth: CocoDict, detections: Sequence[CocoDict]) -> dict[str, float]:
-    """COCO's average precision of boxes, in [0, 1], by the names of AP_NAMES, from pycocotools.
-
-    `truth` holds `images`, `annotations` and `categories` as a COCO file does; a detection has
-    `image_id`, `category_id`, `bbox` (x, y, width, height in pixels) and `score`. What lies in a
-    crowd's box counts neither for nor against. At most 100 detections of a category count in a
-    picture; of equal scores the earlier picture's comes first, then the earlier in the list. A
-    name that no object counts for, such as APl where all are small, is left out.
-    """
-    boxes = [
-        {**found, "area": found["bbox"][2] * found["bbox"][3], "iscrowd": 0} for found in detections
-    ]
-    with redirect_stdout(io.StringIO()):
-        judge = COCOeval(_indexed(truth, truth["annotations"]), _indexed(truth, boxes), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    values = zip(AP_NAMES, judge.stats[: len(AP_NAMES)], strict=True)
-    return {name: float(value) for name, value in values if value >= 0}
-
-
-def _indexed(truth: CocoDict, annotations: Sequence[CocoDict]) -> Any:
-    """A COCO of these annotations, numbered anew: pycocotools takes the id 0 for no match."""
-    coco = COCO()
-    coco.dataset = {
-        "images": truth["images"], "categories": truth["categories"],
-        "annotations": [{**one, "id": k} for k, one in enumerate(annotations, start=1)],
-    }  # fmt: skip
-    coco.createIndex()
-    return coco

@@ -12,8 +12,9 @@ from chatspot_ros.regions import BoxXyxy, Region
 from chatspot_train.sources.base import Job
 from chatspot_train.sources.coco import CocoAnnotation, CocoImage, load_coco
 from chatspot_train.sources.reading import Schema, box_xywh, items, load_json
-from chatspot_train.suites.boxes import CocoDict, ious
+from chatspot_train.suites.boxes import ious
 from chatspot_train.suites.files import sample
+from chatspot_train.suites.precision import CocoDict
 
 OVERLAP = 0.5
 
@@ -117,7 +118,7 @@ def overlapping(thing: Thing, things: Sequence[Thing]) -> list[int]:
 
 
 def coco_dict(pictures: Sequence[Picture]) -> CocoDict:
-    """`images` and `annotations` as `boxes.average_precision` reads them."""
+    """`images` and `annotations` as `precision.average_precision` reads them."""
     things = [thing for picture in pictures for thing in picture.things]
     return {
         "images": [{"id": picture.image.id} for picture in pictures],

@@ -16,11 +16,12 @@ from chatspot_train.suites.base import (
     markdown,
     need,
 )  # fmt: skip
-from chatspot_train.suites.boxes import AP_NAMES, CocoDict, average_precision
 from chatspot_train.suites.categories import CategoryMatcher, PlainTextMatcher
 from chatspot_train.suites.coco_pictures import Picture, coco_dict, load_pictures, overlapping
 from chatspot_train.suites.files import reading
-from chatspot_train.suites.scores import Row, share
+from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.precision import AP_NAMES, CocoDict, average_precision
+from chatspot_train.suites.scores import Row
 from chatspot_train.suites.texts import percent
 
 QUESTION = "What can you see in this region? <region>"
@@ -78,7 +79,7 @@ class CocoRegion:
 
     def named(self, predictions: Sequence[Predicted]) -> list[int | None]:
         """The id of the category that each answer means; None where it means none."""
-        categories = _truth(predictions)["categories"]
+        categories = _categories(predictions)
         found = self.matcher.match([p.text for p in predictions], [c["name"] for c in categories])
         return [None if k is None else categories[k]["id"] for k in found]
 
@@ -98,6 +99,20 @@ class CocoRegion:
             for good, k, p in zip(right, named, predictions, strict=True)
         ]
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the shares: accuracy for COCO's own boxes, and answers that mean no category."""
+        named = self.named(predictions)
+        parts = {
+            "no_category": {p.key: (float(k is None), 1.0)
+                            for k, p in zip(named, predictions, strict=True)}
+        }  # fmt: skip
+        if _own_boxes(predictions):
+            right = _right(named, predictions)
+            parts["accuracy"] = {
+                p.key: (float(good), 1.0) for good, p in zip(right, predictions, strict=True)
+            }
+        return parts
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
         if not predictions:
@@ -109,16 +124,9 @@ class CocoRegion:
              "score": p.truth["score"] * (p.confidence if confident else 1.0)}
             for k, p in zip(named, predictions, strict=True) if k is not None
         ]  # fmt: skip
-        n = len(truth["images"])
-        rows: dict[str, Row] = {
-            name: {"value": value, "n": n}
-            for name, value in average_precision(truth, detections).items()
-        }
-        own_boxes = all("category_id" in p.truth for p in predictions)
-        if own_boxes:
-            rows["accuracy"] = share(_right(named, predictions))
-        rows["no_category"] = share([k is None for k in named])
-        return Report(rows, self._table(rows, "GT" if own_boxes else "detector", n, confident))
+        rows = average_precision(truth, detections) | rows_of(self.parts(predictions))
+        boxes = "GT" if _own_boxes(predictions) else "detector"
+        return Report(rows, self._table(rows, boxes, len(truth["images"]), confident))
 
     def _table(self, rows: dict[str, Row], boxes: str, pictures: int, confident: bool) -> str:
         ours = [percent(rows.get(name)) for name in (*AP_NAMES, "accuracy")]
@@ -134,8 +142,12 @@ class CocoRegion:
         )
 
 
+def _own_boxes(predictions: Sequence[Predicted]) -> bool:
+    return all("category_id" in p.truth for p in predictions)
+
+
 def _right(named: Sequence[int | None], predictions: Sequence[Predicted]) -> list[bool]:
-    if not all("category_id" in p.truth for p in predictions):
+    if not _own_boxes(predictions):
         raise ValueError("accuracy needs COCO's own boxes, not a detector's")
     return [k == p.truth["category_id"] for k, p in zip(named, predictions, strict=True)]
 
@@ -165,13 +177,20 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
     return found
 
 
+def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
+    """COCO's categories. Raises ValueError without the answer that carries them, the first."""
+    for p in predictions:
+        if "categories" in p.truth:
+            found: list[CocoDict] = p.truth["categories"]
+            return found
+    raise ValueError("the first answer is missing, which carries the categories")
+
+
 def _truth(predictions: Sequence[Predicted]) -> CocoDict:
     """COCO's own words on all asked pictures, from the answers. Raises ValueError where missing."""
     parts = [p.truth["coco"] for p in predictions if "coco" in p.truth]
-    categories = next((p.truth["categories"] for p in predictions if "categories" in p.truth), None)
     images = [image for part in parts for image in part["images"]]
-    missing = {p.truth["image_id"] for p in predictions} - {image["id"] for image in images}
-    if categories is None or missing:
+    if {p.truth["image_id"] for p in predictions} - {image["id"] for image in images}:
         raise ValueError("some answers are missing: each picture's first carries its truth")
     annotations = [one for part in parts for one in part["annotations"]]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    return {"images": images, "annotations": annotations, "categories": _categories(predictions)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,13 @@ from chatspot_train.sources.reading import Schema, box_xywh, clean
 from chatspot_train.sources.report import SkipError
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.scores import Row, share
-from chatspot_train.suites.texts import (
-    contains,
-    equal,
-    mean,
-    normalised_edit_distance,
-    percent,
-)  # fmt: skip
+from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.texts import contains, equal, normalised_edit_distance, percent
 
 QUESTION = "What text can you see in this region? <region>"
 PAPER_CONTAINS = "31.8"
 ENGLISH = "english"
+SHARES = ("contains", "contains_words", "exact")
 
 
 class _Image(Schema):
@@ -99,31 +95,41 @@ class CocoText:
         """Whether each answer contains the text, by the paper's rule: anywhere in it."""
         return [contains(p.text, p.truth["text"], whole_words=False) for p in predictions]
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for suffix, group in _groups(predictions).items():
+            for p, right in zip(group, self.right(group), strict=True):
+                said, true = p.text, p.truth["text"]
+                values = {
+                    "contains": right, "contains_words": contains(said, true),
+                    "exact": equal(said, true),
+                    "edit_distance": normalised_edit_distance(said, true),
+                }  # fmt: skip
+                for name, value in values.items():
+                    parts[f"{name}{suffix}"][p.key] = (float(value), 1.0)
+        return parts
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Shares that contain the text (anywhere, and as whole words) and that equal it, and the
         mean edit distance over the longer text's length (0 is best). Raises ValueError for none."""
         if not predictions:
             raise ValueError("no answers to score")
-        groups = {"": list(predictions)}
-        for field in ("kind", "language"):
-            values = sorted({p.truth[field] for p in predictions})
-            for value in values if len(values) > 1 else []:
-                groups[f" ({value})"] = [p for p in predictions if p.truth[field] == value]
-        rows: dict[str, Row] = {}
+        rows = rows_of(self.parts(predictions))
         lines: list[Sequence[object]] = [("paper", PAPER_CONTAINS, "-", "-", "-", "-")]
-        for suffix, group in groups.items():
-            found = self._rows(group)
-            rows |= {f"{name}{suffix}": row for name, row in found.items()}
-            shares = [percent(found[name]) for name in ("contains", "contains_words", "exact")]
-            lines.append((f"ours{suffix}", *shares, found["edit_distance"]["value"], len(group)))
+        for suffix, group in _groups(predictions).items():
+            shares = [percent(rows[f"{name}{suffix}"]) for name in SHARES]
+            distance = rows[f"edit_distance{suffix}"]["value"]
+            lines.append((f"ours{suffix}", *shares, distance, len(group)))
         header = ("", "contains", "contains, whole words", "exact", "edit distance", "n")
         return Report(rows, markdown(header, lines))
 
-    def _rows(self, group: Sequence[Predicted]) -> dict[str, Row]:
-        pairs = [(p.text, p.truth["text"]) for p in group]
-        return {
-            "contains": share(self.right(group)),
-            "contains_words": share([contains(said, true) for said, true in pairs]),
-            "exact": share([equal(said, true) for said, true in pairs]),
-            "edit_distance": mean([normalised_edit_distance(said, true) for said, true in pairs]),
-        }
+
+def _groups(predictions: Sequence[Predicted]) -> dict[str, list[Predicted]]:
+    """All, and those of each kind and language where there are several, by a row's suffix."""
+    groups = {"": list(predictions)}
+    for field in ("kind", "language"):
+        values = sorted({p.truth[field] for p in predictions})
+        for value in values if len(values) > 1 else []:
+            groups[f" ({value})"] = [p for p in predictions if p.truth[field] == value]
+    return groups

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.inspect import data_uri
+from chatspot_ros.regions import Point
+from chatspot_train.inspect import small_jpeg
 from chatspot_train.suites.base import Predicted, Suite, markdown, need
 from chatspot_train.suites.parts import Part, Parts, resampled
 from chatspot_train.suites.runner import read_predictions
@@ -23,7 +25,8 @@ from chatspot_train.suites.scores import Row
 PREDICTIONS = "predictions.jsonl"
 DRAWS = 10_000
 MOST_CARDS = 200
-COLOURS = {"truth": "#0a7d2c", "a": "#e6194b", "b": "#1f4fd8"}
+PICTURES = "pictures"
+COLOURS = {"asked": "#c45500", "truth": "#0a7d2c", "a": "#e6194b", "b": "#1f4fd8"}
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ a }} and {{ b }}</title><style>
@@ -36,7 +39,9 @@ PAGE = """<!doctype html>
  article { display: grid; grid-template-columns: minmax(0, 45%) 1fr; gap: 1.2rem;
    background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 1rem; margin: 1rem 0 }
  svg { width: 100%; max-height: 60vh; display: block; background: #ddd }
- svg rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke }
+ svg rect, svg polygon, svg circle { fill: none; stroke-width: 2;
+   vector-effect: non-scaling-stroke }
+ svg .asked { stroke: {{ colours.asked }}; stroke-dasharray: 6 3 }
  h2 { font-size: 1rem; margin: 0 0 .4rem } dt { font-weight: 600; margin-top: .5rem }
  dd { margin: 0 0 0 1rem; white-space: pre-wrap; overflow-wrap: anywhere }
 </style></head><body>
@@ -44,7 +49,8 @@ PAGE = """<!doctype html>
  <span style="color: {{ colours.b }}">{{ b }}</span> on {{ suite }}</h1>
 <p class="about">{{ found.pairs }} questions asked of both; {{ found.only_a }} only of the first,
  {{ found.only_b }} only of the second. Intervals of 95 %, by the bootstrap in pairs; differences
- whose interval leaves zero out are bold.</p>
+ whose interval leaves zero out are bold. Average precision is not compared: it is no sum over
+ questions.</p>
 <table><tr><th>row<th>n<th>{{ a }}<th>{{ b }}<th>difference<th>from<th>to</tr>
 {% for name, row in found.rows.items() %}
 <tr{% if row.low > 0 or row.high < 0 %} class="sure"{% endif %}><td>{{ name }}<td>{{ row.n }}
@@ -56,10 +62,15 @@ PAGE = """<!doctype html>
 <svg viewBox="0 0 {{ card.width }} {{ card.height }}" role="img">
  <image href="{{ card.picture }}" width="{{ card.width }}" height="{{ card.height }}"
   preserveAspectRatio="none"/>
+ {% for points in card.a.regions_px %}{% if points|length == 1 %}<circle class="asked"
+  cx="{{ points[0][0] }}" cy="{{ points[0][1] }}" r="{{ card.width / 80 }}"/>{% else %}<polygon
+  class="asked" points="{{ corners(points) }}"/>{% endif %}{% endfor %}
+
  {% for box, colour in card.boxes %}<rect x="{{ box[0] }}" y="{{ box[1] }}"
   width="{{ box[2] - box[0] }}" height="{{ box[3] - box[1] }}" stroke="{{ colour }}"/>{% endfor %}
 </svg>{% else %}<p class="about">{{ card.problem }}</p>{% endif %}</div>
-<div><h2>{{ card.a.question }}</h2><dl>
+<div><h2{% if card.a.regions_px %} style="color: {{ colours.asked }}"{% endif
+ %}>{{ card.a.question }}</h2><dl>
  <dt style="color: {{ colours.a }}">{{ a }}<dd>{{ card.a.text or card.a.error }}
  <dt style="color: {{ colours.b }}">{{ b }}<dd>{{ card.b.text or card.b.error }}
  <dt style="color: {{ colours.truth }}">truth<dd>{{ card.truth }}</dl>
@@ -96,9 +107,32 @@ class Compared:
         return markdown(["row", "n", "a", "b", "b - a", "low", "high"], lines)
 
 
+class Album:
+    """The shown pictures as JPEG files in PICTURES beside the page, each once."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the page's."""
+        self._folder = folder / PICTURES
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._shown: dict[Path, tuple[str, int, int]] = {}
+
+    def show(self, path: Path) -> tuple[str, int, int]:
+        """Return where the picture is, as the page says it, and its own width and height, px.
+
+        Raises OSError or ValueError for what cannot be read.
+        """
+        if path not in self._shown:
+            with Image.open(path) as picture:
+                width, height = picture.size
+            name = f"{len(self._shown):04d}.jpg"
+            (self._folder / name).write_bytes(small_jpeg(path))
+            self._shown[path] = (f"{PICTURES}/{name}", width, height)
+        return self._shown[path]
+
+
 @dataclass
 class Card:
-    """One question on the page. `picture` is a data URI; `problem` says why there is none."""
+    """One question on the page. `picture` is a file beside it; `problem` says why there is none."""
 
     a: Predicted
     b: Predicted
@@ -112,23 +146,23 @@ class Card:
     @property
     def truth(self) -> str:
         """What is true, as text."""
-        told = {key: value for key, value in self.a.truth.items() if key != "image"}
-        return "\n".join(f"{key}: {json.dumps(v, ensure_ascii=False)}" for key, v in told.items())
+        told = self.a.truth.items()
+        return "\n".join(f"{key}: {json.dumps(v, ensure_ascii=False)}" for key, v in told)
 
-    def show(self) -> None:
-        """Fetch the picture that the truth names, with the boxes of the truth and both answers."""
-        if not self.a.truth.get("image"):
+    def show(self, album: Album) -> None:
+        """Fetch the picture, with the boxes of the truth and both answers."""
+        files = [Path(image) for image in (self.a.image, self.b.image) if image]
+        if not files:
             return
-        path = Path(self.a.truth["image"])
         try:
-            with Image.open(path) as picture:
-                self.width, self.height = picture.size
-            self.picture = data_uri(path)
-        except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            there = next((file for file in files if file.exists()), files[0])
+            self.picture, self.width, self.height = album.show(there)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             self.problem = f"The picture cannot be shown: {error}"
-        true = self.a.truth.get("box")
-        if isinstance(true, list) and len(true) == 4:
-            self.boxes.append((true, COLOURS["truth"]))
+        for name in ("box", "box_xyxy_px"):
+            true = self.a.truth.get(name)
+            if isinstance(true, list) and len(true) == 4:
+                self.boxes.append((true, COLOURS["truth"]))
         self.boxes += [(box, COLOURS["a"]) for box in self.a.boxes_xyxy_px]
         self.boxes += [(box, COLOURS["b"]) for box in self.b.boxes_xyxy_px]
 
@@ -164,11 +198,13 @@ def compare(
         len(other) - len(keys), len(cards), sum(card.scored for card in cards),
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
+    album = Album(out)
     for card in cards[:MOST_CARDS]:
-        card.show()
+        card.show(album)
+    names = (a.name, b.name) if a.name != b.name else (str(a), str(b))
     page = _ENVIRONMENT.from_string(PAGE).render(
-        a=a.name, b=b.name, suite=suite.name, found=found, cards=cards[:MOST_CARDS],
-        colours=COLOURS,
+        a=names[0], b=names[1], suite=suite.name, found=found, cards=cards[:MOST_CARDS],
+        colours=COLOURS, corners=_corners,
     )  # fmt: skip
     (out / "comparison.html").write_text(page, encoding="utf-8")
     kept = {"a": str(a), "b": str(b), "suite": suite.name, "pairs": len(keys), "rows": found.rows}
@@ -177,28 +213,29 @@ def compare(
 
 
 def parts_of(suite: Suite, predictions: Sequence[Predicted]) -> Parts:
-    """The parts of a suite's rows.
+    """The parts of a suite's rows; of one that tells none, how many answers it says are right.
 
-    For a suite that tells none, each answer is scored by itself; a row counts where the mean of
-    these scores is the row's value, as of every share and mean.
+    Raises CompareError for a suite that says neither.
     """
-    tell = getattr(suite, "parts", None)
+    tell, right = getattr(suite, "parts", None), getattr(suite, "right", None)
     if tell is not None:
         told: Parts = tell(predictions)
         return told
-    parts: dict[str, dict[str, tuple[float, float]]] = {}
-    for p in predictions:
-        for name, row in suite.score([p]).rows.items():
-            parts.setdefault(name, {})[p.key] = (row["value"], 1.0)
-    whole = suite.score(predictions).rows
-    return {
-        name: part for name, part in parts.items()
-        if name in whole and np.isclose(_value(part), whole[name]["value"], atol=1e-6)
-    }  # fmt: skip
+    if right is None:
+        raise CompareError(
+            "the suite does not say how its rows are made of its answers", value=suite.name,
+            remedy="compare another suite",
+        )  # fmt: skip
+    good = zip(predictions, right(predictions), strict=True)
+    return {"right": {p.key: (float(hit), 1.0) for p, hit in good}}
 
 
-def _value(part: Part) -> float:
-    return sum(one for one, _ in part.values()) / sum(count for _, count in part.values())
+def _corners(points: Sequence[Point]) -> str:
+    """The corners of a polygon as SVG has them; of a box, which two say, all four."""
+    if len(points) == 2:
+        (x1, y1), (x2, y2) = points
+        points = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+    return " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
 
 
 def differences(a: Parts, b: Parts, draws: int = DRAWS, seed: int = 0) -> dict[str, Row]:
@@ -242,7 +279,9 @@ def _differently_scored(
 ) -> set[str]:
     right = getattr(suite, "right", None)
     if right is not None:
-        return {x.key for x, y, z in zip(a, right(a), right(b), strict=True) if y != z}
+        # A suite may know that it cannot tell, as of a detector's boxes.
+        with suppress(ValueError):
+            return {x.key for x, y, z in zip(a, right(a), right(b), strict=True) if y != z}
     return {x.key for x in a if dict(_scores(parts_a, x.key)) != dict(_scores(parts_b, x.key))}
 
 

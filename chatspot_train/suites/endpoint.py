@@ -19,6 +19,7 @@ from chatspot_ros import answers, prompts
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.geometry import Fit, RgbImage
 from chatspot_ros.model_spec import ModelSpec
+from chatspot_train.closing import Closing
 from chatspot_train.region_chat.asking import (
     Asker,
     AskError,
@@ -38,7 +39,7 @@ class EndpointDownError(RuntimeError):
     to keep empty answers, and to go on later."""
 
 
-class EndpointAnswerer:
+class EndpointAnswerer(Closing):
     """Asks one model; use it as a context manager.
 
     `spec` says how regions are written and the picture is laid out. `concurrency` bounds how many
@@ -72,10 +73,8 @@ class EndpointAnswerer:
         self._most_at_a_time = max(1, concurrency)
         self._failed = 0
 
-    def __enter__(self) -> EndpointAnswerer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         self._loop.run(self._asker.__aexit__())
         self._loop.close()
 

@@ -109,7 +109,7 @@ class GroundingSuite:
         for key, picture, question, pairs in sample(grounded, limit, seed):
             image = need(data / self.images / picture, self.wants)
             turn = AskedTurn(f"{question} {self.suffix}".strip(), task="describe")
-            yield Item(key, image, (turn,), {"pairs": pairs, "image": str(image)})
+            yield Item(key, image, (turn,), {"pairs": pairs})
 
     def _coco(self, path: Path) -> tuple[dict[int, BoxXyxy], dict[int, str]]:
         """Boxes (x1, y1, x2, y2) px by annotation, files by picture."""

@@ -15,12 +15,15 @@ from chatspot_train.suites.noise import (
     Curve,
     Noise,
     RegionSuite,
-    accuracy_rows,
+    accuracies,
+    accuracy_parts,
     by_scale,
     draw_curves,
+    item_of,
     percent_or_dash,
+    rights,
 )  # fmt: skip
-from chatspot_train.suites.scores import Row, share
+from chatspot_train.suites.parts import Parts, rows_of
 from chatspot_train.suites.texts import percent
 
 PAPER_HALLUCINATION = {0.0: 0.022, 0.1: 0.024, 0.2: 0.021, 0.3: 0.023}
@@ -56,17 +59,29 @@ class Hallucination:
         """Every item at every scale, as `noise` asks them."""
         return Noise(self.of, self.scales).items(data, limit, seed)
 
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """What the naming suite says."""
+        return self.of.right(predictions)
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows, by the naming suite's items. Raises ValueError for none."""
+        right = rights(self.of, predictions)
+        parts = accuracy_parts(right)
+        for scale, group in by_scale(predictions).items():
+            hits = dict(zip(map(item_of, group), self.of.hallucinated(group), strict=True))
+            parts[f"hallucination_noise_{scale:g}"] = {
+                item: (float(hit), 1.0) for item, hit in hits.items()
+            }
+            wrong = {item: (float(hit), 1.0) for item, hit in hits.items()
+                     if not right[scale][item]}  # fmt: skip
+            if wrong:
+                parts[f"hallucination_of_wrong_noise_{scale:g}"] = wrong
+        return parts
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Accuracy and hallucination at each scale. Raises ValueError for no predictions."""
         groups = by_scale(predictions)
-        right = {scale: self.of.right(group) for scale, group in groups.items()}
-        named = {scale: self.of.hallucinated(group) for scale, group in groups.items()}
-        rows: dict[str, Row] = accuracy_rows(right)
-        for scale, hits in named.items():
-            rows[f"hallucination_noise_{scale:g}"] = share(hits)
-            wrong = [hit for hit, good in zip(hits, right[scale], strict=True) if not good]
-            if wrong:
-                rows[f"hallucination_of_wrong_noise_{scale:g}"] = share(wrong)
+        rows = rows_of(self.parts(predictions))
         lines = [
             (f"{scale:g}", percent_or_dash(PAPER_ACCURACY.get(scale)),
              percent(rows[f"accuracy_noise_{scale:g}"]),
@@ -81,8 +96,11 @@ class Hallucination:
             lines,
         )  # fmt: skip
         curves = [
-            Curve("accuracy", {k: share(hits) for k, hits in right.items()}, PAPER_ACCURACY),
-            Curve("hallucination", {k: share(hits) for k, hits in named.items()},
-                  PAPER_HALLUCINATION),
-        ]  # fmt: skip
+            Curve("accuracy", accuracies(rows, groups), PAPER_ACCURACY),
+            Curve(
+                "hallucination",
+                {scale: rows[f"hallucination_noise_{scale:g}"] for scale in groups},
+                PAPER_HALLUCINATION,
+            ),
+        ]
         return Report(rows, table, {"hallucination.png": draw_curves(curves)})

@@ -1,8 +1,8 @@
 """The simulated kitchen in the layouts of the public data sets, so that their suites run anywhere.
 
-`write(folder, kitchens)` renders unseen test kitchens and writes COCO's instances and a detector's
-results (the kitchen's simulated detector's), COCO-Text, PointQA, RefCOCO, POPE, VizWiz grounding
-and grounded conversations about them.
+`write(folder, kitchens)` renders unseen test kitchens where they are not there and writes COCO's
+instances and a detector's results (the kitchen's simulated detector's), COCO-Text, PointQA,
+RefCOCO, POPE, VizWiz grounding and grounded conversations about them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 from chatspot_sim.detector import DetectorSettings, detect
-from chatspot_sim.kitchen import PLURALS, THING_KINDS, draw_kitchen
+from chatspot_sim.kitchen import PLURALS, THING_KINDS
 from chatspot_sim.questions import clear_things
 from chatspot_sim.truth import Box, Thing, Truth
-from chatspot_sim.world import World
+from chatspot_train.suites.kitchen_pictures import folder_of, name_of, render_kitchens, truth_of
 
 CATEGORIES = [{"id": k + 1, "name": name} for k, name in enumerate(THING_KINDS)]
 IDS = {name: k + 1 for k, name in enumerate(THING_KINDS)}
@@ -35,17 +33,10 @@ def write(folder: Path, kitchens: int) -> Path:
     done = folder / DONE
     if done.exists() and json.loads(done.read_text()) == kitchens:
         return folder
-    pictures = folder / "val2017"
-    pictures.mkdir(parents=True, exist_ok=True)
-    truths: list[Truth] = []
-    for seed in tqdm(range(kitchens), desc="rendering test kitchens"):
-        with World(draw_kitchen(seed, "test")) as world:
-            frame = world.frame(measure_visibility=True)
-        Image.fromarray(frame.rgb).save(pictures / name_of(seed), quality=95)
-        truths.append(frame.truth)
-    for alias in ("train2014", "val2014", "val", "VG_100K"):
+    truths = [truth_of(picture) for picture in render_kitchens(folder, "test", kitchens)]
+    for alias in ("val2017", "train2014", "val2014", "val", "VG_100K"):
         if not (folder / alias).exists():
-            (folder / alias).symlink_to("val2017", target_is_directory=True)
+            (folder / alias).symlink_to(folder_of(folder, "test").name, target_is_directory=True)
     files = {
         "annotations/instances_val2017.json": instances(truths),
         DETECTIONS: detections(truths),
@@ -71,11 +62,6 @@ def write(folder: Path, kitchens: int) -> Path:
 def _write_json(path: Path, values: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values))
-
-
-def name_of(seed: int) -> str:
-    """The picture's file; its number is the picture's id in all files."""
-    return f"{seed}.jpg"
 
 
 def xywh(box: Box) -> list[float]:

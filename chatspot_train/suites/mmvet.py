@@ -88,7 +88,7 @@ class MmVetSuite:
             image = need(path.parent / "images" / entry["imagename"], self.wants)
             told = {name: entry[name] for name in ("question", "answer")}
             needs = sorted(set(entry["capability"]))
-            truth = {**told, "capability": needs, "image": str(image)}
+            truth = {**told, "capability": needs}
             yield Item(key, image, (AskedTurn(entry["question"], task=self.task),), truth)
 
     def parts(self, predictions: Sequence[Predicted]) -> Parts:

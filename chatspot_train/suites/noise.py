@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,23 +13,21 @@ from matplotlib.figure import Figure
 from chatspot_ros.errors import RequestError
 from chatspot_ros.regions import Region, RegionKind
 from chatspot_train.sources.base import draw_number
-from chatspot_train.suites.base import Item, Predicted, Report, Suite, markdown
+from chatspot_train.suites.base import Item, Predicted, Report, markdown
 from chatspot_train.suites.boxes import noisy_box
-from chatspot_train.suites.scores import Row, drop, share
+from chatspot_train.suites.parts import JudgingSuite, Part, Parts, rows_of
+from chatspot_train.suites.scores import Row
 from chatspot_train.suites.texts import percent
 
 SCALES = (0.0, 0.1, 0.2, 0.3)
 PAPER_ACCURACY = {0.0: 0.647, 0.1: 0.639, 0.2: 0.635, 0.3: 0.632}
 
 
-class RegionSuite(Suite, Protocol):
+class RegionSuite(JudgingSuite, Protocol):
     """A suite that asks about regions and can say of each answer whether it is right.
 
     The truth of its items holds `size`, the picture's width and height in pixels.
     """
-
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer is right, in order."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,18 @@ class Noise:
             for scale in self.scales:
                 yield moved(item, scale, seed)
 
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """What the other suite says."""
+        return self.of.right(predictions)
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows, by the other suite's items. Raises ValueError for no predictions."""
+        return accuracy_parts(rights(self.of, predictions))
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Accuracy at each scale, and what is lost from the first. Raises ValueError for none."""
         right = rights(self.of, predictions)
-        rows, first = accuracy_rows(right), next(iter(right))
+        rows, first = rows_of(accuracy_parts(right)), next(iter(right))
         paper = PAPER_ACCURACY if self.of.name == "coco_region" else {}
         lines = [
             (f"{scale:g}", percent_or_dash(paper.get(scale)),
@@ -70,7 +76,7 @@ class Noise:
         ]  # fmt: skip
         table = markdown(("noise", "accuracy, paper", f"accuracy, {self.of.name}", "lost", "n"),
                          lines)  # fmt: skip
-        curve = Curve("accuracy", {k: share(hits) for k, hits in right.items()}, paper)
+        curve = Curve("accuracy", accuracies(rows, right), paper)
         return Report(rows, table, {"noise.png": draw_curves([curve])})
 
 
@@ -106,19 +112,38 @@ def by_scale(predictions: Sequence[Predicted]) -> dict[float, list[Predicted]]:
     return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
 
 
-def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, list[bool]]:
-    """Whether each answer is right, by scale of noise."""
-    return {scale: of.right(group) for scale, group in by_scale(predictions).items()}
+def item_of(prediction: Predicted) -> str:
+    """The other suite's item, the same at all scales."""
+    return prediction.key.rpartition("@")[0]
 
 
-def accuracy_rows(right: dict[float, list[bool]]) -> dict[str, Row]:
+def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, dict[str, bool]]:
+    """Whether each answer is right, by scale of noise and item. Raises ValueError for none."""
+    return {
+        scale: dict(zip(map(item_of, group), of.right(group), strict=True))
+        for scale, group in by_scale(predictions).items()
+    }
+
+
+def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
     """`accuracy_noise_S` of every scale, and `drop_noise_S`, in pairs, of all but the first."""
     first = next(iter(right))
-    rows = {f"accuracy_noise_{scale:g}": share(hits) for scale, hits in right.items()}
-    return rows | {
-        f"drop_noise_{scale:g}": drop(right[first], hits)
-        for scale, hits in right.items() if scale != first
+    parts: dict[str, Part] = {
+        f"accuracy_noise_{scale:g}": {item: (float(good), 1.0) for item, good in found.items()}
+        for scale, found in right.items()
+    }
+    return parts | {
+        f"drop_noise_{scale:g}": {
+            item: (float(right[first][item]) - good, 1.0)
+            for item, good in found.items() if item in right[first]
+        }
+        for scale, found in right.items() if scale != first
     }  # fmt: skip
+
+
+def accuracies(rows: Mapping[str, Row], scales: Iterable[float]) -> dict[float, Row]:
+    """The accuracy of each scale."""
+    return {scale: rows[f"accuracy_noise_{scale:g}"] for scale in scales}
 
 
 def percent_or_dash(value: float | None) -> str:

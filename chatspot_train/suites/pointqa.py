@@ -31,7 +31,7 @@ from chatspot_train.suites.base import (
     need,
 )  # fmt: skip
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.scores import Row, share
+from chatspot_train.suites.parts import Parts, rows_of
 from chatspot_train.suites.texts import contains, percent
 
 SHAPES = ("box", "point")
@@ -143,6 +143,16 @@ class PointQa:
         """Whether each answer contains the ground truth as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for p, good in zip(predictions, self.right(predictions), strict=True):
+            dataset, level, shape = (p.truth[k] for k in ("dataset", "level", "shape"))
+            levels = [f"{dataset}_{level.removesuffix('_question')}"] if level else []
+            for name in (dataset, *levels):
+                parts[f"{name}_{shape}"][p.key] = (float(good), 1.0)
+        return dict(sorted(parts.items()))
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Shares right by data set, level and shape, and over all levels of LookTwice-QA by shape.
 
@@ -150,21 +160,12 @@ class PointQa:
         """
         if not predictions:
             raise ValueError("no answers to score")
-        groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-        for p, good in zip(predictions, self.right(predictions), strict=True):
-            dataset, level, shape = (p.truth[k] for k in ("dataset", "level", "shape"))
-            groups[dataset][shape].append(good)
-            if level:
-                groups[f"{dataset}_{level.removesuffix('_question')}"][shape].append(good)
-        rows: dict[str, Row] = {
-            f"{name}_{shape}": share(hits)
-            for name, shapes in sorted(groups.items())
-            for shape, hits in sorted(shapes.items())
-        }
-        lines = [
-            (f"ours, {name}", *(percent(rows.get(f"{name}_{shape}")) for shape in SHAPES),
-             sum(map(len, shapes.values())))
-            for name, shapes in sorted(groups.items())
-        ]  # fmt: skip
+        rows = rows_of(self.parts(predictions))
+        names = sorted({name.rpartition("_")[0] for name in rows})
+        lines = []
+        for name in names:
+            found = [rows.get(f"{name}_{shape}") for shape in SHAPES]
+            count = sum(int(row["n"]) for row in found if row is not None)
+            lines.append((f"ours, {name}", *map(percent, found), count))
         paper = ("paper (does not say which questions)", PAPER["box"], PAPER["point"], "-")
         return Report(rows, markdown(("", "box", "point", "n"), [paper, *lines]))

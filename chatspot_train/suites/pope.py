@@ -67,7 +67,7 @@ class PopeSuite:
                 entries.append((str(entry["image"]), (name, entry)))
         for name, entry in one_picture_at_a_time(sample(entries, limit, seed)):
             image = need(data / self.images / str(entry["image"]), self.wants)
-            truth = {"file": name, "label": entry["label"], "image": str(image)}
+            truth = {"file": name, "label": entry["label"]}
             turn = AskedTurn(str(entry["text"]))
             yield Item(f"{name}/{entry['question_id']}", image, (turn,), truth)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from chatspot_train.sources import find_source
 from chatspot_train.sources.base import Source
-from chatspot_train.sources.reading import Schema, box_xywh, clean
-from chatspot_train.sources.report import SkipError
+from chatspot_train.sources.reading import box_xywh
+from chatspot_train.sources.refcoco import Ref
 from chatspot_train.suites.base import (
     AskedTurn,
     Item,
@@ -23,27 +23,14 @@ from chatspot_train.suites.base import (
 )  # fmt: skip
 from chatspot_train.suites.boxes import iou
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.scores import Row, share
+from chatspot_train.suites.parts import Parts, rows_of
 from chatspot_train.suites.texts import percent
 
 QUESTION = "Where is {thing}?"
 DATASETS = ("refcoco", "refcoco+", "refcocog")
 THRESHOLD = 0.5
-OVER, AT_LEAST = "iou_over_0.5", "iou_at_least_0.5"
+ROWS = ("iou_over_0.5", "iou_at_least_0.5", "no_box")
 PAPER = {"refcoco val": "88.1", "refcoco testA": "91.4", "refcoco testB": "83.9"}
-
-
-class _Sentence(Schema):
-    sent: str = ""
-    raw: str = ""
-
-
-class _Ref(Schema):
-    ref_id: int
-    ann_id: int
-    image_id: int
-    split: str
-    sentences: tuple[_Sentence, ...]
 
 
 @dataclass(frozen=True)
@@ -100,13 +87,10 @@ class RefCoco:
 
     def _item(self, dataset: str, raw: Any, folder: Path) -> Item | None:
         loaded, k, instances = raw
-        ref = _Ref.model_validate(loaded)
+        ref = Ref.model_validate(loaded)
         if ref.split not in self.splits if self.splits else ref.split == "train":
             return None
-        if k >= len(ref.sentences):
-            raise SkipError("the ref has no sentences", ref.ref_id)
-        sentence = ref.sentences[k]
-        expression = clean(sentence.sent if sentence.sent.strip() else sentence.raw)
+        expression = ref.expression(k)
         image, thing = instances.image(ref.image_id), instances.thing(ref.ann_id)
         box_xywh(thing.bbox).clipped(image.width, image.height)
         x, y, w, h = thing.bbox
@@ -121,6 +105,16 @@ class RefCoco:
         """Whether the first box of each answer has IoU > 0.5 with the thing's."""
         return [_iou(p) > THRESHOLD for p in predictions]
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for p in predictions:
+            overlap = _iou(p)
+            values = (overlap > THRESHOLD, overlap >= THRESHOLD, not p.boxes_xyxy_px)
+            for row, value in zip(ROWS, values, strict=True):
+                parts[f"{_split(p).replace(' ', '_')}_{row}"][p.key] = (float(value), 1.0)
+        return dict(sorted(parts.items()))
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """The share of hits by both conventions, and of answers without a box, of every split.
 
@@ -128,25 +122,18 @@ class RefCoco:
         """
         if not predictions:
             raise ValueError("no answers to score")
-        groups: dict[str, list[Predicted]] = defaultdict(list)
-        for p in predictions:
-            groups[f"{p.truth['dataset']} {p.truth['split']}"].append(p)
-        rows: dict[str, Row] = {}
-        lines: list[Sequence[object]] = []
-        for name, group in sorted(groups.items()):
-            overlaps = [_iou(p) for p in group]
-            found = {
-                OVER: share([value > THRESHOLD for value in overlaps]),
-                AT_LEAST: share([value >= THRESHOLD for value in overlaps]),
-                "no_box": share([not p.boxes_xyxy_px for p in group]),
-            }
-            key = name.replace(" ", "_")
-            rows |= {f"{key}_{row}": value for row, value in found.items()}
-            shares = [percent(row) for row in found.values()]
-            lines.append((name, PAPER.get(name, "-"), *shares, len(group)))
+        rows = rows_of(self.parts(predictions))
+        lines = []
+        for name in sorted({_split(p) for p in predictions}):
+            found = [rows[f"{name.replace(' ', '_')}_{row}"] for row in ROWS]
+            lines.append((name, PAPER.get(name, "-"), *map(percent, found), int(found[0]["n"])))
         header = ("", "paper", "IoU > 0.5 (Shikra)", "IoU >= 0.5 (Qwen, InternVL)", "no box", "n")
         table = markdown(header, lines)
         return Report(rows, f"{table}\n\nThe paper does not say which convention it used.")
+
+
+def _split(prediction: Predicted) -> str:
+    return f"{prediction.truth['dataset']} {prediction.truth['split']}"
 
 
 def _iou(prediction: Predicted) -> float:

@@ -137,7 +137,7 @@ class RefusalSuite:
         rng = random.Random(f"{seed} {asked.annotation.id}")
         kind = "elsewhere" if asked.elsewhere and (number % 2 or not asked.nowhere) else "nowhere"
         absent = rng.choice(asked.elsewhere if kind == "elsewhere" else asked.nowhere)
-        base: dict[str, Any] = {"box": list(asked.box.box_xyxy_px), "image": str(image)}
+        base: dict[str, Any] = {"box": list(asked.box.box_xyxy_px)}
         return [
             Item(
                 f"{asked.annotation.id}/{said}", image,

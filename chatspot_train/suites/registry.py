@@ -13,6 +13,7 @@ from chatspot_train.suites.coco_text import CocoText
 from chatspot_train.suites.grounding import GroundingSuite
 from chatspot_train.suites.hallucination import Hallucination
 from chatspot_train.suites.intent import IntentSuite
+from chatspot_train.suites.kitchen import KitchenSuite
 from chatspot_train.suites.kitchen_data import DETECTIONS
 from chatspot_train.suites.mmbench import MMBenchSuite
 from chatspot_train.suites.mmvet import MmVetSuite
@@ -32,7 +33,7 @@ REGION_SUITES: dict[str, Callable[[], CocoRegion | CocoText | PointQa | VizWizGr
 }
 NAMES = (
     "coco_region", "coco_text", "vizwiz_grounding", "pointqa", "refcoco", "pope", "mmbench",
-    "mmvet", "noise", "hallucination", "grounding", "refusal", "calibration", "intent",
+    "mmvet", "noise", "hallucination", "grounding", "refusal", "calibration", "intent", "kitchen",
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def make(name: str, *, of: str = "coco_region", detections: Path | None = None,
         "refusal": RefusalSuite,
         "calibration": lambda: CalibrationSuite(region),
         "intent": IntentSuite,
+        "kitchen": KitchenSuite,
     }
     return makers[name]()
 

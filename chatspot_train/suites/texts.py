@@ -114,15 +114,6 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     return float(np.mean([min(1.0, (sum(same) - one) / 3) for one in same]))
 
 
-def mean(values: Sequence[float]) -> Row:
-    """The mean with its normal 95 % interval. Raises ValueError for none."""
-    if not values:
-        raise ValueError("a mean of nothing")
-    value = float(np.mean(values))
-    half = 1.96 * float(np.std(values)) / len(values) ** 0.5
-    return {"value": value, "n": len(values), "low": value - half, "high": value + half}
-
-
 def percent(row: Row | None) -> str:
     """A row's value as in the paper's tables, with one digit behind the point; `-` for none."""
     return "-" if row is None else f"{100 * row['value']:.1f}"

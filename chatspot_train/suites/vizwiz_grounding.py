@@ -14,8 +14,8 @@ from chatspot_train.sources.report import SkipError
 from chatspot_train.sources.text_questions import majority
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.scores import share
-from chatspot_train.suites.texts import contains, mean, percent, vqa_accuracy
+from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.texts import contains, percent, vqa_accuracy
 
 PAPER_CONTAINS = "63.0"
 SHAPES = ("box", "polygon")
@@ -99,15 +99,23 @@ class VizWizGrounding:
         """Whether each answer contains the most common one as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        right = zip(predictions, self.right(predictions), strict=True)
+        parts = {"contains": {p.key: (float(good), 1.0) for p, good in right}}
+        judged = [p for p in predictions if len(p.truth["answers"]) > 1]
+        if judged:
+            parts["vqa_accuracy"] = {
+                p.key: (vqa_accuracy(p.text, p.truth["answers"]), 1.0) for p in judged
+            }
+        return parts
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
         questions with people's answers. Raises ValueError for no predictions."""
         if not predictions:
             raise ValueError("no answers to score")
-        rows = {"contains": share(self.right(predictions))}
-        judged = [p for p in predictions if len(p.truth["answers"]) > 1]
-        if judged:
-            rows["vqa_accuracy"] = mean([vqa_accuracy(p.text, p.truth["answers"]) for p in judged])
+        rows = rows_of(self.parts(predictions))
         ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
         table = markdown(
             ("", "contains the ground truth", "VQA accuracy", "n"),

@@ -8,12 +8,16 @@ import pytest
 
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
-from chatspot_train.suites.kitchen import Prediction, evaluate_kitchens
+from chatspot_train.suites.base import Predicted
+from chatspot_train.suites.kitchen import KitchenSuite
+from chatspot_train.suites.runner import EngineAnswerer, run
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "chatspot-tiny"
 KITCHENS = 14
 # A little under what 300 kitchens measure, for 14 of them; see the model card.
 FLOORS = {"name_box": 0.85, "name_polygon": 0.85, "name_point": 0.7, "colour": 0.8, "state": 0.8}
+
+Judged = tuple[Predicted, bool]
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +26,19 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def predictions(engine: Engine) -> dict[str, list[Prediction]]:
-    by_row: dict[str, list[Prediction]] = defaultdict(list)
-    for prediction in evaluate_kitchens(engine, "val", KITCHENS):
-        by_row[prediction.row].append(prediction)
+def judged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Judged]]:
+    suite, out = KitchenSuite("val"), tmp_path_factory.mktemp("kitchens")
+    found = run(EngineAnswerer(engine), suite.items(out, KITCHENS, 0), out / "predictions.jsonl")
+    by_row: dict[str, list[Judged]] = defaultdict(list)
+    for prediction, right in zip(found, suite.right(found), strict=True):
+        by_row[prediction.truth["row"]].append((prediction, right))
     return by_row
 
 
 @pytest.mark.parametrize("row", FLOORS)
-def test_answers_on_fixed_kitchens(row: str, predictions: dict[str, list[Prediction]]) -> None:
-    asked = predictions[row]
-    wrong = [(p.seed, p.question, p.answer, p.truth) for p in asked if not p.right]
+def test_answers_on_fixed_kitchens(row: str, judged: dict[str, list[Judged]]) -> None:
+    asked = judged[row]
+    wrong = [(p.key, p.question, p.text, p.truth["answer"]) for p, right in asked if not right]
     assert len(asked) >= KITCHENS - 4
     assert 1 - len(wrong) / len(asked) >= FLOORS[row], wrong
 

@@ -1,8 +1,11 @@
 """For all training tests: a few small kitchens rendered once, tiny random parts of real classes,
-and records of painted rectangles to teach them with."""
+records of painted rectangles to teach them with, and a chat endpoint to ask."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,96 @@ def convert_source(
 def convert() -> Callable[..., Converted]:
     """convert_source, for the tests of the sources."""
     return convert_source
+
+
+Reply = tuple[int, dict[str, str], Any]  # status, headers, body
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Speaks the chat completions API on loopback.
+
+    `answer` gets what the last message is about (`topic` of its text), and how often that has been
+    asked. `most` is how many were asked at a time.
+    """
+
+    key = "sk-a-secret-of-the-test"
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _ChatHandler)
+        self.topic: Callable[[str], str] = lambda text: text
+        self.answer: Callable[[str, int], Reply] = lambda topic, count: self.completion("a mug")
+        self.lock = threading.Lock()
+        self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: set[str | None] = set()
+        self.now = self.most = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    @staticmethod
+    def completion(content: Any, finish: str = "stop") -> Reply:
+        """What is said: a text, or something as JSON."""
+        text = content if isinstance(content, str) else json.dumps(content)
+        return 200, {}, {
+            "id": "1", "object": "chat.completion", "created": 0, "model": "m",
+            "choices": [{"index": 0, "finish_reason": finish,
+                         "message": {"role": "assistant", "content": text}}],
+            "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
+        }  # fmt: skip
+
+    @staticmethod
+    def last_text(body: dict[str, Any]) -> str:
+        content = body["messages"][-1]["content"]
+        return str(content if isinstance(content, str) else content[-1]["text"])
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    server: ChatServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        topic = server.topic(server.last_text(body))
+        with server.lock:
+            server.asked[topic] += 1
+            count = server.asked[topic]
+            server.bodies.append(body)
+            server.keys.add(self.headers["Authorization"])
+            server.now += 1
+            server.most = max(server.most, server.now)
+        try:
+            right = self.path == "/v1/chat/completions"
+            status, headers, reply = server.answer(topic, count) if right else (404, {}, {})
+        finally:
+            with server.lock:
+                server.now -= 1
+        data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    """A running ChatServer whose key is in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", ChatServer.key)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ChatServer() as found:
+        thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join(5.0)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,17 @@
 """The command line over all suites, on a few kitchens and the bundled model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chatspot_sim.questions import clear_things
 from chatspot_train import evaluate
+from chatspot_train.suites.compare import compare
+from chatspot_train.suites.kitchen import KitchenSuite
 from chatspot_train.suites.registry import NAMES, kitchen_suites, make
+from chatspot_train.suites.runner import read_predictions, to_line
 
 TINY = "models/chatspot-tiny"
 
@@ -27,11 +31,15 @@ def rows(out: Path) -> dict[str, dict[str, float]]:
 @pytest.mark.timeout(240)
 def test_every_suite_has_rows_on_the_kitchen(done: Path) -> None:
     found = rows(done)
+    for name, row in found.items():
+        assert {"low", "high"} <= set(row) or name == "calibration/threshold", name
     assert {"name_box", "absent_f1", "noise_drop_03", "hallucination"} <= set(found)
     prefixes = {name.split("/")[0] for name in found if "/" in name}
     assert prefixes == set(kitchen_suites(done / "data"))
     assert found["coco_region/accuracy"]["n"] >= 6
     report = (done / "report.md").read_text()
+    assert "| `coco_region` | AP of the true boxes | " in report
+    assert "| `name_box` | name the thing in a box | " in report
     for name in prefixes:
         assert f"## {name}" in report
     for line in report.splitlines():
@@ -59,6 +67,36 @@ def test_one_suite_by_name_and_two_results_side_by_side(done: Path, tmp_path: Pa
     assert compared["pairs"] == 8
     assert compared["rows"]["accuracy"]["value"] == 0.0
     assert (tmp_path / "both" / "comparison.html").stat().st_size > 500
+
+
+def test_every_suite_can_be_compared_with_itself(done: Path, tmp_path: Path) -> None:
+    suites = {"kitchen": done, **{name: done / name for name in kitchen_suites(done / "data")}}
+    for name, folder in suites.items():
+        suite = KitchenSuite() if name == "kitchen" else kitchen_suites(done / "data")[name]
+        found = compare(folder, folder, tmp_path / name, suite, draws=50)
+        assert found.differ == 0
+        assert found.rows
+        assert {row["value"] for row in found.rows.values()} == {0.0}
+
+
+def test_the_page_of_two_results_shows_the_kitchens(done: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    kept = read_predictions(done / "predictions.jsonl")
+    changed = [replace(p, text="a spoon", boxes_xyxy_px=()) for p in kept]
+    (other / "predictions.jsonl").write_text("".join(map(to_line, changed)))
+    evaluate.main(["--suite", "kitchen", "--compare", str(done), str(other),
+                   "--out", str(tmp_path / "both")])  # fmt: skip
+    compared = json.loads((tmp_path / "both" / "comparison.json").read_text())
+    assert compared["pairs"] == len(kept)
+    row = compared["rows"]["name_box"]
+    assert row["b"] == 0.0
+    assert row["low"] <= row["value"] <= row["high"] <= 0.0
+    page = (tmp_path / "both" / "comparison.html").read_text()
+    shown = {path.name for path in (tmp_path / "both" / "pictures").iterdir()}
+    assert shown == {f"{k:04d}.jpg" for k in range(3)}
+    assert all(f'href="pictures/{name}"' in page for name in shown)
+    assert page.count("<polygon") >= page.count("<circle") > 0
 
 
 def test_missing_data_is_one_line_that_says_what_is_wanted(tmp_path: Path) -> None:

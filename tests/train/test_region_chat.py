@@ -5,8 +5,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,89 +18,22 @@ from chatspot_train.records import Records, RecordTurn
 from chatspot_train.region_chat.__main__ import main
 from chatspot_train.sources import find_source
 
-KEY = "sk-a-secret-of-the-test"
 GOOD = [{"question": "What is <box>0.1 0.1 0.5 0.5</box>?", "answer": "A mug."}]
 Answer = tuple[int, dict[str, str], Any]
 
 
-def completion(content: Any, finish: str = "stop") -> Answer:
-    text = content if isinstance(content, str) else json.dumps(content)
-    return 200, {}, {
-        "id": "1", "object": "chat.completion", "created": 0, "model": "m",
-        "choices": [{"index": 0, "finish_reason": finish,
-                     "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500},
-    }  # fmt: skip
-
-
-class ChatServer(ThreadingHTTPServer):
-    """Speaks the chat completions API on loopback; `answer` decides by picture and count."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer: Callable[[str, int], Answer] = lambda picture, count: completion(GOOD)
-        self.lock = threading.Lock()
-        self.asked: Counter[str] = Counter()
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str | None] = set()
-        self.now = self.most = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ChatServer
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = body["messages"][-1]["content"]
-        picture = told.partition("the mug of picture ")[2].split()[0]
-        with self.server.lock:
-            self.server.asked[picture] += 1
-            count = self.server.asked[picture]
-            self.server.bodies.append(body)
-            self.server.keys.add(self.headers["Authorization"])
-            self.server.now += 1
-            self.server.most = max(self.server.most, self.server.now)
-        try:
-            right = self.path == "/v1/chat/completions"
-            status, headers, reply = self.server.answer(picture, count) if right else (404, {}, {})
-        finally:
-            with self.server.lock:
-                self.server.now -= 1
-        data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ChatServer() as found:
-        thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield found
-        found.shutdown()
-        thread.join(5.0)
+def server(chat_server: Any) -> Any:
+    """Asked about a picture by its number, it says GOOD."""
+    chat_server.topic = lambda told: told.partition("the mug of picture ")[2].split()[0]
+    chat_server.answer = lambda picture, count: chat_server.completion(GOOD)
+    return chat_server
 
 
 class Run:
     """Pictures 1 .. count, each with one described box and its size in image_data.json."""
 
-    def __init__(self, folder: Path, server: ChatServer, count: int) -> None:
+    def __init__(self, folder: Path, server: Any, count: int) -> None:
         self.out = folder / "out"
         regions = [
             {"id": k, "regions": [{"region_id": k, "x": 10, "y": 10, "width": 40, "height": 40,
@@ -139,7 +71,7 @@ class Run:
 
 
 def test_dialogues_are_written_with_cost_and_seeds(
-    tmp_path: Path, server: ChatServer, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, server: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(tmp_path, server, 3)
     assert run("--limit", "2", "--price-in", "2", "--price-out", "10") == 0
@@ -158,10 +90,10 @@ def test_dialogues_are_written_with_cost_and_seeds(
     assert roles[0] == "system"
     assert roles.count("assistant") >= 2
     assert server.bodies[0]["model"] == "writer"
-    assert server.keys == {f"Bearer {KEY}"}
+    assert server.keys == {f"Bearer {server.key}"}
 
 
-def test_dialogues_become_records(tmp_path: Path, server: ChatServer) -> None:
+def test_dialogues_become_records(tmp_path: Path, server: Any) -> None:
     run = Run(tmp_path, server, 2)
     assert run() == 0
     for k in (1, 2):
@@ -174,11 +106,11 @@ def test_dialogues_become_records(tmp_path: Path, server: ChatServer) -> None:
     assert turns == [RecordTurn("What is <region>?", "A mug.", (Region.box(10, 10, 50, 50),))] * 2
 
 
-def test_a_busy_or_broken_server_is_asked_again(tmp_path: Path, server: ChatServer) -> None:
+def test_a_busy_or_broken_server_is_asked_again(tmp_path: Path, server: Any) -> None:
     soon = {"retry-after-ms": "1"}
 
     def answer(picture: str, count: int) -> Answer:
-        return {1: (429, soon, {}), 2: (500, soon, {})}.get(count, completion(GOOD))
+        return {1: (429, soon, {}), 2: (500, soon, {})}.get(count, server.completion(GOOD))
 
     server.answer = answer
     run = Run(tmp_path, server, 1)
@@ -187,20 +119,18 @@ def test_a_busy_or_broken_server_is_asked_again(tmp_path: Path, server: ChatServ
     assert server.asked["1"] == 3
 
 
-def test_what_fails_is_listed_and_asked_again_by_the_next_run(
-    tmp_path: Path, server: ChatServer
-) -> None:
+def test_what_fails_is_listed_and_asked_again_by_the_next_run(tmp_path: Path, server: Any) -> None:
     far = [{"question": "What is <box>0.6 0.6 0.9 0.9</box>?", "answer": "A cat."}]
     bad: dict[str, Answer] = {
-        "1": completion("I would rather not."),
-        "2": completion(far),
-        "3": completion([*far, *GOOD]),
-        "4": (400, {}, {"error": {"message": f"no such thing, {KEY}"}}),
-        "5": completion('[{"question": "What', "length"),
+        "1": server.completion("I would rather not."),
+        "2": server.completion(far),
+        "3": server.completion([*far, *GOOD]),
+        "4": (400, {}, {"error": {"message": f"no such thing, {server.key}"}}),
+        "5": server.completion('[{"question": "What', "length"),
         "6": (200, {}, {"choices": []}),
         "7": (200, {}, b"<html>"),
     }
-    server.answer = lambda picture, count: bad.get(picture, completion(GOOD))
+    server.answer = lambda picture, count: bad.get(picture, server.completion(GOOD))
     run = Run(tmp_path, server, 8)
     assert run("--retries", "0") == 1
     assert run.ids("dialogues") == ["3", "8"]
@@ -213,7 +143,7 @@ def test_what_fails_is_listed_and_asked_again_by_the_next_run(
     dropped = [(line["id"], line["where"], line["reason"]) for line in run.lines("dropped")]
     assert ("3", "turn 0", "nothing is annotated at the region") in dropped
 
-    server.answer = lambda picture, count: bad["1"] if picture == "1" else completion(GOOD)
+    server.answer = lambda picture, count: bad["1"] if picture == "1" else server.completion(GOOD)
     assert run() == 1
     assert run.ids("failed") == ["1"]
     assert run.ids("dialogues") == [str(k) for k in range(2, 9)]
@@ -222,12 +152,12 @@ def test_what_fails_is_listed_and_asked_again_by_the_next_run(
     assert (run.report()["done"], run.report()["pictures"]) == (7, 8)
 
 
-def test_no_more_requests_at_a_time_than_asked_for(tmp_path: Path, server: ChatServer) -> None:
+def test_no_more_requests_at_a_time_than_asked_for(tmp_path: Path, server: Any) -> None:
     together = threading.Barrier(3)
 
     def answer(picture: str, count: int) -> Answer:
         together.wait(20.0)
-        return completion(GOOD)
+        return server.completion(GOOD)
 
     server.answer = answer
     assert Run(tmp_path, server, 12)("--concurrency", "3") == 0
@@ -235,7 +165,7 @@ def test_no_more_requests_at_a_time_than_asked_for(tmp_path: Path, server: ChatS
 
 
 def test_a_killed_run_goes_on_where_it_stopped(
-    tmp_path: Path, server: ChatServer, spawn: Callable[..., Any]
+    tmp_path: Path, server: Any, spawn: Callable[..., Any]
 ) -> None:
     reached, never = threading.Event(), threading.Event()
 
@@ -243,7 +173,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
         if picture == "3":
             reached.set()
             never.wait(30.0)
-        return completion(GOOD)
+        return server.completion(GOOD)
 
     server.answer = answer
     run = Run(tmp_path, server, 4)
@@ -257,7 +187,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
     assert run.ids("dialogues") == ["1", "2"]
     # The second line only half written, in the middle of a letter.
     file.write_bytes(file.read_bytes()[:-9] + "é".encode()[:1])
-    server.answer = lambda picture, count: completion(GOOD)
+    server.answer = lambda picture, count: server.completion(GOOD)
     assert run() == 0
     assert run.ids("dialogues") == ["1", "2", "3", "4"]
     assert [server.asked[k] for k in "1234"] == [1, 2, 2, 1]
@@ -266,26 +196,35 @@ def test_a_killed_run_goes_on_where_it_stopped(
 
 
 def test_the_key_is_in_no_file_and_no_word(
-    tmp_path: Path, server: ChatServer, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, server: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    echo = [*GOOD, {"question": "And <box>0.1 0.1 0.5 0.5</box>?", "answer": f"It says {KEY}."}]
-    replies = {"1": completion(echo), "2": (422, {}, {"error": {"message": f"bad key {KEY}"}}),
-               "3": completion(KEY)}  # fmt: skip
+    echo = [
+        *GOOD,
+        {"question": "And <box>0.1 0.1 0.5 0.5</box>?", "answer": f"It says {server.key}."},
+    ]
+    refused = {"error": {"message": f"bad key {server.key}"}}
+    replies = {
+        "1": server.completion(echo), "2": (422, {}, refused), "3": server.completion(server.key)
+    }  # fmt: skip
     server.answer = lambda picture, count: replies[picture]
     run = Run(tmp_path, server, 3)
     assert run("--retries", "0") == 1
-    server.answer = lambda picture, count: (401, {}, {"error": {"message": f"wrong key: {KEY}"}})
+    server.answer = lambda picture, count: (
+        401,
+        {},
+        {"error": {"message": f"wrong key: {server.key}"}},
+    )
     assert run() == 2
     said = capfd.readouterr()
     assert "wrong key: ***" in said.err
     assert "OPENAI_API_KEY" in said.err
     for text in (said.out, said.err, *(file.read_text() for file in run.out.iterdir())):
-        assert KEY not in text
+        assert server.key not in text
     assert "***" in (run.out / "dialogues.jsonl").read_text()
 
 
 def test_a_local_server_needs_no_key(
-    tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     assert Run(tmp_path, server, 1)() == 0
@@ -293,7 +232,7 @@ def test_a_local_server_needs_no_key(
 
 
 def test_a_run_without_hope_stops(
-    tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     server.answer = lambda picture, count: (404, {}, {"error": {"message": "no such model"}})
@@ -302,8 +241,8 @@ def test_a_run_without_hope_stops(
     assert sum(server.asked.values()) <= 4
     assert "model writer" in capsys.readouterr().err
 
-    server.answer = lambda picture, count: completion(GOOD)
-    with ChatServer() as gone:
+    server.answer = lambda picture, count: server.completion(GOOD)
+    with type(server)() as gone:
         nowhere = gone.url
     assert run("--endpoint", nowhere, "--retries", "0") == 2
     assert "10 requests in a row got no connection" in capsys.readouterr().err

@@ -23,9 +23,15 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.regions import Region
 from chatspot_train.sources import SourceError
 from chatspot_train.suites.base import Item, MissingDataError, Predicted
-from chatspot_train.suites.boxes import average_precision, iou, ious
+from chatspot_train.suites.boxes import iou, ious
 from chatspot_train.suites.categories import ClipMatcher, PlainTextMatcher
 from chatspot_train.suites.coco_region import QUESTION, CocoRegion
+from chatspot_train.suites.precision import (
+    AP_NAMES,
+    average_precision,
+    matched,
+    weighted_precision,
+)
 from chatspot_train.suites.runner import read_predictions, to_line
 
 NAMES = {1: "person", 18: "dog", 46: "wine glass", 58: "hot dog", 72: "tv"}
@@ -149,7 +155,53 @@ def test_scores_as_pycocotools_and_scikit_learn_on_their_own(tmp_path: Path) -> 
         {"image_id": 1, "category_id": 1, "bbox": THINGS[k]["bbox"], "score": s}
         for k, s in ((0, 0.4), (1, 0.9))
     ])["AP50"]  # fmt: skip
-    assert person == pytest.approx(51 / 101)
+    assert person["value"] == pytest.approx(51 / 101)
+
+
+def test_a_draw_of_pictures_scores_as_pycocotools_on_their_copies() -> None:
+    rng = np.random.default_rng(4)
+    categories = [{"id": k, "name": str(k)} for k in (3, 5, 8)]
+    things: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image in range(10):
+        # The same few scores in every picture: ties between pictures, none within one.
+        scores = iter(rng.permutation(20) / 20)
+        for _ in range(int(rng.integers(0, 9))):
+            x, y, w, h = (float(v) for v in rng.uniform([0, 0, 8, 8], [300, 300, 150, 150]))
+            category = int(rng.choice([3, 5, 8]))
+            crowd = int(rng.random() < 0.1)
+            things.append({"image_id": image, "category_id": category, "bbox": [x, y, w, h],
+                           "area": w * h, "iscrowd": crowd})  # fmt: skip
+            for spread in (2.0, 9.0):
+                box = np.array([x, y, w, h]) + rng.normal(0, spread, 4)
+                found.append({"image_id": image, "category_id": category, "bbox": box.tolist(),
+                              "score": float(next(scores))})  # fmt: skip
+    truth = {"images": [{"id": k} for k in range(10)], "categories": categories,
+             "annotations": things}  # fmt: skip
+    weights = rng.multinomial(10, np.full(10, 0.1), size=6)
+    drawn = weighted_precision(matched(truth, found), weights.astype(float))
+    assert drawn.shape == (6, len(AP_NAMES))
+    for weight, values in zip(weights, drawn, strict=True):
+        copies = [(k, 100 * k + c) for k in range(10) for c in range(weight[k])]
+        repeated = {
+            "images": [{"id": new} for _, new in copies], "categories": categories,
+            "annotations": [{**t, "image_id": new} for k, new in copies for t in things
+                            if t["image_id"] == k],
+        }  # fmt: skip
+        alone = average_precision(
+            repeated,
+            [{**d, "image_id": new} for k, new in copies for d in found if d["image_id"] == k],
+            draws=2,
+        )
+        for name, value in zip(AP_NAMES, values, strict=True):
+            if name in alone:
+                assert value == pytest.approx(alone[name]["value"])
+            else:
+                assert np.isnan(value)
+    whole = average_precision(truth, found)
+    assert whole == average_precision(truth, found)
+    for name, row in whole.items():
+        assert row["low"] < row["value"] < row["high"], name
 
 
 def test_ties_and_confidences(tmp_path: Path) -> None:
@@ -181,7 +233,7 @@ def test_boxes_of_a_detector(tmp_path: Path) -> None:
     report = suite.score(kept)
     assert "accuracy" not in report.rows
     # Of five categories only the dog is found; things in pictures without boxes are missed.
-    assert report.rows["AP50"] == {"value": pytest.approx(1 / 5), "n": 3}
+    assert (report.rows["AP50"]["value"], report.rows["AP50"]["n"]) == (pytest.approx(1 / 5), 3)
     assert "DINO" in report.table
     with pytest.raises(ValueError, match="COCO's own boxes"):
         suite.right(kept)

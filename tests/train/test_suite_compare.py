@@ -11,14 +11,14 @@ import pytest
 
 from chatspot_train.suites.base import Item, MissingDataError, Predicted, Report
 from chatspot_train.suites.compare import CompareError, compare, differences, parts_of
-from chatspot_train.suites.parts import Parts, resampled, row_of
+from chatspot_train.suites.parts import Parts, resampled, row_of, rows_of
 from chatspot_train.suites.pope import PopeSuite
 from chatspot_train.suites.runner import to_line
 from chatspot_train.suites.scores import share
 
 
 class Equal:
-    """A suite without parts: share of answers equal to the truth, and something that is no mean."""
+    """Share of answers equal to the truth."""
 
     name = "equal"
     wants = "give --data a folder"
@@ -26,14 +26,19 @@ class Equal:
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         yield from ()
 
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        return {"equal": {p.key: (float(p.text == p.truth["name"]), 1.0) for p in predictions}}
+
     def score(self, predictions: Sequence[Predicted]) -> Report:
-        hits = [p.text == p.truth["name"] for p in predictions]
-        return Report({"equal": share(hits), "count": {"value": float(len(hits))}}, "")
+        return Report(rows_of(self.parts(predictions)), "")
 
 
-def keep(folder: Path, texts: dict[str, str], **truth: Any) -> Path:
+def keep(
+    folder: Path, texts: dict[str, str], image: str = "", regions_px: Any = (), **truth: Any
+) -> Path:
     folder.mkdir()
-    lines = [Predicted(key, text, question=f"What is {key}?", truth={"name": "mug", **truth})
+    lines = [Predicted(key, text, question=f"What is {key}?", truth={"name": "mug", **truth},
+                       image=image, regions_px=regions_px)
              for key, text in texts.items()]  # fmt: skip
     (folder / "predictions.jsonl").write_text("".join(map(to_line, lines)), encoding="utf-8")
     return folder
@@ -100,23 +105,43 @@ def test_parts_are_summed_with_their_own_questions() -> None:
     assert row_of({"a": (1.0, 1.0), "b": (0.0, 1.0)}) == share([True, False])
 
 
-def test_only_means_are_taken_from_suites_without_parts() -> None:
+def test_a_suite_tells_its_parts_or_at_least_what_is_right() -> None:
     predictions = [Predicted(str(k), text, truth={"name": "mug"})
                    for k, text in enumerate(("mug", "cup"))]  # fmt: skip
-    found: Parts = parts_of(Equal(), predictions)
-    assert found == {"equal": {"0": (1.0, 1.0), "1": (0.0, 1.0)}}
+    assert parts_of(Equal(), predictions) == {"equal": {"0": (1.0, 1.0), "1": (0.0, 1.0)}}
+
+    class Judging:
+        name = "judging"
+
+        def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+            return [p.text == "cup" for p in predictions]
+
+    judging: Any = Judging()
+    assert parts_of(judging, predictions) == {"right": {"0": (0.0, 1.0), "1": (1.0, 1.0)}}
+    silent: Any = type("Silent", (), {"name": "silent"})()
+    with pytest.raises(CompareError, match="silent"):
+        parts_of(silent, predictions)
 
 
 def test_the_page_shows_pictures_and_escapes_text(tmp_path: Path) -> None:
     picture = tmp_path / "p.png"
     cv2.imwrite(str(picture), np.zeros((30, 40, 3), np.uint8))
+    regions = (((3, 4), (8, 9)), ((5, 6),), ((1, 1), (9, 1), (9, 9)))
     a = keep(tmp_path / "a", {"1": "<b>mug</b>", "2": "茶", "3": "same"}, image=str(picture),
-             box=[1, 2, 30, 20])  # fmt: skip
+             regions_px=regions, box=[1, 2, 30, 20])  # fmt: skip
     b = keep(tmp_path / "b", {"1": "mug", "2": "tea", "3": "same"})
     compare(a, b, tmp_path / "out", Equal(), draws=50)
     page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
     assert page.count("<article>") == 2
-    assert page.count("data:image/jpeg;base64,") == 2
+    # The picture stands beside the page once, for both questions; so do the asked regions on it.
+    assert page.count('href="pictures/0000.jpg" width="40" height="30"') == 2
+    shown = cv2.imread(str(tmp_path / "out" / "pictures" / "0000.jpg"))
+    assert shown is not None
+    assert shown.shape == (30, 40, 3)
+    assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == ["0000.jpg"]
+    assert page.count('points="3.00,4.00 8.00,4.00 8.00,9.00 3.00,9.00"') == 2
+    assert page.count('points="1.00,1.00 9.00,1.00 9.00,9.00"') == 2
+    assert page.count('cx="5" cy="6"') == 2
     assert 'width="29" height="18"' in page
     assert "&lt;b&gt;mug&lt;/b&gt;" in page
     assert "<b>mug" not in page

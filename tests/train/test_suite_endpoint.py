@@ -3,8 +3,6 @@
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from chatspot_train.suites.base import AskedTurn, Item
 from chatspot_train.suites.endpoint import EndpointAnswerer, EndpointDownError
 from chatspot_train.suites.runner import read_predictions, run
 
-KEY = "sk-a-secret-of-the-test"
 SPEC = ModelSpec.model_validate({
     "name": "served", "dialect": {"name": "chatspot", "decimals": 2},
     "geometry": {"mode": "pad_centre", "width": 64, "height": 64},
@@ -31,77 +28,16 @@ QWEN = ModelSpec.model_validate({
 })  # fmt: skip
 PICTURE = np.zeros((40, 80, 3), np.uint8)
 PICTURE[:, :40] = (255, 0, 0)
-Answer = tuple[int, str]
-
-
-class ChatServer(ThreadingHTTPServer):
-    """Speaks the chat completions API on loopback; `answer` gets the last user text and a count."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer: Callable[[str, int], Answer] = lambda text, count: (200, "a mug")
-        self.lock, self.gate = threading.Lock(), threading.Barrier(1)
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str | None] = set()
-        self.now = self.most = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def texts(self) -> list[str]:
-        return [_last_text(body) for body in self.bodies]
-
-
-def _last_text(body: dict[str, Any]) -> str:
-    content = body["messages"][-1]["content"]
-    return str(content if isinstance(content, str) else content[-1]["text"])
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ChatServer
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = _last_text(body)
-        with self.server.lock:
-            self.server.bodies.append(body)
-            self.server.keys.add(self.headers["Authorization"])
-            count = self.server.texts().count(text)
-            self.server.now += 1
-            self.server.most = max(self.server.most, self.server.now)
-        self.server.gate.wait(10)
-        with self.server.lock:
-            self.server.now -= 1
-        status, said = self.server.answer(text, count)
-        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [
-            {"index": 0, "finish_reason": "length" if "cut" in said else "stop",
-             "message": {"role": "assistant", "content": said}}]}  # fmt: skip
-        data = json.dumps(reply if status == 200 else {"error": {"message": said}}).encode()
-        self.send_response(status)
-        for name, value in (("Content-Type", "application/json"), ("Retry-After-Ms", "1"),
-                            ("Content-Length", str(len(data)))):  # fmt: skip
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+Reply = tuple[int, dict[str, str], Any]
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ChatServer() as found:
-        thread = threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield found
-        found.shutdown()
-        thread.join(5.0)
+def server(chat_server: Any) -> Any:
+    return chat_server
+
+
+def failed(status: int, why: str) -> Reply:
+    return status, {"Retry-After-Ms": "1"}, {"error": {"message": why}}
 
 
 def item(key: str, *turns: AskedTurn) -> Item:
@@ -117,9 +53,9 @@ def picture_of(body: dict[str, Any]) -> np.ndarray:
     return decoded[:, :, ::-1]
 
 
-def test_regions_are_said_and_read_in_the_models_dialect(server: ChatServer) -> None:
+def test_regions_are_said_and_read_in_the_models_dialect(server: Any) -> None:
     # Padded in the centre: the 80 x 40 picture stands between 0.25 and 0.75 of the height.
-    server.answer = lambda text, count: (200, "a mug <box>0.50 0.25 1.00 0.75</box>")
+    server.answer = lambda text, count: server.completion("a mug <box>0.50 0.25 1.00 0.75</box>")
     with EndpointAnswerer(server.url, "served", SPEC) as answerer:
         (found,) = answerer.answer_all(PICTURE, [item("k")])
     assert answerer.name == "served"
@@ -127,18 +63,22 @@ def test_regions_are_said_and_read_in_the_models_dialect(server: ChatServer) -> 
     assert found.phrases == ("a mug",)
     assert (found.truth, found.confidence, found.error) == ({"name": "mug"}, 0.0, "")
     assert found.seconds > 0
-    assert "What is k in <box>0.00 0.25 0.50 0.75</box>?\nAnswer" in server.texts()[0]
+    assert "What is k in <box>0.00 0.25 0.50 0.75</box>?\nAnswer" in server.last_text(
+        server.bodies[0]
+    )
     body = server.bodies[0]
     assert (body["model"], body["max_tokens"], body["temperature"]) == ("served", 32, 0.0)
     sent = picture_of(body)
     assert sent.shape == (64, 64, 3)
     assert sent[32, 10].tolist() == [255, 0, 0]
     assert sent[5, 10].tolist() == list(SPEC.fill_rgb)
-    assert server.keys == {f"Bearer {KEY}"}
+    assert server.keys == {f"Bearer {server.key}"}
 
 
-def test_another_dialect_has_pixels_of_the_sent_picture(server: ChatServer) -> None:
-    server.answer = lambda text, count: (200, '{"bbox_2d": [0, 0, 42, 28], "label": "mug"}')
+def test_another_dialect_has_pixels_of_the_sent_picture(server: Any) -> None:
+    server.answer = lambda text, count: server.completion(
+        '{"bbox_2d": [0, 0, 42, 28], "label": "mug"}'
+    )
     where = item("k", AskedTurn("Where is the mug?", task="locate"))
     with EndpointAnswerer(server.url, "m", QWEN, picture_format="jpeg") as answerer:
         (found,) = answerer.answer_all(PICTURE, [where])
@@ -148,8 +88,10 @@ def test_another_dialect_has_pixels_of_the_sent_picture(server: ChatServer) -> N
     assert found.boxes_xyxy_px[0] == pytest.approx((0, 0, 40, 40))
 
 
-def test_turns_follow_each_other_and_state_is_read(server: ChatServer) -> None:
-    server.answer = lambda text, count: (200, "a fridge" if "first" in text else "door: open")
+def test_turns_follow_each_other_and_state_is_read(server: Any) -> None:
+    server.answer = lambda text, count: server.completion(
+        "a fridge" if "first" in text else "door: open"
+    )
     talk = item("k", AskedTurn("The first?"), AskedTurn("Its state?", task="state"))
     with EndpointAnswerer(server.url, "m", SPEC) as answerer:
         (found,) = answerer.answer_all(PICTURE, [talk])
@@ -161,9 +103,14 @@ def test_turns_follow_each_other_and_state_is_read(server: ChatServer) -> None:
     assert isinstance(server.bodies[1]["messages"][2]["content"], str)
 
 
-def test_requests_are_bounded_and_answers_in_order(server: ChatServer) -> None:
-    server.gate = threading.Barrier(2)  # each request waits for another one beside it
-    server.answer = lambda text, count: (200, text.split()[2])
+def test_requests_are_bounded_and_answers_in_order(server: Any) -> None:
+    together = threading.Barrier(2)  # each request waits for another one beside it
+
+    def answer(text: str, count: int) -> Reply:
+        together.wait(20.0)
+        return server.completion(text.split()[2])
+
+    server.answer = answer
     with EndpointAnswerer(server.url, "m", SPEC, concurrency=2) as answerer:
         found = answerer.answer_all(PICTURE, [item(str(k)) for k in range(6)])
         again = answerer.answer_all(PICTURE, [item("x"), item("y")])
@@ -171,11 +118,11 @@ def test_requests_are_bounded_and_answers_in_order(server: ChatServer) -> None:
     assert server.most == 2
 
 
-def test_failures_are_repeated_and_then_said(server: ChatServer) -> None:
-    def answer(text: str, count: int) -> Answer:
+def test_failures_are_repeated_and_then_said(server: Any) -> None:
+    def answer(text: str, count: int) -> Reply:
         if "bad" in text:
-            return 400, f"too long for {KEY}"
-        return (200, "cut") if count > 2 else (503, "busy")
+            return failed(400, f"too long for {server.key}")
+        return server.completion("cut", "length") if count > 2 else failed(503, "busy")
 
     server.answer = answer
     outside = item("out", AskedTurn("What?", (Region.box(500, 500, 600, 600),)))
@@ -184,15 +131,16 @@ def test_failures_are_repeated_and_then_said(server: ChatServer) -> None:
     assert (busy.text, busy.error) == ("cut", "")
     assert bad.text == ""
     assert "status 400" in bad.error
-    assert KEY not in bad.error
+    assert server.key not in bad.error
     assert "outside the image" in out.error
     assert len(server.bodies) == 4
 
 
-def test_an_endpoint_that_is_down_stops_the_run(server: ChatServer, tmp_path: Path) -> None:
+def test_an_endpoint_that_is_down_stops_the_run(server: Any, tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     first, second = item("1"), item("2")
-    server.answer = lambda text, count: (200, "mug") if "1" in text else (401, "no such key")
+    mug, refused = server.completion("mug"), failed(401, "no such key")
+    server.answer = lambda text, count: mug if "1" in text else refused
     with (
         EndpointAnswerer(server.url, "m", SPEC, retries=0) as answerer,
         pytest.raises(EndpointDownError, match="status 401"),
@@ -200,7 +148,7 @@ def test_an_endpoint_that_is_down_stops_the_run(server: ChatServer, tmp_path: Pa
         run(answerer, [first, second], file)
     # What was answered is kept, what was refused is not taken for an empty answer.
     assert [p.key for p in read_predictions(file)] == ["1"]
-    server.answer = lambda text, count: (500, "broken")
+    server.answer = lambda text, count: failed(500, "broken")
     with (
         EndpointAnswerer(server.url, "m", SPEC, retries=0, concurrency=1) as answerer,
         pytest.raises(EndpointDownError, match="8 failures in a row"),

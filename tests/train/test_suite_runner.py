@@ -1,6 +1,7 @@
 """Asking a suite's items: in order, a picture at a time, going on where a killed run stopped."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,13 @@ from chatspot_train.suites.base import (
     markdown,
     need,
 )
-from chatspot_train.suites.runner import EngineAnswerer, read_predictions, run, to_line
+from chatspot_train.suites.runner import (
+    EngineAnswerer,
+    OnceAnswerer,
+    read_predictions,
+    run,
+    to_line,
+)
 
 
 class Counting:
@@ -52,6 +59,7 @@ def test_a_picture_is_read_once_and_answers_keep_their_order(tmp_path: Path) -> 
     assert [p.key for p in found] == ["0a", "0b", "1a", "1b", "2a", "2b"]
     assert found[2].text == "11 wide: 茶"
     assert answerer.pictures == 3
+    assert {p.question for p in found} == {"What?"}
     assert read_predictions(tmp_path / "p.jsonl") == found
 
 
@@ -74,6 +82,48 @@ def test_a_picture_that_cannot_be_read_is_an_answer_with_a_reason(tmp_path: Path
     found = run(Counting(), asked, tmp_path / "p.jsonl")
     assert [bool(p.error) for p in found] == [False, False, True, True, False, False]
     assert "cannot be decoded" in found[2].error
+
+
+def test_what_is_shown_of_an_answer_is_kept(tmp_path: Path) -> None:
+    region = Region.box(1, 2, 3, 4)
+    (asked, *_) = items(tmp_path)
+    turns = (AskedTurn("Before?"), AskedTurn("What is <region>?", (region,)))
+    made = Item("made", lambda: np.zeros((4, 4, 3), np.uint8), turns, {})
+    found = run(Counting(), [asked, made], tmp_path / "p.jsonl")
+    assert [(p.image, p.regions_px) for p in found] == [
+        (str(asked.image), ()), ("", (((1.0, 2.0), (3.0, 4.0)),)),
+    ]  # fmt: skip
+    assert read_predictions(tmp_path / "p.jsonl") == found
+
+
+def test_an_answer_to_another_question_does_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "p.jsonl"
+    asked = list(items(tmp_path, 1))
+    run(Counting(), asked, file)
+    there = replace(asked[0], turns=(AskedTurn("What?", (Region.box(1, 2, 3, 4),)),))
+    otherwise = replace(asked[1], turns=(AskedTurn("Which?"),))
+    counting = Counting()
+    found = run(counting, [there, otherwise], file)
+    assert counting.asked == ["0a", "0b"]
+    assert [p.question for p in found] == ["What?", "Which?"]
+    again = Counting()
+    assert run(again, [there, otherwise], file) == found
+    assert again.asked == []
+
+
+def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
+    counting = Counting()
+    once = OnceAnswerer(counting)
+    asked = list(items(tmp_path, 2))
+    first = run(once, asked, tmp_path / "1.jsonl")
+    assert counting.asked == ["0a", "1a"]  # both items of a picture ask alike
+    more = [replace(item, key=f"{item.key}!", truth={"name": "cup"}) for item in asked]
+    again = run(once, more, tmp_path / "2.jsonl")
+    assert counting.asked == ["0a", "1a"]
+    assert [p.text for p in again] == [p.text for p in first]
+    assert [(p.key, p.truth["name"]) for p in again] == [
+        (f"{k}{part}!", "cup") for k in range(2) for part in "ab"
+    ]
 
 
 def test_predictions_survive_the_file(tmp_path: Path) -> None:
@@ -101,6 +151,10 @@ def test_the_engine_answers_turn_by_turn_and_bad_regions_stop_nothing() -> None:
     assert found[1].text == ""
     assert "outside the image" in found[1].error
     assert len(found[2].boxes_xyxy_px) == found[2].text.count("<box>")
+    alone = [EngineAnswerer(engine).answer_all(picture, [item])[0] for item in asked]
+    assert [(p.text, p.boxes_xyxy_px, p.error) for p in alone] == [
+        (p.text, p.boxes_xyxy_px, p.error) for p in found
+    ]
     with pytest.raises(RegionError):
         engine.answer(engine.prepare(picture), _question(Region.box(90, 90, 99, 99)))
 
