@@ -1,0 +1,158 @@
+"""What was asked in a recorded bag, and the pictures it was asked about. By `rosbags`, without ROS.
+
+mcap and sqlite3, plain or compressed. A bag brings the definitions of its messages along; the older
+ones that do not are read with those of ROS 2 Jazzy and of this package's own .msg files.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from chatspot_ros.errors import ChatspotError
+
+ANSWERS_TYPE = "chatspot_ros/msg/RegionAnswers"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_DRAWN = "/annotated"
+_NS = 1_000_000_000
+
+
+class BagError(ChatspotError):
+    """A bag cannot be read, or does not hold what is looked for."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One message of ~/answers, as it is in the bag; `number` counts from 1."""
+
+    number: int
+    message: Any
+
+    @property
+    def stamp_ns(self) -> int:
+        """The stamp of the picture that it is about; 0 without a picture."""
+        return stamp_ns(self.message)
+
+
+def stamp_ns(message: Any) -> int:
+    """Return the header's stamp of any message that has one, in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * _NS + int(stamp.nanosec)
+
+
+def typestore(definitions: Path) -> Typestore:
+    """Return the types of ROS 2 Jazzy and those of the .msg files in a folder."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for path in sorted(definitions.glob("*.msg")):
+        name = f"chatspot_ros/msg/{path.stem}"
+        types.update(get_types_from_msg(path.read_text(encoding="utf-8"), name))
+    store.register(types)
+    return store
+
+
+class Bag:
+    """An open bag. Use it in a `with` block."""
+
+    def __init__(self, path: Path, definitions: Path) -> None:
+        """`path` is the bag's folder, or an .mcap or .db3 file in it; `definitions` has our .msg.
+
+        Raises:
+            BagError: there is no bag, or it cannot be read.
+        """
+        self.path = path.parent if path.suffix in (".mcap", ".db3") else path
+        try:
+            self._reader = AnyReader([self.path], default_typestore=typestore(definitions))
+            self._reader.open()
+        except Exception as error:  # rosbags, YAML, SQLite and mcap each have their own
+            raise BagError(
+                f"the bag cannot be read: {_first_line(error)}",
+                value=path,
+                remedy="give the folder with metadata.yaml; `ros2 bag reindex` mends a cut one",
+            ) from error
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    def answers(self, topic: str = "") -> list[Recorded]:
+        """Return all recorded answers in their order; of one topic only, where it is named.
+
+        Raises:
+            BagError: the bag has none.
+        """
+        messages = [message for _, message in self._read((ANSWERS_TYPE,), topic)]
+        if not messages:
+            raise BagError(
+                f"the bag holds no {ANSWERS_TYPE}",
+                value=topic or ", ".join(sorted(self._reader.topics)) or "no topic at all",
+                remedy="record ~/answers along with the camera's topic",
+            )
+        return [Recorded(number, message) for number, message in enumerate(messages, start=1)]
+
+    def image_topics(self, wanted_ns: set[int]) -> dict[int, str]:
+        """Return which topic has the picture of each stamp; what no topic has is left out.
+
+        What this package draws itself (.../annotated) does not count. Where a topic and its
+        compressed twin both have a picture, the plain one is taken.
+
+        Raises:
+            BagError: two cameras have pictures of the same stamp.
+        """
+        topics: dict[int, set[str]] = defaultdict(set)
+        for topic, message in self._read(IMAGE_TYPES):
+            if stamp_ns(message) in wanted_ns and not topic.endswith(_DRAWN):
+                topics[stamp_ns(message)].add(topic)
+        chosen = {}
+        for stamp, names in topics.items():
+            plain = {
+                name for name in names if name.removesuffix("/compressed") not in names - {name}
+            }
+            if len(plain) > 1:
+                raise BagError(
+                    "several topics have pictures of the same stamp",
+                    value=", ".join(sorted(plain)),
+                    remedy="name the camera's: --image-topic",
+                )
+            chosen[stamp] = plain.pop()
+        return chosen
+
+    def images(self, wanted: dict[int, str]) -> Iterator[tuple[int, Any]]:
+        """Yield (stamp in ns, image message) of the pictures wanted, by stamp and topic, once."""
+        left = dict(wanted)
+        for topic, message in self._read(IMAGE_TYPES):
+            stamp = stamp_ns(message)
+            if left.get(stamp) == topic:
+                del left[stamp]
+                yield stamp, message
+
+    def _read(self, types: tuple[str, ...], topic: str = "") -> Iterator[tuple[str, Any]]:
+        chosen = [
+            connection
+            for connection in self._reader.connections
+            if connection.msgtype in types and topic in ("", connection.topic)
+        ]
+        if not chosen:
+            return
+        try:
+            for connection, _, data in self._reader.messages(connections=chosen):
+                yield connection.topic, self._reader.deserialize(data, connection.msgtype)
+        except AnyReaderError as error:
+            raise BagError(
+                f"the bag breaks off: {_first_line(error)}",
+                value=self.path,
+                remedy="mend it with `ros2 bag reindex`, or record anew",
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
