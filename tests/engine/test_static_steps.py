@@ -1,0 +1,181 @@
+"""Steps of fixed shapes say what the plain path says; the GPU's recording is stood in for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chatspot_ros.engine import Engine, decoding, static_steps
+from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.static_steps import StaticSteps
+from chatspot_ros.regions import Region
+
+QUESTION = Question("What is this?", (Region.box(5, 5, 90, 60),), max_new_tokens=10)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_steps, "SHORTEST", 128)
+
+
+class Recorder:
+    """Stands in for CUDA graphs: what is recorded computes into the same tensor at each replay."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def __call__(self, run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+        self.recorded += 1
+        logits = run().clone()
+
+        def replay() -> torch.Tensor:
+            self.replayed += 1
+            return logits.copy_(run())
+
+        return replay
+
+
+def decode(engine: Engine, image_rgb: np.ndarray, steps: StaticSteps | None) -> decoding.Decoded:
+    scene = engine.prepare(image_rgb)
+    ready = engine._make_ready(scene, QUESTION)
+    with torch.inference_mode():
+        logits, cache = engine._runner.read(scene, ready.ids)
+        model = engine._runner.model if steps is None else steps.follow(cache, ready.limit)
+        if steps is not None:
+            assert model is not engine._runner.model
+        return decoding.decode(
+            model, logits, cache, end_ids=engine._runner.end_ids, max_new_tokens=ready.limit,
+            on_ids=None, should_stop=None,
+        )  # fmt: skip
+
+
+def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> StaticSteps:
+    steps = StaticSteps(engine._runner.model, tokens=300, **settings)
+    with torch.inference_mode():
+        assert steps.prepare(engine.prepare(image_rgb).cache)
+    return steps
+
+
+@pytest.mark.parametrize("compiler", [None, "eager"])
+def test_the_same_tokens(compiler: str | None, llava: Engine, image_rgb: np.ndarray) -> None:
+    record = Recorder()
+    steps = make(llava, image_rgb, compiler=compiler, record=record)
+    plain, static = decode(llava, image_rgb, None), decode(llava, image_rgb, steps)
+    assert static.ids == plain.ids
+    assert static.log_probabilities == pytest.approx(plain.log_probabilities, abs=1e-4)
+    assert record.recorded == 3  # 128, 256 and 300 tokens
+    assert record.replayed == len(plain.ids) - 1 > 3
+
+
+def test_positions_of_a_picture_are_not_recorded(qwen: Engine, image_rgb: np.ndarray) -> None:
+    cache = qwen.prepare(image_rgb).cache
+    steps = StaticSteps(qwen._runner.model, tokens=300, record=Recorder())
+    with torch.inference_mode():
+        assert not steps.prepare(cache)
+        assert steps.follow(cache, 5) is qwen._runner.model
+
+
+def test_another_picture_leaves_no_trace(llava: Engine, image_rgb: np.ndarray) -> None:
+    steps = make(llava, image_rgb, record=None)
+    other = np.ascontiguousarray(image_rgb[::-1, ::-1])
+    decode(llava, other, steps)
+    assert decode(llava, image_rgb, steps).ids == decode(llava, image_rgb, None).ids
+
+
+def test_what_is_too_long_goes_the_plain_way(llava: Engine, image_rgb: np.ndarray) -> None:
+    steps = make(llava, image_rgb, record=None)
+    cache = llava.prepare(image_rgb).cache
+    with torch.inference_mode():
+        assert steps.follow(cache, 1000) is llava._runner.model
+        assert steps.follow(cache, 300 - cache.get_seq_length()) is llava._runner.model
+        assert steps.follow(cache, 299 - cache.get_seq_length()) is not llava._runner.model
+
+
+def test_no_step_beyond_the_room(llava: Engine, image_rgb: np.ndarray) -> None:
+    steps = make(llava, image_rgb, record=None)
+    cache = llava.prepare(image_rgb).cache
+    with torch.inference_mode():
+        assert steps.begin(cache, 1)
+        with pytest.raises(ValueError, match="do not fit"):
+            steps.step([1, 2], torch.tensor([0, 1]), torch.ones(2, steps.length + 2).bool())
+        read = steps.follow(cache, 1)
+        for _ in range(200):
+            if steps.length == 127:
+                break
+            read(input_ids=torch.tensor([[5]]), past_key_values=cache, use_cache=True)
+        with pytest.raises(ValueError, match="no room"):
+            read(input_ids=torch.tensor([[5]]), past_key_values=cache, use_cache=True)
+
+
+def test_a_recording_that_fails_is_told_once(
+    llava: Engine, image_rgb: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(run: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    cache = llava.prepare(image_rgb).cache
+    steps = StaticSteps(llava._runner.model, tokens=300, record=fails)
+    with torch.inference_mode(), caplog.at_level(logging.WARNING):
+        assert not steps.prepare(cache)
+        assert steps.follow(cache, 5) is llava._runner.model
+        assert steps.follow(cache, 5) is llava._runner.model
+    assert [one.message for one in caplog.records] == [
+        "decoding goes on without recorded steps: RuntimeError: "
+        "operation not permitted when stream is capturing"
+    ]
+
+
+def test_a_compiler_that_fails_is_done_without(
+    llava: Engine, image_rgb: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = make(llava, image_rgb, compiler="no-such-backend", record=Recorder())
+    assert decode(llava, image_rgb, steps).ids == decode(llava, image_rgb, None).ids
+    assert "without the compiler" in caplog.text
+
+
+def test_branches_over_one_prefix_by_masks(llava: Engine, image_rgb: np.ndarray) -> None:
+    """Two sequences go on side by side in one step each, as they do alone; a row stays unused."""
+    scene = llava.prepare(image_rgb)
+    alone = []
+    texts = [[20, 21, 22], [30, 31]]
+    with torch.inference_mode():
+        for ids in texts:
+            cache = decoding.share_cache(scene.cache, scene.cache.get_seq_length())
+            for token in ids:
+                output = llava._runner.model(
+                    input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True
+                )
+                alone.append(output.logits[0, -1])
+        steps = make(llava, image_rgb, rows=(3,), record=Recorder())
+        assert steps.begin(scene.cache, 10, rows=2)
+        prefix = steps.length
+        owners: list[int] = []
+        together: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+        for number in range(3):
+            live = [k for k in (0, 1) if number < len(texts[k])]
+            owners += live
+            seen = torch.zeros(len(live), prefix + len(owners), dtype=torch.bool)
+            seen[:, :prefix] = True
+            for row, k in enumerate(live):
+                seen[row, prefix:] = torch.tensor([owner == k for owner in owners])
+            logits = steps.step(
+                [texts[k][number] for k in live], torch.full((len(live),), prefix + number), seen
+            )
+            for row, k in enumerate(live):
+                together[k].append(logits[row].clone())
+    torch.testing.assert_close(torch.stack(together[0] + together[1]), torch.stack(alone))
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_on_a_gpu(llava_folder: Path, image_rgb: np.ndarray) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
+    engine = Engine.load(str(llava_folder), device="cuda", dtype="float32")
+    steps = make(engine, image_rgb)
+    assert decode(engine, image_rgb, steps).ids == decode(engine, image_rgb, None).ids
