@@ -52,14 +52,14 @@ def parameters_page() -> str:
 
 
 def _row(spec: Spec) -> str:
-    extent = ", ".join(choice or "(empty)" for choice in spec.choices)
+    extent = ", ".join(choice or "(empty)" for choice in spec.choices) or spec.form
     if spec.low is not None and spec.high is not None:
         extent = f"{spec.low:g} to {spec.high:g}"
     cells = (
         f"`{spec.name}`",
         _type_name(spec.default),
         f"`{_default(spec.default)}`" if spec.default not in ("", ()) else "(empty)",
-        extent,
+        extent.replace("|", "\\|"),
         "no" if spec.read_only else "yes",
         spec.text.replace("|", "\\|"),
     )

@@ -85,6 +85,8 @@ def test_every_parameter_is_there(node: str, specs: list[settings.Spec]) -> None
         assert spec.text.replace("|", "\\|") in row
         if spec.high is not None:
             assert f"| {spec.low:g} to {spec.high:g} |" in row
+        if spec.form:
+            assert f"| {spec.form} |" in row
         assert ("| no |" in row) == spec.read_only
 
 
