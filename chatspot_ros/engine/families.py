@@ -169,7 +169,8 @@ class Qwen(Family):
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
         """Positions (3, 1, tokens) of text behind the cache's picture, from those of a causal model
         (1, tokens)."""
-        return (plain + cache.position_shift).expand(3, *plain.shape)
+        shifted: Tensor = plain + cache.position_shift
+        return shifted.expand(3, *plain.shape)
 
 
 class Kosmos2(Family):

@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, Molmo2Config
 from transformers.models.molmo2.image_processing_molmo2 import (
     Molmo2ImageProcessor as WithTorchvision,
 )
-from transformers.utils import is_torchvision_available
+from transformers.utils.import_utils import is_torchvision_available
 
 
 class Molmo2ImageProcessor(WithTorchvision):
@@ -30,7 +30,7 @@ class Molmo2ImageProcessor(WithTorchvision):
         wh = (size.height, size.width)
         return F.interpolate(image, wh, mode="bilinear", align_corners=False, antialias=False)
 
-    def normalize(self, image: Tensor, mean: Any, std: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def normalize(self, image: Any, mean: Any, std: Any, *args: Any, **kwargs: Any) -> Any:
         """Subtract the mean of each colour and divide by its deviation."""
         mean, std = (torch.as_tensor(one, dtype=image.dtype).view(-1, 1, 1) for one in (mean, std))
         return (image - mean) / std
@@ -43,5 +43,5 @@ class Molmo2ImageProcessor(WithTorchvision):
 def register() -> None:
     """Have AutoImageProcessor find it for Molmo 2."""
     if not is_torchvision_available():
-        both = {"torchvision": Molmo2ImageProcessor, "pil": Molmo2ImageProcessor}
+        both: dict[str, type] = {"torchvision": Molmo2ImageProcessor, "pil": Molmo2ImageProcessor}
         AutoImageProcessor.register(Molmo2Config, image_processor_classes=both, exist_ok=True)

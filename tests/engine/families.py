@@ -35,15 +35,24 @@ QWEN_BOXES = ("<|box_start|>", "<|box_end|>", "<|object_ref_start|>", "<|object_
 
 
 def byte_tokenizer(
-    special: list[str], added: list[str], template: str = "", **named: str
+    special: list[str],
+    added: list[str],
+    template: str = "",
+    eats_spaces: bool = False,
+    **named: str,
 ) -> hf.PreTrainedTokenizerFast:
-    """A tokenizer of single bytes with special tokens and added ones that are no special ones."""
+    """A tokenizer of single bytes with special tokens and added ones that are no special ones.
+
+    With `eats_spaces` the added ones swallow the space before them.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*special, *added, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in added])
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False, lstrip=eats_spaces) for token in added]
+    )
     whole = hf.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
@@ -163,8 +172,8 @@ def make_kosmos2(folder: Path) -> Path:
     places = [f"<patch_index_{k:04d}>" for k in range(1024)]
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     tokenizer = byte_tokenizer(
-        special, [*tags, *places], bos_token="<s>", pad_token="<pad>", eos_token="</s>",
-        unk_token="<unk>",
+        special, [*tags, *places], eats_spaces=True, bos_token="<s>", pad_token="<pad>",
+        eos_token="</s>", unk_token="<unk>",
     )  # fmt: skip
     config = hf.Kosmos2Config(
         vision_config={"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
