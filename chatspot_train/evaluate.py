@@ -28,10 +28,8 @@ from chatspot_train.suites.intent import RouteAnswerer
 from chatspot_train.suites.kitchen import KITCHENS, KitchenSuite
 from chatspot_train.suites.registry import NAMES, REGION_SUITES, kitchen_suites, make
 from chatspot_train.suites.reporting import prefixed, summary, write_report
-from chatspot_train.suites.runner import Answerer, EngineAnswerer, OnceAnswerer, run
+from chatspot_train.suites.runner import PREDICTIONS, Answerer, EngineAnswerer, OnceAnswerer, run
 from chatspot_train.suites.scores import Row
-
-PREDICTIONS = "predictions.jsonl"
 
 
 def show(found: Mapping[str, Row]) -> None:

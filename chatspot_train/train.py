@@ -26,7 +26,7 @@ from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_sim.dataset import RenderedKitchens, render
 from chatspot_train.card import write_card
 from chatspot_train.dialogues import Packer, PictureDialogues, collate, draw_turns, turn_texts
-from chatspot_train.evaluate import PREDICTIONS, evaluate_kitchen, show
+from chatspot_train.evaluate import evaluate_kitchen, show
 from chatspot_train.export import export
 from chatspot_train.instruct.run import run as run_instruct
 from chatspot_train.instruct.settings import InstructSettings
@@ -34,7 +34,7 @@ from chatspot_train.pictures import recolour, resized, to_pixels
 from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
-from chatspot_train.suites.runner import EngineAnswerer
+from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
 from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import build_tokenizer

@@ -19,10 +19,9 @@ from chatspot_ros.regions import Point
 from chatspot_train.inspect import small_jpeg
 from chatspot_train.suites.base import Predicted, Suite, markdown, need
 from chatspot_train.suites.parts import Part, Parts, resampled
-from chatspot_train.suites.runner import read_predictions
+from chatspot_train.suites.runner import PREDICTIONS, read_predictions
 from chatspot_train.suites.scores import Row
 
-PREDICTIONS = "predictions.jsonl"
 DRAWS = 10_000
 MOST_CARDS = 200
 PICTURES = "pictures"

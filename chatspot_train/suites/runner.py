@@ -25,6 +25,7 @@ from chatspot_train.instruct.data import read_picture
 from chatspot_train.records import RecordError
 from chatspot_train.suites.base import Item, Predicted
 
+PREDICTIONS = "predictions.jsonl"  # in a result folder
 TOGETHER = 32  # questions about one picture
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,10 @@ class OnceAnswerer:
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
         """See Answerer."""
-        fresh = {_asked(item): item for item in items if _asked(item) not in self._known}
+        fresh: dict[object, Item] = {}
+        for item in items:
+            if _asked(item) not in self._known:
+                fresh.setdefault(_asked(item), item)
         if fresh:
             found = self.answerer.answer_all(image_rgb, list(fresh.values()))
             self._known |= dict(zip(fresh, found, strict=True))
