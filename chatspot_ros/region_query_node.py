@@ -47,6 +47,8 @@ NAME = "region_query_node"
 _TICK_S = 0.02
 _CLOSING_S = 2.0
 _LAST_REPLY_S = 0.1
+# Of the usual 10 an eleventh request that comes in one moment would be lost, without a status.
+_REQUESTS = QoSProfile(depth=1000)
 LoadEngine = Callable[[Settings], Any]
 
 
@@ -99,7 +101,13 @@ class RegionQueryNode(ManagedNode):
         self.create_timer(PERIOD_S, reporter.report, group, clock=steady)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-REORDERING_NS))
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_time_jump)
-        self.create_service(RegionQuery, "~/region_query", self._on_query, callback_group=group)
+        self.create_service(
+            RegionQuery,
+            "~/region_query",
+            self._on_query,
+            qos_profile=_REQUESTS,
+            callback_group=group,
+        )
         self._action = ActionServer(
             self,
             AskRegion,
@@ -107,6 +115,9 @@ class RegionQueryNode(ManagedNode):
             self._on_goal,
             cancel_callback=self._on_cancel,
             callback_group=group,
+            goal_service_qos_profile=_REQUESTS,
+            result_service_qos_profile=_REQUESTS,
+            cancel_service_qos_profile=_REQUESTS,
         )
         if settings.autostart:
             self.service.stop("the model is loading")
