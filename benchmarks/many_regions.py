@@ -1,7 +1,8 @@
 """Many questions about one frame, against the ways of asking them that transformers offers.
 
 `python -m benchmarks.many_regions --json FILE [--plot FILE.png]`. Both sides run here, on the same
-weights; their answers are checked to be the same tokens.
+weights; their answers are checked to be the same tokens. The plot of time against the number of
+regions lies beside the JSON unless it is named.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,13 @@ import torch
 from matplotlib import pyplot
 
 from benchmarks import random_llava
+from benchmarks.queries import Desk, noise
+from chatspot_ros.asking import Ask
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.batch import Batch
 from chatspot_ros.regions import Region
+from chatspot_ros.settings import Settings
 
 REGIONS = 16
 TOKENS = 24
@@ -154,6 +160,67 @@ def _short(question: Question) -> Question:
     return Question(question.text, question.regions, max_new_tokens=1)
 
 
+def kv_over_ideal(engine: Engine, count: int = 64) -> float:
+    """Most bytes of keys and values between two passes, over those of one prefix and all suffixes.
+
+    Everything that is alive is counted: the scene's, the batch's, and the room made to grow.
+    """
+    scene = engine.prepare(picture())
+    batch = Batch(engine, scene)
+    asked = batch.admit(questions(count))
+    branches, pack = list(asked._branches), batch._pack
+    most = 0
+    while not asked.done:
+        batch.step()
+        layers = list(scene.cache.layers)
+        if pack._columns is not None:
+            layers += pack._columns.cache.layers
+        storages = [one.untyped_storage() for layer in layers for one in (layer.keys, layer.values)]
+        most = max(most, sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
+    column = engine.scene_bytes(replace(scene, inputs={})) / len(scene.prefix_ids)
+    return most / (column * (len(scene.prefix_ids) + sum(one.read for one in branches)))
+
+
+def overhead(engine: Engine, queries: int, boxes: int) -> float:
+    """Time of queries about new frames outside of the model's passes, over the time inside.
+
+    From a query's submission to its end: queue, thread, the frame's key, its scaling, the prompts,
+    masks, the choice of tokens, the words, the reading of the answers.
+    """
+    desk = Desk(engine, Settings())
+    model, inside_s = engine._runner.model, 0.0
+
+    def timed(name: str) -> Callable[..., Any]:
+        inner = getattr(model, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal inside_s
+            began_s = time.perf_counter()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                inside_s += time.perf_counter() - began_s
+
+        return call
+
+    asks = [Ask(one.text, one.regions) for one in questions(boxes)]
+    desk.ask_and_wait(noise(0, *SIZE), asks)
+    names = ("forward", "get_image_features")
+    try:
+        for name in names:
+            setattr(model, name, timed(name))
+        began_s = time.perf_counter()
+        for seed in range(1, queries + 1):
+            desk.ask_and_wait(noise(seed, *SIZE), asks)
+        # The noise is the benchmark's own time.
+        all_s = time.perf_counter() - began_s - seconds(lambda: noise(1, *SIZE))[0] * queries
+    finally:
+        for name in names:
+            delattr(model, name)
+        desk.worker.stop()
+    return (all_s - inside_s) / inside_s
+
+
 def plot(points: list[tuple[int, float]], file: Path) -> None:
     """Seconds against the number of regions."""
     figure, axis = pyplot.subplots(figsize=(6, 4))
@@ -178,13 +245,20 @@ def main() -> None:
         rows |= compare(engine, "576")
         found, points = scaling(engine)
         rows |= found
-    rows |= compare(Engine.load("models/chatspot-tiny", device="cpu"), "tiny")
+        rows["kv_over_shared_ideal"] = kv_over_ideal(engine)
+        rows["overhead_share"] = overhead(engine, 5, REGIONS)
+    tiny = Engine.load("models/chatspot-tiny", device="cpu")
+    rows |= compare(tiny, "tiny")
+    rows["overhead_share_tiny"] = overhead(tiny, 20, REGIONS)
     for name, value in rows.items():
         print(f"{name:36} {value:8.3f}")
-    if options.plot:
-        plot(points, options.plot)
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "points": points}, indent=1) + "\n")
+        found_rows = {name: {"value": value} for name, value in rows.items()}
+        found_all = {"rows": found_rows, "points": points}
+        options.json.write_text(json.dumps(found_all, indent=1) + "\n")
+    file = options.plot or (options.json and options.json.with_suffix(".png"))
+    if file:
+        plot(points, file)
 
 
 if __name__ == "__main__":

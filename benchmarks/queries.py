@@ -1,0 +1,106 @@
+"""Queries put to an engine as the node puts them: through its thread, its queue and its caches."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chatspot_ros.answering import Answerer
+from chatspot_ros.asking import Ask
+from chatspot_ros.conversions import RgbImage
+from chatspot_ros.engine.api import RegionEngine, Turn
+from chatspot_ros.engine.worker import InferenceWorker
+from chatspot_ros.errors import ChatspotError
+from chatspot_ros.pending import Pending
+from chatspot_ros.query import Picture, Query
+from chatspot_ros.sessions import SessionStore
+from chatspot_ros.settings import Settings
+
+OnEnd = Callable[[Pending, ChatspotError | None], None]
+
+
+class Frame(Picture):
+    """A picture with its pixels at hand, as if its message had come."""
+
+    def __init__(self, image_rgb: RgbImage) -> None:
+        super().__init__(lambda: None)
+        self._image_rgb = image_rgb
+
+    def rgb(self, max_pixels: int) -> RgbImage:
+        """Return the pixels, uint8 H x W x 3, RGB."""
+        return self._image_rgb
+
+
+def noise(seed: int, width: int, height: int) -> Frame:
+    """A frame of noise."""
+    rng = np.random.default_rng(seed)
+    return Frame(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+class Desk:
+    """An engine in its thread, and what takes queries to it; free of ROS."""
+
+    def __init__(self, engine: RegionEngine, settings: Settings) -> None:
+        self.sessions: SessionStore[Picture, Turn] = SessionStore(
+            max_sessions=settings.max_sessions,
+            max_idle_s=settings.session_idle,
+            max_turns=settings.session_turns,
+        )
+        self.answerer = Answerer(settings, self.sessions)
+        self.worker = InferenceWorker(engine, queue_size=settings.queue_size)
+        self._ids = itertools.count()
+
+    def ask(
+        self,
+        frame: Frame,
+        asks: Sequence[Ask],
+        on_end: OnEnd,
+        *,
+        sweep: bool = False,
+        session: str = "",
+        task: str = "",
+        timeout_s: float = 3600.0,
+    ) -> Any:
+        """Put a query in; return its handle. Raises BusyError."""
+        query = Query(asks[0].text, use_detections=sweep, session=session, task=task)
+        now_s = time.monotonic()
+        pending = Pending(
+            id=f"q{next(self._ids)}", query=query, on_reply=lambda reply: None, on_text=None,
+            arrived_s=now_s, deadline_s=now_s + timeout_s, frame_deadline_s=now_s,
+            picture=frame, asks=list(asks),
+        )  # fmt: skip
+        if session:
+            self.sessions.enter(session, frame.key, frame)
+
+        def on_done(result: object, error: ChatspotError | None) -> None:
+            on_end(pending, error)
+
+        return self.worker.submit(
+            lambda engine: self.answerer.answer(engine, pending),
+            deadline_s=pending.deadline_s,
+            on_done=on_done,
+            priority=pending.priority,
+            frame=frame.key,
+            line=session or None,
+        )
+
+    def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> Pending:
+        """Put a query in and wait for its answers. Raises what it ended with."""
+        ended = threading.Event()
+        found: list[tuple[Pending, ChatspotError | None]] = []
+
+        def on_end(pending: Pending, error: ChatspotError | None) -> None:
+            found.append((pending, error))
+            ended.set()
+
+        self.ask(frame, asks, on_end)
+        ended.wait()
+        pending, error = found[0]
+        if error is not None:
+            raise error
+        return pending
