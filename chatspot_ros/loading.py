@@ -27,16 +27,21 @@ def load_engine(settings: Settings) -> RegionEngine:
     states = read_states(settings.states_file)
     # Importing torch takes seconds, in which the node serves already.
     from chatspot_ros.engine import Engine
+    from chatspot_ros.engine.machine import cores
+    from chatspot_ros.engine.memory import MB, Plan
 
     return Engine.load(
         model,
         device=settings.device,
         dtype=settings.dtype,
-        threads=settings.threads,
+        threads=settings.threads or cores(),
         local_only=not settings.allow_download,
         skills=skills,
         states=states,
         constrain_answers=settings.constrain_answers,
+        plan=Plan(settings.quantisation, settings.memory_tokens, settings.memory_reserve_mb * MB),
+        compile=settings.compile,
+        warm_up=settings.warm_up,
     )
 
 

@@ -96,7 +96,13 @@ class Settings:
         choices=("auto", "float32", "bfloat16", "float16"),
         fixed=True,
     )
-    threads: int = _of(0, "CPU threads of the model; 0: all cores.", low=0, high=256, fixed=True)
+    threads: int = _of(
+        0,
+        "CPU threads of the model; 0: its cores, hyperthreads not counted.",
+        low=0,
+        high=256,
+        fixed=True,
+    )
     skills_file: str = _of(
         "skills.yaml",
         "YAML file of the robot's skills (name: description); a bare name is looked up in the "
@@ -259,6 +265,40 @@ class Settings:
         "What is this?",
         "What is asked of every detected box while somebody subscribes to ~/detections; the answer "
         "becomes the box's name.",
+        pattern=r"[^<]*\S[^<]*",
+        form="a question without `<`: it is asked of each box by itself",
+    )
+    quantisation: str = _of(
+        "none",
+        "Bits of the language model's weights: int8 or int4 take a half or a quarter of bfloat16's "
+        "memory and need the package torchao.",
+        choices=("none", "int8", "int4"),
+        fixed=True,
+    )
+    compile: str = _of(
+        "auto",
+        "On an NVIDIA GPU: auto records a decoding step as one graph; on also fuses its kernels, "
+        "which takes minutes at start-up; off does neither. Nothing elsewhere.",
+        choices=("auto", "off", "on"),
+        fixed=True,
+    )
+    warm_up: bool = _of(
+        True, "Ask some questions at start-up, so that the first real one is not slow.", fixed=True
+    )
+    memory_tokens: int = _of(
+        4096,
+        "Tokens (picture, questions, answers) whose keys and values must fit into memory besides "
+        "the weights; else the model is not loaded.",
+        low=0,
+        high=10_000_000,
+        fixed=True,
+    )
+    memory_reserve_mb: int = _of(
+        512,
+        "Memory that must be free besides, in MB, for what is computed in between.",
+        low=0,
+        high=1_000_000,
+        fixed=True,
     )
 
 

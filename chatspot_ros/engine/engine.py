@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 
 from chatspot_ros import answers, grammars, phrases, prompts
 from chatspot_ros.calibration import confidence_of, threshold_of
-from chatspot_ros.engine import decoding, loading
+from chatspot_ros.engine import decoding, loading, memory
 from chatspot_ros.engine.api import (
     OnReplyOf,
     OnText,
@@ -30,12 +31,16 @@ from chatspot_ros.engine.out_of_memory import try_again
 from chatspot_ros.engine.runner import Runner, Scene
 from chatspot_ros.engine.scene_cache import content_key
 from chatspot_ros.engine.shrinking import ShrinkingBatch
+from chatspot_ros.engine.static_steps import StaticSteps
+from chatspot_ros.engine.warm_up import warm_up as ask_some
 from chatspot_ros.errors import ChatspotError, ModelLoadError, RequestError
 from chatspot_ros.geometry import RgbImage, check_image
 from chatspot_ros.model_spec import ModelSpec, find_spec
 from chatspot_ros.regions import REGION_MARK
 
 _ANY_LENGTH = 10**9
+_ANYHOW = memory.Plan()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Engine:
 
     # Called when the device's memory is full, to let go of scenes that can be made again.
     on_out_of_memory: Callable[[], None] | None = None
+    # Where it is given, a single question is decoded by it.
+    static_steps: StaticSteps | None = None
 
     def __init__(
         self,
@@ -127,12 +134,18 @@ class Engine:
         skills: Iterable[str] = (),
         states: grammars.States | None = None,
         constrain_answers: bool = True,
+        plan: memory.Plan = _ANYHOW,
+        compile: str = "off",  # noqa: A002 (as torch calls it)
+        warm_up: bool = False,
     ) -> Engine:
         """Load a checkpoint and try it once.
 
         `model` is a folder or a hub id (`owner/name`, fetched only when not `local_only`); `spec`
         None: found by `model_spec.find_spec`; `device` auto, cpu, cuda, cuda:1, ...; `dtype` auto,
-        float32, bfloat16 or float16; `threads` of the CPU, 0: as torch has it.
+        float32, bfloat16 or float16; `threads` of the CPU, 0: as torch has it; `plan` how small the
+        weights are to be and what must fit besides; `compile` off, auto (on a GPU, decoding steps
+        are recorded) or on (their kernels are fused before, which takes minutes); with `warm_up`
+        some questions are asked, so that the first real one is not slow.
 
         Raises:
             ModelLoadError: what is wrong with it, and what to do.
@@ -145,9 +158,9 @@ class Engine:
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, model_type, folder)
-        loaded = loading.load(folder, device, dtype)
+        loaded = loading.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
-        engine._try()
+        engine._try(plan.cache_tokens, compile, warm_up)
         return engine
 
     @try_again
@@ -197,8 +210,9 @@ class Engine:
         with torch.inference_mode():
             with ModelFailure("read the question"):
                 logits, cache = self._runner.read(scene, ready.ids)
+            steps = self.static_steps
             decoded = decoding.decode(
-                self._runner.model,
+                self._runner.model if steps is None else steps.follow(cache, ready.limit),
                 logits,
                 cache,
                 end_ids=self._runner.end_ids,
@@ -340,11 +354,18 @@ class Engine:
         self._chat.check_words(prompt, build(f"x {REGION_MARK} " * len(question.regions) + "x"))
         return prompt
 
-    def _try(self) -> None:
+    def _try(self, tokens: int, compiles: str, warm_up: bool) -> None:
         """Ask one question of a grey picture, so that a wrong setting shows at start-up."""
         try:
             scene = self.prepare(np.full((48, 64, 3), 127, np.uint8))
             self.answer(scene, Question("What is this?", max_new_tokens=1))
+            if compiles != "off" and self.device.type == "cuda":
+                compiler = "inductor" if compiles == "on" else None
+                steps = StaticSteps(self._runner.model, tokens=tokens, compiler=compiler)
+                with torch.inference_mode(), ModelFailure("record its steps"):
+                    self.static_steps = steps if steps.prepare(scene.cache) else None
+            if warm_up:
+                _log.info("%s is warm after %.1f s", self.name, ask_some(self))
         except ChatspotError as error:
             raise ModelLoadError(
                 f"the model does not run: {error.problem}",

@@ -49,7 +49,7 @@ def try_again(method: Callable[Concatenate[_H, _P], _T]) -> Callable[Concatenate
     signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def wrapped(holder: _H, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def wrapped(holder: _H, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         given = signature.bind(holder, *args, **kwargs)
         listener = Listener(given.arguments.get("on_text"))
         if given.arguments.get("on_text") is not None:

@@ -1,4 +1,4 @@
-"""Decoding steps of fixed shapes, which a GPU can replay as one recorded graph (docs/adr/0010).
+"""Decoding steps of fixed shapes, which a GPU can replay as one recorded graph (docs/adr/0012).
 
 A step of a large model launches more than a thousand small kernels, and on a GPU launching them
 takes longer than running them. Keys and values lie in buffers that never move, ids, positions and
@@ -28,7 +28,7 @@ _WARM_UPS = 3
 
 def record_cuda_graph(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
     """Record what a function does on the GPU; return what replays it."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
@@ -258,7 +258,7 @@ class StaticSteps:
                 tuple(one.new_zeros(*one.shape[:2], lengths[-1], one.shape[-1])
                       for one in (layer.keys, layer.values))
                 for layer in cache.layers
-            ]  # type: ignore[misc]  # fmt: skip
+            ]  # fmt: skip
         shapes = []
         for length in lengths:
             for rows in self._rows:

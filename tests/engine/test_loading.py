@@ -4,14 +4,22 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
 from chatspot_ros.engine import Engine
+from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.machine import cores
+from chatspot_ros.engine.memory import Plan
+from chatspot_ros.engine.warm_up import warm_up
 from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.loading import load_engine
+from chatspot_ros.settings import Settings
 
 
 @pytest.fixture
@@ -160,3 +168,35 @@ def test_no_such_device(llava_folder: Path) -> None:
 
 def test_no_such_dtype(llava_folder: Path) -> None:
     refuse(llava_folder, "number format", dtype="float8")
+
+
+def test_a_warm_engine_says_the_same(llava_folder: Path, llava: Engine) -> None:
+    warm = Engine.load(str(llava_folder), device="cpu", warm_up=True, compile="on")
+    assert warm.static_steps is None  # they are for GPUs
+    image_rgb = np.full((60, 80, 3), 90, np.uint8)
+    said = [engine.answer(engine.prepare(image_rgb), Question("What is this?"))
+            for engine in (warm, llava)]  # fmt: skip
+    assert said[0].raw_text == said[1].raw_text
+
+
+def test_a_warm_up_asks_one_and_several(llava: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = llava.answer_many
+
+    def answer_many(scene: Any, questions: Any) -> Any:
+        asked.append(len(questions))
+        return real(scene, questions)
+
+    monkeypatch.setattr(llava, "answer_many", answer_many)
+    assert warm_up(llava) > 0
+    assert asked == [1, 8]
+
+
+def test_the_parameters_reach_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(Engine, "load", lambda model, **settings: given.update(settings))
+    load_engine(Settings(quantisation="int8", compile="on", memory_reserve_mb=7, warm_up=False))
+    assert given["plan"] == Plan("int8", 4096, 7_000_000)
+    assert (given["compile"], given["warm_up"], given["threads"]) == ("on", False, cores())
+    load_engine(Settings(threads=3))
+    assert given["threads"] == 3
