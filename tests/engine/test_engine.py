@@ -190,7 +190,7 @@ def test_the_end_token_ends_the_answer(
 ) -> None:
     scene = llava.prepare(image_rgb)
     chosen = iter([20, 21, 2, 22])
-    monkeypatch.setattr(decoding, "likeliest", lambda logits: (next(chosen), -0.1))
+    monkeypatch.setattr(decoding, "likeliest", lambda logits, *_: (next(chosen), -0.1))
     reply = llava.answer(scene, QUESTIONS[0])
     assert (reply.tokens, reply.answer.truncated) == (2, False)
 
@@ -198,7 +198,7 @@ def test_the_end_token_ends_the_answer(
 def test_an_answer_without_words_is_uncertain(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "likeliest", lambda logits: (2, -0.1))
+    monkeypatch.setattr(decoding, "likeliest", lambda logits, *_: (2, -0.1))
     reply = llava.answer(llava.prepare(image_rgb), QUESTIONS[0])
     assert (reply.tokens, reply.answer.text, reply.answer.confidence) == (0, "", 0)
     assert reply.answer.uncertain

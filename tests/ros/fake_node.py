@@ -94,7 +94,7 @@ class FakeEngine(OneByOne):
             grounded=(Region(((1.0, 2.0), (3.0, 4.0)), label="thing"),),
             confidence=0.1 if words[0] == "doubt" else 0.9,
             truncated=False,
-            uncertain=False,
+            uncertain=words[0] == "doubt",
         )
         return SimpleNamespace(
             answer=answer,
