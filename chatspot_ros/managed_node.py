@@ -2,7 +2,8 @@
 
 rclpy calls a transition's callback in the executor's thread. Loading a model there would hold every
 service, parameter and timer up for as long as it takes, so here a transition runs in a thread of
-its own, and the callback of the service `change_state` awaits it. What touches the node's
+its own, and the callback of the service `change_state` awaits it, in a callback group that lets
+`get_state` and all others in meanwhile. What touches the node's
 subscriptions is handed back to the executor's thread, which may be looking at them.
 """
 
@@ -14,9 +15,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.task import Future
 
 from chatspot_ros.errors import ChatspotError
@@ -33,7 +36,7 @@ _HANDED_OVER_S = 20.0
 _AT_ONCE_S = 0.001
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LifecycleNodeMixin, Node):
     """What `configure`, `activate`, `deactivate` and `clean_up` of a subclass do, as a lifecycle.
 
     They run in a thread of their own, one at a time. A ChatspotError keeps the state that was
@@ -43,7 +46,10 @@ class ManagedNode(LifecycleNode):
 
     def __init__(self, name: str, stop: Stop) -> None:
         """`stop` ends the process where `start_by_itself` fails."""
-        super().__init__(name)
+        Node.__init__(self, name)
+        # The default group would let nothing else in while a transition is awaited.
+        self._transitions = ReentrantCallbackGroup()
+        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self.last_failure = ""
         self._stop = stop
         self._changing = threading.Lock()
@@ -87,7 +93,7 @@ class ManagedNode(LifecycleNode):
 
         # By a clock that runs, also when the simulation's does not yet.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        timer = self.create_timer(_AT_ONCE_S, begin, clock=steady)
+        timer = self.create_timer(_AT_ONCE_S, begin, self._transitions, clock=steady)
 
     def finish(self) -> None:
         """Go to `finalized`, at the end of the process, unless a transition still runs."""

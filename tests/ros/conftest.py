@@ -229,7 +229,7 @@ def fake(module_spawn: Any, module_ros_node: Any) -> World:
 
 @pytest.fixture
 def start_fake(spawn: Any, ros_node: Any) -> Callable[..., World]:
-    """Start a node of the test's own: `start_fake("-p", "queue_size:=1", FAKE_LOAD_S="5")`."""
+    """Start a node of the test's own: `start_fake("-p", "queue_size:=1", FAKE_LOAD_BREAKS="1")`."""
 
     def start(*arguments: str, ready: str | None = "ready: region_query_node", **env: str) -> World:
         # The node of the whole file still runs, so this one keeps to itself.

@@ -5,8 +5,9 @@ What the engine does is written in the question: say TEXT streams TEXT word by w
 seconds in Python and sleep, a word every 20 ms, looking at should_stop block N spends N seconds
 without looking at anything, as a long prefill does break raises what no engine should raise nan
 raises ModelError doubt answers with a confidence of 0.1 (else) describes what it was given
-FAKE_LOAD_S in the environment: how long loading takes; FAKE_LOAD_FAILS: its error, until there is a
-file FAKE_LOAD_WORKS_WITH; FAKE_LOAD_BREAKS: it raises what no loader should.
+In the environment: FAKE_LOAD_WAITS_FOR: loading takes until there is this file; FAKE_LOAD_FAILS:
+its error, until there is a file FAKE_LOAD_WORKS_WITH; FAKE_LOAD_BREAKS: it raises what no loader
+should.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ def describe(scene: FakeScene, question: Any) -> str:
 
 
 def load(_: Any) -> FakeEngine:
-    time.sleep(float(os.environ.get("FAKE_LOAD_S", "0")))
+    awaited = os.environ.get("FAKE_LOAD_WAITS_FOR", "")
+    while awaited and not Path(awaited).exists():
+        time.sleep(0.02)
     mended = os.environ.get("FAKE_LOAD_WORKS_WITH", "")
     if mended and Path(mended).exists():
         return FakeEngine()

@@ -56,7 +56,7 @@ class Manager:
 
 @pytest.fixture
 def managed(start_fake: Any) -> Any:
-    """A node that waits for its manager, and the manager: `managed(FAKE_LOAD_S="5")`."""
+    """A node that waits for its manager, and the manager: `managed(FAKE_LOAD_FAILS="why")`."""
 
     def start(**env: str) -> tuple[Any, Manager]:
         world = start_fake(*OFF, ready=WAITING, **env)
@@ -115,9 +115,10 @@ def test_it_starts_by_itself_and_takes_a_manager_too(start_fake: Any) -> None:
     assert world.ask(stamp=world.publish_frame()).name == "OK"
 
 
-def test_while_it_loads_everything_else_goes_on(managed: Any) -> None:
-    world, manager = managed(FAKE_LOAD_S="8")
-    configuring = manager.ask("configure")
+def test_while_it_loads_everything_else_goes_on(managed: Any, tmp_path: Path) -> None:
+    loaded = tmp_path / "loaded"
+    world, manager = managed(FAKE_LOAD_WAITS_FOR=str(loaded))
+    manager.ask("configure")
     world.wait_until(lambda: manager.state() == "configuring")
     reply = world.ask()
     assert reply.name == "NOT_ACTIVE"
@@ -127,9 +128,9 @@ def test_while_it_loads_everything_else_goes_on(managed: Any) -> None:
     assert world.set_parameter("max_regions", 5).successful
     # A second change must wait for the first.
     assert not world.finish(manager.ask("configure")).success
-    assert not configuring.done()
-    assert world.finish(configuring).success
-    assert manager.state() == "inactive"
+    assert manager.state() == "configuring"
+    loaded.touch()
+    world.wait_until(lambda: manager.state() == "inactive")
 
 
 def level_of(world: Any) -> tuple[bytes, str]:

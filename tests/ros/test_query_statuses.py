@@ -6,6 +6,7 @@ import math
 import struct
 import threading
 import zlib
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -342,12 +343,14 @@ def test_model_error_and_the_node_goes_on(fake: Any, stamp: Any, question: str, 
     assert fake.ask("what", stamp=stamp).name == "OK"
 
 
-def test_not_active_while_the_model_loads(start_fake: Any) -> None:
-    world = start_fake(ready=None, FAKE_LOAD_S="6")
+def test_not_active_while_the_model_loads(start_fake: Any, tmp_path: Path) -> None:
+    loaded = tmp_path / "loaded"
+    world = start_fake(ready=None, FAKE_LOAD_WAITS_FOR=str(loaded))
     assert world.client.wait_for_service(60.0)
     reply = world.ping()
     assert reply.name == "NOT_ACTIVE"
     assert "loading" in reply.message
+    loaded.touch()
     world.process.wait_for("ready: region_query_node")
     world.wait_for_node()
     world.publish_frame()
