@@ -130,18 +130,29 @@ def make_qwen2_vl(folder: Path) -> Path:
 
 def make_qwen3_vl(folder: Path) -> Path:
     """Write a Qwen3-VL, with features for two of its layers."""
+    return _make_qwen3(folder, hf.Qwen3VLConfig, hf.Qwen3VLForConditionalGeneration)
+
+
+def make_qwen3_vl_moe(folder: Path) -> Path:
+    """Write a Qwen3-VL that is a mixture of four experts."""
+    return _make_qwen3(
+        folder, hf.Qwen3VLMoeConfig, hf.Qwen3VLMoeForConditionalGeneration,
+        num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
+    )  # fmt: skip
+
+
+def _make_qwen3(folder: Path, config_class: Any, model_class: Any, **text: Any) -> Path:
     tokenizer = _qwen_tokenizer()
-    config = hf.Qwen3VLConfig(
+    config = config_class(
         vision_config={"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2,
                        "out_hidden_size": 32, "num_position_embeddings": 64, "patch_size": 16,
                        "deepstack_visual_indexes": [0, 1]},
         text_config={**TEXT, "vocab_size": len(tokenizer), "head_dim": 8, "bos_token_id": 0,
                      "eos_token_id": 2,
-                     "rope_parameters": _rope([2, 1, 1], mrope_interleaved=True)},
+                     "rope_parameters": _rope([2, 1, 1], mrope_interleaved=True), **text},
         **_qwen_ids(),
     )  # fmt: skip
-    model = hf.Qwen3VLForConditionalGeneration(config)
-    return save(folder, model, tokenizer, Qwen2VLImageProcessorPil(patch_size=16))
+    return save(folder, model_class(config), tokenizer, Qwen2VLImageProcessorPil(patch_size=16))
 
 
 def make_internvl(folder: Path) -> Path:
@@ -223,6 +234,18 @@ def make_florence2(folder: Path) -> Path:
 
 def make_paligemma(folder: Path) -> Path:
     """Write a PaliGemma of 16 places."""
+    return _make_paligemma(folder, model_type="gemma")
+
+
+def make_paligemma2(folder: Path) -> Path:
+    """Write a PaliGemma 2, whose second layer sees all and whose first only what is near."""
+    return _make_paligemma(
+        folder, model_type="gemma2", sliding_window=24, query_pre_attn_scalar=8,
+        layer_types=["sliding_attention", "full_attention"],
+    )  # fmt: skip
+
+
+def _make_paligemma(folder: Path, **text: Any) -> Path:
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<image>"]
     tokenizer = byte_tokenizer(
         special, [f"<loc{k:04d}>" for k in range(1024)], bos_token="<bos>", pad_token="<pad>",
@@ -232,12 +255,13 @@ def make_paligemma(folder: Path) -> Path:
         vision_config={"model_type": "siglip_vision_model", "hidden_size": 32,
                        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
                        "image_size": 56, "patch_size": 14, "vision_use_head": False},
-        text_config={**TEXT, "model_type": "gemma", "vocab_size": len(tokenizer), "head_dim": 8,
-                     "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
+        text_config={**TEXT, "vocab_size": len(tokenizer), "head_dim": 8, "bos_token_id": 2,
+                     "eos_token_id": 1, "pad_token_id": 0, **text},
         image_token_index=4, projection_dim=32, hidden_size=32, vocab_size=len(tokenizer),
     )  # fmt: skip
     processor = hf.SiglipImageProcessor(size={"height": 56, "width": 56})
-    save(folder, hf.PaliGemmaForConditionalGeneration(config), tokenizer, processor, 0.1, 0.4)
+    model = hf.PaliGemmaForConditionalGeneration(config)
+    save(folder, model, tokenizer, processor, 0.1, 0.4)
     write_settings(folder, "paligemma", width=56, height=56)
     return folder
 

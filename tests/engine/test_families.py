@@ -36,7 +36,7 @@ def load_module(name: str) -> ModuleType:
 families = load_module("families")
 FAMILIES = sorted(families.MAKERS)
 # One prefix for all questions about a picture, and conversations.
-CHATS = ["internvl", "molmo2", "qwen2_vl", "qwen3_vl"]
+CHATS = ["internvl", "molmo2", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe"]
 BOX, POINT = Region.box(10, 10, 100, 80), Region.point(200, 90)
 POLYGON = Region.polygon([(10, 10), (90, 20), (50, 90)])
 QUESTIONS = [
@@ -100,7 +100,7 @@ def generate(
         first = int(image[0].int().argmax())
         image[0, first] = False
         inputs["image_embeds_position_mask"] = image.int()
-    elif name == "paligemma":
+    elif name.startswith("paligemma"):
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
     elif name == "molmo2":
         marks = torch.tensor(engine._chat.tokenizer.convert_tokens_to_ids(
