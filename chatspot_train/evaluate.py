@@ -68,7 +68,7 @@ def evaluate_kitchen(
         kitchen_data.write(data, kitchens)
         once = OnceAnswerer(answerer)
         for name, suite in kitchen_suites(data).items():
-            asked = RouteAnswerer() if name == "intent" else once
+            asked: Answerer = RouteAnswerer() if name == "intent" else once
             reports[name] = evaluate(suite, asked, data, 0, seed, out / name)
             rows |= prefixed(reports[name], name)
         reports = {"summary": Report({}, summary(rows)), **reports}

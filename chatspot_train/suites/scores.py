@@ -18,4 +18,6 @@ def share(hits: Sequence[bool]) -> Row:
     p = sum(hits) / n
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n)) / (1 + _Z**2 / n)
-    return {"value": p, "n": n, "low": float(middle - half), "high": float(middle + half)}
+    # Rounding may leave a hair outside.
+    low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return {"value": p, "n": n, "low": low, "high": high}
