@@ -19,6 +19,7 @@ from chatspot_ros.regions import Region
 SKILLS = ("open", "close", "pick")
 STATES = {"door": ("open", "closed"), "plug": ("in", "out")}
 TASKS = ("state", "plan", "locate")
+KITCHENS = 4
 
 
 @pytest.fixture(scope="module")
@@ -140,49 +141,45 @@ def test_a_state_cut_by_the_limit_says_nothing_unfinished(
     pytest.fail("the answer never came to its end")
 
 
-class TestBundledModel:
-    """On kitchens that training never saw."""
+@pytest.fixture(scope="module")
+def bundled(root: Path) -> list[Engine]:
+    """The bundled model with and without grammars."""
+    from chatspot_ros.loading import read_skills, read_states
 
-    KITCHENS = 6
+    said: dict[str, Any] = {
+        "skills": read_skills(str(root / "config" / "skills.yaml")),
+        "states": read_states(str(root / "config" / "states.yaml")),
+    }
+    folder = str(root / "models" / "chatspot-tiny")
+    return [Engine.load(folder, device="cpu", constrain_answers=on, **said) for on in (True, False)]
 
-    @pytest.fixture(scope="class")
-    def engines(self, root: Path) -> list[Engine]:
-        from chatspot_ros.loading import read_skills, read_states
 
-        folder = str(root / "models" / "chatspot-tiny")
-        said: dict[str, Any] = {
-            "skills": read_skills(str(root / "config" / "skills.yaml")),
-            "states": read_states(str(root / "config" / "states.yaml")),
-        }
-        return [
-            Engine.load(folder, device="cpu", constrain_answers=on, **said) for on in (True, False)
+def kitchen_replies(engines: list[Engine]) -> Iterator[tuple[Reply, ...]]:
+    """What the engines say to the same questions about kitchens that training never saw."""
+    from chatspot_sim.kitchen import draw_kitchen
+    from chatspot_sim.questions import draw_dialogue
+    from chatspot_sim.world import World
+
+    for seed in range(KITCHENS):
+        with World(draw_kitchen(seed, "val")) as world:
+            frame = world.frame(measure_visibility=True)
+        rng = np.random.default_rng(seed)
+        drawn = [draw_dialogue(frame.truth, task, rng) for task in TASKS]
+        asked = [
+            Question(one.question, one.regions, one.task)
+            for dialogue in drawn
+            for one in dialogue or []
         ]
+        both = [engine.answer_many(engine.prepare(frame.rgb), asked) for engine in engines]
+        yield from zip(*both, strict=True)
 
-    def pairs(self, engines: list[Engine]) -> Iterator[tuple[Reply, Reply]]:
-        """Replies with and without grammars to the same questions."""
-        from chatspot_sim.kitchen import draw_kitchen
-        from chatspot_sim.questions import draw_dialogue
-        from chatspot_sim.world import World
 
-        for seed in range(self.KITCHENS):
-            with World(draw_kitchen(seed, "val")) as world:
-                frame = world.frame(measure_visibility=True)
-            rng = np.random.default_rng(seed)
-            drawn = [draw_dialogue(frame.truth, task, rng) for task in TASKS]
-            asked = [
-                Question(one.question, one.regions, one.task)
-                for dialogue in drawn
-                for one in dialogue or []
-            ]
-            both = [engine.answer_many(engine.prepare(frame.rgb), asked) for engine in engines]
-            yield from zip(*both, strict=True)
-
-    def test_what_was_valid_stays_the_same(self, engines: list[Engine]) -> None:
-        compared = 0
-        for held, unheld in self.pairs(engines):
-            assert held.answer.truncated or keeps_to_form(engines[0], held)
-            if not unheld.answer.truncated and keeps_to_form(engines[1], unheld):
-                assert held.raw_text == unheld.raw_text
-                assert held.log_probabilities == pytest.approx(unheld.log_probabilities, abs=1e-4)
-                compared += held.task in ("state", "plan")
-        assert compared >= self.KITCHENS
+def test_what_was_valid_stays_the_same(bundled: list[Engine]) -> None:
+    compared = 0
+    for held, free in kitchen_replies(bundled):
+        assert keeps_to_form(bundled[0], held)
+        if not free.answer.truncated and keeps_to_form(bundled[1], free):
+            assert held.raw_text == free.raw_text
+            assert held.log_probabilities == pytest.approx(free.log_probabilities, abs=1e-4)
+            compared += held.task in ("state", "plan")
+    assert compared >= KITCHENS

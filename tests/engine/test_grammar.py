@@ -149,6 +149,17 @@ def test_a_vocabulary_of_another_size_than_the_logits(grammars: Grammars, tokeni
     assert allowed(constraint, [], short) == allowed(constraint, [], long)
 
 
+@pytest.mark.gpu
+def test_the_mask_goes_where_the_logits_are(grammars: Grammars) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
+    logits = torch.randn(2, grammars.size, generator=torch.Generator().manual_seed(0))
+    answers = [(constraint_of(grammars, task), []) for task in ("state", "plan")]
+    on_gpu = constrain(logits.cuda(), answers)
+    assert on_gpu.is_cuda
+    assert torch.equal(on_gpu.cpu(), constrain(logits, answers))
+
+
 def test_what_is_no_grammar_or_no_tokenizer_is_refused(grammars: Grammars) -> None:
     with pytest.raises(ValueError, match="not a grammar"):
         grammars.start("root ::= (")
