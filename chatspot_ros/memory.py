@@ -56,6 +56,9 @@ def release() -> None:
 def _cuda_in_use() -> Any:
     """Return torch.cuda if this process computes there already, else None: it starts nothing."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+    try:
+        ready = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    except AttributeError:
+        # Another thread is importing it.
         return None
-    return torch.cuda
+    return torch.cuda if torch is not None and ready else None
