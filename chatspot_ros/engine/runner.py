@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from chatspot_ros.engine import decoding
-from chatspot_ros.engine.families import Seen, find_family
+from chatspot_ros.engine.families import find_family
+from chatspot_ros.engine.family import Seen
 from chatspot_ros.engine.loading import Loaded
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.geometry import Fit, RgbImage
