@@ -38,8 +38,12 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 State = dict[str, str]
 NODE = "region_query_node"
 STATE_QUESTION = "What is the state of this?"
-FETCH_QUESTION = "How do I take the {content} out of this?"
-POWER_QUESTION = "How do I make this fridge run?"
+# Wordings of one question: a plan that led nowhere is asked for in other words.
+FETCH_QUESTIONS = (
+    "How do I take the {content} out of this?",
+    "Which steps take the {content} from <region>?",
+)
+POWER_QUESTIONS = ("How do I make this fridge run?", "Which steps give <region> power?")
 
 # What a skill should have changed, where the state tells of it.
 EFFECTS: dict[str, State] = {
@@ -158,21 +162,24 @@ class Planner:
         self._say(f"{self._thing}: {to_text(state)}")
         return state
 
-    def reach(self, question: str, wanted: State) -> None:
-        """Plan by the question and act until all steps are done and `wanted` is seen.
+    def reach(self, questions: Sequence[str], wanted: State) -> None:
+        """Plan and act until all steps are done and `wanted` is seen.
+
+        `questions` ask for the plan; when one has led nowhere, the next one is asked.
 
         Raises GaveUpError, BlindError.
         """
         handled: set[str] = set()  # what was taken in the hand need not be taken again
         problem = ""
         for attempt in range(1, self._tries + 1):
+            question = questions[(attempt - 1) % len(questions)]
             steps = [step for step in self._plan(question) if step.target not in handled]
             self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
             problem = self._follow(steps, handled) or self._missing(wanted)
             if not problem:
                 return
             self._warn(f"planning anew: {problem}")
-        raise GaveUpError(f"{question!r} after {self._tries} plans: {problem}")
+        raise GaveUpError(f"{questions[0]!r} after {self._tries} plans: {problem}")
 
     def _missing(self, wanted: State) -> str:
         """Say what of `wanted` is not seen; empty when all is well."""
@@ -295,8 +302,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fetch", metavar="THING", help="first take this out of it")
     parser.add_argument("--keep", default="door: closed, plug: in", metavar="STATE",
                         help="the state that it should be in (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--goal", default=POWER_QUESTION, metavar="QUESTION",
-                        help="asked for a plan when it is not (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--goal",
+        action="append",
+        metavar="QUESTION",
+        help="asked for a plan when it is not in that state; may be given again, and the next one "
+        f"is asked when a plan has led nowhere (default: {' '.join(POWER_QUESTIONS)})",
+    )
     parser.add_argument("--tries", type=int, default=3, help="per question, step and plan (3)")
     parser.add_argument("--patience", type=float, default=60.0, metavar="S",
                         help="longest wait for a sighting or an answer, in s (60)")  # fmt: skip
@@ -312,12 +324,13 @@ def run(planner: Planner, options: argparse.Namespace) -> None:
     """Fetch what is to be fetched, then see that the thing is as it should be."""
     wanted = dict(pair.split(": ", 1) for pair in options.keep.split(", ") if pair)
     if options.fetch:
-        planner.reach(FETCH_QUESTION.format(content=options.fetch), {})
+        planner.reach([one.format(content=options.fetch) for one in FETCH_QUESTIONS], {})
     until_s = time.monotonic() + options.watch
     while True:
         state = planner.state()
         if any(state.get(key, value) != value for key, value in wanted.items()):
-            planner.reach(options.goal, {k: v for k, v in wanted.items() if k in state})
+            seen = {key: value for key, value in wanted.items() if key in state}
+            planner.reach(options.goal or POWER_QUESTIONS, seen)
         if time.monotonic() >= until_s:
             return
         time.sleep(1.0)

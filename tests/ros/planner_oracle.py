@@ -96,7 +96,7 @@ def tell_state(answer: RegionAnswer, thing: Thing, *, lies: bool) -> None:
 def tell_steps(
     answer: RegionAnswer, thing: Thing, truth: Truth, question: str, *, lies: bool
 ) -> None:
-    content = re.search(r"take the (\w+) out", question)
+    content = re.search(r"take the (\w+) (?:out|from)", question)
     if content is None:
         (steps,) = [steps for kind, _, steps in goals(thing, truth) if kind == "plan_power"]
     else:
