@@ -165,6 +165,7 @@ class Answerer:
 
         def on_reply(index: int, reply: Reply) -> None:
             complete[index] = reply.answer
+            pending.notes += [note for note in reply.notes if note not in pending.notes]
             pending.answers[:] = [complete[k] for k in sorted(complete)]
 
         return on_reply

@@ -51,6 +51,8 @@ def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
     )  # fmt: skip
     png = label_png(text, ink, paper, int(rng.integers(3)), (128, int(128 * ratio)))
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise RuntimeError(f"OpenCV could not read the card of {text!r} that it wrote")
     light = rng.uniform(0.45, 1.05)
     return text, np.clip(picture[..., ::-1] * light, 0, 255).astype(np.uint8), ratio
 

@@ -88,7 +88,8 @@ def is_right(prediction: Predicted) -> bool:
         x1, y1, x2, y2 = map(float, told["box"])
         box = (x1, y1, x2, y2)
     asked = KitchenQuestion(told["kind"], prediction.question, "", (), told["answer"], box)
-    return judge(asked, prediction.text, *told["size"], list(prediction.boxes_xyxy_px))
+    width, height = told["size"]
+    return judge(asked, prediction.text, width, height, prediction.boxes_xyxy_px)
 
 
 def names_neighbour(prediction: Predicted) -> bool:
