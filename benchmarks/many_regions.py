@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
     def timed(name: str) -> Callable[..., Any]:
         inner = getattr(model, name)
 
+        @wraps(inner)
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal inside_s
             began_s = time.perf_counter()

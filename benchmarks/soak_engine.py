@@ -113,6 +113,10 @@ class Soak:
     def _look(self) -> None:
         gc.collect()
         self.memory_mb.append((process_bytes() or 0) / MB)
+        seen = len(self.memory_mb) - 1
+        if seen % 5 == 0:
+            said = ", ".join(f"{status} {count}" for status, count in sorted(self.statuses.items()))
+            print(f"{seen * EVERY:6d} queries: {self.memory_mb[-1]:.0f} MB; {said}", flush=True)
 
 
 def slope(memory_mb: list[float]) -> float:
