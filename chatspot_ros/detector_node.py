@@ -39,12 +39,10 @@ class Newest:
         self._news = threading.Condition()
         self._item: bytes | None = None
         self._closed = False
-        self.replaced = 0
 
     def put(self, item: bytes) -> None:
         """Offer an item; one that still waits is dropped."""
         with self._news:
-            self.replaced += self._item is not None
             self._item = item
             self._news.notify()
 
@@ -98,10 +96,7 @@ class DetectorNode(Node):
         """Finish the picture that is being looked at, as far as that goes in time."""
         self._waiting.close()
         self._thread.join(_CLOSING_S)
-        self.get_logger().info(
-            f"looked at {self._looked} pictures; {self._waiting.replaced} more were replaced by "
-            "newer ones"
-        )
+        self.get_logger().info(f"looked at {self._looked} pictures")
 
     def _on_values(self, values: Values) -> None:
         self._values = values
