@@ -62,6 +62,10 @@ class GaveUpError(RuntimeError):
     """A goal was not reached in so many tries; says what went wrong last."""
 
 
+class UnsureError(GaveUpError):
+    """No answer to a question was sure enough to act upon."""
+
+
 class BlindError(RuntimeError):
     """Nothing can be seen, or nobody answers."""
 
@@ -156,7 +160,7 @@ class Planner:
         self._warn = robot.get_logger().warning
 
     def state(self) -> State:
-        """Return what the model sees of the thing. Raises GaveUpError, BlindError."""
+        """Return what the model sees of the thing. Raises UnsureError, BlindError."""
         answer = self._ask(STATE_QUESTION, "state", self._thing, lambda answer: bool(answer.state))
         state = to_state(answer)
         self._say(f"{self._thing}: {to_text(state)}")
@@ -173,9 +177,12 @@ class Planner:
         problem = ""
         for attempt in range(1, self._tries + 1):
             question = questions[(attempt - 1) % len(questions)]
-            steps = [step for step in self._plan(question) if step.target not in handled]
-            self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
-            problem = self._follow(steps, handled) or self._missing(wanted)
+            try:
+                steps = [step for step in self._plan(question) if step.target not in handled]
+                self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
+                problem = self._follow(steps, handled) or self._missing(wanted)
+            except UnsureError as error:
+                problem = str(error)
             if not problem:
                 return
             self._warn(f"planning anew: {problem}")
@@ -246,14 +253,14 @@ class Planner:
     def _ask(
         self, question: str, task: str, name: str, is_good: Callable[[RegionAnswer], bool]
     ) -> RegionAnswer:
-        """Ask on ever newer pictures until the answer is good. Raises GaveUpError, BlindError."""
+        """Ask on ever newer pictures until the answer is good. Raises UnsureError, BlindError."""
         for _ in range(self._tries):
             where = self._robot.look(name, self._changed_ns)
             answer = self._robot.ask(question, task, where)
             if answer is not None and is_good(answer):
                 return answer
             self._changed_ns = to_ns(where.stamp)
-        raise GaveUpError(f"no sure answer to {question!r} in {self._tries} tries")
+        raise UnsureError(f"no sure answer to {question!r} in {self._tries} tries")
 
 
 # --- small conversions
