@@ -18,6 +18,9 @@ class GrowingLayer(DynamicLayer):
     `keys` and `values` are views, (1, heads, columns, head size).
     """
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self, layer: Any) -> None:
         """Begin with the columns of another layer, on its buffers, without any room."""
         super().__init__()  # type: ignore[no-untyped-call]
@@ -98,7 +101,7 @@ class Columns:
         """Whether all layers simply keep every column; sliding or shared ones do not."""
         layers: list[Any] = list(cache.layers) if type(cache) is DynamicCache else []
         return bool(layers) and all(
-            type(layer) is DynamicLayer and layer.is_initialized for layer in layers
+            type(layer) is DynamicLayer and bool(layer.is_initialized) for layer in layers
         )
 
     @property
@@ -115,7 +118,8 @@ class Columns:
         """Keep the prefix and the `kept` columns behind it (counted from 0), with some room."""
         index = torch.cat([torch.arange(self.prefix), self.prefix + kept])
         self.capacity = len(index) + room
-        for layer, scene_layer in zip(self._all, self._home.layers, strict=True):
+        homes: list[Any] = list(self._home.layers)
+        for layer, scene_layer in zip(self._all, homes, strict=True):
             layer.resize(index, room)
             scene_layer.keys = layer.keys[..., : self.prefix, :]
             scene_layer.values = layer.values[..., : self.prefix, :]
@@ -137,7 +141,8 @@ class Columns:
     def leave(self) -> None:
         """Give the scene's cache memory of its own again, so that the columns can go."""
         if self.capacity > self.prefix:
-            for layer in self._home.layers:
+            homes: list[Any] = list(self._home.layers)
+            for layer in homes:
                 layer.keys, layer.values = layer.keys.clone(), layer.values.clone()
 
 
@@ -146,7 +151,8 @@ def tensor_bytes(value: Any) -> int:
     if isinstance(value, torch.Tensor):
         return value.nbytes
     if isinstance(value, DynamicCache):
-        return sum(tensor_bytes([layer.keys, layer.values]) for layer in value.layers)
+        layers: list[Any] = list(value.layers)
+        return sum(tensor_bytes([layer.keys, layer.values]) for layer in layers)
     if isinstance(value, Mapping):
         return sum(map(tensor_bytes, value.values()))
     if isinstance(value, list | tuple):
