@@ -173,8 +173,9 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
     while not asked.done:
         batch.step()
         layers = list(scene.cache.layers)
-        if pack._columns is not None:
-            layers += pack._columns.cache.layers
+        columns = getattr(pack, "_columns", None)
+        if columns is not None:
+            layers += columns.cache.layers
         storages = [one.untyped_storage() for layer in layers for one in (layer.keys, layer.values)]
         most = max(most, sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
     column = engine.scene_bytes(replace(scene, inputs={})) / len(scene.prefix_ids)

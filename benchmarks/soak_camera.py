@@ -39,7 +39,11 @@ def camera(size_wh: tuple[int, int], rate_hz: float) -> None:
         if count % 3 == 0:
             unit = [("fridge", 0.9, (0.1, 0.1, 0.4, 0.9)), ("drawer", 0.7, (0.5, 0.5, 0.7, 0.6))]
             scale = np.array([width, height] * 2)
-            found = [(label, score, tuple(box * scale)) for label, score, box in unit]
+            boxes = [np.array(box) * scale for _, _, box in unit]
+            found = [
+                (label, score, (float(b[0]), float(b[1]), float(b[2]), float(b[3])))
+                for (label, score, _), b in zip(unit, boxes, strict=True)
+            ]
             detections.publish(to_message(found, message.header))
 
     node.create_timer(1 / rate_hz, publish)

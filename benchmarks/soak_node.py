@@ -249,7 +249,7 @@ def soak(
 ) -> dict[str, Any]:
     """All rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
     width, height = size_wh
-    camera = (sys.executable, "-m", "benchmarks.soak_camera")
+    camera: tuple[str, ...] = (sys.executable, "-m", "benchmarks.soak_camera")
     camera += ("--size", str(width), str(height), "--rate", str(rate_hz))
     with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:
         node = processes.start(NODE, installed(NODE), watch="watch.yaml", **SMALL_CACHES)

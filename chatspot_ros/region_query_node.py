@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from rclpy.action import ActionServer, CancelResponse
@@ -142,11 +143,15 @@ class RegionQueryNode(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe, and begin to answer."""
+        worker, name = self._model.worker, self._model.name
+        if worker is None:
+            raise RuntimeError("the node is inactive without a model")
+        service = partial(self.service.activate, worker, name)
 
         def begin() -> None:
             for camera in self._inputs:
                 camera.start()
-            self.service.activate(self._model.worker, self._model.name)
+            service()
 
         self.in_executor(begin)
         print(f"ready: {self.get_name()}", flush=True)
