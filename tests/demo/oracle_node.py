@@ -73,8 +73,9 @@ class Oracle(OneByOne):
                     "fill", "empty"), confidence=0.9, truncated=False,
         )  # fmt: skip
         return SimpleNamespace(
-            answer=answer, prompt=question.text, raw_text=said, tokens=1, seconds=0.0, task=task
-        )
+            answer=answer, prompt=question.text, raw_text=said, tokens=1, seconds=0.0, task=task,
+            notes=(),
+        )  # fmt: skip
 
     def _know(self, question: Any, picture: Any, dialect: Any) -> tuple[str, str]:
         if "ORACLE_SAYS" in os.environ:

@@ -104,6 +104,7 @@ class FakeEngine(OneByOne):
             tokens=len(said),
             seconds=0.0,
             task="",
+            notes=(),
         )
 
 
