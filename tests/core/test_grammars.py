@@ -125,7 +125,7 @@ def test_plans(text: str, steps: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "open", "dance now", "open fridge;", "open fridge; dance now", "nothing to do; open it",
-     "open fridge, pick cola", "openfridge", "1. open fridge", "open a b c d e f g h i"],
+     "open fridge, pick cola", "openfridge", "1. open fridge"],
 )  # fmt: skip
 def test_what_is_no_plan_is_refused(text: str) -> None:
     assert not takes("plan", text)
