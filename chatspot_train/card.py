@@ -10,15 +10,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+from chatspot_ros.calibration import Calibration
+from chatspot_ros.model_spec import SPEC_FILE, read_spec
 from chatspot_train.suites.kitchen import LOWER_IS_BETTER, MEANINGS, table
 
 
-def model_card(training: dict[str, Any], rows: dict[str, dict[str, float]], size_mb: float) -> str:
+def model_card(
+    training: dict[str, Any],
+    rows: dict[str, dict[str, float]],
+    size_mb: float,
+    calibration: Calibration | None = None,
+) -> str:
     """Return the card as Markdown, with the kitchen's own rows; without any of them it says that
     the model was not measured."""
     if training.get("recipe") == "instruct":
-        return "\n".join([*_instructed(training, size_mb), *_measured(rows)]) + "\n"
-    return "\n".join([*_tiny(training, size_mb), *_measured(rows), *_tiny_limits(rows)]) + "\n"
+        lines = [*_instructed(training, size_mb, calibration), *_measured(rows)]
+    else:
+        lines = [*_tiny(training, size_mb), *_measured(rows), *_tiny_limits(rows, calibration)]
+    return "\n".join(lines) + "\n"
 
 
 def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
@@ -68,7 +77,7 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
     return lines
 
 
-def _tiny_limits(rows: dict[str, dict[str, float]]) -> list[str]:
+def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | None) -> list[str]:
     lines = ["", "## Limits", "- a simulated kitchen only; no photographs were seen in training"]
     weak = [
         row for row, value in rows.items()
@@ -76,7 +85,7 @@ def _tiny_limits(rows: dict[str, dict[str, float]]) -> list[str]:
     ]  # fmt: skip
     if weak:
         lines.append(f"- weak at: {', '.join(weak)} (below 0.8 above)")
-    return [*lines, "- `confidence` is not calibrated"]
+    return [*lines, _confidence(calibration)]
 
 
 def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
@@ -92,7 +101,9 @@ def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def _instructed(training: dict[str, Any], size_mb: float) -> list[str]:
+def _instructed(
+    training: dict[str, Any], size_mb: float, calibration: Calibration | None
+) -> list[str]:
     model, optim, log = training["model"], training["optim"], training["log"]
     start = model["checkpoint"] or f"{model['vision']} joined to {model['language']}"
     ways = f"learning rate {optim['learning_rate']:g}, {optim['epochs']:g} epochs"
@@ -120,15 +131,26 @@ def _instructed(training: dict[str, Any], size_mb: float) -> list[str]:
     return [
         *lines, "", "## Limits",
         "- it knows what the data above shows; look at samples with `chatspot_train.inspect`",
-        "- `confidence` is not calibrated",
+        _confidence(calibration),
     ]  # fmt: skip
+
+
+def _confidence(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return "- `confidence` is not calibrated"
+    return (
+        "- `confidence` is calibrated on kitchens of the validation split "
+        f"(`chatspot_train.calibrate`; figures in `{SPEC_FILE}`); an answer is `uncertain` below "
+        f"{calibration.threshold:.2f}"
+    )
 
 
 def write_card(folder: Path, rows: dict[str, dict[str, float]]) -> None:
     """Write README.md into a model's folder, from its `training.json` and the measured rows."""
     training = json.loads((folder / "training.json").read_text())
     size_mb = (folder / "model.safetensors").stat().st_size / 1e6
-    (folder / "README.md").write_text(model_card(training, rows, size_mb))
+    calibration = read_spec(folder / SPEC_FILE).calibration
+    (folder / "README.md").write_text(model_card(training, rows, size_mb, calibration))
 
 
 def main() -> None:

@@ -38,7 +38,9 @@ def export_start(
     start.tokenizer.chat_template = start.chat_template
     start.tokenizer.save_pretrained(folder)
     start.image_processor.save_pretrained(folder)
-    spec = start.spec.model_dump(mode="json", exclude_defaults=True)
+    # What the confidences of the model it started from meant says nothing of this one's.
+    new = start.spec.model_copy(update={"calibration": None})
+    spec = new.model_dump(mode="json", exclude_defaults=True)
     (folder / SPEC_FILE).write_text(yaml.safe_dump(spec, sort_keys=False))
     named = {"name": start.spec.name, **training}
     (folder / "training.json").write_text(json.dumps(named, indent=1) + "\n")
