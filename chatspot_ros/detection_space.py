@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from chatspot_ros.errors import RequestError
-from chatspot_ros.geometry import Fit, PictureGeometry, fit
+from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
 
 _LAYOUTS = {
@@ -58,7 +58,7 @@ class DetectionSpace:
         height); what lay on the filling comes out outside the image."""
         if self.size_wh is None:
             return tuple(regions)
-        picture = self._fit(image_wh)
+        picture = fit(self.layout, image_wh, self.size_wh)
         width, height = self.size_wh
 
         def back(region: Region) -> Region:
@@ -73,7 +73,7 @@ class DetectionSpace:
         """Return regions of the camera's image in pixels of this space; inverse of `to_image`."""
         if self.size_wh is None:
             return tuple(regions)
-        picture = self._fit(image_wh)
+        picture = fit(self.layout, image_wh, self.size_wh)
         width, height = self.size_wh
 
         def there(region: Region) -> Region:
@@ -81,7 +81,3 @@ class DetectionSpace:
             return replace(region, points_px=tuple((x * width, y * height) for x, y in unit))
 
         return tuple(there(region) for region in regions)
-
-    def _fit(self, image_wh: tuple[int, int]) -> Fit:
-        assert self.size_wh is not None
-        return fit(self.layout, image_wh, self.size_wh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -134,13 +135,13 @@ def box_units(region: Region, fit: Fit) -> tuple[Point, Point]:
     return first, second
 
 
-class BoxesOnly:
+class BoxesOnly(ABC):
     """Base of dialects of models that were taught boxes and nothing else."""
 
     @property
+    @abstractmethod
     def control_strings(self) -> tuple[str, ...]:
         """Strings that only this dialect may write into a prompt, never a user."""
-        raise NotImplementedError
 
     def say(self, region: Region, fit: Fit) -> str:
         """Write a region (clipped to the image) as its box; the whole image is the empty text."""
@@ -154,6 +155,6 @@ class BoxesOnly:
             return AS_A_BOX
         return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
 
+    @abstractmethod
     def _say_box(self, corners: tuple[Point, Point]) -> str:
         """Write a box given by two corners in unit coordinates."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -19,11 +20,12 @@ from chatspot_ros.errors import CancelledError
 from chatspot_ros.geometry import RgbImage
 
 
-class OneByOne:
+class OneByOne(ABC):
     """What `RegionEngine` has besides `name`, `prepare` and `answer`, made of those three."""
 
     name: str
 
+    @abstractmethod
     def answer(
         self,
         scene: Any,
@@ -32,7 +34,6 @@ class OneByOne:
         should_stop: ShouldStop | None = None,
     ) -> Reply:
         """See `RegionEngine.answer`; to be written by the engine."""
-        raise NotImplementedError
 
     def answer_many(
         self,

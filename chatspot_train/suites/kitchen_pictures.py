@@ -104,7 +104,8 @@ def _render_some(folder: Path, split: Split, numbers: range) -> Iterator[int]:
             frame = world.frame(measure_visibility=True)
         bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
         ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        assert ok
+        if not ok:
+            raise OSError(f"OpenCV could not encode the picture of kitchen {number} as JPEG")
         _write(folder / name_of(number), data.tobytes())
         _write(done, frame.truth.to_json().encode())
         yield number
