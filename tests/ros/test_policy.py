@@ -84,6 +84,7 @@ def test_the_node_may_do_what_it_does_when_it_is_active_and_no_more(
         }
         return {what: {name for name, _ in entries} for what, entries in found.items()}
 
+    fake.wait_until(lambda: own in ros_node.get_node_names_and_namespaces())
     fake.wait_until(lambda: declared()["subscribe"] >= {"/image", "/detections", "/click"})
     fake.wait_until(lambda: len(declared()["reply"]) == len(allowed["reply"]))
     assert_allowed_and_no_more(allowed, declared())
