@@ -13,7 +13,7 @@ TEST: Wordings = {
         "Which thing can you see here? <region>",
         "Tell me what is in <region>.",
     ),
-    "and_this": ("And what is this?", "And the thing in <region>?"),
+    "and_this": ("And that one?", "How about <region>?"),
     "part": ("Which part is this?", "What part can you see in <region>?"),
     "colour": ("Which colour is this?", "Tell me what colour <region> is."),
     "state": ("Tell me the state of this.", "In which state is <region>?"),

@@ -45,7 +45,8 @@ class DenseLabels:
     room. `parts` float P x len(PARTS) in {0, 1}. `weight` float P: how much each patch counts,
     more where its thing covers few patches. `cells` int64 P x CELLS^2: the kind of thing (room 0)
     in each cell of the patch, row by row. `glyphs` float P x len(GLYPHS) in {0, 1}: which letters
-    and digits touch the patch; a row of NaN is not asked for.
+    and digits touch the patch; a row of NaN is not asked for. `middle` float P in {0, 1}: whether
+    the patch is the one nearest the middle of its thing, so that each thing has one.
     """
 
     kinds: NDArray[np.float32]
@@ -55,6 +56,7 @@ class DenseLabels:
     weight: NDArray[np.float32]
     cells: NDArray[np.int64]
     glyphs: NDArray[np.float32]
+    middle: NDArray[np.float32]
 
 
 def thing_fields(thing: Thing) -> list[int]:
@@ -115,8 +117,20 @@ def dense_labels(
     return DenseLabels(
         kinds, fields, (boxes[owner] - centre).astype(np.float32),
         _part_labels(truth, owner, centre, shift, scale), _weights(owner),
-        _cell_kinds(labels, kind_of, side), glyphs,
+        _cell_kinds(labels, kind_of, side), glyphs, _middles(owner, boxes, centre),
     )  # fmt: skip
+
+
+def _middles(
+    owner: NDArray[np.int64], boxes: NDArray[np.float64], centre: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """1 for the patch of each thing that is nearest to the middle of its box, else 0."""
+    middle = np.zeros(len(owner), np.float32)
+    for number in np.unique(owner[owner > 0]):
+        own = np.flatnonzero(owner == number)
+        aim = (boxes[number, :2] + boxes[number, 2:]) / 2
+        middle[own[((centre[own, :2] - aim) ** 2).sum(1).argmin()]] = 1.0
+    return middle
 
 
 def _cell_kinds(

@@ -22,6 +22,8 @@ from chatspot_train.tokens import COORDINATES, DECIMALS
 from chatspot_train.vision_stage import vision_config
 
 SEEN_LAYER = 2  # after this many layers a region's last token must know its patches
+COORDINATE_SPREAD = 1.0  # steps of a coordinate by which it may be off as if it were right
+FAR_OFF = 0.05  # weight of how far off a coordinate is
 
 
 def build_model(
@@ -77,14 +79,21 @@ class RegionTeacher(nn.Module):
     Auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers, which
     image tokens the region covers; one layer on, what they show, and another on, which kind of
     thing is meant. Where an answer opens a box, and at the token before, they ask the same a layer
-    later each: which image tokens that box will cover, and what those show. The picture's last
-    token, which has seen all of it, is asked how many things of each kind there are.
+    later each: which image tokens that box will cover, what those show, and where it lies. The
+    picture's last token, which has seen all of it, is asked how many things of each kind there are.
+
+    `coordinates` are the numbers of the tokens that say coordinates, in order. To their loss a
+    number beside the right one is nearly right (see `coordinate_loss`).
     """
 
     _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
 
-    def __init__(self, model: LlavaForConditionalGeneration, auxiliary_weight: float = 1.0) -> None:
+    def __init__(
+        self, model: LlavaForConditionalGeneration, coordinates: range = range(0),
+        auxiliary_weight: float = 1.0,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.coordinates = coordinates
         self.model = model
         self.auxiliary_weight = auxiliary_weight
         width = model.config.get_text_config().hidden_size
@@ -96,13 +105,15 @@ class RegionTeacher(nn.Module):
         self.seek = nn.Linear(width, width)
         self.offer = nn.Linear(width, width)
         self.find = nn.Linear(width, seen)
+        self.lies = nn.Linear(width, 4)
         self.name = nn.Linear(width, len(THING_KINDS))
         self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
         places: Tensor, covers: Tensor, names: Tensor, sought_rows: Tensor,
-        sought: Tensor, sought_covers: Tensor, counts: Tensor, features: Tensor | None = None,
+        sought: Tensor, sought_covers: Tensor, sought_boxes: Tensor, counts: Tensor,
+        features: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         inner = self.model.model
         embeds = inner.get_input_embeddings()(input_ids)
@@ -118,7 +129,7 @@ class RegionTeacher(nn.Module):
         asked = target != IGNORE
         logits = self.model.lm_head(out.last_hidden_state[:, :-1][asked]).float()
         right = target[asked]
-        loss = F.cross_entropy(logits, right)
+        loss = answer_loss(logits, right, self.coordinates)
         hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
         if features is not None and len(rows) and self.auxiliary_weight:
             hidden = out.hidden_states
@@ -138,6 +149,8 @@ class RegionTeacher(nn.Module):
                     sought_covers,
                     self.find,
                 )
+                knows = hidden[min(SEEN_LAYER + 2, len(hidden) - 1)][sought_rows, sought]
+                cover = cover + 2.0 * (self.lies(knows).float() - sought_boxes).abs().mean()
             gather = self._gather_loss(
                 hidden[SEEN_LAYER + 1], features, rows, places, covers, self.gather
             )
@@ -175,6 +188,32 @@ class RegionTeacher(nn.Module):
         scores = torch.einsum("nd,npd->np", queries, answer(patches)[rows]).float()
         scores = scores / hidden.shape[-1] ** 0.5 + self.bias
         return F.binary_cross_entropy_with_logits(scores, covers) * 3
+
+
+def answer_loss(logits: Tensor, right: Tensor, coordinates: range) -> Tensor:
+    """Mean cross entropy of N x V scores; that of tokens in `coordinates` as `coordinate_loss`."""
+    costs = F.cross_entropy(logits, right, reduction="none")
+    number = right - coordinates.start
+    among = (number >= 0) & (number < len(coordinates))
+    if not bool(among.any()):
+        return costs.mean()
+    chances = logits[among].log_softmax(-1)[:, coordinates.start : coordinates.stop]
+    return (costs[~among].sum() + coordinate_loss(chances, number[among]).sum()) / len(costs)
+
+
+def coordinate_loss(chances: Tensor, right: Tensor) -> Tensor:
+    """How wrong N x C log probabilities of coordinates in order are, given the right ones; N.
+
+    The cross entropy to a narrow bell around the right one, and the squared distance of the
+    cumulated probabilities, which grows with how far off the guess is (Hou et al., "Squared Earth
+    Mover's Distance-based Loss", 2016).
+    """
+    steps = torch.arange(chances.shape[1], device=chances.device) - right[:, None]
+    bell = (-0.5 * (steps / COORDINATE_SPREAD) ** 2).exp()
+    bell = bell / bell.sum(-1, keepdim=True)
+    near = -(bell * chances).sum(-1)
+    apart = (chances.exp().cumsum(-1) - bell.cumsum(-1)).square().sum(-1)
+    return near + FAR_OFF * apart
 
 
 def hit_rate(prediction: object) -> dict[str, float]:

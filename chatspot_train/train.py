@@ -37,7 +37,7 @@ from chatspot_train.staging import NonFiniteLossError, run_stage
 from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
 from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
-from chatspot_train.tokens import build_tokenizer
+from chatspot_train.tokens import COORDINATES, build_tokenizer
 from chatspot_train.vision_stage import train_vision
 from chatspot_train.warm_start import scale_residual, start_language
 
@@ -69,7 +69,8 @@ def train(settings: TinySettings) -> Path:
     whole = build_model(settings, tokenizer, tower)
     if settings.start is not None:
         start_language(whole, settings.start)
-    model = RegionTeacher(whole)
+    first = tokenizer.convert_tokens_to_ids(list(COORDINATES))[0]
+    model = RegionTeacher(whole, range(first, first + len(COORDINATES)))
     packer = Packer(tokenizer, (size // settings.vision.patch_size) ** 2, LONGEST)
     pad = collate(int(tokenizer.pad_token_id))
 

@@ -81,6 +81,16 @@ def test_box_is_relative_to_the_patch_centre(truth: Truth, labels: np.ndarray) -
     assert np.isnan(box[1]).all()
 
 
+def test_each_thing_has_one_middle_patch() -> None:
+    mug = Thing("mug_1", "mug", "red", (0, 0, 32, 16), ((0, 0), (32, 0), (32, 16)), 512)
+    hidden = Thing("jar_1", "jar", "red", (0, 0, 4, 4), ((0, 0), (4, 0), (4, 4)), 16)
+    picture = np.zeros((32, 32), np.uint8)
+    picture[:16] = 1
+    middle = dense_labels(Truth(32, 32, (mug, hidden)), picture, side=4).middle.reshape(4, 4)
+    assert middle[:2, 1:3].sum() == 1  # one of the four around (16, 8)
+    assert middle.sum() == 1  # what no patch shows has none
+
+
 def test_a_window_moves_the_boxes(truth: Truth, labels: np.ndarray) -> None:
     lower_right = np.full((32, 32), 2, np.uint8)
     found = dense_labels(truth, lower_right, side=2, window=(0.5, 0.5, 1.0, 1.0))

@@ -1,7 +1,10 @@
 """Packed dialogues: what is learned, what is only read, and where the regions end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
@@ -10,14 +13,18 @@ from chatspot_sim.questions import KitchenQuestion
 from chatspot_sim.truth import Thing, Truth
 from chatspot_train.dialogues import (
     IGNORE,
+    KEPT_PRESENT,
+    KEPT_SINGLE,
     MOST,
     Packer,
     PictureDialogues,
+    _kept,
     answer_text,
     collate,
     thing_counts,
 )
 from chatspot_train.settings import TinySettings
+from chatspot_train.tiny_model import answer_loss, coordinate_loss
 from chatspot_train.train import make_tokenizer
 
 GEOMETRY = fit(PictureGeometry.STRETCH, (100, 100), (64, 64))
@@ -55,6 +62,7 @@ def test_a_sought_box_is_marked_where_its_answer_opens_and_before(packer: Packer
     assert before == place - 1
     assert packed.tokens[place] == packed.labels[place] == packer.start_of_region
     assert np.array_equal(cover, same)
+    assert packed.sought_boxes == [pytest.approx([0.1, 0.2, 0.3, 0.4])] * 2
     expected = np.zeros((4, 4))  # (10, 20) to (30, 40) of 100: 0.4 to 1.2 across, 0.8 to 1.6 down
     expected[1, 0] = 1
     assert np.array_equal(cover.reshape(4, 4), expected)
@@ -101,3 +109,36 @@ def test_items_are_drawn_from_their_number(settings: TinySettings, packer: Packe
     assert batch["input_ids"].shape == batch["labels"].shape
     assert len(batch["rows"]) == len(batch["places"]) == len(batch["covers"])
     assert (batch["labels"][batch["attention_mask"] == 0] == IGNORE).all()
+
+
+def test_answers_that_are_mostly_right_are_asked_less() -> None:
+    one = KitchenQuestion("count", "How many?", "", (), "1")
+    assert _kept(one) == KEPT_SINGLE
+    assert _kept(replace(one, answer="0")) == _kept(replace(one, answer="2")) == 1.0
+    assert _kept(PLACE) == KEPT_PRESENT
+    assert _kept(replace(PLACE, box_xyxy_px=None)) == 1.0
+
+
+def test_a_coordinate_beside_the_right_one_costs_little() -> None:
+    right = torch.tensor([40])
+
+    def cost(said: int) -> float:
+        scores = torch.full((1, 101), -8.0)
+        scores[0, said] = 8.0
+        return float(coordinate_loss(scores.log_softmax(-1), right)[0])
+
+    costs = [cost(said) for said in (40, 41, 43, 50, 70)]
+    assert costs == sorted(costs)
+    assert costs[4] > costs[3] + 0.5  # far off is worse than off
+
+
+def test_other_tokens_cost_their_cross_entropy() -> None:
+    torch.manual_seed(0)
+    scores, right = torch.randn(3, 20), torch.tensor([1, 2, 19])
+    plain = torch.nn.functional.cross_entropy(scores, right)
+    assert torch.allclose(answer_loss(scores, right, range(0)), plain)
+    assert torch.allclose(answer_loss(scores, right, range(5, 10)), plain)
+    among = answer_loss(scores, right, range(15, 20))
+    chances = scores.log_softmax(-1)
+    alone = coordinate_loss(chances[2:, 15:], torch.tensor([4]))
+    assert torch.allclose(among, (alone[0] - chances[0, 1] - chances[1, 2]) / 3)
