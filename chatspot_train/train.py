@@ -69,7 +69,7 @@ def train(settings: TinySettings) -> Path:
     whole = build_model(settings, tokenizer, tower)
     if settings.start is not None:
         start_language(whole, settings.start)
-    first = tokenizer.convert_tokens_to_ids(list(COORDINATES))[0]
+    first = int(tokenizer.vocab[COORDINATES[0]])
     model = RegionTeacher(whole, range(first, first + len(COORDINATES)))
     packer = Packer(tokenizer, (size // settings.vision.patch_size) ** 2, LONGEST)
     pad = collate(int(tokenizer.pad_token_id))
