@@ -130,7 +130,10 @@ def results(answers: Answers, fitted: Fitted, target_risk: float) -> dict[str, A
         "coverage": chosen.coverage if chosen else 0.0,
         "risk": chosen.risk if chosen else 0.0,
         "tasks": by_task,
-        "tried": {str(way): {"error": way.error, "area": way.area} for way in fitted.tried},
+        "tried": {
+            str(way): {"error": way.error, "task_error": way.task_error, "area": way.area}
+            for way in fitted.tried
+        },
     }
 
 

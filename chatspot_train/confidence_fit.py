@@ -30,7 +30,7 @@ FOLDS = 5
 KNOTS = 24
 # A task with fewer answers has no map of its own.
 MIN_ANSWERS = 60
-# Ways whose calibration error is this close to the least count as equal; of these the one that
+# Ways whose error within the tasks is this close to the least count as equal; of these the one that
 # ranks the answers best is taken, or a level map would win.
 EQUAL_ERROR = 0.01
 _DIGITS = 4
@@ -65,12 +65,17 @@ class Answers:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to fit; `error` and `area` are those on kitchens that it was not fitted to."""
+    """One way to fit; the rest is measured on kitchens that it was not fitted to.
+
+    `error` is the calibration error of all answers together, `task_error` the mean of that of each
+    task by itself: together, one that is too sure and one that is too modest look well.
+    """
 
     curve: str
     mean_weight: float
     by_task: bool
     error: float = float("nan")
+    task_error: float = float("nan")
     area: float = float("nan")
 
     def __str__(self) -> str:
@@ -98,16 +103,29 @@ def fit(answers: Answers, target_risk: float) -> Fitted:
     for way in _ways():
         confidence = _held_out(answers, way)
         error = calibration_error(confidence, answers.right)
-        judged = replace(way, error=error, area=risk_area(confidence, answers.right))
+        judged = replace(
+            way, error=error, task_error=_task_error(confidence, answers),
+            area=risk_area(confidence, answers.right),
+        )  # fmt: skip
         tried.append(judged)
         held_out[judged] = confidence
-    least = min(way.error for way in tried)
-    best = min((way for way in tried if way.error <= least + EQUAL_ERROR), key=lambda w: w.area)
+    least = min(way.task_error for way in tried)
+    equal = [way for way in tried if way.task_error <= least + EQUAL_ERROR]
+    best = min(equal, key=lambda way: way.area)
     chosen = choose_threshold(held_out[best], answers.right, target_risk)
     # Where no answer is sure enough, all are uncertain.
     threshold = 1.0 if chosen is None else float(round(chosen.confidence, _DIGITS))
     calibration = Calibration(threshold=threshold, maps=fit_maps(answers, best))
     return Fitted(calibration, best, tuple(tried), held_out[best], chosen)
+
+
+def _task_error(confidence: Values, answers: Answers) -> float:
+    """The mean over the answers of their own task's calibration error."""
+    errors = np.zeros(len(answers))
+    for task in set(answers.task.tolist()):
+        which = answers.task == task
+        errors[which] = calibration_error(confidence[which], answers.right[which])
+    return float(errors.mean())
 
 
 def fit_maps(answers: Answers, way: Way) -> dict[str, ConfidenceMap]:

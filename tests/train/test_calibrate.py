@@ -71,6 +71,19 @@ def test_tasks_that_differ_get_maps_of_their_own() -> None:
     assert maps["locate"](sure) < 0.6 < maps[ANY_TASK](sure)
 
 
+def test_tasks_wrong_in_opposite_ways_are_not_taken_for_right_ones() -> None:
+    rng = np.random.default_rng(3)
+    group = np.arange(1200) % 40
+    task = np.where(np.arange(1200) < 600, "plan", "locate")
+    mean = np.log(rng.uniform(0.5, 0.9, 1200))
+    right = (rng.random(1200) < np.where(task == "plan", 0.9, 0.5)).astype(float)
+    fitted = fit(Answers(group, task, mean, mean, right), 0.1)
+    together = [way for way in fitted.tried if not way.by_task]
+    assert min(way.error for way in together) < 0.05 < 0.15 < min(w.task_error for w in together)
+    assert fitted.way.by_task
+    assert fitted.way.task_error < 0.08
+
+
 def test_a_task_with_few_answers_has_no_map_of_its_own() -> None:
     answers = drawn(600, tasks=("", "locate"))
     few = np.flatnonzero(answers.task == "locate")[MIN_ANSWERS - 1 :]
