@@ -9,11 +9,11 @@ from chatspot_ros.srv import RegionQuery
 
 from chatspot_ros.messages import to_region
 from chatspot_ros.regions import Region
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
 from chatspot_sim.demo_report import Result, answer_text, region_text
 from chatspot_sim.judging import judge
-from chatspot_sim.questions import KitchenQuestion
 from chatspot_sim.truth import Truth
 
 _RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import draw_kitchen
-from chatspot_sim.questions import KitchenQuestion, draw_dialogue
+from chatspot_sim.questions import draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.world import World
 

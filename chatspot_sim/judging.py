@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import PLURALS, THING_KINDS
-from chatspot_sim.questions import KitchenQuestion
 from chatspot_sim.truth import Box
 
 LOCATE_IOU = 0.5

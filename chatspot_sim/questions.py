@@ -7,18 +7,16 @@ are in pixels of the truth's picture. Answer texts are what chatspot-tiny is tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_ros.regions import Region
+from chatspot_sim.asking import Asker, KitchenQuestion
+from chatspot_sim.goals import goals
 from chatspot_sim.kitchen import PART_NAMES, PLURALS, THING_KINDS
-from chatspot_sim.truth import Box, Thing, Truth
+from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.wordings import TRAIN, Wordings
 
-MIN_SIDE = 0.035  # of the picture: a smaller thing is not asked about
 YES_NO: dict[str, tuple[str, str]] = {
     # attribute: (wording, the value that means yes)
     "door": ("door_open", "open"),
@@ -28,107 +26,6 @@ YES_NO: dict[str, tuple[str, str]] = {
     "water": ("water_running", "running"),
     "contents": ("contents_full", "full"),
 }
-
-
-@dataclass(frozen=True)
-class KitchenQuestion:
-    """One question. `box_xyxy_px` is the true place where the answer is a box (`locate`), `phrase`
-    what the question calls the thing there."""
-
-    kind: str
-    question: str
-    task: str
-    regions: tuple[Region, ...]
-    answer: str
-    box_xyxy_px: Box | None = None
-    thing: str = ""
-    phrase: str = ""
-
-
-def clear_things(truth: Truth) -> list[Thing]:
-    """The things of a picture that are large and whole enough to be asked about."""
-    least_w, least_h = MIN_SIDE * truth.width, MIN_SIDE * truth.height
-    return [
-        t for t in truth.things
-        if t.box_xyxy_px[2] - t.box_xyxy_px[0] >= least_w
-        and t.box_xyxy_px[3] - t.box_xyxy_px[1] >= least_h
-        and t.visible_fraction >= 0.35
-    ]  # fmt: skip
-
-
-@dataclass
-class Asker:
-    """Draws questions about one picture.
-
-    `labels` (H x W, thing numbers from 1) lets points fall on a thing's real pixels; without it
-    they fall inside its outline. `noise` scales how far regions are off: 1 as in training, 0 exact.
-    `shape` fixes the kind of region ("box", "point", "polygon"); empty draws one.
-    """
-
-    truth: Truth
-    rng: np.random.Generator
-    wordings: Wordings
-    labels: NDArray[np.integer] | None = None
-    noise: float = 1.0
-    shape: str = ""
-
-    def word(self, kind: str, **names: str) -> str:
-        choices = self.wordings[kind]
-        text = choices[int(self.rng.integers(len(choices)))]
-        for key, value in names.items():
-            text = text.replace("{" + key + "}", value)
-        return text
-
-    def asked_things(self) -> list[Thing]:
-        """Things large and whole enough to be asked about."""
-        return clear_things(self.truth)
-
-    def pick(self, things: list[Thing]) -> Thing | None:
-        return things[int(self.rng.integers(len(things)))] if things else None
-
-    def region(self, thing: Thing, shape: str = "") -> Region:
-        """A box, point or polygon on the thing, as inexact as `noise` says."""
-        shape = shape or self.shape or str(self.rng.choice(["box", "box", "point", "polygon"]))
-        if shape == "point":
-            return Region.point(*self._inner_point(thing))
-        if shape == "polygon":
-            x1, y1, x2, y2 = thing.box_xyxy_px
-            spread = 0.02 * self.noise * np.array([x2 - x1, y2 - y1])
-            points = np.array(thing.polygon_px) + self.rng.normal(0, 1, (1, 2)) * spread
-            return Region.polygon([tuple(p) for p in self._inside(points)])
-        return self.box_region(thing.box_xyxy_px)
-
-    def box_region(self, box: Box) -> Region:
-        x1, y1, x2, y2 = box
-        scale = 0.05 * self.noise * float(self.rng.random())
-        spread = scale * np.array([[x2 - x1, y2 - y1]])
-        corners = np.array([[x1, y1], [x2, y2]]) + self.rng.normal(0, 1, (2, 2)) * spread
-        (a, b), (c, d) = self._inside(corners)
-        if c - a < 2 or d - b < 2:
-            return Region.box(x1, y1, x2, y2)
-        return Region.box(a, b, c, d)
-
-    def _inside(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.clip(points, 0, [self.truth.width, self.truth.height])
-
-    def _inner_point(self, thing: Thing) -> tuple[float, float]:
-        if self.labels is not None:
-            number = self.truth.things.index(thing) + 1
-            rows, columns = np.nonzero(self.labels == number)
-            if len(rows):
-                k = int(self.rng.integers(len(rows)))
-                height, width = self.labels.shape
-                return (
-                    (columns[k] + 0.5) * self.truth.width / width,
-                    (rows[k] + 0.5) * self.truth.height / height,
-                )
-        outline = np.array(thing.polygon_px, np.float32)
-        low, high = outline.min(0), outline.max(0)
-        for _ in range(200):
-            x, y = (float(v) for v in self.rng.uniform(low, high))
-            if cv2.pointPolygonTest(outline, (x, y), True) > 1:
-                return x, y
-        return float(outline[:, 0].mean()), float(outline[:, 1].mean())
 
 
 Dialogue = list[KitchenQuestion]
@@ -345,36 +242,6 @@ def _plan(ask: Asker) -> Dialogue | None:
     text = ask.word(wording, thing=thing.name, content=content)
     return [KitchenQuestion("plan", text, "plan", (ask.region(thing),),
                             "; ".join(steps) or "nothing to do", thing=thing.id)]  # fmt: skip
-
-
-def goals(thing: Thing, truth: Truth) -> list[tuple[str, str, list[str]]]:
-    """What a robot may want of a thing: (wording, content, right steps given what is seen)."""
-    name, state = thing.name, thing.state
-    found: list[tuple[str, str, list[str]]] = []
-    for attribute in ("door", "drawer"):
-        if attribute in state:
-            shut = state[attribute] == "closed"
-            found.append(("plan_open", "", [f"open {name}"] if shut else []))
-            found.append(("plan_close", "", [] if shut else [f"close {name}"]))
-    if "plug" in state and "door" in state:
-        close = [f"close {name}"] if state["door"] == "open" else []
-        plug = [f"plug_in {name}"] if state["plug"] == "out" else []
-        found.append(("plan_power", "", close + plug))
-    if name == "fridge" and "door" in state:
-        content = next((t for t in truth.things if t.inside == thing.id), None)
-        asked = content.name if content is not None else "bottle"
-        if state["door"] == "closed" or content is not None:
-            start = [f"open {name}"] if state["door"] == "closed" else []
-            found.append(("plan_fetch", asked, [*start, f"pick {asked}", f"close {name}"]))
-    for attribute, off in (("burner", "off"), ("water", "off")):
-        if attribute in state:
-            found.append(("plan_off", "", [] if state[attribute] == off else [f"turn_off {name}"]))
-    if "contents" in state:
-        full = state["contents"] == "full"
-        found.append(
-            ("plan_fill", "", [] if full else ["turn_on tap", f"fill {name}", "turn_off tap"])
-        )
-    return found
 
 
 _DRAW: dict[str, Callable[[Asker], Dialogue | None]] = {

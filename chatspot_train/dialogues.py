@@ -18,9 +18,10 @@ from chatspot_ros.dialects import ChatSpotDialect
 from chatspot_ros.geometry import Fit, PictureGeometry, fit
 from chatspot_ros.prompts import PromptStyle, build, route
 from chatspot_ros.regions import Region
+from chatspot_sim.asking import KitchenQuestion, clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_sim.questions import KINDS, KitchenQuestion, clear_things, draw_dialogue
+from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.pictures import recolour, resized, to_pixels

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from chatspot_ros.regions import Region
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.dataset import CAMERA_SIZES
 from chatspot_sim.kitchen import Split, draw_kitchen
-from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue
+from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.records import Record, RecordTurn

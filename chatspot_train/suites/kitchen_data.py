@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from chatspot_sim.asking import clear_things
 from chatspot_sim.detector import DetectorSettings, detect
 from chatspot_sim.kitchen import PLURALS, THING_KINDS
-from chatspot_sim.questions import clear_things
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_train.suites.kitchen_pictures import folder_of, name_of, render_kitchens, truth_of
 

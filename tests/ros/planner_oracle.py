@@ -23,8 +23,8 @@ from chatspot_ros.answers import read_steps
 from chatspot_ros.messages import to_ns, to_region
 from chatspot_ros.serving import Stop, serve
 from chatspot_sim.actions import ACTIONS
+from chatspot_sim.goals import goals
 from chatspot_sim.kitchen import STATES
-from chatspot_sim.questions import goals
 from chatspot_sim.truth import Thing, Truth
 
 
@@ -37,12 +37,13 @@ class OracleNode(Node):
         group = ReentrantCallbackGroup()
         self.create_subscription(String, "kitchen/truth", self.hear, 50, callback_group=group)
         self.create_service(RegionQuery, "~/region_query", self.answer, callback_group=group)
-        print("ready: region_query_node", flush=True)
 
     def close(self) -> None:
         pass
 
     def hear(self, message: String) -> None:
+        if not self.truths:
+            print("ready: region_query_node", flush=True)
         truth = Truth.from_json(message.data)
         self.truths[truth.stamp_ns] = truth
         for stamp_ns, future in list(self.waiting):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from chatspot_sim.asking import KitchenQuestion
+from chatspot_sim.goals import goals
 from chatspot_sim.judging import iou, judge
 from chatspot_sim.kitchen import draw_kitchen
-from chatspot_sim.questions import KINDS, KitchenQuestion, draw_dialogue, goals, relation_text
+from chatspot_sim.questions import KINDS, draw_dialogue, relation_text
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN

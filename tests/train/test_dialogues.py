@@ -8,8 +8,8 @@ import torch
 
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_sim.questions import KitchenQuestion
 from chatspot_sim.truth import Thing, Truth
 from chatspot_train.dialogues import (
     IGNORE,

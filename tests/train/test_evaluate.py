@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatspot_sim.questions import clear_things
+from chatspot_sim.asking import clear_things
 from chatspot_train import evaluate
 from chatspot_train.suites.compare import compare
 from chatspot_train.suites.kitchen import KitchenSuite

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from chatspot_ros.geometry import RgbImage
+from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import draw_kitchen
-from chatspot_sim.questions import KINDS, KitchenQuestion
+from chatspot_sim.questions import KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
