@@ -140,7 +140,7 @@ class Process:
             )
         return line
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """Wait for the program to end by itself; return its exit status."""
         status = self._process.wait(timeout_s)
         self._reader.join(5.0)
@@ -149,7 +149,7 @@ class Process:
     def send(self, signum: signal.Signals) -> None:
         self._process.send_signal(signum)
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 30.0) -> int:
         """Interrupt the program as Ctrl-C does, and kill it if it does not end in time."""
         if self.returncode is None:
             self.send(signal.SIGINT)
@@ -265,3 +265,27 @@ def ros_node() -> Iterator[object]:
 def module_ros_node() -> Iterator[object]:
     """As `ros_node`, for all tests of a file."""
     yield from _spinning_node("test_module_node")
+
+
+def _settle(node: Any, name: str) -> None:
+    from rcl_interfaces.srv import GetParameters
+
+    client = node.create_client(GetParameters, f"{name}/get_parameters")
+    assert client.wait_for_service(60.0)
+    replied = threading.Event()
+    for _ in range(60):
+        client.call_async(GetParameters.Request()).add_done_callback(lambda _: replied.set())
+        if replied.wait(1.0):
+            break
+    assert replied.is_set(), f"{name} does not reply"
+    node.executor.create_task(lambda: node.destroy_client(client))
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable[[Any, str], None]:
+    """Wait until a running node knows what was made here: `settle(ros_node, "/kitchen_camera")`.
+
+    A server that does not know its new client's reader yet loses the reply. It hears of readers in
+    the order in which they were made, so a reply to the newest one shows that it knows all.
+    """
+    return _settle

@@ -6,7 +6,7 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-FAKE_NODE = str(Path(__file__).with_name("fake_node.py"))
+FAKE_NODE = str(Path(__file__).with_name("faulty_node.py"))
 WIDTH, HEIGHT = 64, 48
+# A slow machine must not make frames too old; what is about age has limits of its own.
+PATIENT = ("-p", "max_image_age:=600.0", "-p", "buffer_seconds:=600.0")
 NAMES = (
     *("OK", "BAD_REQUEST", "BAD_REGION", "BAD_IMAGE", "NO_IMAGE", "STALE_IMAGE"),
     *("FRAME_EXPIRED", "BUSY", "TIMEOUT", "CANCELLED", "NOT_ACTIVE", "MODEL_ERROR"),
 )
 STATUSES: dict[int, str] = {}
 _namespaces = itertools.count()
+_gates = itertools.count()
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -44,6 +47,25 @@ def finish(future: Any, timeout_s: float = 60.0) -> Any:
     future.add_done_callback(lambda _: done.set())
     assert done.wait(timeout_s), f"no answer within {timeout_s} s"
     return future.result()
+
+
+def soon(future: Any, timeout_s: float = 2.0) -> Any:
+    """A future's result; None when it does not come soon, as a reply that was lost never does."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    return future.result() if done.wait(timeout_s) else None
+
+
+class Gate:
+    """A question that keeps the engine busy, looking at nothing, until `open`."""
+
+    def __init__(self, folder: Path) -> None:
+        number = next(_gates)
+        self.question = f"hold {number}"
+        self._file = folder / str(number)
+
+    def open(self) -> None:
+        self._file.touch()
 
 
 class Collector:
@@ -97,6 +119,7 @@ class World:
     region = staticmethod(make_region)
     request = staticmethod(request)
     finish = staticmethod(finish)
+    soon = staticmethod(soon)
     wait_until = staticmethod(wait_until)
     Collector = Collector
     size_wh = (WIDTH, HEIGHT)
@@ -118,7 +141,6 @@ class World:
         self.namespace = namespace
         node_name = f"{namespace}/region_query_node"
         STATUSES.update({getattr(RegionQuery.Response, name): name for name in NAMES})
-        self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")
         self.action = self.make(lambda: ActionClient(ros, AskRegion, f"{node_name}/ask_region"))
         self.parameters = ros.create_client(GetParameters, f"{node_name}/get_parameters")
         self.parameter_setter = ros.create_client(SetParameters, f"{node_name}/set_parameters")
@@ -129,7 +151,9 @@ class World:
         self.detections = ros.create_publisher(Detection2DArray, f"{namespace}/detections", 10)
         self.clicks = ros.create_publisher(Point, f"{namespace}/click", 10)
         self.answers = Collector()
-        ros.create_subscription(RegionAnswers, f"{node_name}/answers", self.answers, 10)
+        ros.create_subscription(RegionAnswers, f"{node_name}/answers", self.answers, 1000)
+        # The last one: a node hears of ours in this order, so who replies to it knows the others.
+        self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")
 
     def make(self, constructor: Callable[[], Any]) -> Any:
         """Make a client in the executor's own thread: elsewhere it is spun half made."""
@@ -139,15 +163,22 @@ class World:
         assert made.wait(20.0)
         return making.result()
 
-    def wait_for_node(self) -> None:
-        assert self.client.wait_for_service(60.0)
-        assert self.action.wait_for_server(60.0)
+    def wait_for_services(self) -> None:
+        """Wait until whatever is asked comes to the node, and its reply back."""
         assert self.parameters.wait_for_service(60.0)
+        assert self.parameter_setter.wait_for_service(60.0)
+        assert self.action.wait_for_server(60.0)
+        assert self.client.wait_for_service(60.0)
+        self.ping()
+        wait_until(self._goal_comes_back)
+
+    def wait_for_node(self) -> None:
+        """Wait until whatever is asked or published comes to the active node."""
+        self.wait_for_services()
         cameras = (self.images, self.compressed)
         wait_until(lambda: any(camera.get_subscription_count() for camera in cameras))
         wait_until(lambda: self.detections.get_subscription_count())
         wait_until(lambda: self.clicks.get_subscription_count())
-        self.ping()
 
     def ask(self, question: str = "what", patience_s: float = 60.0, **fields: Any) -> Any:
         return named(finish(self.client.call_async(request(question, **fields)), patience_s))
@@ -159,12 +190,17 @@ class World:
         """
 
         def answered() -> Any:
-            asked = self.client.call_async(request("ping", camera="nowhere"))
-            done = threading.Event()
-            asked.add_done_callback(lambda _: done.set())
-            return named(asked.result()) if done.wait(2.0) else None
+            reply = soon(self.client.call_async(request("ping", camera="nowhere")))
+            return reply and named(reply)
 
         return wait_until(answered)
+
+    def _goal_comes_back(self) -> bool:
+        from chatspot_ros.action import AskRegion
+
+        goal = request("ping", AskRegion.Goal, camera="nowhere")
+        handle = soon(self.action.send_goal_async(goal))
+        return handle is not None and soon(handle.get_result_async()) is not None
 
     def send_goal(self, question: str, on_feedback: Any = None, **fields: Any) -> Any:
         """Send a goal; return its handle, accepted."""
@@ -219,12 +255,30 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def fake(module_spawn: Any, module_ros_node: Any) -> World:
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a file opens a gate."""
+    return tmp_path_factory.mktemp("gates")
+
+
+@pytest.fixture(scope="module")
+def fake(module_spawn: Any, module_ros_node: Any, gates: Path) -> World:
     """A node with the scripted engine, and what talks to it; one for all tests of a file."""
-    process = module_spawn(sys.executable, FAKE_NODE, ready="ready: region_query_node")
+    process = module_spawn(
+        *(sys.executable, FAKE_NODE, "--ros-args", *PATIENT),
+        ready="ready: region_query_node",
+        env={"FAKE_GATES": str(gates)},
+    )
     world = World(module_ros_node, process)
     world.wait_for_node()
     return world
+
+
+@pytest.fixture
+def gate(gates: Path) -> Iterator[Gate]:
+    """A question to `fake` that is not done before the test says so, or ends."""
+    made = Gate(gates)
+    yield made
+    made.open()
 
 
 @pytest.fixture
@@ -234,7 +288,7 @@ def start_fake(spawn: Any, ros_node: Any) -> Callable[..., World]:
     def start(*arguments: str, ready: str | None = "ready: region_query_node", **env: str) -> World:
         # The node of the whole file still runs, so this one keeps to itself.
         namespace = f"/own_{next(_namespaces)}"
-        command = (sys.executable, FAKE_NODE, "--ros-args", "-r", f"__ns:={namespace}")
+        command = (sys.executable, FAKE_NODE, "--ros-args", "-r", f"__ns:={namespace}", *PATIENT)
         process = spawn(*command, *arguments, ready=ready, env=env)
         return World(ros_node, process, namespace)
 

@@ -2,7 +2,8 @@
 
 What a question does, by its first words: `state by colour` is closed on red, open on green, and
 open without being sure on blue; `name by place` names where the region begins, not sure right of
-x = 40.
+x = 40; `linger right` says at once what is left of that, and takes 100 s for the rest; `hold NAME`
+computes, looking at nothing, until there is a file NAME in the folder FAKE_GATES.
 
 With FAULTY_ENGINE=bundled in the environment it is the bundled model, and from such a question on
 its forward pass goes wrong, up to the next question: `nan` makes every logit NaN, `memory` raises
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +32,14 @@ FAULTS = ("nan", "memory", "memory_once", "inside")
 
 
 class ScriptedEngine(fake_node.FakeEngine):  # type: ignore[misc]
-    name = "scripted"
-
     def answer(self, scene: Any, question: Any, *rest: Any) -> Any:
+        match question.text.split():
+            case ["hold", name]:
+                wait_for_file(Path(os.environ["FAKE_GATES"]) / name)
+                question = replace(question, text="say held")
+            case ["linger", "right"]:
+                is_left = question.regions[0].box_xyxy_px[0] < 40
+                question = replace(question, text="say left" if is_left else "take 100")
         reply = super().answer(scene, question, *rest)
         answer = reply.answer
         if question.text == "state by colour":
@@ -44,6 +51,12 @@ class ScriptedEngine(fake_node.FakeEngine):  # type: ignore[misc]
             x = question.regions[0].box_xyxy_px[0]
             reply.answer = replace(answer, text=f"A thing at {x:g}.", uncertain=bool(x > 40))
         return reply
+
+
+def wait_for_file(path: Path) -> None:
+    until_s = time.monotonic() + 100
+    while not path.exists() and time.monotonic() < until_s:
+        time.sleep(0.005)
 
 
 class FaultyEngine:
@@ -103,6 +116,8 @@ class FaultyBatch:
 def load(settings: Any) -> Any:
     if os.environ.get("FAULTY_ENGINE") == "bundled":
         return FaultyEngine(load_engine(settings))
+    # Waits, fails or breaks as the environment says.
+    fake_node.load(settings)
     return ScriptedEngine()
 
 

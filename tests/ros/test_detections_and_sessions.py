@@ -28,6 +28,12 @@ def publish_detections(world: Any, stamp: Any, *detections: Any) -> None:
     world.detections.publish(message)
 
 
+def detect(world: Any, stamp: Any, *detections: Any) -> None:
+    """Publish the detections of a frame that the node has, and wait until it has them."""
+    publish_detections(world, stamp, *detections)
+    world.wait_until(lambda: world.ask("come?", stamp=stamp, use_detections=True).name == "OK")
+
+
 def xs(answer: Any) -> list[float]:
     return sorted(point.x for point in answer.regions[0].points)
 
@@ -38,8 +44,8 @@ def xs(answer: Any) -> list[float]:
 def test_detections_of_exactly_that_frame(fake: Any) -> None:
     first, second = fake.publish_frame(colour=(200, 0, 0)), fake.publish_frame(colour=(0, 200, 0))
     # The detector is slow and speaks of the second frame first.
-    publish_detections(fake, second, detection("b", 30, 20, 10, 10, "mug"))
-    publish_detections(
+    detect(fake, second, detection("b", 30, 20, 10, 10, "mug"))
+    detect(
         fake,
         first,
         detection("", 10, 10, 4, 4, "lemon"),
@@ -60,8 +66,7 @@ def test_detections_of_exactly_that_frame(fake: Any) -> None:
 
 def test_without_a_stamp_the_newest_frame_that_has_detections(fake: Any) -> None:
     seen = fake.publish_frame(colour=(1, 2, 3))
-    publish_detections(fake, seen, detection("a", 30, 20, 10, 10, "mug"))
-    assert fake.ask("what", stamp=seen, use_detections=True).name == "OK"
+    detect(fake, seen, detection("a", 30, 20, 10, 10, "mug"))
     fake.publish_frame(colour=(9, 9, 9))
     reply = fake.ask("what", use_detections=True)
     assert reply.header.stamp == seen
@@ -70,7 +75,7 @@ def test_without_a_stamp_the_newest_frame_that_has_detections(fake: Any) -> None
 
 def test_given_regions_come_before_detections(fake: Any) -> None:
     seen = fake.publish_frame()
-    publish_detections(fake, seen, detection("d", 30, 20, 10, 10, "mug"))
+    detect(fake, seen, detection("d", 30, 20, 10, 10, "mug"))
     reply = fake.ask(
         "what is <region> to <region>?",
         stamp=seen,
@@ -90,7 +95,7 @@ def test_no_detections_of_that_frame_is_said(fake: Any) -> None:
 
 def test_a_frame_on_which_nothing_was_detected(fake: Any) -> None:
     stamp = fake.publish_frame()
-    publish_detections(fake, stamp)
+    detect(fake, stamp)
     reply = fake.ask("what", stamp=stamp, use_detections=True)
     assert (reply.name, reply.answers) == ("OK", [])
     assert "found nothing" in reply.message
@@ -112,8 +117,7 @@ def test_boxes_of_the_detectors_own_picture(start_fake: Any) -> None:
     world = start_fake("-p", "detection_space:=letterboxed 96x64")
     world.wait_for_node()
     stamp = world.publish_frame()
-    publish_detections(world, stamp, detection("a", 42.5, 32, 17, 16, "mug"))
-    world.wait_until(lambda: world.ask("what", stamp=stamp, use_detections=True).name == "OK")
+    detect(world, stamp, detection("a", 42.5, 32, 17, 16, "mug"))
     (answer,) = world.ask("what", stamp=stamp, use_detections=True).answers
     corners = [(point.x, point.y) for point in answer.regions[0].points]
     np.testing.assert_allclose(corners, [(25.6, 18), (38.4, 30)], atol=1e-4)

@@ -84,9 +84,14 @@ def test_the_node_may_do_what_it_does_when_it_is_active_and_no_more(
         }
         return {what: {name for name, _ in entries} for what, entries in found.items()}
 
+    wanted = {**allowed, "subscribe": {"/image", "/detections", "/click"}}
+
+    def is_discovered() -> bool:
+        found = declared()
+        return all(found[what] >= names for what, names in wanted.items())
+
     fake.wait_until(lambda: own in ros_node.get_node_names_and_namespaces())
-    fake.wait_until(lambda: declared()["subscribe"] >= {"/image", "/detections", "/click"})
-    fake.wait_until(lambda: len(declared()["reply"]) == len(allowed["reply"]))
+    fake.wait_until(is_discovered)
     assert_allowed_and_no_more(allowed, declared())
 
 
