@@ -1,4 +1,4 @@
-"""The model while the node has one: loaded, warmed, answering, forgotten, unloaded. No ROS."""
+"""The model while the node has one: loaded, answering, forgotten, unloaded. No ROS."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
-import numpy as np
-
 from chatspot_ros import memory
 from chatspot_ros.answering import Answerer
 from chatspot_ros.conversions import RgbImage
-from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.health import Health, MeasuredEngine
 from chatspot_ros.pending import Pending
-from chatspot_ros.regions import Region
 from chatspot_ros.settings import Settings
 
-# A usual camera's picture, so that what is compiled or captured at the first question is ready.
-_WARM_WH = (640, 480)
-_WARM_TOKENS = 8
 _FORGET_S = 5.0
 _STOP_S = 5.0
 
@@ -35,7 +28,7 @@ class ModelLife:
         make_answerer: Callable[[], Answerer],
         health: Health,
     ) -> None:
-        """`load` returns the engine and may take its time."""
+        """`load` returns the engine, and may take its time; it is called in the model's thread."""
         self._load = load
         self._make_answerer = make_answerer
         self._health = health
@@ -54,28 +47,22 @@ class ModelLife:
         self._answerer.settings = settings
 
     def load(self, settings: Settings) -> None:
-        """Load the model, start its thread, and let it answer a question about a grey picture.
+        """Start the inference thread and load the model in it, which then asks it some questions.
 
         Raises:
             ChatspotError: it cannot be loaded, or fails at its first answer.
         """
-        engine = self._load(settings)
-        # A full device gets back what is only kept for later questions.
-        engine.on_out_of_memory = lambda: self._answerer.give_back()
-        worker: InferenceWorker[Any] = InferenceWorker(
-            MeasuredEngine(engine, self._health), queue_size=settings.queue_size
-        )
-        failures: list[ChatspotError] = []
+        engines: list[Any] = []
 
-        def on_done(_: object, error: ChatspotError | None) -> None:
-            failures.extend([] if error is None else [error])
+        def load() -> MeasuredEngine:
+            engines.append(self._load(settings))
+            # A full device gets back what is only kept for later questions.
+            engines[0].on_out_of_memory = lambda: self._answerer.give_back()
+            return MeasuredEngine(engines[0], self._health)
 
-        worker.submit(warm_up, on_done=on_done).wait()
-        if failures:
-            worker.stop(_STOP_S)
-            raise failures[0]
-        self.worker, self.name = worker, str(engine.name)
-        self.device = str(getattr(engine, "device", ""))
+        worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
+        self.worker, self.name = worker, str(engines[0].name)
+        self.device = str(getattr(engines[0], "device", ""))
 
     def answer(self, engine: Any, pending: Pending) -> Generator[Any, None, RgbImage]:
         """Answer a query; see `Answerer.answer`.
@@ -111,18 +98,3 @@ class ModelLife:
         del worker
         memory.release()
         return ended
-
-
-def warm_up(engine: Any) -> None:
-    """Let an engine answer a question about a part of a grey picture. Raises ModelError.
-
-    An engine that has its own `warm_up()` knows better.
-    """
-    own = getattr(engine, "warm_up", None)
-    if own is not None:
-        own()
-        return
-    width, height = _WARM_WH
-    scene = engine.prepare(np.full((height, width, 3), 128, np.uint8))
-    region = Region.box(width / 4, height / 4, width / 2, height / 2)
-    engine.answer(scene, Question("What is this?", (region,), max_new_tokens=_WARM_TOKENS))

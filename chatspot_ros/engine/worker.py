@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from chatspot_ros.engine.jobs import JobHandle, OnDone, Priority, Steps, Stepwise, ignore
 from chatspot_ros.engine.scheduler import Job, Schedule
@@ -35,6 +35,27 @@ class InferenceWorker(Generic[EngineT]):
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
+
+    @classmethod
+    def begin(cls, make: Callable[[], EngineT], *, queue_size: int) -> InferenceWorker[EngineT]:
+        """Start the thread and let it make the engine, for some things belong to their thread.
+
+        What is compiled or recorded for a GPU is one of them. What `make` raises goes through.
+        """
+        worker = cls(cast(EngineT, None), queue_size=queue_size)
+        failures: list[BaseException] = []
+
+        def take(_: EngineT) -> None:
+            try:
+                worker._engine = make()
+            except BaseException as error:
+                failures.append(error)
+
+        worker.submit(take).wait()
+        if failures:
+            worker.stop()
+            raise failures[0]
+        return worker
 
     @property
     def waiting(self) -> int:

@@ -6,11 +6,13 @@ many of its answers, the first ones, are wrong; ORACLE_SAYS, its answer to every
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +23,6 @@ from std_msgs.msg import String
 from chatspot_ros.answers import Answer
 from chatspot_ros.answers import read as read_answer
 from chatspot_ros.dialects import ChatSpotDialect
-from chatspot_ros.engine.one_by_one import OneByOne
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
@@ -30,8 +31,12 @@ from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
 
+# The folders of a program are not on the path of the installed package.
+sys.path.append(str(Path(__file__).parents[1]))
+OneByOne: Any = importlib.import_module("one_by_one").OneByOne
 
-class Oracle(OneByOne):
+
+class Oracle(OneByOne):  # type: ignore[misc]
     name = "oracle"
 
     def __init__(self) -> None:
@@ -42,9 +47,6 @@ class Oracle(OneByOne):
     def hear(self, message: String) -> None:
         self.truth = Truth.from_json(message.data)
         self.came.set()
-
-    def warm_up(self) -> None:
-        """The truth comes with the first picture only."""
 
     def prepare(self, image_rgb: np.ndarray) -> np.ndarray:
         if "ORACLE_SAYS" not in os.environ:

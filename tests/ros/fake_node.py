@@ -12,7 +12,9 @@ should.
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +26,14 @@ from typing import Any
 import numpy as np
 
 from chatspot_ros.answers import Answer, Step
-from chatspot_ros.engine.one_by_one import OneByOne
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
 from chatspot_ros.serving import serve
+
+# The folders of a program are not on the path of the installed package.
+sys.path.append(str(Path(__file__).parents[1]))
+OneByOne: Any = importlib.import_module("one_by_one").OneByOne
 
 
 @dataclass
@@ -37,7 +42,7 @@ class FakeScene:
     number: int
 
 
-class FakeEngine(OneByOne):
+class FakeEngine(OneByOne):  # type: ignore[misc]
     name = "fake"
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The model is loaded, warmed, forgotten and freed."""
+"""The model is loaded, forgotten and freed, all in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.health import Health
+from chatspot_ros.loading import load_engine
 from chatspot_ros.model_life import ModelLife
 from chatspot_ros.settings import Settings
 
@@ -22,11 +23,9 @@ class Engine:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, Any]] = []
-        self.threads: set[str] = set()
 
     def prepare(self, image_rgb: Any) -> Any:
-        self.threads.add(threading.current_thread().name)
-        return image_rgb.shape
+        self.asked.append(("picture", image_rgb))
 
     def answer(self, scene: Any, question: Any) -> Any:
         self.asked.append((scene, question))
@@ -49,47 +48,62 @@ def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
     return ModelLife(load, make_answerer, Health()), made
 
 
-def test_it_answers_once_in_its_thread_before_it_counts_as_loaded() -> None:
+def test_it_is_loaded_in_its_thread_and_asked_nothing_more() -> None:
     engine = Engine()
-    life, _ = make(lambda settings: engine)
+    threads = []
+
+    def load(_: Any) -> Engine:
+        threads.append(threading.current_thread().name)
+        return engine
+
+    life, _ = make(load)
     life.load(Settings())
     assert (life.name, life.device, life.waiting) == ("scripted", "cpu", 0)
-    ((scene, question),) = engine.asked
-    assert scene == (480, 640, 3)
-    assert question.regions[0].box_xyxy_px == (160, 120, 320, 240)
-    assert engine.threads == {"inference"}
+    assert threads == ["inference"]
+    assert engine.asked == []
     assert life.unload()
 
 
-def test_an_engine_may_warm_up_in_its_own_way() -> None:
-    class Own(Engine):
-        def warm_up(self) -> None:
-            self.asked.append(("own", None))
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_a_real_model_is_warmed_as_often_as_the_parameter_says(
+    warm_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed = []
+    monkeypatch.setattr("chatspot_ros.engine.engine.ask_some", lambda engine: warmed.append(1))
+    life, _ = make(load_engine)
+    life.load(Settings(model="models/chatspot-tiny", warm_up=warm_up))
+    assert len(warmed) == warm_up
+    assert life.unload()
 
-    engine = Own()
-    life, _ = make(lambda settings: engine)
-    life.load(Settings())
-    assert engine.asked == [("own", None)]
-    life.unload()
 
+@pytest.mark.parametrize(
+    "error", [ModelLoadError("gone", value="/nowhere", remedy="look there"), KeyError("scripted")]
+)
+def test_a_model_that_cannot_be_loaded_leaves_nothing(error: Exception) -> None:
+    def fail(_: Any) -> Any:
+        raise error
 
-def test_a_model_that_cannot_be_loaded_or_fails_at_once_leaves_nothing() -> None:
-    def missing(_: Any) -> Any:
-        raise ModelLoadError("gone", value="/nowhere", remedy="look there")
-
-    life, _ = make(missing)
-    with pytest.raises(ModelLoadError, match="gone"):
+    life, _ = make(fail)
+    before = threading.active_count()
+    with pytest.raises(type(error)) as caught:
         life.load(Settings())
+    assert caught.value is error
+    assert (life.worker, life.name) == (None, "")
+    assert threading.active_count() == before
+    assert life.unload()
 
-    class Broken(Engine):
-        def answer(self, scene: Any, question: Any) -> Any:
-            raise ZeroDivisionError("scripted")
 
-    life, _ = make(lambda _: Broken())
-    with pytest.raises(ModelError, match="scripted"):
-        life.load(Settings())
+def test_a_model_that_fails_at_its_first_answer_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ModelError("it computed nonsense", value="nan", remedy="none")
+
+    monkeypatch.setattr("chatspot_ros.engine.Engine.prepare", fail)
+    life, _ = make(load_engine)
+    with pytest.raises(ModelLoadError, match="does not run: it computed nonsense"):
+        life.load(Settings(model="models/chatspot-tiny"))
     assert life.worker is None
-    assert life.unload()
 
 
 def test_unloading_frees_the_engine_and_what_it_has_seen() -> None:
