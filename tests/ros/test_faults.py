@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +120,7 @@ class Bundled:
         name = f"{world.namespace}/region_query_node/change_state"
         self._client = world.make(lambda: ros.create_client(ChangeState, name))
         assert self._client.wait_for_service(60.0)
+        world.wait_for_services()
         self._active = False
 
     def restore(self) -> None:
@@ -158,9 +158,7 @@ def checkpoint(
         ready="waiting to be configured",
         env={"FAULTY_ENGINE": "bundled"},
     )
-    world = make_world(module_ros_node, process, "/bundled")
-    world.ping()
-    return Bundled(module_ros_node, world, folder)
+    return Bundled(module_ros_node, make_world(module_ros_node, process, "/bundled"), folder)
 
 
 @pytest.fixture
@@ -231,7 +229,7 @@ def test_a_camera_that_stops_resumes_and_changes_its_pictures(fake: Any) -> None
     assert_good(fake)
     assert fake.set_parameter("max_image_age", 0.5).successful
     fake.wait_until(lambda: fake.ask().name == "STALE_IMAGE")
-    assert fake.set_parameter("max_image_age", 30.0).successful
+    assert fake.set_parameter("max_image_age", 600.0).successful
     session = fake.ask("say hello", session="steady")
     assert session.name == "OK"
     for encoding, width, height, grey in (
@@ -272,16 +270,18 @@ def test_a_detector_ten_times_faster_than_the_node(fake: Any) -> None:
     box = BoundingBox2D(size_x=10.0, size_y=10.0)
     box.center.position.x = box.center.position.y = 20.0
     message = Detection2DArray(detections=[Detection2D(bbox=box)] * 20)
+    assert fake.set_parameter("frame_wait", 10.0).successful
     asked = []
     for number in range(300):
         # Every other one is of a frame that never came.
         message.header.stamp = Time(sec=stamp.sec, nanosec=stamp.nanosec ^ (number % 2))
         fake.detections.publish(message)
         if number % 100 == 0:
-            query = fake.request("take 0.1", stamp=stamp, use_detections=True, timeout_s=30.0)
+            query = fake.request("take 0.02", stamp=stamp, use_detections=True, timeout_s=100.0)
             asked.append(fake.client.call_async(query))
     replies = [fake.finish(one) for one in asked]
     assert [(fake.names[one.status], len(one.answers)) for one in replies] == [("OK", 20)] * 3
+    assert fake.set_parameter("frame_wait", 0.5).successful
     assert_good(fake)
 
 
@@ -330,11 +330,11 @@ def test_fifty_clients_at_once_each_get_a_status(fake: Any) -> None:
         assert client.wait_for_service(60.0)
 
     def reply_of(client: Any, question: str) -> Any:
-        return client.call_async(fake.request(question, stamp=stamp, timeout_s=20.0))
+        return client.call_async(fake.request(question, stamp=stamp, timeout_s=100.0))
 
-    # A server that does not know a client's reader yet loses its reply: each is heard once first.
-    for client in clients:
-        fake.wait_until(lambda client=client: heard(reply_of(client, "say here")))
+    # A server that does not know a client's reader yet loses its reply; it gets to know the last
+    # one last.
+    fake.wait_until(lambda: fake.soon(reply_of(clients[-1], "say here")))
     asked = [reply_of(client, f"say {number}") for number, client in enumerate(clients)]
     replies = [fake.finish(one) for one in asked]
     statuses = Counter(fake.names[reply.status] for reply in replies)
@@ -348,13 +348,6 @@ def test_fifty_clients_at_once_each_get_a_status(fake: Any) -> None:
     for client in clients:
         fake.make(lambda client=client: fake.ros.destroy_client(client))
     assert_good(fake)
-
-
-def heard(future: Any) -> bool:
-    """Whether a reply comes soon."""
-    done = threading.Event()
-    future.add_done_callback(lambda _: done.set())
-    return done.wait(2.0)
 
 
 def test_a_client_that_dies_with_a_query_in_flight(fake: Any) -> None:
@@ -383,7 +376,7 @@ def test_killed_and_started_again_while_clients_wait(
     goal = world.send_goal("take 60 too", stamp=stamp, timeout_s=60.0)
     world.process.wait_for("'take 60'")
     world.process.send(signal.SIGKILL)
-    assert world.process.wait(20.0) == -signal.SIGKILL
+    assert world.process.wait() == -signal.SIGKILL
     # Nobody is left to reply: a client must have a time limit of its own.
     assert not waiting.done()
     world.process = spawn(*command, ready="ready: region_query_node")

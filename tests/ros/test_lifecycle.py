@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,20 @@ class Manager:
         self.world = world
         name = f"{world.namespace}/region_query_node"
         ros = world.ros
-        self._get = world.make(lambda: ros.create_client(GetState, f"{name}/get_state"))
         self._change = world.make(lambda: ros.create_client(ChangeState, f"{name}/change_state"))
-        assert self._get.wait_for_service(60.0)
+        self._get = world.make(lambda: ros.create_client(GetState, f"{name}/get_state"))
         assert self._change.wait_for_service(60.0)
+        assert self._get.wait_for_service(60.0)
+        # The node gets to know the last client last: then no reply to a change is lost.
+        self.state()
 
     def state(self) -> str:
         """The state; asked again when the answer was lost, as the first one can be."""
         from lifecycle_msgs.srv import GetState
 
         def answered() -> Any:
-            asked = self._get.call_async(GetState.Request())
-            done = threading.Event()
-            asked.add_done_callback(lambda _: done.set())
-            return asked.result().current_state.label if done.wait(2.0) else None
+            reply = self.world.soon(self._get.call_async(GetState.Request()))
+            return reply and reply.current_state.label
 
         return self.world.wait_until(answered)
 
@@ -60,7 +59,7 @@ def managed(start_fake: Any) -> Any:
 
     def start(**env: str) -> tuple[Any, Manager]:
         world = start_fake(*OFF, ready=WAITING, **env)
-        world.ping()
+        world.wait_for_services()
         return world, Manager(world)
 
     return start
@@ -95,7 +94,7 @@ def test_through_all_states_and_again(managed: Any) -> None:
     manager.change("shutdown", "finalized")
     assert world.ask().name == "NOT_ACTIVE"
     world.process.send(signal.SIGINT)
-    assert world.process.wait(20.0) == 0
+    assert world.process.wait() == 0
     assert "Traceback" not in world.process.output
 
 
@@ -189,9 +188,9 @@ def test_deactivation_answers_what_runs_and_waits_at_once(managed: Any) -> None:
     world.wait_for_node()
     stamp = world.publish_frame()
     goal = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
-    world.wait_until(lambda: "'take 60'" in world.process.output)
+    world.process.wait_for("'take 60'")
     waiting = world.client.call_async(world.request("what", stamp=stamp, timeout_s=60.0))
-    world.wait_until(lambda: "'what'" in world.process.output)
+    world.process.wait_for("'what'")
     manager.ask("deactivate")
     assert world.names[world.finish(waiting).status] == "NOT_ACTIVE"
     assert world.result(goal)[1].name == "NOT_ACTIVE"
@@ -207,8 +206,8 @@ def test_a_long_computation_holds_no_transition_up(managed: Any) -> None:
     manager.change("activate", "active")
     world.wait_for_node()
     stamp = world.publish_frame()
-    asked = world.client.call_async(world.request("block 40", stamp=stamp, timeout_s=60.0))
-    world.wait_until(lambda: "'block 40'" in world.process.output)
+    asked = world.client.call_async(world.request("block 100", stamp=stamp, timeout_s=100.0))
+    world.process.wait_for("'block 100'")
     manager.change("deactivate", "inactive")
     assert world.names[world.finish(asked).status] == "NOT_ACTIVE"
     manager.change("cleanup", "unconfigured")
@@ -233,7 +232,8 @@ def test_no_request_is_lost_while_the_state_changes_under_load(managed: Any) -> 
             world.client.call_async(world.request(f"take 0.0{number}", stamp=stamp, timeout_s=60.0))
             for number in range(1, 7)
         ]
-        goals.append(world.send_goal("take 0.1", stamp=stamp, timeout_s=60.0))
+        # Never done before it changes.
+        goals.append(world.send_goal("take 100", stamp=stamp, timeout_s=100.0))
         changed = manager.ask("deactivate")
         # Some come while it changes, and some when it has.
         while not changed.done() and len(asked) < 40 * (turn + 1):
@@ -243,7 +243,7 @@ def test_no_request_is_lost_while_the_state_changes_under_load(managed: Any) -> 
     statuses = Counter(world.names[world.finish(one).status] for one in asked)
     statuses += Counter(world.result(goal)[1].name for goal in goals)
     assert set(statuses) <= {"OK", "NOT_ACTIVE", "BUSY"}, statuses
-    assert statuses["NOT_ACTIVE"] > 0
+    assert statuses["NOT_ACTIVE"] >= len(goals)
     assert statuses.total() == len(asked) + len(goals)
     manager.change("activate", "active")
     world.wait_for_node()

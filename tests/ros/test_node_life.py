@@ -118,15 +118,15 @@ def test_pending_queries_are_answered_at_the_end(start_fake: Any, signum: Any) -
     stamp = world.publish_frame()
     running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
     # A goal and a request travel apart, and may overtake each other.
-    world.wait_until(lambda: "'take 60'" in world.process.output)
+    world.process.wait_for("'take 60'")
     waiting = world.client.call_async(world.request("what", stamp=stamp, timeout_s=60.0))
-    world.wait_until(lambda: "'what'" in world.process.output)
+    world.process.wait_for("'what'")
     world.process.send(signum)
     reply = world.finish(waiting)
     assert world.names[reply.status] == "NOT_ACTIVE"
     assert "shutting down" in reply.message
     assert world.result(running)[1].name == "NOT_ACTIVE"
-    assert world.process.wait(20.0) == 0
+    assert world.process.wait() == 0
     assert "Traceback" not in world.process.output
 
 
@@ -134,11 +134,11 @@ def test_the_end_does_not_wait_for_a_long_computation(start_fake: Any) -> None:
     world = start_fake()
     world.wait_for_node()
     stamp = world.publish_frame()
-    asked = world.client.call_async(world.request("block 100", stamp=stamp))
-    world.wait_until(lambda: "'block 100'" in world.process.output)
+    asked = world.client.call_async(world.request("block 100", stamp=stamp, timeout_s=100.0))
+    world.process.wait_for("'block 100'")
     world.process.send(signal.SIGINT)
     assert world.names[world.finish(asked).status] == "NOT_ACTIVE"
-    assert world.process.wait(20.0) == 0
+    assert world.process.wait() == 0
 
 
 # --- images
@@ -164,7 +164,7 @@ def test_two_cameras_by_name(start_fake: Any) -> None:
     from chatspot_ros.messages import to_image_message
 
     world = start_fake("-p", "cameras:=['front','rear']")
-    world.ping()
+    world.wait_for_services()
     header = Header(stamp=world.now())
     for name, colour in (("front", 1), ("rear", 9)):
         images = world.ros.create_publisher(Image, f"{world.namespace}/{name}/image", 10)
@@ -207,7 +207,7 @@ def test_a_reliable_camera_meets_what_is_left_to_the_middleware(
     from chatspot_ros.messages import to_image_message
 
     world = start_fake("-p", f"image_reliability:={reliability}", "-p", "image_depth:=2")
-    world.ping()
+    world.wait_for_services()
     images = world.ros.create_publisher(Image, f"{world.namespace}/image", 10)
     world.wait_until(images.get_subscription_count)
     picture = to_image_message(np.full((8, 8, 3), 9, np.uint8), Header(stamp=world.now()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -279,9 +278,10 @@ def test_a_frame_on_its_way_is_waited_for(start_fake: Any) -> None:
     # The question is there before the frame: a second one, asked later, is answered first.
     assert world.ask("what", camera="rear").name == "BAD_REQUEST"
     assert not asked.done()
-    picture = np.zeros((4, 4, 3), np.uint8)
-    world.images.publish(to_image_message(picture, Header(stamp=stamp)))
-    assert world.finish(asked).status == 0
+    picture = to_image_message(np.zeros((4, 4, 3), np.uint8), Header(stamp=stamp))
+    # Best effort: a busy machine may lose it.
+    world.wait_until(lambda: world.images.publish(picture) or asked.done())
+    assert asked.result().status == 0
 
 
 # --- BUSY, TIMEOUT, MODEL_ERROR, NOT_ACTIVE
@@ -291,40 +291,45 @@ def test_busy_when_the_queue_is_full(start_fake: Any) -> None:
     world = start_fake("-p", "queue_size:=1")
     world.wait_for_node()
     world.publish_frame()
-    running = world.send_goal("take 30")
-    world.wait_until(lambda: world.process.output.count("asked") >= 1)
-    futures = [world.client.call_async(world.request("what", timeout_s=5.0)) for _ in range(4)]
-    statuses = sorted(world.finish(future).status for future in futures)
-    names = [world.names[status] for status in statuses]
-    assert names.count("BUSY") >= 2
-    assert "BUSY" in names
+    feedback = world.Collector()
+    running = world.send_goal("take 100", feedback, timeout_s=100.0)
+    feedback.wait_for(lambda f: f.feedback.text == "w ")
+    futures = [world.client.call_async(world.request("what", timeout_s=100.0)) for _ in range(4)]
+    world.wait_until(lambda: sum(future.done() for future in futures) == 3)
+    (waiting,) = [future for future in futures if not future.done()]
+    names = [world.names[future.result().status] for future in futures if future.done()]
+    assert names == ["BUSY"] * 3
     world.finish(running.cancel_goal_async())
+    assert world.names[world.finish(waiting).status] == "OK"
     assert world.ask("what").name == "OK"
 
 
-@pytest.mark.parametrize("question", ["take 30", "block 2"])
-def test_timeout_comes_at_its_time(fake: Any, stamp: Any, question: str) -> None:
+@pytest.mark.parametrize("looks_up", [True, False])
+def test_timeout_comes_at_its_time(fake: Any, stamp: Any, gate: Any, looks_up: bool) -> None:
+    """Long before the engine is done, which may look whether to stop or may not."""
+    question = "take 100" if looks_up else gate.question
     reply = fake.ask(question, stamp=stamp, timeout_s=0.3, regions=[])
     assert reply.name == "TIMEOUT"
     assert "0.3 s" in reply.message
-    assert reply.queued_s + reply.answering_s < 2
+    gate.open()
     assert fake.ask("what", stamp=stamp).name == "OK"
 
 
 def test_timeout_keeps_what_was_finished(fake: Any, stamp: Any) -> None:
-    # Both wait in one queue; the second one's time runs out in its second region.
-    regions = [fake.region((1, 1)), fake.region((2, 2))]
-    reply = fake.ask("take 0.5", stamp=stamp, regions=regions, timeout_s=0.8)
+    regions = [fake.region((1, 1)), fake.region((50, 1))]
+    reply = fake.ask("linger right", stamp=stamp, regions=regions, timeout_s=2.0)
     assert reply.name == "TIMEOUT"
     assert "1 of 2" in reply.message
-    assert len(reply.answers) == 1
+    assert [answer.text for answer in reply.answers] == ["left"]
 
 
-def test_timeout_of_one_that_still_waits(fake: Any, stamp: Any) -> None:
-    first = fake.client.call_async(fake.request("block 1.5", stamp=stamp))
+def test_timeout_of_one_that_still_waits(fake: Any, stamp: Any, gate: Any) -> None:
+    first = fake.client.call_async(fake.request(gate.question, stamp=stamp, timeout_s=100.0))
+    fake.process.wait_for(repr(gate.question))
     reply = fake.ask("what", stamp=stamp, timeout_s=0.3)
     assert reply.name == "TIMEOUT"
     assert not first.done()
+    gate.open()
     assert fake.finish(first).status == 0
 
 
@@ -346,8 +351,8 @@ def test_model_error_and_the_node_goes_on(fake: Any, stamp: Any, question: str, 
 def test_not_active_while_the_model_loads(start_fake: Any, tmp_path: Path) -> None:
     loaded = tmp_path / "loaded"
     world = start_fake(ready=None, FAKE_LOAD_WAITS_FOR=str(loaded))
-    assert world.client.wait_for_service(60.0)
-    reply = world.ping()
+    world.wait_for_services()
+    reply = world.ask("what")
     assert reply.name == "NOT_ACTIVE"
     assert "loading" in reply.message
     loaded.touch()
@@ -358,17 +363,13 @@ def test_not_active_while_the_model_loads(start_fake: Any, tmp_path: Path) -> No
 
 
 def test_many_callers_at_once_each_get_their_own(fake: Any, stamp: Any) -> None:
-    replies: dict[int, Any] = {}
-    lock = threading.Lock()
     futures = {
         n: fake.client.call_async(
             fake.request(f"say number {n}", stamp=stamp, regions=[fake.region((n + 1, n + 1))])
         )
         for n in range(8)
     }
-    for n, future in futures.items():
-        with lock:
-            replies[n] = fake.finish(future)
+    replies = {n: fake.finish(future) for n, future in futures.items()}
     for n, reply in replies.items():
         assert reply.answers[0].text == f"number {n}"
         assert reply.answers[0].regions[0].points[0].x == n + 1

@@ -56,15 +56,15 @@ def watch(spawn: Any, ros_node: Any, make_world: Any, tmp_path: Path) -> Any:
             *("-p", f"watch:={file}", *arguments),
             ready="ready: region_query_node",
         )
-        world = make_world(ros_node, process, namespace)
-        states = world.Collector()
+        # Before the clients, whose replies show that the node knows of it.
+        states = make_world.Collector()
         topic = f"{namespace}/region_query_node/states"
         ros_node.create_subscription(String, topic, lambda m: states(m.data), 10)
+        world = make_world(ros_node, process, namespace)
         if any("cameras" in argument for argument in arguments):
-            world.ping()
+            world.wait_for_services()
         else:
             world.wait_for_node()
-        world.wait_until(lambda: ros_node.count_publishers(topic))
         return SimpleNamespace(world=world, states=states, answers=world.answers)
 
     return start
