@@ -25,6 +25,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # Above 101 the ports of a domain overlap those that Linux hands out to outgoing connections.
 LAST_DOMAIN_ID = 101
 
+# Where workers share the files among them these go first, or one of them ends long after the rest.
+LONG_FILES = (
+    "tests/ros/test_planner.py",
+    "tests/demo/test_demo.py",
+    "tests/ros/test_faults.py",
+    "tests/ros/test_node_life.py",
+    "tests/ros/test_soak.py",
+)
+
 _EXIT_STATUS = pytest.StashKey[int]()
 
 
@@ -35,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "run scripts/test, or scripts/run pytest ...",
             returncode=4,
         )
+    if shares_tests(config):
+        return
     # Always replaced: a test must never talk to a robot that the shell happens to be set up for.
     domain_id, lock = take_domain_id()
     os.environ["ROS_DOMAIN_ID"] = str(domain_id)
@@ -42,6 +53,15 @@ def pytest_configure(config: pytest.Config) -> None:
     # Both ends of a test are reliable or their images small.
     os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "DEFAULT"
     config.add_cleanup(lock.close)
+
+
+def shares_tests(config: pytest.Config) -> bool:
+    """Whether this process runs no tests, but hands them out to workers (pytest-xdist)."""
+    return bool(config.getoption("numprocesses", default=None)) and not is_worker(config)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 def installed_package_is_found() -> bool:
@@ -65,11 +85,14 @@ def take_domain_id() -> tuple[int, IO[str]]:
     pytest.exit("all ROS domains of this machine are taken by other test runs", returncode=4)
 
 
-def pytest_report_header() -> str:
-    return f"ROS_DOMAIN_ID: {os.environ['ROS_DOMAIN_ID']}"
+def pytest_report_header(config: pytest.Config) -> str:
+    domain_id = "each worker's own" if shares_tests(config) else os.environ["ROS_DOMAIN_ID"]
+    return f"ROS_DOMAIN_ID: {domain_id}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_worker(config):
+        items.sort(key=lambda item: item.location[0] not in LONG_FILES)
     if shutil.which("ros2"):
         return
     for item in items:
