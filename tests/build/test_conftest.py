@@ -44,7 +44,7 @@ def test_spawn_shows_what_a_dead_program_printed(spawn) -> None:
         spawn("python", "-c", "print('no model'); exit(3)", ready="ready")
 
 
-def test_ros_node_spins(ros_node, spawn) -> None:
+def test_ros_node_spins(ros_node, spawn, settle) -> None:
     """A service of another process answers while nobody spins here."""
     from rcl_interfaces.srv import GetParameters
 
@@ -54,6 +54,7 @@ def test_ros_node_spins(ros_node, spawn) -> None:
     )
     spawn("python", "-c", code, ready="ready")
     client = ros_node.create_client(GetParameters, "/other/get_parameters")
-    assert client.wait_for_service(20.0)
-    response = client.call(GetParameters.Request(names=["use_sim_time"]), timeout_sec=20.0)
+    assert client.wait_for_service(60.0)
+    settle(ros_node, "/other")
+    response = client.call(GetParameters.Request(names=["use_sim_time"]), timeout_sec=60.0)
     assert response.values[0].bool_value is False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -45,10 +44,8 @@ def run_python(code: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -
 def test_install_does_nothing_twice() -> None:
     ended = run("scripts/install")
     assert ended.returncode == 0, ended.stderr
-    began = time.monotonic()
     ended = run("scripts/install")
     assert ended.stdout.endswith("chatspot_ros is installed; nothing has changed\n")
-    assert time.monotonic() - began < 2.0
 
 
 def test_run_works_from_any_folder(tmp_path: Path) -> None:

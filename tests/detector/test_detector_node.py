@@ -32,15 +32,19 @@ class Eyes:
     """A camera, and what the detector said, by the stamp of the picture."""
 
     def __init__(
-        self, ros: Any, process: Any, namespace: str, kind: type = Image, topic: str = "image"
-    ) -> None:
+        self, ros: Any, settle: Any, process: Any, namespace: str, kind: type = Image,
+        topic: str = "image",
+    ) -> None:  # fmt: skip
         self.process = process
         self._news = threading.Condition()
         self.came: dict[int, Detection2DArray] = {}
         qos = QoSProfile(depth=10)
         self.images = ros.create_publisher(kind, f"{namespace}/{topic}", qos)
         ros.create_subscription(Detection2DArray, f"{namespace}/detections", self._on_came, qos)
-        self.setter = ros.create_client(SetParameters, f"{namespace}/detector_node/set_parameters")
+        name = f"{namespace}/detector_node"
+        self.setter = ros.create_client(SetParameters, f"{name}/set_parameters")
+        assert self.setter.wait_for_service(60.0)
+        settle(ros, name)
 
     def _on_came(self, message: Detection2DArray) -> None:
         with self._news:
@@ -59,7 +63,6 @@ class Eyes:
         raise AssertionError(f"no detections of {stamp} among {list(self.came)}")
 
     def set(self, **values: Any) -> Any:
-        assert self.setter.wait_for_service(60.0)
         changes = [
             Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
         ]
@@ -91,28 +94,30 @@ def assert_same(message: Detection2DArray, expected: list[Any]) -> None:
 
 @pytest.fixture(scope="module")
 def closed(
-    module_spawn: Callable[..., Any], module_ros_node: Any, checkpoints: dict[str, Path]
-) -> Eyes:
+    module_spawn: Callable[..., Any], module_ros_node: Any, settle: Any,
+    checkpoints: dict[str, Path],
+) -> Eyes:  # fmt: skip
     """An RT-DETR on raw images, publishing all that it finds."""
     process = module_spawn(
         *NODE, "-p", f"model:={checkpoints['rt_detr']}", "-p", "threshold:=0.0",
         "-p", "image_reliability:=reliable", "-r", "__ns:=/closed",
         ready="ready: detector_node", timeout_s=110.0,
     )  # fmt: skip
-    return Eyes(module_ros_node, process, "/closed")
+    return Eyes(module_ros_node, settle, process, "/closed")
 
 
 @pytest.fixture(scope="module")
 def open_set(
-    module_spawn: Callable[..., Any], module_ros_node: Any, checkpoints: dict[str, Path]
-) -> Eyes:
+    module_spawn: Callable[..., Any], module_ros_node: Any, settle: Any,
+    checkpoints: dict[str, Path],
+) -> Eyes:  # fmt: skip
     """An OWLv2 that looks for mugs, on compressed images."""
     process = module_spawn(
         *NODE, "-p", f"model:={checkpoints['owlv2']}", "-p", "labels:=mug, fridge door",
         "-p", "threshold:=0.0", "-p", "image_transport:=compressed", "-r", "__ns:=/open",
         ready="ready: detector_node", timeout_s=110.0,
     )  # fmt: skip
-    return Eyes(module_ros_node, process, "/open", CompressedImage, "image/compressed")
+    return Eyes(module_ros_node, settle, process, "/open", CompressedImage, "image/compressed")
 
 
 def test_the_newest_replaces_what_waits() -> None:

@@ -48,7 +48,7 @@ class Ears:
 
         return hear
 
-    def wait(self, condition: Callable[[dict[str, list[Any]]], Any], timeout_s: float = 30) -> Any:
+    def wait(self, condition: Callable[[dict[str, list[Any]]], Any], timeout_s: float = 60) -> Any:
         with self._news:
             result = self._news.wait_for(lambda: condition(self.heard), timeout_s)
         assert result, f"heard only { {k: len(v) for k, v in self.heard.items()} }"
@@ -78,16 +78,19 @@ def ears(module_ros_node: Any, module_spawn: Callable[..., Any]) -> Ears:
 
 
 @pytest.fixture(scope="module")
-def act(ears: Ears, module_ros_node: Any) -> Callable[[str, str], KitchenAct.Response]:
+def act(
+    ears: Ears, module_ros_node: Any, settle: Callable[[Any, str], None]
+) -> Callable[[str, str], KitchenAct.Response]:
     client = module_ros_node.create_client(KitchenAct, "kitchen/act")
-    assert client.wait_for_service(20.0)
+    assert client.wait_for_service(60.0)
+    settle(module_ros_node, "/kitchen_camera")
 
     def act(action: str, target: str) -> KitchenAct.Response:
         done = threading.Event()
         request = KitchenAct.Request(step=ActionStep(action=action, target=target))
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(20.0)
+        assert done.wait(60.0)
         return future.result()
 
     return act
@@ -166,15 +169,17 @@ def test_an_act_shows_in_the_next_truth_and_picture(
     assert response.done, response.message
     assert "door: open" in response.message
 
-    def opened(heard: dict[str, list[Any]]) -> int:
-        truth = Truth.from_json(heard["truth"][-1].data)
-        shown = any(t.state.get("door") == "open" for t in truth.of_kind("fridge"))
-        return truth.stamp_ns if shown else 0
+    def opened(heard: dict[str, list[Any]]) -> list[Any]:
+        """The pictures in whose truth the fridge is open."""
+        truths = [Truth.from_json(message.data) for message in heard["truth"]]
+        stamps = {
+            truth.stamp_ns
+            for truth in truths
+            if any(thing.state.get("door") == "open" for thing in truth.of_kind("fridge"))
+        }
+        return [image for image in heard["image"] if to_ns(image.header.stamp) in stamps]
 
-    stamp = ears.wait(opened)
-    picture = ears.wait(
-        lambda heard: [m for m in heard["image"] if to_ns(m.header.stamp) == stamp]
-    )[0]
+    picture = ears.wait(opened)[0]
     before = message_to_rgb(ears.heard["image"][0]).astype(int)
     assert np.abs(before - message_to_rgb(picture)).max(axis=-1).mean() > 10
     assert act("close", "fridge").done
