@@ -7,6 +7,7 @@ ros2 launch chatspot_ros chain.launch.py source:=files path:=$HOME/pictures dete
 ros2 launch chatspot_ros chain.launch.py source:=bag path:=$HOME/drive camera_topic:=/camera/image
 
 Each part is a launch file that also stands alone: kitchen, files, detector, region_query.
+Their arguments that are not listed here go through to them: device:=cuda, autostart:=false.
 From XML: <include file="$(find-pkg-share chatspot_ros)/launch/chain.launch.py"/>, with <arg>s.
 """
 
@@ -19,11 +20,16 @@ from launch.actions import (
     GroupAction,
     IncludeLaunchDescription,
     OpaqueFunction,
+    RegisterEventHandler,
 )
+from launch.event_handlers import OnProcessIO
+from launch.events.process import ProcessIO
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
+from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import Action, LaunchContext, LaunchDescription
 
 LAUNCH = Path(get_package_share_directory("chatspot_ros")) / "launch"
@@ -47,20 +53,24 @@ ARGUMENTS = (
     ("params_file", "", (), "Parameters of region_query_node; empty: the package's own file."),
     ("seed", "52", (), "Which kitchen is drawn."),
     ("rate", "4.0", (), "Pictures per second, of the kitchen and of files."),
-    ("rqt", "false", ("true", "false"), "Open rqt_image_view on the annotated picture."),
-    ("use_sim_time", "", ("", "true", "false"), "Empty: true with a bag, whose clock is played."),
+    ("rqt", "false", ("true", "false"),
+     "Open rqt_image_view twice: on the camera's picture, to click in, and on the annotated one."),
+    ("namespace", "", (), "Namespace of all nodes; topics that do not begin with / move with it."),
+    ("use_sim_time", "", ("", "true", "false"),
+     "Empty: true with a bag, whose clock is played; else as the parameters say."),
     ("log_level", "info", (), "Of region_query_node: debug, info, warn or error."),
 )  # fmt: skip
 
 
 def include(name: str, **arguments: str) -> GroupAction:
-    """Include a launch file of this package, with these arguments and no others.
+    """Include a launch file of this package.
 
-    Without a scope of its own it would see this file's `model`, and leave its own to the next.
+    What it declares stays in a scope of its own. All else goes in, or a namespace, a parameter or
+    a variable that somebody sets around the chain would not reach the nodes; so an argument that
+    this file has too, such as `model`, must be among `arguments`.
     """
     source = PythonLaunchDescriptionSource(str(LAUNCH / f"{name}.launch.py"))
-    part = IncludeLaunchDescription(source, launch_arguments=list(arguments.items()))
-    return GroupAction([part], scoped=True, forwarding=False)
+    return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
 
 
 def make_source(values: dict[str, str], detector: str) -> list[Action]:
@@ -68,14 +78,49 @@ def make_source(values: dict[str, str], detector: str) -> list[Action]:
     if values["source"] == "kitchen":
         with_detector = "true" if detector == "kitchen" else "false"
         return [include("kitchen", seed=values["seed"], rate=values["rate"],
-                        with_detector=with_detector)]  # fmt: skip
+                        with_detector=with_detector, namespace=values["namespace"])]  # fmt: skip
     if values["source"] == "files":
         return [include("files", path=values["path"], rate=values["rate"],
-                        camera_topic=values["camera_topic"])]  # fmt: skip
+                        camera_topic=values["camera_topic"],
+                        namespace=values["namespace"])]  # fmt: skip
     if values["source"] == "bag":
-        play = ["ros2", "bag", "play", values["path"], "--clock", "100"]
-        return [ExecuteProcess(cmd=play, output="screen")]
+        awaited = {NODE, "detector_node"} if detector == "model" else {NODE}
+        return [play_when_ready(Path(values["path"]).expanduser(), awaited)]
     return []
+
+
+def play_when_ready(bag: Path, awaited: set[str]) -> RegisterEventHandler:
+    """Play a bag as soon as these nodes are ready: a short one would be over before."""
+    play = ExecuteProcess(
+        cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--disable-keyboard-controls",
+             # What the node answered when it was recorded.
+             "--exclude-regex", f"(/.*)?/{NODE}/.*"],
+        additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
+        output="screen",
+    )  # fmt: skip
+    left = set(awaited)
+
+    def on_output(event: ProcessIO) -> ExecuteProcess | None:
+        ready = {name for name in left if f"ready: {name}".encode() in event.text}
+        left.difference_update(ready)
+        return play if ready and not left else None
+
+    return RegisterEventHandler(OnProcessIO(on_stdout=on_output))
+
+
+def open_windows(context: LaunchContext, namespace: str, camera_topic: str | None) -> list[Node]:
+    """Describe the windows: rqt_image_view wants whole names. No camera_topic: to be chosen."""
+    around = context.launch_configurations.get("ros_namespace")  # by <push-ros-namespace>
+    space = make_namespace_absolute(prefix_namespace(around, namespace) or "")
+    topics = [camera_topic, f"{NODE}/annotated"]
+    return [
+        Node(
+            package="rqt_image_view",
+            executable="rqt_image_view",
+            arguments=[] if topic is None else [prefix_namespace(space, topic)],
+        )
+        for topic in topics
+    ]
 
 
 def make_chain(context: LaunchContext) -> list[Action]:
@@ -89,11 +134,11 @@ def make_chain(context: LaunchContext) -> list[Action]:
         raise RuntimeError("detector:=model needs detector_model:=FOLDER_OR_HUB_ID")
     if values["source"] in ("files", "bag") and not values["path"]:
         raise RuntimeError(f"source:={values['source']} needs path:=PATH")
-    # The kitchen publishes `image`, whatever a camera would.
+    # The kitchen publishes `image` and `detections`, whatever a camera would.
     camera_topic = "image" if in_kitchen else values["camera_topic"]
     transport = "raw" if values["source"] in ("kitchen", "files") else values["image_transport"]
-    sim_time = values["use_sim_time"] or ("true" if values["source"] == "bag" else "false")
-    asked = {"model": values["model"], "params_file": values["params_file"]}
+    detections_topic = "detections" if detector == "kitchen" else values["detections_topic"]
+    sim_time = values["use_sim_time"] or ("true" if values["source"] == "bag" else "")
     parts = make_source(values, detector)
     if detector == "model":
         parts.append(
@@ -102,26 +147,28 @@ def make_chain(context: LaunchContext) -> list[Action]:
                 model=values["detector_model"],
                 labels=values["detector_labels"],
                 camera_topic=camera_topic,
-                detections_topic=values["detections_topic"],
+                detections_topic=detections_topic,
                 image_transport=transport,
                 use_sim_time=sim_time,
+                namespace=values["namespace"],
             )
         )
     parts.append(
         include(
             "region_query",
             camera_topic=camera_topic,
-            detections_topic=values["detections_topic"],
+            detections_topic=detections_topic,
             image_transport=transport,
             use_sim_time=sim_time,
             log_level=values["log_level"],
-            # An empty argument leaves the included file's own default.
-            **{name: value for name, value in asked.items() if value},
+            model=values["model"],
+            params_file=values["params_file"],
+            namespace=values["namespace"],
         )
     )
     if values["rqt"] == "true":
-        topic = f"/{NODE}/annotated"
-        parts.append(Node(package="rqt_image_view", executable="rqt_image_view", arguments=[topic]))
+        seen = camera_topic if transport == "raw" else None
+        parts += open_windows(context, values["namespace"], seen)
     return parts
 
 

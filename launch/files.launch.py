@@ -4,10 +4,11 @@ ros2 launch chatspot_ros files.launch.py path:=$HOME/pictures
 """
 
 from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchDescription
 
 # name, default, type of the parameter, description
@@ -35,6 +36,9 @@ def generate_launch_description() -> LaunchDescription:
                 executable="file_camera",
                 namespace=LaunchConfiguration("namespace"),
                 output="screen",
+                additional_env={
+                    VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)
+                },
                 parameters=[
                     {
                         name: ParameterValue(LaunchConfiguration(name), value_type=kind)

@@ -5,10 +5,11 @@ ros2 launch chatspot_ros kitchen.launch.py seed:=5
 
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchDescription
 
 # name, default, type of the parameter, description
@@ -43,6 +44,9 @@ def generate_launch_description() -> LaunchDescription:
                 executable="kitchen_camera",
                 namespace=namespace,
                 output="screen",
+                additional_env={
+                    VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)
+                },
                 parameters=[values],
             ),
             Node(

@@ -7,12 +7,14 @@ Several cameras: cameras:="front=/front/image_raw,/front/detections rear=/rear/i
 """
 
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
+from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("chatspot_ros"))
@@ -21,8 +23,17 @@ SHARE = Path(get_package_share_directory("chatspot_ros"))
 ARGUMENTS = (
     ("camera_topic", "image", "Topic of the camera's images, without the transport's suffix."),
     ("image_transport", "", "raw or compressed; empty: as the parameter file says."),
+    (
+        "image_reliability",
+        "",
+        "reliable, best_effort or best_available; empty: as the parameter file says.",
+    ),
     ("detections_topic", "detections", "Topic of the detector's vision_msgs/Detection2DArray."),
-    ("click_topic", "", "Topic of clicked points; empty: rqt_image_view's for camera_topic."),
+    (
+        "click_topic",
+        "",
+        "Topic of clicked points; empty: rqt_image_view's for camera_topic and image_transport.",
+    ),
     (
         "cameras",
         "",
@@ -40,18 +51,24 @@ ARGUMENTS = (
         "",
         "Folder, bundled name or hub id of the model; empty: as the parameter file says.",
     ),
-    ("params_file", str(SHARE / "config" / "region_query.yaml"), "Parameters of the node."),
+    ("params_file", "", "Parameters of the node; empty: the package's config/region_query.yaml."),
     (
         "namespace",
         "",
         "Namespace of the node; the topics above move with it unless they begin with /.",
     ),
-    ("use_sim_time", "false", "true: take the time from /clock."),
+    ("use_sim_time", "", "true: take the time from /clock; empty: as the parameter file says."),
     ("log_level", "info", "debug, info, warn or error."),
 )
 
 
-def read_cameras(text: str) -> tuple[list[str], list[tuple[str, str]]]:
+def name_click_topic(image_topic: str, transport: str) -> str:
+    """Return where rqt_image_view publishes a click in the picture of a topic."""
+    seen = f"{image_topic}/compressed" if transport == "compressed" else image_topic
+    return f"{seen}_mouse_left"
+
+
+def read_cameras(text: str, transport: str) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the cameras' names and the remappings of their topics."""
     names, remappings = [], []
     for camera in text.split():
@@ -61,7 +78,7 @@ def read_cameras(text: str) -> tuple[list[str], list[tuple[str, str]]]:
             raise ValueError(f"cameras: write NAME=IMAGE_TOPIC, not {camera!r}")
         names.append(name)
         remappings.append((f"{name}/image", image))
-        remappings.append((f"{name}/click", f"{image}_mouse_left"))
+        remappings.append((f"{name}/click", name_click_topic(image, transport)))
         if detections:
             remappings.append((f"{name}/detections", detections))
     if len(names) == 1:
@@ -73,18 +90,23 @@ def read_cameras(text: str) -> tuple[list[str], list[tuple[str, str]]]:
 def make_node(context: LaunchContext) -> list[Node]:
     """Build the node's action from the arguments' values."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    params_file = Path(values["params_file"] or SHARE / "config" / "region_query.yaml")
+    if not params_file.is_file():  # launch_ros would only warn, and take the defaults
+        raise RuntimeError(f"params_file:={params_file} is no file")
     # An empty argument leaves what the parameter file says.
-    overrides = {name: values[name] for name in ("model", "image_transport") if values[name]}
-    overrides["use_sim_time"] = values["use_sim_time"].lower() == "true"
-    if values["autostart"]:
-        overrides["autostart"] = values["autostart"].lower() == "true"
+    from_file = ("model", "image_transport", "image_reliability")
+    overrides: dict[str, Any] = {name: values[name] for name in from_file if values[name]}
+    for name in ("use_sim_time", "autostart"):
+        if values[name]:
+            overrides[name] = values[name].lower() == "true"
+    transport = values["image_transport"]
     remappings = [
         ("image", values["camera_topic"]),
         ("detections", values["detections_topic"]),
-        ("click", values["click_topic"] or f"{values['camera_topic']}_mouse_left"),
+        ("click", values["click_topic"] or name_click_topic(values["camera_topic"], transport)),
     ]
     if values["cameras"]:
-        overrides["cameras"], remappings = read_cameras(values["cameras"])
+        overrides["cameras"], remappings = read_cameras(values["cameras"], transport)
     return [
         Node(
             package="chatspot_ros",
@@ -92,7 +114,9 @@ def make_node(context: LaunchContext) -> list[Node]:
             name="region_query_node",
             namespace=values["namespace"],
             output="screen",
-            parameters=[values["params_file"], overrides],
+            # For the annotated picture.
+            additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
+            parameters=[str(params_file), overrides],
             remappings=remappings,
             arguments=["--ros-args", "--log-level", values["log_level"]],
         )
@@ -101,8 +125,6 @@ def make_node(context: LaunchContext) -> list[Node]:
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments and the node."""
-    # FASTDDS_BUILTIN_TRANSPORTS is left as the shell has it: a node with LARGE_DATA and programs
-    # without it (the camera, `ros2 service call`) do not find each other at all.
     return LaunchDescription(
         [
             *(

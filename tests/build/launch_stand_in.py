@@ -7,8 +7,10 @@ of whoever includes it, unless a GroupAction keeps it in.
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -23,12 +25,15 @@ class Started:
     remappings: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     namespace: str = ""
+    env: dict[str, str] = field(default_factory=dict)
 
 
 class Context:
     def __init__(self, configurations: dict[str, str], started: list[Started]) -> None:
-        self.configurations = configurations
+        self.configurations = self.launch_configurations = configurations
         self.started = started
+        self.handlers: list[Any] = []
+        self.declared: set[str] = set()  # here and around
 
 
 def text(value: Any, context: Context) -> Any:
@@ -46,6 +51,14 @@ class LaunchConfiguration:
 
     def perform(self, context: Context) -> str:
         return context.configurations[self.name]
+
+
+class EnvironmentVariable:
+    def __init__(self, name: str, *, default_value: str) -> None:
+        self.name, self.default_value = name, default_value
+
+    def perform(self, context: Context) -> str:
+        return os.environ.get(self.name, self.default_value)
 
 
 class ParameterValue:
@@ -76,6 +89,7 @@ class DeclareLaunchArgument:
         self.name, self.default_value, self.choices = name, default_value, choices
 
     def run(self, context: Context) -> None:
+        context.declared.add(self.name)
         if self.default_value is not None:
             context.configurations.setdefault(self.name, self.default_value)
         value = context.configurations[self.name]
@@ -98,7 +112,26 @@ class GroupAction:
     def run(self, context: Context) -> None:
         inner = dict(context.configurations) if self.forwarding else {}
         scope = Context(inner, context.started) if self.scoped else context
+        scope.declared |= context.declared
         run_all(self.actions, scope)
+
+
+class ProcessIO:
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class OnProcessIO:
+    def __init__(self, *, on_stdout: Any) -> None:
+        self.on_stdout = on_stdout
+
+
+class RegisterEventHandler:
+    def __init__(self, event_handler: Any) -> None:
+        self.event_handler = event_handler
+
+    def run(self, context: Context) -> None:
+        context.handlers.append(self.event_handler)
 
 
 class PythonLaunchDescriptionSource:
@@ -107,7 +140,7 @@ class PythonLaunchDescriptionSource:
 
 
 class IncludeLaunchDescription:
-    def __init__(self, source: Any, *, launch_arguments: list[tuple[str, str]] = ()) -> None:  # type: ignore[assignment]
+    def __init__(self, source: Any, *, launch_arguments: Iterable[tuple[str, str]] = ()) -> None:
         self.source, self.launch_arguments = source, launch_arguments
 
     def run(self, context: Context) -> None:
@@ -115,6 +148,9 @@ class IncludeLaunchDescription:
         known = {one.name for one in entities if isinstance(one, DeclareLaunchArgument)}
         given = dict(self.launch_arguments)
         assert set(given) <= known, f"{self.source.location} has no {set(given) - known}"
+        # What is not given would be taken from whoever includes it.
+        left = known & context.declared - set(given)
+        assert not left, f"{self.source.location} would take {left} from whoever includes it"
         context.configurations.update(given)
         run_all(entities, context)
 
@@ -124,7 +160,9 @@ class Node:
         self, *, package: str, executable: str, name: str = "", namespace: Any = "",
         output: str = "", parameters: list[Any] = (), remappings: list[Any] = (),  # type: ignore[assignment]
         arguments: list[Any] = (), condition: Any = None,  # type: ignore[assignment]
+        additional_env: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        self.additional_env = additional_env or {}
         self.package, self.executable = package, executable
         self.namespace, self.parameters, self.remappings = namespace, parameters, remappings
         self.arguments, self.condition = arguments, condition
@@ -141,19 +179,21 @@ class Node:
         remaps = {old: text(new, context) for old, new in self.remappings}
         command = tuple(text(argument, context) for argument in self.arguments)
         space = text(self.namespace, context)
-        context.started.append(Started(self.executable, values, remaps, command, space))
+        env = {key: text(value, context) for key, value in self.additional_env.items()}
+        context.started.append(Started(self.executable, values, remaps, command, space, env))
 
 
 class ExecuteProcess:
     def __init__(
         self, *, cmd: list[Any], output: str = "", on_exit: Any = None,
-        additional_env: dict[str, str] | None = None,
+        additional_env: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self.cmd = cmd
+        self.cmd, self.additional_env = cmd, additional_env or {}
 
     def run(self, context: Context) -> None:
         command = tuple(text(part, context) for part in self.cmd)
-        context.started.append(Started(command[0], command=command))
+        env = {key: text(value, context) for key, value in self.additional_env.items()}
+        context.started.append(Started(command[0], command=command, env=env))
 
 
 class Shutdown:
@@ -164,6 +204,17 @@ class Shutdown:
 class LaunchDescription:
     def __init__(self, entities: list[Any]) -> None:
         self.entities = entities
+
+
+def prefix_namespace(base: str | None, name: str | None) -> str | None:
+    if base is None or name is None:
+        return base if name is None else name
+    joined = name if not base or name.startswith("/") else f"{base.rstrip('/')}/{name}"
+    return joined if joined == "/" else joined.rstrip("/")
+
+
+def make_namespace_absolute(name: str) -> str:
+    return name if name.startswith("/") else f"/{name}"
 
 
 def run_all(entities: list[Any], context: Context) -> None:
@@ -179,6 +230,11 @@ def launch(location: str, **arguments: str) -> list[Started]:
     """What `ros2 launch LOCATION name:=value ...` would start."""
     context = Context(dict(arguments), [])
     run_all(describe(location).entities, context)
+    # Every node says that it is ready, in the order of their start.
+    for started in tuple(context.started):
+        for handler in context.handlers:
+            one = handler.on_stdout(ProcessIO(f"ready: {started.name}\n".encode()))
+            run_all([one] if one is not None else [], context)
     return context.started
 
 
@@ -188,13 +244,18 @@ def modules() -> dict[str, ModuleType]:
     names = {
         "launch": ("LaunchDescription",),
         "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "GroupAction",
-                           "IncludeLaunchDescription", "OpaqueFunction", "Shutdown"),
+                           "IncludeLaunchDescription", "OpaqueFunction",
+                           "RegisterEventHandler", "Shutdown"),
         "launch.conditions": ("IfCondition",),
+        "launch.event_handlers": ("OnProcessIO",),
+        "launch.events": (),
+        "launch.events.process": ("ProcessIO",),
         "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
-        "launch.substitutions": ("LaunchConfiguration",),
+        "launch.substitutions": ("EnvironmentVariable", "LaunchConfiguration"),
         "launch_ros": (),
         "launch_ros.actions": ("Node",),
         "launch_ros.parameter_descriptions": ("ParameterValue",),
+        "launch_ros.utilities": ("make_namespace_absolute", "prefix_namespace"),
     }  # fmt: skip
     made = {}
     for name, members in names.items():
