@@ -59,6 +59,21 @@ class DenseLabels:
     middle: NDArray[np.float32]
 
 
+def unknown_labels(side: int) -> DenseLabels:
+    """Labels of `side` x `side` patches of which nothing is asked."""
+    count = side * side
+    return DenseLabels(
+        np.zeros((count, len(THING_KINDS) + 1), np.float32),
+        np.full((count, len(FIELDS)), IGNORE, np.int64),
+        np.full((count, 4), np.nan, np.float32),
+        np.full((count, len(PARTS)), np.nan, np.float32),
+        np.zeros(count, np.float32),
+        np.full((count, CELLS * CELLS), IGNORE, np.int64),
+        np.full((count, len(GLYPHS)), np.nan, np.float32),
+        np.zeros(count, np.float32),
+    )
+
+
 def thing_fields(thing: Thing) -> list[int]:
     """The label of every field of FIELDS for one thing."""
     values = dict.fromkeys(FIELDS, IGNORE)

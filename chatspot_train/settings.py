@@ -69,8 +69,8 @@ class TinySettings(_Strict):
 
     `measured_kitchens`: on how many unseen kitchens the exported model is measured for its card.
     `start`: the folder of an exported model to go on from, of the same widths; its pictures and
-    patches may be of another size, and its language model may have fewer layers. `cards`: the share
-    of the vision stage's pictures with printed cards pasted onto them (chatspot_train.print_cards).
+    patches may be of another size, and its language model may have fewer layers. `pages`: the share
+    of the vision stage's pictures that are pages of print (chatspot_train.print_pages).
     """
 
     recipe: Literal["tiny"] = "tiny"
@@ -80,7 +80,7 @@ class TinySettings(_Strict):
     data: DataSettings
     vision: VisionShape = VisionShape()
     language: LanguageShape = LanguageShape()
-    cards: float = Field(default=0.0, ge=0, le=1)
+    pages: float = Field(default=0.0, ge=0, lt=1)
     vision_stage: StageSettings
     text_stage: StageSettings
     dialogue_stage: StageSettings

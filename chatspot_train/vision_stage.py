@@ -24,6 +24,7 @@ from chatspot_train.dense_labels import (
     PARTS,
     DenseLabels,
     dense_labels,
+    unknown_labels,
 )
 from chatspot_train.pictures import (
     crop,
@@ -34,11 +35,14 @@ from chatspot_train.pictures import (
     to_pixels,
     window_around,
 )
-from chatspot_train.print_cards import Card, mark_cards, paste_cards
+from chatspot_train.print_pages import draw_page
 from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.staging import run_stage
 from chatspot_train.warm_start import start_tower
 
+# A page has more print than a hundred kitchens; each of its patches counts so much.
+PAGE_WEIGHT = 0.15
+PAGES_HARDEST = 0.6  # share of the stage after which pages are as hard as they get
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
@@ -77,7 +81,8 @@ class VisionTeacher(nn.Module):
         field_logits = self.fields(hidden).float()
         weight = weight / weight.mean()
         loss = -((kinds * kind_logits.log_softmax(-1)).sum(-1) * weight).mean()
-        hits = [kind_logits.argmax(-1).eq(kinds.argmax(-1))[kinds[..., 0] < 0.5]]
+        shown = (kinds[..., 0] < 0.5) & (kinds.sum(-1) > 0)
+        hits = [kind_logits.argmax(-1).eq(kinds.argmax(-1))[shown]]
         for k, logits in enumerate(field_logits.split(list(FIELDS.values()), dim=-1)):
             target = fields[..., k]
             known = target != IGNORE
@@ -91,7 +96,9 @@ class VisionTeacher(nn.Module):
         loss = loss + F.binary_cross_entropy_with_logits(
             self.parts(hidden[seen]).float(), parts[seen], reduction="sum"
         ) / max(1, parts[seen].numel())
-        loss = loss + self._cell_loss(hidden, cells, weight) + self._glyph_loss(hidden, glyphs)
+        loss = loss + self._cell_loss(hidden, cells, weight)
+        read, read_hits = self._glyph_loss(hidden, glyphs, weight)
+        loss, hits = loss + read, [*hits, read_hits]
         sums = torch.stack([h.float().sum() for h in hits])
         counts = torch.tensor([float(h.numel()) for h in hits])
         return {"loss": loss, "logits": torch.stack([sums, counts])[None]}
@@ -124,13 +131,20 @@ class VisionTeacher(nn.Module):
         known = (cells[..., 0] != IGNORE).float() * weight
         return 0.5 * (costs.reshape(cells.shape).mean(-1) * known).sum() / known.sum().clamp(1)
 
-    def _glyph_loss(self, hidden: Tensor, glyphs: Tensor) -> Tensor:
-        """Which letters and digits touch a patch: print is read glyph by glyph first."""
-        near = ~glyphs.isnan().any(-1)
-        if not bool(near.any()):
-            return hidden.sum() * 0
-        scores = self.glyphs(hidden[near]).float()
-        return 6.0 * F.binary_cross_entropy_with_logits(scores, glyphs[near])
+    def _glyph_loss(self, hidden: Tensor, glyphs: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Which letters and digits touch a patch: print is read glyph by glyph first.
+
+        Returns besides whether each patch with a single glyph got it right.
+        """
+        here = glyphs.nan_to_num().sum(-1) > 0
+        if not bool(here.any()):
+            return hidden.sum() * 0, torch.zeros(0)
+        right, share = glyphs[here], weight[here]
+        scores = self.glyphs(hidden[here]).float()
+        count = right.sum(-1)
+        costs = -(right * scores.log_softmax(-1)).sum(-1) / count
+        hits = scores.argmax(-1).eq(right.argmax(-1))[count == 1]
+        return 0.7 * (costs * share).sum() / share.sum(), hits
 
     def _place_loss(self, hidden: Tensor) -> Tensor:
         """Where each patch is must stay readable, or a language model cannot look a region up."""
@@ -185,22 +199,25 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
     """Rendered kitchens with their patch labels; draws a crop and colours anew for each item.
 
     Item k is picture k modulo their number, drawn from the random stream (seed, k), so a run that
-    resumes sees the same data. `cards` is the share of pictures with printed cards pasted on.
+    resumes sees the same data. `pages` is the share of pages of print among the pictures, which get
+    harder up to PAGES_HARDEST of the items.
     """
 
     def __init__(
         self, folder: Path, shape: VisionShape, items: int, seed: int, augment: bool,
-        cards: float = 0.0,
+        pages: float = 0.0,
     ) -> None:  # fmt: skip
         self.kitchens = RenderedKitchens(folder)
         self.size, self.side = shape.image_size, shape.image_size // shape.patch_size
-        self.items, self.seed, self.augment, self.cards = items, seed, augment, cards
+        self.items, self.seed, self.augment, self.pages = items, seed, augment, pages
 
     def __len__(self) -> int:
         return self.items
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, index])
+        if rng.random() < self.pages:
+            return self._page(rng, min(1.0, index / (PAGES_HARDEST * self.items)))
         k = int(rng.integers(len(self.kitchens))) if self.augment else index % len(self.kitchens)
         rgb, labels, truth = self.kitchens.rgb(k), self.kitchens.labels(k), self.kitchens.truth(k)
         window = (0.0, 0.0, 1.0, 1.0)
@@ -214,13 +231,18 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         rgb = resized(rgb, self.size)
         size = (self.size, self.size)
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        cards: list[Card] = []
         if self.augment:
-            if rng.random() < self.cards:
-                rgb, cards = paste_cards(rgb, rng)
             rgb = recolour(rgb, rng)
-        found: DenseLabels = dense_labels(truth, labels, self.side, window)
-        mark_cards(found, cards, self.side)
+        return self._item(rgb, dense_labels(truth, labels, self.side, window))
+
+    def _page(self, rng: np.random.Generator, hardness: float) -> dict[str, Tensor]:
+        rgb, glyphs = draw_page(rng, self.size, self.side, hardness)
+        found = unknown_labels(self.side)
+        found.glyphs[:] = glyphs
+        found.weight[:] = PAGE_WEIGHT
+        return self._item(rgb, found)
+
+    def _item(self, rgb: Any, found: DenseLabels) -> dict[str, Tensor]:
         return {
             "pixel_values": to_pixels(rgb),
             "kinds": torch.from_numpy(found.kinds), "fields": torch.from_numpy(found.fields),
@@ -245,8 +267,8 @@ def vision_config(shape: VisionShape) -> CLIPVisionConfig:
 
 def hit_rates(prediction: Any) -> dict[str, float]:
     """Share of patches right, for the kind of thing and for every field, from the hit counts."""
-    sums, counts = np.asarray(prediction.predictions).reshape(-1, 2, len(FIELDS) + 1).sum(0)
-    names = ["kind", *FIELDS]
+    names = ["kind", *FIELDS, "glyph"]
+    sums, counts = np.asarray(prediction.predictions).reshape(-1, 2, len(names)).sum(0)
     return {name: float(s / c) for name, s, c in zip(names, sums, counts, strict=True) if c}
 
 
@@ -259,7 +281,7 @@ def train_vision(settings: TinySettings) -> VisionTeacher:
         start_tower(model.tower, settings.start)
     data = PatchPictures(
         settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
-        cards=settings.cards,
+        pages=settings.pages,
     )  # fmt: skip
     val = settings.data.folder / "val"
     held_out = PatchPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)

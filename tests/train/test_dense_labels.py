@@ -5,7 +5,7 @@ import pytest
 
 from chatspot_sim.kitchen import COLOURS, THING_KINDS
 from chatspot_sim.truth import Part, Thing, Truth
-from chatspot_train.dense_labels import FIELDS, IGNORE, PARTS, WORDS, dense_labels
+from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, PARTS, WORDS, dense_labels
 
 FIELD = {name: k for k, name in enumerate(FIELDS)}
 
@@ -79,6 +79,31 @@ def test_box_is_relative_to_the_patch_centre(truth: Truth, labels: np.ndarray) -
     box = dense_labels(truth, labels, side=2).box
     assert np.allclose(box[0], [-0.25, -0.25, 0.25, 0.25])
     assert np.isnan(box[1]).all()
+
+
+def test_each_glyph_is_marked_where_it_stands_and_the_number_everywhere_on_the_card() -> None:
+    sign = Thing("sign_1", "sign", "blue", (16, 16, 48, 32), ((16, 16), (48, 16), (48, 32)), 512,
+                 text="47", parts=(Part("number", (16, 16, 48, 32), 512),))  # fmt: skip
+    picture = np.zeros((64, 64), np.uint8)
+    picture[16:32, 16:48] = 1
+    found = dense_labels(Truth(64, 64, (sign,)), picture, side=8)
+    # Columns 2 to 5 of rows 2 and 3: the 4 on the left half, the 7 on the right one.
+    glyphs = found.glyphs.reshape(8, 8, -1)
+    four, seven = GLYPHS.index("4"), GLYPHS.index("7")
+    assert np.flatnonzero(glyphs[2, :, four] == 1).tolist() == [2, 3]
+    assert np.flatnonzero(glyphs[3, :, seven] == 1).tolist() == [4, 5]
+    assert np.isnan(glyphs[0]).all()
+    fields = found.fields.reshape(8, 8, -1)
+    assert (fields[2:4, 2:6, FIELD["tens"]] == 4).all()
+    assert (fields[2:4, 2:6, FIELD["ones"]] == 7).all()
+
+
+def test_cells_tell_what_stands_in_each_quarter_of_a_patch(
+    truth: Truth, labels: np.ndarray
+) -> None:
+    cells = dense_labels(truth, labels, side=2).cells
+    mug, sign = THING_KINDS.index("mug") + 1, THING_KINDS.index("sign") + 1
+    assert cells.tolist() == [[mug] * 4, [0] * 4, [0, mug, 0, mug], [sign] * 4]
 
 
 def test_each_thing_has_one_middle_patch() -> None:
