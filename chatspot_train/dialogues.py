@@ -36,7 +36,7 @@ WEIGHTS = {
     "colour": 3,
     "state": 4,
     "yes_no": 2,
-    "read": 3,
+    "read": 5,
     "count": 4,
     "relation": 1,
     "describe": 2,
