@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from chatspot_train.records import Record, RecordTurn
@@ -33,7 +34,6 @@ REGION_QUESTIONS = (
     "What do you see in <region>?",
     "<region>: what is it?",
 )
-LICENCE = "Objects365: CC BY 4.0 for the annotations; the pictures belong to their owners"
 
 
 def thing_name(name: str) -> str:
@@ -108,17 +108,12 @@ def _convert_region(raw: Any, where: str, job: Job) -> Iterator[Record]:
 
 IMAGE = Source(
     name="objects365_image",
-    licence=LICENCE,
+    licence="Objects365: CC BY 4.0 for the annotations; the pictures belong to their owners",
     tags=("image level", "short"),
     annotations="zhiyuan_objv2_train.json",
     entries=_entries,
     convert=_convert_image,
 )
-REGION = Source(
-    name="objects365_region",
-    licence=LICENCE,
-    tags=("region level", "short"),
-    annotations="zhiyuan_objv2_train.json",
-    entries=_entries,
-    convert=_convert_region,
+REGION = replace(
+    IMAGE, name="objects365_region", tags=("region level", "short"), convert=_convert_region
 )

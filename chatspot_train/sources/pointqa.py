@@ -8,6 +8,7 @@ picture) and as lines with `file_path`, as Shikra rewrote them, whose boxes are 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import AliasChoices, Field
@@ -28,7 +29,6 @@ from chatspot_train.sources.reading import (
 from chatspot_train.sources.report import SkipError
 
 LEVELS = ("obj_question", "super_question", "general_question")
-LICENCE = "PointQA: see the authors' repository; the pictures are Visual Genome's, CC BY 4.0"
 
 
 class _Point(Schema):
@@ -160,19 +160,17 @@ def local_questions(loaded: Any, where: str, job: Job) -> Iterator[Asked]:
 
 LOOK_TWICE = Source(
     name="looktwice_qa",
-    licence=LICENCE,
+    licence="PointQA: see the authors' repository; the pictures are Visual Genome's, CC BY 4.0",
     tags=("region level", "short"),
     annotations="Datasets/LookTwiceQA/looktwiceqa_dataset.json",
     entries=_entries,
     convert=_convert_look_twice,
     splits=("train", "val", "test"),
 )
-LOCAL = Source(
+LOCAL = replace(
+    LOOK_TWICE,
     name="pointqa_local",
-    licence=LICENCE,
-    tags=("region level", "short"),
     annotations="Datasets/LocalQA/localqa_dataset.json",
-    entries=_entries,
     convert=_convert_local,
     splits=("train", "val", "testdev", "testfinal"),
 )

@@ -116,7 +116,7 @@ class CocoRegion:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
         if not predictions:
-            raise ValueError("no answers to score")
+            raise ValueError("there are no answers to score")
         truth, named = _truth(predictions), self.named(predictions)
         confident = self.use_confidence and any(p.confidence > 0 for p in predictions)
         detections = [

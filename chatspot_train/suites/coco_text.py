@@ -16,7 +16,7 @@ from chatspot_train.sources.reading import Schema, box_xywh, clean
 from chatspot_train.sources.report import SkipError
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.parts import Parts, scored
 from chatspot_train.suites.texts import contains, equal, normalised_edit_distance, percent
 
 QUESTION = "What text can you see in this region? <region>"
@@ -113,9 +113,7 @@ class CocoText:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Shares that contain the text (anywhere, and as whole words) and that equal it, and the
         mean edit distance over the longer text's length (0 is best). Raises ValueError for none."""
-        if not predictions:
-            raise ValueError("no answers to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         lines: list[Sequence[object]] = [("paper", PAPER_CONTAINS, "-", "-", "-", "-")]
         for suffix, group in _groups(predictions).items():
             shares = [percent(rows[f"{name}{suffix}"]) for name in SHARES]

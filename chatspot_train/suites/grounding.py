@@ -135,7 +135,7 @@ class GroundingSuite:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Grounded precision, recall and F1, with what was counted."""
         if not predictions:
-            raise ValueError("there are no predictions to score")
+            raise ValueError("there are no answers to score")
         parts = self.parts(predictions)
         rows = rows_of(parts)
         hits = int(sum(one[0] for one in parts["precision"].values()))

@@ -16,7 +16,7 @@ from chatspot_ros.loading import share_folder
 from chatspot_ros.prompts import TASKS, route
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import sample
-from chatspot_train.suites.parts import Parts, malformed, rows_of
+from chatspot_train.suites.parts import Parts, malformed, scored
 from chatspot_train.suites.scores import Row
 
 LISTS = ("intents", "intents_held_out")
@@ -87,9 +87,7 @@ class IntentSuite:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
         the confusions."""
-        if not predictions:
-            raise ValueError("there are no predictions to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         tables: list[str] = []
         plots: dict[str, Figure] = {}
         for name in dict.fromkeys(p.truth["list"] for p in predictions):

@@ -24,7 +24,7 @@ from chatspot_train.suites.kitchen_questions import (
     says_absent,
     truth_of,
 )  # fmt: skip
-from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.parts import Parts, scored
 from chatspot_train.suites.scores import Row
 
 KITCHENS = 100
@@ -111,9 +111,7 @@ class KitchenSuite:
 
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Every row with its 95 % interval. Raises ValueError for no predictions."""
-        if not predictions:
-            raise ValueError("no answers to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         return Report(rows, table(rows))
 
 

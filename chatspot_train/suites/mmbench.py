@@ -26,7 +26,7 @@ from chatspot_ros.geometry import RgbImage
 from chatspot_ros.prompts import MAX_QUESTION_CHARS
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown
 from chatspot_train.suites.files import first_there, sample
-from chatspot_train.suites.parts import Parts, malformed, one_picture_at_a_time, rows_of
+from chatspot_train.suites.parts import Parts, malformed, one_picture_at_a_time, scored
 
 LETTERS = "ABCD"
 VARIANTS = 1_000_000
@@ -161,9 +161,7 @@ class MMBenchSuite:
 
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Share right in every order (`circular`), and of the single variants (`single`)."""
-        if not predictions:
-            raise ValueError("there are no predictions to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         if not rows:
             note = "The answers of this split are not public: upload the predictions to be scored."
             return Report({}, f"MMBench {self.split}: {len(predictions)} predictions. {note}")

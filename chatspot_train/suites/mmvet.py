@@ -21,7 +21,7 @@ from tqdm import tqdm
 from chatspot_train.region_chat.asking import Asker
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import first_there, sample
-from chatspot_train.suites.parts import Parts, checked, malformed, read_json, rows_of
+from chatspot_train.suites.parts import Parts, checked, malformed, read_json, scored
 
 PAPER_TOTAL = 0.375
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
@@ -102,9 +102,7 @@ class MmVetSuite:
 
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Mean grade of all questions and of those that need a capability."""
-        if not predictions:
-            raise ValueError("there are no predictions to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         missing = sum("grade" not in p.truth for p in predictions)
         names = [name for name in (*CAPABILITIES, "total") if name in rows]
         names += sorted(set(rows) - set(names))

@@ -107,7 +107,7 @@ def moved(item: Item, scale: float, seed: int) -> Item:
 def by_scale(predictions: Sequence[Predicted]) -> dict[float, list[Predicted]]:
     """The answers at each scale of noise, the smallest first. Raises ValueError for none."""
     if not predictions:
-        raise ValueError("no answers to score")
+        raise ValueError("there are no answers to score")
     scales = sorted({float(p.truth["noise"]) for p in predictions})
     return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
 

@@ -33,6 +33,13 @@ class JudgingSuite(Suite, Protocol):
         """Whether each answer is right, by its truth."""
 
 
+class PartedSuite(Protocol):
+    """A suite whose rows are sums over questions."""
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """What each question adds to each row."""
+
+
 class MalformedDataError(ChatspotError):
     """A data set's file is not in the layout that its suite reads."""
 
@@ -82,6 +89,13 @@ def one_picture_at_a_time(entries: Iterable[tuple[str, T]]) -> Iterator[T]:
         groups.setdefault(picture, []).append(entry)
     for group in groups.values():
         yield from group
+
+
+def scored(suite: PartedSuite, predictions: Sequence[Predicted]) -> dict[str, Row]:
+    """Every row of these answers with its interval. Raises ValueError for no answers."""
+    if not predictions:
+        raise ValueError("there are no answers to score")
+    return rows_of(suite.parts(predictions))
 
 
 def rows_of(parts: Parts) -> dict[str, Row]:

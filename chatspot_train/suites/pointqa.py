@@ -31,7 +31,7 @@ from chatspot_train.suites.base import (
     need,
 )  # fmt: skip
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.parts import Parts, scored
 from chatspot_train.suites.texts import contains, percent
 
 SHAPES = ("box", "point")
@@ -158,9 +158,7 @@ class PointQa:
 
         Raises ValueError for no predictions.
         """
-        if not predictions:
-            raise ValueError("no answers to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         names = sorted({name.rpartition("_")[0] for name in rows})
         lines = []
         for name in names:

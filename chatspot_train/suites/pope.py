@@ -16,7 +16,7 @@ from chatspot_train.suites.parts import (
     malformed,
     one_picture_at_a_time,
     read_json_lines,
-    rows_of,
+    scored,
 )
 
 FILES = ("random", "popular", "adversarial")
@@ -96,9 +96,7 @@ class PopeSuite:
 
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """Accuracy, precision, recall and F1 of saying yes, and how often it says yes."""
-        if not predictions:
-            raise ValueError("there are no predictions to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         asked = [name for name in FILES if any(p.truth["file"] == name for p in predictions)]
         lines = [
             [name, *(rows[f"{name}_{measure}"]["value"] for measure in MEASURES),

@@ -23,7 +23,7 @@ from chatspot_train.suites.base import (
 )  # fmt: skip
 from chatspot_train.suites.boxes import iou
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.parts import Parts, scored
 from chatspot_train.suites.texts import percent
 
 QUESTION = "Where is {thing}?"
@@ -120,9 +120,7 @@ class RefCoco:
 
         Raises ValueError for no predictions.
         """
-        if not predictions:
-            raise ValueError("no answers to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         lines = []
         for name in sorted({_split(p) for p in predictions}):
             found = [rows[f"{name.replace(' ', '_')}_{row}"] for row in ROWS]

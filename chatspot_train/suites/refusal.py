@@ -26,7 +26,7 @@ from chatspot_train.sources.report import ENTRY_ERRORS
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.boxes import ious
 from chatspot_train.suites.files import sample
-from chatspot_train.suites.parts import Parts, malformed, read_json, rows_of
+from chatspot_train.suites.parts import Parts, malformed, read_json, scored
 
 QUESTION = "Is there {a_thing} in <region>?"
 LEAST_SIDE_PX = 16.0
@@ -176,9 +176,7 @@ class RefusalSuite:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """`refusals`: share of absent things denied (the recall of a denial), also by kind;
         `false_denials`: share of present things denied; precision and F1 of a denial."""
-        if not predictions:
-            raise ValueError("there are no predictions to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         lines = [[name, int(row["n"]), row["value"], row["low"], row["high"]]
                  for name, row in sorted(rows.items())]  # fmt: skip
         return Report(rows, markdown(["refusal", "n", "value", "low", "high"], lines))

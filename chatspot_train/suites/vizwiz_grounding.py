@@ -14,7 +14,7 @@ from chatspot_train.sources.report import SkipError
 from chatspot_train.sources.text_questions import majority
 from chatspot_train.suites.base import AskedTurn, Item, Predicted, Report, markdown, need
 from chatspot_train.suites.files import first_there, reading, sample
-from chatspot_train.suites.parts import Parts, rows_of
+from chatspot_train.suites.parts import Parts, scored
 from chatspot_train.suites.texts import contains, percent, vqa_accuracy
 
 PAPER_CONTAINS = "63.0"
@@ -113,9 +113,7 @@ class VizWizGrounding:
     def score(self, predictions: Sequence[Predicted]) -> Report:
         """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
         questions with people's answers. Raises ValueError for no predictions."""
-        if not predictions:
-            raise ValueError("no answers to score")
-        rows = rows_of(self.parts(predictions))
+        rows = scored(self, predictions)
         ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
         table = markdown(
             ("", "contains the ground truth", "VQA accuracy", "n"),

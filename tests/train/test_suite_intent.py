@@ -107,7 +107,7 @@ def test_scores_by_hand() -> None:
     assert rows["mine/accuracy"]["value"] == 0.5
     assert suite.right(predictions) == [True, False, True, False]
     assert "| read | 1 | 0 | 1 | 0 | 0 | 0 |" in suite.score(predictions).table
-    with pytest.raises(ValueError, match="no predictions"):
+    with pytest.raises(ValueError, match="no answers"):
         suite.score([])
 
 

@@ -104,7 +104,7 @@ def test_a_question_counts_when_every_order_is_right(tmp_path: Path) -> None:
     assert rows["single"]["value"] == pytest.approx(2 / 3)
     assert suite.right(half) == [True, False, True]
     assert "0.645" in report.table
-    with pytest.raises(ValueError, match="no predictions"):
+    with pytest.raises(ValueError, match="no answers"):
         suite.score([])
 
 

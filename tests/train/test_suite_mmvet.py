@@ -135,7 +135,7 @@ def test_scores_by_capability() -> None:
     assert "0.375" in report.table
     assert MmVetSuite().score(graded) == report
     assert MmVetSuite().score(predictions("a", "b")).rows == {}
-    with pytest.raises(ValueError, match="no predictions"):
+    with pytest.raises(ValueError, match="no answers"):
         MmVetSuite().score([])
 
 

@@ -91,5 +91,5 @@ def test_a_model_that_never_says_yes_has_no_precision() -> None:
     ]).rows  # fmt: skip
     assert rows["precision"] == {"value": 0.0, "n": 0, "low": 0.0, "high": 1.0}
     assert rows["f1"]["value"] == 0.0
-    with pytest.raises(ValueError, match="no predictions"):
+    with pytest.raises(ValueError, match="no answers"):
         PopeSuite().score([])
