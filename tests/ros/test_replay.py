@@ -4,134 +4,38 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from ament_index_python.packages import get_package_share_directory
-from builtin_interfaces.msg import Time
-from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
+from chatspot_ros.msg import ActionStep, RegionAnswer
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.srv import RegionQuery
 from diagnostic_msgs.msg import KeyValue
-from geometry_msgs.msg import Point32
-from rclpy.serialization import serialize_message
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from recorded import (
+    ANSWERS,
+    DEFINITIONS,
+    HEIGHT,
+    IMAGE,
+    WIDTH,
+    FakeEngine,
+    answer,
+    asked,
+    box,
+    header,
+    picture,
+    replayed,
+    verdicts,
+)
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from chatspot_ros.answers import Answer, Step
 from chatspot_ros.bags import Bag, BagError, typestore
-from chatspot_ros.engine.api import Question
-from chatspot_ros.loading import load_engine
-from chatspot_ros.messages import to_answers_message, to_image_message
-from chatspot_ros.query import Picture, Query, QueryReply
 from chatspot_ros.regions import Region
-from chatspot_ros.replay import Replayed, main, parse, replay, verdict
-from chatspot_ros.replay_report import show, to_html, to_json
-from chatspot_ros.settings import Settings
-
-DEFINITIONS = Path(get_package_share_directory("chatspot_ros")) / "msg"
-WIDTH, HEIGHT = 64, 48
-ANSWERS, IMAGE = "/region_query_node/answers", "/camera/image_raw"
-TYPES = {
-    Image: "sensor_msgs/msg/Image",
-    CompressedImage: "sensor_msgs/msg/CompressedImage",
-    RegionAnswers: "chatspot_ros/msg/RegionAnswers",
-    String: "std_msgs/msg/String",
-}
-Entry = tuple[str, Any]
-
-
-def header(sec: int) -> Header:
-    return Header(stamp=Time(sec=sec, nanosec=5), frame_id="camera_optical")
-
-
-def ns(sec: int) -> int:
-    return sec * 10**9 + 5
-
-
-def picture(sec: int, value: int = 100) -> Image:
-    return to_image_message(np.full((HEIGHT, WIDTH, 3), value, np.uint8), header(sec))
-
-
-def box(x1: float, y1: float, x2: float, y2: float) -> RegionMessage:
-    corners = ((x1, y1), (x2, y2))
-    # rclpy reads an int as 0.
-    return RegionMessage(points=[Point32(x=float(x), y=float(y)) for x, y in corners])
-
-
-def answer(text: str, *regions: RegionMessage, **fields: Any) -> RegionAnswer:
-    return RegionAnswer(text=text, regions=list(regions), confidence=0.9, **fields)
-
-
-def asked(sec: int, question: str, *answers: RegionAnswer, **fields: Any) -> RegionAnswers:
-    made = RegionAnswers(question=question, answers=list(answers), model="old", **fields)
-    made.header = header(sec) if sec else Header()
-    return made
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def write_bag(
-        *entries: Entry,
-        storage: StoragePlugin = StoragePlugin.MCAP,
-        compression: CompressionMode = CompressionMode.NONE,
-    ) -> Path:
-        path = tmp_path / f"bag_{storage.name.lower()}"
-        writer = Writer(path, version=9, storage_plugin=storage)
-        writer.set_compression(compression, CompressionFormat.ZSTD)
-        store = typestore(DEFINITIONS)
-        connections: dict[str, Any] = {}
-        with writer:
-            for moment, (topic, message) in enumerate(entries):
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(
-                        topic, TYPES[type(message)], typestore=store
-                    )
-                data = serialize_message(message)
-                writer.write(connections[topic], 1_000 + moment, data)
-        return path
-
-    return write_bag
-
-
-class FakeEngine:
-    """Says what the script has for a question, and notes what it was asked."""
-
-    name = "new"
-
-    def __init__(self, **script: Answer) -> None:
-        self.script = script
-        self.asked: list[tuple[int, Question]] = []
-
-    def prepare(self, image_rgb: np.ndarray) -> int:
-        return int(image_rgb[0, 0, 0])
-
-    def answer_many(self, scene: int, questions: list[Question]) -> list[Any]:
-        self.asked += [(scene, question) for question in questions]
-        return [
-            SimpleNamespace(answer=self._say(q), prompt=f"[{q.text}]", raw_text="said")
-            for q in questions
-        ]
-
-    def _say(self, question: Question) -> Answer:
-        word = question.text.split()[0]
-        return self.script.get(word, Answer(text=word, regions=question.regions, confidence=0.5))
-
-
-def replayed(path: Path, engine: Any = None, **options: Any) -> Replayed:
-    with Bag(path, DEFINITIONS) as bag:
-        return replay(bag, engine or FakeEngine(), settings=Settings(), **options)
-
-
-def verdicts(done: Replayed) -> list[str]:
-    return [verdict(row) for row in done.rows]
 
 
 def test_our_types_are_the_generated_ones() -> None:
@@ -346,84 +250,3 @@ def test_bags_that_cannot_be_read_are_named(write: Callable[..., Path], tmp_path
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(BagError):
         replayed(cut)
-
-
-def test_the_reports_hold_everything_and_escape_what_a_model_says(
-    write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    from rich.console import Console
-
-    wicked = "<script>alert(1)</script> [bold]"
-    path = write(
-        (IMAGE, picture(1)),
-        (ANSWERS, asked(1, "one", answer("one", box(1, 2, 30, 40)))),
-        (ANSWERS, asked(1, "two", answer(wicked, box(1, 2, 30, 40)))),
-        (ANSWERS, asked(5, "three", answer("x", box(1, 2, 30, 40)))),
-    )
-    done = replayed(path, keep_pictures=True)
-    page = to_html(done)
-    assert "<script>" not in page
-    assert "&lt;script&gt;alert(1)" in page
-    assert page.count("data:image/jpeg;base64,") == 2
-    assert "1 answers the same, 1 different,\n1 not asked" in page
-    data = json.loads(json.dumps(to_json(done)))
-    assert data["counts"] == {"same": 1, "different": 1, "skipped": 1}
-    assert data["questions"][1]["before"]["text"] == wicked
-    assert data["questions"][1]["now"]["text"] == "two"
-    assert data["questions"][0]["regions"] == [[[1.0, 2.0], [30.0, 40.0]]]
-    assert data["questions"][0]["stamp_ns"] == ns(1)
-    show(done, Console(width=150))
-    shown = capsys.readouterr().out
-    assert wicked in shown
-    assert "1 same, 1 different, 1 not asked (old -> new)" in shown
-    assert "one" not in shown.replace("1 not asked", "")[: shown.index("two")].split()
-
-
-def test_the_bundled_model_says_again_what_it_said(
-    write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A bag of its own answers has no differences; with one answer changed, it has that one."""
-    engine = load_engine(Settings(device="cpu"))
-    rgb = np.random.default_rng(5).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    image = to_image_message(rgb, header(1))
-    region = Region.box(5, 6, 50, 45)
-    scene = engine.prepare(rgb)
-    messages = []
-    for question, task in (("What is this?", ""), ("What is the state of this?", "state")):
-        (reply,) = engine.answer_many(scene, [Question(question, regions=(region,), task=task)])
-        seen = Picture(lambda: image, stamp_ns=ns(1), frame_id="camera_optical", camera="camera")
-        query = Query(question, regions=(region,), task=task)
-        replied = QueryReply(query, picture=seen, answers=[reply.answer], model=engine.name)
-        messages.append(to_answers_message(replied))
-    entries = [(IMAGE, image), *((ANSWERS, message) for message in messages)]
-    report = tmp_path / "report.json"
-    asked_again = ["--model", "chatspot-tiny", "--device", "cpu", "--json", str(report)]
-    assert main([str(write(*entries)), *asked_again]) == 0
-    assert json.loads(report.read_text())["counts"] == {"same": 2, "different": 0, "skipped": 0}
-    messages[0].answers[0].text = "a zeppelin"
-    changed = str(write(*entries, storage=StoragePlugin.SQLITE3))
-    page = tmp_path / "report.html"
-    assert main([changed, *asked_again, "--html", str(page)]) == 1
-    assert "a zeppelin" in capsys.readouterr().out
-    assert "a zeppelin" in page.read_text()
-
-
-def test_the_program_says_what_is_wrong(
-    spawn: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
-) -> None:
-    command = (sys.executable, "-m", "chatspot_ros.replay")
-    missing = spawn(*command, str(tmp_path / "nowhere"), "--model", "chatspot-tiny")
-    unknown = spawn(
-        *command, str(write((ANSWERS, asked(1, "what", answer("x"))))), "--model", "no-such-model"
-    )
-    assert missing.wait(60.0) == 2
-    assert "the bag cannot be read" in missing.output
-    assert unknown.wait(60.0) == 2
-    assert "there is no such model" in unknown.output
-    assert "Traceback" not in missing.output + unknown.output
-
-
-def test_the_command_line_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse(["bag"])
-    assert "--model" in capsys.readouterr().err
