@@ -19,8 +19,9 @@ from chatspot_sim.kitchen import COLOURS
 from chatspot_train.dense_labels import GLYPHS
 
 BLOCKS = 3  # a page has at most BLOCKS x BLOCKS kinds of print
-WIDTHS = (0.3, 1.4)  # of a glyph in patches, on the hardest pages
-TALL = (1.0, 2.4)  # a glyph's height over its width
+EASY_WIDTH = 0.75  # of a glyph in patches, on the easiest pages
+WIDTHS = (0.3, 1.4)  # the same on the hardest ones
+TALL = (1.0, 2.4)  # a glyph's height over its width, on the hardest pages; else nearer to 1.15
 HEIGHTS = (0.5, 1.9)  # of a glyph in patches
 TOUCH = 0.35  # of the glyph or of the patch, the smaller of them, must be shared across and down
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
@@ -91,15 +92,14 @@ def _print_block(
     ink, paper = (255 * np.array(c, np.float32) for c in draw_inks(rng))
     light = np.float32(rng.uniform(0.45, 1.05))
     masks = _glyph_masks(int(rng.integers(len(_FONTS))))
-    if rng.random() < hardness:
-        wide = patch * float(np.exp(rng.uniform(*np.log(WIDTHS))))
-        tall = float(np.clip(wide * rng.uniform(*TALL), HEIGHTS[0] * patch, HEIGHTS[1] * patch))
-        pitch = np.array([wide * rng.uniform(1.1, 1.4), tall * rng.uniform(1.15, 2.0)])
-        start = rng.uniform(0, pitch)
-    else:
-        wide, tall = patch * rng.uniform(0.6, 0.9), patch * rng.uniform(0.75, 0.95)
-        pitch = np.array([patch, patch])
-        start = rng.uniform(-0.5, 0.5, 2) * hardness * patch
+    narrow, broad = (hardness * np.log(limit / EASY_WIDTH) for limit in WIDTHS)
+    wide = patch * EASY_WIDTH * float(np.exp(rng.uniform(narrow, broad)))
+    flat, slim = (1.15 + hardness * (limit - 1.15) for limit in TALL)
+    low, high = HEIGHTS[0] * patch, HEIGHTS[1] * patch
+    tall = float(np.clip(wide * rng.uniform(flat, slim), low, high))
+    own = np.array([wide * rng.uniform(1.1, 1.4), tall * rng.uniform(1.15, 2.0)])
+    pitch = (1 - hardness) * patch + hardness * own
+    start = rng.uniform(-0.5, 0.5, 2) * min(1.0, 2 * hardness) * pitch
     height, width = window.shape[:2]
     coverage = np.zeros((height, width, 1), np.float32)
     for middle_y in np.arange(start[1] + pitch[1] / 2, height, pitch[1]):
