@@ -59,6 +59,7 @@ ARGUMENTS = (
     ),
     ("use_sim_time", "", "true: take the time from /clock; empty: as the parameter file says."),
     ("log_level", "info", "debug, info, warn or error."),
+    ("enclave", "", "SROS 2 enclave of the node, such as /chatspot/region_query_node."),
 )
 
 
@@ -107,6 +108,7 @@ def make_node(context: LaunchContext) -> list[Node]:
     ]
     if values["cameras"]:
         overrides["cameras"], remappings = read_cameras(values["cameras"], transport)
+    enclave = ["--enclave", values["enclave"]] if values["enclave"] else []
     return [
         Node(
             package="chatspot_ros",
@@ -118,7 +120,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
             parameters=[str(params_file), overrides],
             remappings=remappings,
-            arguments=["--ros-args", "--log-level", values["log_level"]],
+            ros_arguments=["--log-level", values["log_level"], *enclave],
         )
     ]
 

@@ -160,9 +160,11 @@ class Node:
         self, *, package: str, executable: str, name: str = "", namespace: Any = "",
         output: str = "", parameters: list[Any] = (), remappings: list[Any] = (),  # type: ignore[assignment]
         arguments: list[Any] = (), condition: Any = None,  # type: ignore[assignment]
+        ros_arguments: list[Any] = (),  # type: ignore[assignment]
         additional_env: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.additional_env = additional_env or {}
+        self.ros_arguments = ros_arguments
         self.package, self.executable = package, executable
         self.namespace, self.parameters, self.remappings = namespace, parameters, remappings
         self.arguments, self.condition = arguments, condition
@@ -177,7 +179,9 @@ class Node:
             else:
                 values["__file"] = text(given, context)
         remaps = {old: text(new, context) for old, new in self.remappings}
-        command = tuple(text(argument, context) for argument in self.arguments)
+        command = tuple(
+            text(argument, context) for argument in (*self.arguments, *self.ros_arguments)
+        )
         space = text(self.namespace, context)
         env = {key: text(value, context) for key, value in self.additional_env.items()}
         context.started.append(Started(self.executable, values, remaps, command, space, env))
