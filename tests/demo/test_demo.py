@@ -23,7 +23,7 @@ KEYS = {"question", "region", "answer", "truth", "right", "seconds"}
 
 @pytest.fixture
 def run(spawn: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    def run(*arguments: str, timeout_s: float = 90.0, **env: str) -> tuple[int, Any]:
+    def run(*arguments: str, timeout_s: float = 200.0, **env: str) -> tuple[int, Any]:
         environment = {"ORACLE_SEED": str(SEED), "TMPDIR": str(tmp_path), **env}
         picture = ("--picture", str(tmp_path / "demo.png"))
         process = spawn(*ORACLE, *picture, *arguments, env=environment)
@@ -93,7 +93,7 @@ def test_a_model_that_is_not_there_ends_the_demo_and_says_so(
         "python", "-m", "chatspot_sim.demo", "--model", "chatspot-giant",
         env={"TMPDIR": str(tmp_path)},
     )  # fmt: skip
-    assert process.wait(60.0) == 2
+    assert process.wait(200.0) == 2
     assert "chatspot-giant" in process.output
     assert "there is no such model" in process.output
 
@@ -105,9 +105,9 @@ def test_ended_from_outside_it_ends_its_nodes(spawn: Callable[..., Any], tmp_pat
         str(tmp_path / "demo.png"),
         env={"TMPDIR": str(tmp_path)},
     )
-    process.wait_for("starting kitchen_camera", 60.0)
+    process.wait_for("starting kitchen_camera")
     process.send(signal.SIGTERM)
-    assert process.wait(30.0) == 128 + signal.SIGTERM
+    assert process.wait() == 128 + signal.SIGTERM
     assert running(tmp_path) == []
 
 
@@ -155,7 +155,7 @@ def test_arguments_that_make_no_sense_are_refused(
     spawn: Callable[..., Any], arguments: tuple[str, ...]
 ) -> None:
     process = spawn("python", "-m", "chatspot_sim.demo", *arguments)
-    assert process.wait(30.0) == 2
+    assert process.wait() == 2
     assert "usage: scripts/demo" in process.output
 
 

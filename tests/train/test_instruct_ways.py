@@ -21,6 +21,21 @@ from chatspot_train.instruct.start import load_start
 from chatspot_train.instruct.trainer import distillation_loss
 
 Painted = Callable[..., dict[str, str]]
+# Trains as chatspot_train.train does, and is killed in its sixth step.
+DYING = """
+import os, runpy, signal
+from transformers import Trainer
+
+step = Trainer.training_step
+
+def die(trainer, *args, **more):
+    if trainer.state.global_step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(trainer, *args, **more)
+
+Trainer.training_step = die
+runpy.run_module("chatspot_train.train", run_name="__main__", alter_sys=True)
+"""
 
 
 def values(out: Path, model: dict[str, Any], data: dict[str, str], **more: Any) -> dict[str, Any]:
@@ -35,7 +50,7 @@ def losses(out: Path) -> list[float]:
     return [h["loss"] for h in json.loads((out / "log.json").read_text()) if "loss" in h]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_killed_and_started_again_it_goes_on_to_the_same_losses(
     parts: dict[str, Any], painted: Painted, tmp_path: Path
 ) -> None:
@@ -43,15 +58,12 @@ def test_killed_and_started_again_it_goes_on_to_the_same_losses(
     run(InstructSettings.model_validate(values(tmp_path / "whole", parts, data)))
     config = tmp_path / "killed.yaml"
     config.write_text(yaml.safe_dump(values(tmp_path / "killed", parts, data)))
-    command = [sys.executable, "-m", "chatspot_train.train", "--config", str(config)]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    for line in first.stdout or ():
-        if "'loss'" in line and list((tmp_path / "killed").glob("checkpoint-*/trainer_state.json")):
-            break
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    assert not (tmp_path / "killed" / "log.json").exists(), "it finished before it was killed"
-    subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    arguments = ["--config", str(config)]
+    killed = subprocess.run([sys.executable, "-c", DYING, *arguments], stdout=subprocess.PIPE)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-4"]
+    again = [sys.executable, "-m", "chatspot_train.train", *arguments]
+    subprocess.run(again, check=True, stdout=subprocess.PIPE)
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
 
 
