@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
@@ -11,6 +12,17 @@ from chatspot_ros.engine.api import Turn
 from chatspot_ros.errors import ModelLoadError, RequestError
 
 _MARKUP = "<>[]{}|"
+# Texts of pictures that are kept cut up: one for each size of picture.
+_PICTURES = 32
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture's text as `ids`; its first and last token, as text and as ids."""
+
+    ends: str
+    end_ids: list[int]
+    ids: list[int]
 
 
 class Chat:
@@ -47,6 +59,7 @@ class Chat:
         special = {*tokenizer.all_special_ids, *(i for i, token in tokens.items() if token.special)}
         control = {i: text for i, text in added.items() if i in special or set(text) & set(_MARKUP)}
         self._control_ids = frozenset(control)
+        self._pictures: dict[str, _Picture | None] = {}
         # Strings that no user may get through to the model.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
@@ -71,7 +84,38 @@ class Chat:
         Raises RequestError where the model's template refuses the conversation.
         """
         text = self._text(user_text, turns)
-        return self._ids(text.replace(self._placeholder, self._picture_text(image_tokens), 1))
+        shown = self._picture_text(image_tokens)
+        picture = self._picture(shown)
+        if picture is None:
+            return self._ids(text.replace(self._placeholder, shown, 1))
+        # A picture is hundreds of tokens, and takes longer to cut up than the question.
+        ids = self._ids(text.replace(self._placeholder, picture.ends, 1))
+        place = _find(ids, picture.end_ids)
+        return [*ids[:place], *picture.ids, *ids[place + len(picture.end_ids) :]]
+
+    def _picture(self, shown: str) -> _Picture | None:
+        """A picture's text cut up; None where that must not be done apart from the rest.
+
+        It begins and ends with control tokens, which are cut out of a text before anything else is
+        done, so what stands before and behind cannot depend on what is between them.
+        """
+        if shown not in self._pictures:
+            if len(self._pictures) >= _PICTURES:
+                self._pictures.clear()
+            self._pictures[shown] = self._cut(shown) if self.tokenizer.is_fast else None
+        return self._pictures[shown]
+
+    def _cut(self, shown: str) -> _Picture | None:
+        ids = [int(i) for i in self.tokenizer.encode(shown, add_special_tokens=False)]
+        end_ids = [ids[0], ids[-1]] if len(ids) > 1 else ids
+        names = [str(self.tokenizer.convert_ids_to_tokens(i)) for i in end_ids]
+        apart = (
+            bool(ids)
+            and self._control_ids.issuperset(end_ids)
+            and shown.startswith(names[0])
+            and shown.endswith(names[-1])
+        )
+        return _Picture("".join(names), end_ids, ids) if apart else None
 
     def lesson(
         self, turns: tuple[Turn, ...], image_tokens: int | str
@@ -181,6 +225,11 @@ class Chat:
                 remedy="ask without a session",
             ) from error
         return text if text.startswith(self._opening) else f"{self._opening}{text}"
+
+
+def _find(ids: list[int], part: list[int]) -> int:
+    """Where a part of a list begins; it is there."""
+    return next(k for k in range(len(ids)) if ids[k : k + len(part)] == part)
 
 
 class TextStream:

@@ -125,6 +125,18 @@ def test_what_it_says_is_what_generate_says(
     assert reply.tokens > 0
 
 
+def test_a_picture_is_cut_up_apart_to_the_same_ids(engine: Engine, image_rgb: np.ndarray) -> None:
+    chat, shown = engine._chat, engine.prepare(image_rgb).picture
+    assert chat._picture(shown) is not None
+    earlier = ((), (Turn("And this?", "a mug"),))
+    # Some templates refuse a second turn.
+    several = "single questions" not in chat._template
+    for text in ("What is this?", " spaces ", "\n\n", "Größe 八", "x" * 50):
+        for turns in earlier[: 1 + several]:
+            whole = chat._text(text, turns).replace(chat._placeholder, shown, 1)
+            assert chat.encode(text, turns, shown) == chat._ids(whole)
+
+
 def test_many_at_once_are_answered_as_one_by_one(engine: Engine, image_rgb: np.ndarray) -> None:
     scene = engine.prepare(image_rgb)
     asked = [replace(one, max_new_tokens=5 + k) for k, one in enumerate(QUESTIONS)]
@@ -268,8 +280,8 @@ def test_the_prompt_is_what_the_familys_processor_makes(
     engine: Engine, name: str, image_rgb: np.ndarray, index: int
 ) -> None:
     question = QUESTIONS[index]
-    asked = engine._make_ready(engine.prepare(image_rgb), question).ids
-    task = question.task or engine._make_ready(engine.prepare(image_rgb), question).task
+    asked = engine.dialogue.read(engine.prepare(image_rgb), question).ids
+    task = question.task or engine.dialogue.read(engine.prepare(image_rgb), question).task
     assert asked == processor_ids(engine, name, image_rgb, replace(question, task=task))
 
 
