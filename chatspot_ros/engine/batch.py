@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chatspot_ros.engine.api import OnReplyOf, OnTextOf, Question, Reply, ShouldStop, for_index
-from chatspot_ros.engine.branches import Branch, Pack, take
+from chatspot_ros.engine.branches import Branch, take
+from chatspot_ros.engine.dialogue import Ready, Words
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.engine.growing import Columns, Memory
+from chatspot_ros.engine.pack import Pack
 from chatspot_ros.errors import ChatspotError
 
 if TYPE_CHECKING:
@@ -117,13 +119,13 @@ class Batch:
     """Answers questions about one scene, all at once where the model allows it."""
 
     def __init__(self, engine: Engine, scene: Scene) -> None:
-        self._engine, self._scene = engine, scene
+        self._dialogue, self._scene = engine.dialogue, scene
         runner = engine._runner
         self._known = 0
         self._pack: Pack | Alone
         if scene.cache is not None and Columns.can_grow(scene.cache):
             self._known = len(scene.prefix_ids)
-            self._pack = Pack(runner, scene.cache)
+            self._pack = Pack(runner, scene.cache, engine.static_steps)
         else:
             self._pack = Alone(runner, scene)
 
@@ -155,18 +157,18 @@ class Batch:
             RequestError, RegionError: one of the questions cannot be asked; none is taken in.
         """
         began_s = time.perf_counter()
-        all_ready = [self._engine._make_ready(self._scene, question) for question in questions]
+        all_ready = [self._dialogue.read(self._scene, question) for question in questions]
         branches: list[Branch] = []
         asked = Asked(branches, self._tidy)
         for index, ready in enumerate(all_ready):
             if tuple(ready.ids[: self._known]) != self._scene.prefix_ids[: self._known]:
                 raise RuntimeError("a question about a scene does not begin with its picture")
-            words = self._engine._words(for_index(on_text, index))
+            words = self._dialogue.words(for_index(on_text, index))
 
-            def on_done(index: int = index, ready: Any = ready, words: Any = words) -> None:
+            def on_done(index: int = index, ready: Ready = ready, words: Words = words) -> None:
                 seconds = time.perf_counter() - began_s
                 decoded = branches[index].decoded
-                reply = self._engine._reply(self._scene, ready, decoded, words, seconds)
+                reply = self._dialogue.reply(self._scene, ready, decoded, words, seconds)
                 asked.replies[index] = reply
                 if on_reply is not None:
                     on_reply(index, reply)

@@ -1,36 +1,17 @@
-"""Many questions about one picture at once, as branches over one shared prefix.
-
-The questions stand behind each other in a single sequence under a mask that lets every token see
-the prefix and its own branch alone, each counted from the end of the prefix on. So the prefix's
-keys and values are there once, whatever the number of questions, and nothing is padded
-(docs/adr/0007). Between any two steps branches may come and go (docs/adr/0011).
-"""
+"""One question of several that are answered side by side, and the choice of their next tokens."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
-from transformers import DynamicCache
 
 from chatspot_ros.engine.api import ShouldStop
-from chatspot_ros.engine.decoding import Constraint, Decoded, OnIds, check_stop, constrain
+from chatspot_ros.engine.decoding import Constraint, Decoded, OnIds, check_stop, likeliest
 from chatspot_ros.engine.failures import ModelFailure
-from chatspot_ros.engine.growing import Columns, Memory
-from chatspot_ros.errors import CancelledError, ChatspotError, ModelError
-
-if TYPE_CHECKING:
-    from chatspot_ros.engine.runner import Runner
-
-# The mask has rows x columns numbers: longer packs are read in pieces of whole branches.
-MAX_PACKED_TOKENS = 2048
-# Columns of finished branches are dropped from the cache once they are this share of it.
-COMPACT_SHARE = 0.25
-# Room made for columns to come, as a share of those that are there.
-GROW_SHARE = 0.125
+from chatspot_ros.engine.growing import Memory
+from chatspot_ros.errors import CancelledError, ModelError
 
 
 @dataclass(eq=False)
@@ -56,8 +37,9 @@ class Branch:
     done: bool = False
     error: Exception | None = None
     memory: Memory | None = None
-    # Which columns of a pack are its own, and how many tokens it has there.
+    # Which columns of a pack are its own, which it shares, and how many tokens it has there.
     number: int = -1
+    stem: int = -1
     read: int = 0
 
     @property
@@ -115,163 +97,18 @@ def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> N
     Raises ModelError where the device fails.
     """
     with ModelFailure("answer"):
-        logits = logits.float()
-        allowed = constrain(logits, [(branch.constraint, branch.answer) for branch in live])
-        best, index = allowed.max(dim=-1)
-        # One transfer from the device for all numbers of all branches.
-        rows = torch.stack([torch.logsumexp(logits, -1), best, index.to(best.dtype)], 1).tolist()
-    for branch, (total, top, token) in zip(live, rows, strict=True):
-        if not (abs(total) < float("inf") and abs(top) < float("inf")):
-            branch.fail(_not_finite(top))
+        chosen = likeliest(logits, [(branch.constraint, branch.answer) for branch in live])
+    for branch, (token, log_probability) in zip(live, chosen, strict=True):
+        if not log_probability <= 0:
+            branch.fail(
+                ModelError(
+                    "the model computed numbers that are not finite",
+                    value=f"a log-probability of {log_probability}",
+                    remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
+                )
+            )
             continue
         try:
-            branch.say(int(token), min(0.0, top - total), end_ids)
+            branch.say(token, log_probability, end_ids)
         except Exception as error:  # a listener's, which must not end the others
             branch.fail(error)
-
-
-def _not_finite(top: float) -> ModelError:
-    return ModelError(
-        "the model computed numbers that are not finite",
-        value=f"logits up to {top}",
-        remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
-    )
-
-
-class Pack:
-    """The sequence behind a prefix. Call it inside torch.inference_mode."""
-
-    merges = True
-
-    def __init__(self, runner: Runner, home: DynamicCache) -> None:
-        """`home` is the scene's cache of the prefix, which stays as it is."""
-        self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
-        self._device, self._dtype = runner.device, runner.dtype
-        self._numbers = itertools.count()
-        self._branches: list[Branch] = []
-        self._columns: Columns | None = None
-        # Which branch each column behind the prefix belongs to.
-        self._owners = torch.zeros(0, dtype=torch.long)
-
-    @property
-    def live(self) -> int:
-        """How many branches go on."""
-        return sum(not branch.done for branch in self._branches)
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes its keys and values take, the prefix included; 0 when nothing is there."""
-        return 0 if self._columns is None else self._columns.nbytes
-
-    def admit(self, branch: Branch) -> None:
-        """Take a branch in; it is read in the next step."""
-        branch.number = next(self._numbers)
-        self._branches.append(branch)
-
-    def step(self) -> None:
-        """One more token for every branch; new ones read their question and give their first.
-
-        New ones beyond MAX_PACKED_TOKENS wait for the next step. A branch that ends, fails or is
-        stopped leaves the others as they are; a failure of the model ends all, with its error.
-        """
-        live = [branch for branch in self._branches if branch.goes_on()]
-        piece = _piece(live)
-        if piece:
-            try:
-                take(piece, self._read(piece), self._end_ids)
-            except ChatspotError as error:
-                for branch in live:
-                    branch.fail(error)
-            for branch in piece:
-                if branch.done:
-                    self._remember(branch)
-                    branch.finish()
-        self.tidy()
-
-    def tidy(self) -> None:
-        """Forget the branches that have ended; when none is left, their columns too."""
-        self._branches = [branch for branch in self._branches if not branch.done]
-        if not self._branches and self._columns is not None:
-            self._columns.leave()
-            self._columns, self._owners = None, torch.zeros(0, dtype=torch.long)
-
-    def _read(self, piece: list[Branch]) -> torch.Tensor:
-        """Read what each branch has not read; return the logits behind it, (branches, words)."""
-        for branch in piece:
-            if branch.past is not None and not branch.read:
-                branch.read = branch.past.known(branch.ids)
-        texts = [branch.unread for branch in piece]
-        columns = self._make_room(sum(map(len, texts)), piece)
-        for branch in piece:
-            if branch.past is not None:
-                if branch.read:
-                    columns.insert(branch.past, branch.read)
-                    own = torch.full((branch.read,), branch.number)
-                    self._owners = torch.cat([self._owners, own])
-                branch.past = None
-        lengths = torch.tensor([len(text) for text in texts])
-        owners = torch.tensor([branch.number for branch in piece]).repeat_interleave(lengths)
-        positions = [torch.arange(branch.read, branch.read + len(text))
-                     for branch, text in zip(piece, texts, strict=True)]  # fmt: skip
-        before = len(self._owners)
-        self._owners = torch.cat([self._owners, owners])
-        with ModelFailure("answer"):
-            out = self._model(
-                input_ids=torch.tensor([[i for text in texts for i in text]], device=self._device),
-                attention_mask=self._mask(owners, before, columns.prefix),
-                position_ids=(columns.prefix + torch.cat(positions))[None].to(self._device),
-                past_key_values=columns.cache,
-                use_cache=True,
-                logits_to_keep=(lengths.cumsum(0) - 1).to(self._device),
-            )
-        for branch, text in zip(piece, texts, strict=True):
-            branch.read += len(text)
-        logits: torch.Tensor = out.logits[0]
-        return logits
-
-    def _mask(self, owners: torch.Tensor, before: int, prefix: int) -> torch.Tensor:
-        """What each new token sees, (1, 1, new, columns): the prefix and its own branch so far."""
-        own = self._owners[None] == owners[:, None]
-        new = before + torch.arange(len(owners))
-        seen = own & (torch.arange(len(self._owners))[None] <= new[:, None])
-        mask = torch.zeros(len(owners), prefix + len(self._owners))
-        mask[:, prefix:].masked_fill_(~seen, torch.finfo(self._dtype).min)
-        return mask[None, None].to(self._device, self._dtype)
-
-    def _make_room(self, need: int, piece: list[Branch]) -> Columns:
-        """Make room for columns to come; drop those of ended branches when they are many."""
-        if self._columns is None:
-            self._columns = Columns(self._home)
-        columns, used = self._columns, len(self._owners)
-        need += sum(branch.read for branch in piece if branch.past is not None)
-        kept = torch.isin(self._owners, torch.tensor([one.number for one in self._branches]))
-        many = used - int(kept.sum()) > COMPACT_SHARE * (columns.prefix + used)
-        if many or columns.prefix + used + need > columns.capacity:
-            self._owners = self._owners[kept]
-            there = columns.prefix + len(self._owners) + need
-            # Answers may be far shorter than their limits: these only bound the room.
-            most = sum(
-                one.limit - 1 - len(one.answer) + (0 if one in piece else len(one.ids))
-                for one in self._branches
-            )
-            columns.resize(kept.nonzero()[:, 0], need + min(most, int(GROW_SHARE * there)))
-        return columns
-
-    def _remember(self, branch: Branch) -> None:
-        if branch.remember and branch.error is None and self._columns is not None:
-            own = (self._owners == branch.number).nonzero()[:, 0]
-            ids = tuple([*branch.ids, *branch.answer][: len(own)])
-            branch.memory = self._columns.copy_out(own, ids)
-
-
-def _piece(live: list[Branch]) -> list[Branch]:
-    """All branches that have begun, and as many new ones as fit; at least one."""
-    piece = [branch for branch in live if branch.read]
-    tokens = len(piece)
-    for branch in live:
-        if not branch.read:
-            if piece and tokens + len(branch.ids) > MAX_PACKED_TOKENS:
-                break
-            piece.append(branch)
-            tokens += len(branch.ids)
-    return piece

@@ -1,4 +1,4 @@
-"""Greedy decoding, one token at a time, with what a robot needs around it."""
+"""The choice of tokens: the likeliest one, of those that may be said."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from transformers import DynamicCache
 
 from chatspot_ros.engine.api import ShouldStop
-from chatspot_ros.engine.failures import ModelFailure
-from chatspot_ros.errors import CancelledError, ModelError
+from chatspot_ros.errors import CancelledError
 
 # Called with all answer ids so far after each new one.
 OnIds = Callable[[list[int]], None]
@@ -58,48 +57,6 @@ def share_cache(cache: DynamicCache, length: int) -> DynamicCache:
     return shared
 
 
-def decode(
-    model: Any,
-    logits: torch.Tensor,
-    cache: DynamicCache,
-    *,
-    end_ids: frozenset[int],
-    max_new_tokens: int,
-    on_ids: OnIds | None,
-    should_stop: ShouldStop | None,
-    constraint: Constraint | None = None,
-) -> Decoded:
-    """Take the likeliest token again and again, from the logits of the first (vocabulary,).
-
-    `cache` holds everything before, and grows. With a `constraint`, the likeliest that it allows.
-
-    Raises:
-        ModelError: NaN or infinite logits, or the model failed.
-        CancelledError: `should_stop` returned True; whatever else it raises goes through.
-    """
-    ids: list[int] = []
-    log_probabilities: list[float] = []
-    while True:
-        check_stop(should_stop)
-        # Only the model's own failures: the callbacks' go through.
-        with ModelFailure("answer"):
-            token, log_probability = likeliest(logits, constraint, ids)
-        if token in end_ids:
-            return Decoded(ids, log_probabilities, truncated=False)
-        ids.append(token)
-        log_probabilities.append(log_probability)
-        if on_ids is not None:
-            on_ids(ids)
-        if len(ids) >= max_new_tokens:
-            return Decoded(ids, log_probabilities, truncated=True)
-        with ModelFailure("answer"):
-            logits = model(
-                input_ids=torch.tensor([[token]], device=logits.device),
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[0, -1]
-
-
 def constrain(
     logits: torch.Tensor, answers: Sequence[tuple[Constraint | None, list[int]]]
 ) -> torch.Tensor:
@@ -107,44 +64,44 @@ def constrain(
 
     `answers` are the constraint of each row, None for free text, and its ids so far.
     """
-    if all(constraint is None for constraint, _ in answers):
+    held = [row for row, (constraint, _) in enumerate(answers) if constraint is not None]
+    if not held:
         return logits
     size = logits.shape[-1]
-    bits = torch.full((len(answers), -(-size // 32)), -1, dtype=torch.int32)
-    for row, (constraint, ids) in zip(bits, answers, strict=True):
+    bits = torch.empty((len(held), -(-size // 32)), dtype=torch.int32)
+    for words, row in zip(bits, held, strict=True):
+        constraint, ids = answers[row]
         if constraint is not None:
-            constraint.allow(ids, row)
-    # Packed on its way to the device: a 32nd of the numbers.
-    bits = bits.to(logits.device)
-    places = torch.arange(32, dtype=torch.int32, device=logits.device)
-    allowed = ((bits[..., None] >> places) & 1).flatten(1)[:, :size].bool()
-    return logits.masked_fill(~allowed, -math.inf)
+            constraint.allow(ids, words)
+    # Packed on its way to the device: a 32nd of the numbers. Unpacked by bytes, which are the
+    # lowest bits first as the words are.
+    packed = bits.view(torch.uint8).to(logits.device)
+    places = torch.arange(8, dtype=torch.uint8, device=logits.device)
+    forbidden = ((packed[..., None] >> places) & 1).flatten(1)[:, :size] == 0
+    if len(held) == len(answers):
+        return logits.masked_fill(forbidden, -math.inf)
+    allowed = logits.clone()
+    allowed[held] = allowed[held].masked_fill_(forbidden, -math.inf)
+    return allowed
 
 
 def likeliest(
-    logits: torch.Tensor, constraint: Constraint | None = None, ids: Sequence[int] = ()
-) -> tuple[int, float]:
-    """Return the likeliest token of logits (vocabulary,) and its natural log-probability.
+    logits: torch.Tensor, answers: Sequence[tuple[Constraint | None, list[int]]]
+) -> list[tuple[int, float]]:
+    """Return the likeliest token of each answer and its natural log-probability.
 
-    With a `constraint` it is the likeliest that may follow `ids`. Its probability is still that
-    among all tokens, so an answer against the model's will is not a sure one.
-
-    Raises:
-        ModelError: NaN or infinite logits.
+    `logits` are (answers, vocabulary), `answers` as for `constrain`. The likeliest is that of those
+    that may follow; its probability is still that among all tokens, so an answer against the
+    model's will is not a sure one. It is NaN where a logit is NaN or infinite.
     """
     logits = logits.float()
-    best, index = constrain(logits[None], [(constraint, list(ids))])[0].max(dim=-1)
-    # One transfer from the device for all three numbers.
-    total, top, token = torch.stack(
-        [torch.logsumexp(logits, dim=-1), best, index.to(best.dtype)]
-    ).tolist()
-    if not (math.isfinite(total) and math.isfinite(top)):
-        raise ModelError(
-            "the model computed numbers that are not finite",
-            value=f"logits up to {top}",
-            remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
-        )
-    return int(token), min(0.0, top - total)
+    best, index = constrain(logits, answers).max(dim=-1)
+    # One transfer from the device for all numbers of all answers.
+    rows = torch.stack([torch.logsumexp(logits, -1), best, index.to(best.dtype)], 1).tolist()
+    return [
+        (int(token), min(0.0, top - total) if math.isfinite(top - total) else math.nan)
+        for total, top, token in rows
+    ]
 
 
 def check_stop(should_stop: ShouldStop | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,8 +126,14 @@ class Columns:
 
     def insert(self, memory: Memory, count: int) -> None:
         """Append the first columns of a conversation's memory."""
-        for layer, (keys, values) in zip(self._all, memory.layers, strict=True):
-            layer.update(keys[..., :count, :], values[..., :count, :])
+        self.append(
+            [(keys[..., :count, :], values[..., :count, :]) for keys, values in memory.layers]
+        )
+
+    def append(self, layers: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Append columns, (keys, values) of each layer; there must be room for them."""
+        for layer, (keys, values) in zip(self._all, layers, strict=True):
+            layer.update(keys, values)
 
     def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> Memory:
         """Copy some columns (counted from the prefix's end), which hold `ids`."""

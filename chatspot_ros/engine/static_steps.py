@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+
+from chatspot_ros.engine.growing import GrowingLayer
 
 # Takes a function that computes into tensors which stay, returns one that does the same again.
 Record = Callable[[Callable[[], torch.Tensor]], Callable[[], torch.Tensor]]
@@ -127,8 +128,7 @@ class _Shape:
 class StaticSteps:
     """Decodes behind a cache in steps of fixed shapes. Use it from one thread, in inference mode.
 
-    For one sequence: `follow`. For branches over a shared prefix: `begin`, then `step` with a mask
-    of its own for each step.
+    `begin` with a cache, then `step` with what each new token sees.
     """
 
     def __init__(
@@ -151,12 +151,13 @@ class StaticSteps:
         self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._shapes: list[_Shape] = []
         self._shape: _Shape | None = None
-        self.length = 0
+        self._give_way: Callable[[], None] | None = None
+        self.length = self._begun = 0
 
     @property
-    def ready(self) -> bool:
-        """Whether the shapes are recorded."""
-        return bool(self._shapes)
+    def rows(self) -> int:
+        """How many new tokens a step has at most; 0 while no shape is recorded."""
+        return max((shape.rows for shape in self._shapes), default=0)
 
     def prepare(self, cache: Any) -> bool:
         """Make and record all shapes for caches like this one; whether that went well.
@@ -179,40 +180,48 @@ class StaticSteps:
         self._shapes, self._buffers = [], []
         return False
 
-    def follow(self, cache: Any, more: int) -> Any:
-        """Return what reads up to `more` tokens behind a cache, one by one, called as the model is.
+    def begin(
+        self,
+        cache: DynamicCache,
+        more: int,
+        rows: int = 1,
+        give_way: Callable[[], None] | None = None,
+    ) -> bool:
+        """Copy what a cache holds into the buffers; whether there is a shape for `more` tokens.
 
-        It is the model itself where there is no shape for so many. The cache stays as it is.
+        Who used them before is told to `give_way` first: what it has `written` is lost then.
         """
-        if not self.begin(cache, more):
-            return self._model
-
-        def read(*, input_ids: torch.Tensor, past_key_values: Any, use_cache: bool) -> Any:
-            return SimpleNamespace(logits=self._append(input_ids)[None])
-
-        return read
-
-    def begin(self, cache: Any, more: int, rows: int = 1) -> bool:
-        """Copy what a cache holds into the buffers; whether there is a shape for `more` tokens."""
-        self._shape = None
-        if not self.ready or not _is_plain(cache):
+        if rows > self.rows or not _is_plain(cache):
             return False
-        self.length = cache.get_seq_length()
-        fitting = [
-            shape for shape in self._shapes
-            # One place is for the rows that are not used.
-            if shape.rows >= rows and shape.length > self.length + more
-        ]  # fmt: skip
+        begun = int(cache.get_seq_length())
+        # One place is for the rows that are not used.
+        fitting = [one for one in self._shapes if one.rows >= rows and one.length > begun + more]
         if not fitting:
             return False
+        if self._give_way is not None:
+            self._give_way()
         self._shape = shape = min(fitting, key=lambda one: (one.length, one.rows))
-        for (keys, values), layer in zip(self._buffers, cache.layers, strict=True):
-            keys[:, :, : self.length].copy_(layer.keys)
-            values[:, :, : self.length].copy_(layer.values)
+        self._give_way = give_way
+        self.length = self._begun = begun
+        layers: list[Any] = list(cache.layers)
+        for (keys, values), layer in zip(self._buffers, layers, strict=True):
+            keys[:, :, :begun].copy_(layer.keys)
+            values[:, :, :begun].copy_(layer.values)
         shape.seen.zero_()
-        shape.seen[:, : self.length] = True
         shape.slots.fill_(shape.length - 1)
         return True
+
+    def written(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The keys and values (1, heads, tokens, head size) of each layer that the steps have added
+        to the cache's; the next steps overwrite them."""
+        return [
+            (keys[:, :, self._begun : self.length], values[:, :, self._begun : self.length])
+            for keys, values in self._buffers
+        ]
+
+    def end(self) -> None:
+        """Nobody needs what is written any more."""
+        self._shape = self._give_way = None
 
     def step(self, ids: Sequence[int], positions: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Read new tokens behind all others; return the logits behind each, (new, vocabulary).
@@ -220,7 +229,9 @@ class StaticSteps:
         `positions` (new,) count from the first token of the conversation; `seen` (new, tokens) is
         True where a new token may look, the new ones included. The next call overwrites the logits.
         """
-        shape = self._begun()
+        shape = self._shape
+        if shape is None:
+            raise RuntimeError("static steps were not begun")
         new, end = len(ids), self.length + len(ids)
         if new > shape.rows or end >= shape.length:
             raise ValueError(f"{new} of {end} tokens do not fit into {shape.rows}, {shape.length}")
@@ -231,23 +242,6 @@ class StaticSteps:
         shape.seen[:new, :end] = seen.to(shape.seen.device)
         self.length = end
         return shape.run()[:new]
-
-    def _append(self, ids: torch.Tensor) -> torch.Tensor:
-        """Read one token behind all others, from a tensor (1, 1) that may be on the device."""
-        shape = self._begun()
-        if self.length + 1 >= shape.length:
-            raise ValueError(f"there is no room for more than {self.length} tokens")
-        shape.ids[:, :1].copy_(ids)
-        shape.positions[0, 0] = self.length
-        shape.slots[0] = self.length
-        shape.seen[0, self.length] = True
-        self.length += 1
-        return shape.run()[:1]
-
-    def _begun(self) -> _Shape:
-        if self._shape is None:
-            raise RuntimeError("static steps were not begun")
-        return self._shape
 
     def _make(self, cache: Any, compiler: str | None) -> list[_Shape]:
         lengths = [min(SHORTEST, self._tokens)]
@@ -283,5 +277,5 @@ def _is_plain(cache: Any) -> bool:
         return False
     layers: list[Any] = list(cache.layers)
     return bool(layers) and all(
-        type(layer) is DynamicLayer and layer.is_initialized for layer in layers
+        type(layer) in (DynamicLayer, GrowingLayer) and layer.is_initialized for layer in layers
     )

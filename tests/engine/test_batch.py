@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chatspot_ros.engine import Engine, Question, Scene, Turn
-from chatspot_ros.engine import branches as branches_module
+from chatspot_ros.engine import pack as pack_module
 from chatspot_ros.engine.batch import Batch
 from chatspot_ros.errors import CancelledError, ModelError
 from chatspot_ros.regions import Region
@@ -124,7 +124,7 @@ def test_numbers_that_are_not_finite_end_their_own_answer_alone(
     scene = llava.prepare(image_rgb)
     asked = questions(3)
     expected = texts_of(llava, scene, asked)
-    take, steps = branches_module.take, []
+    take, steps = pack_module.take, []
 
     def spoil(live: list[Any], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
         steps.append(len(live))
@@ -133,7 +133,7 @@ def test_numbers_that_are_not_finite_end_their_own_answer_alone(
             logits[1, 7] = float("nan")
         take(live, logits, end_ids)
 
-    monkeypatch.setattr(branches_module, "take", spoil)
+    monkeypatch.setattr(pack_module, "take", spoil)
     batch = Batch(llava, scene)
     all_asked = [batch.admit([question]) for question in asked]
     assert run(batch, all_asked[0], all_asked[2]) == [[expected[0]], [expected[2]]]
@@ -199,7 +199,7 @@ def test_room_is_made_for_what_comes_and_not_much_more(
         if not batch.live:
             break
         used = len(scene.prefix_ids) + len(batch._pack._owners)
-        share = branches_module.GROW_SHARE
+        share = pack_module.GROW_SHARE
         assert used <= batch._pack.nbytes / one_column <= (1 + share) * used + 1
 
 

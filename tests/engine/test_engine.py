@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn, decoding
+from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn, branches, decoding
+from chatspot_ros.engine.dialogue import Dialogue
 from chatspot_ros.errors import (
     CancelledError,
     DeadlineError,
@@ -38,13 +40,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[decoding.Decoded]:
     """What every later answer decoded, token by token."""
     all_decoded: list[decoding.Decoded] = []
-    decode = decoding.decode
+    reply = Dialogue.reply
 
-    def spy(*args: object, **kwargs: object) -> decoding.Decoded:
-        all_decoded.append(decode(*args, **kwargs))  # type: ignore[arg-type]
-        return all_decoded[-1]
+    def spy(self: Dialogue, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
+        all_decoded.append(decoded)
+        return reply(self, scene, ready, decoded, *rest)
 
-    monkeypatch.setattr(decoding, "decode", spy)
+    monkeypatch.setattr(Dialogue, "reply", spy)
     return all_decoded
 
 
@@ -190,7 +192,7 @@ def test_the_end_token_ends_the_answer(
 ) -> None:
     scene = llava.prepare(image_rgb)
     chosen = iter([20, 21, 2, 22])
-    monkeypatch.setattr(decoding, "likeliest", lambda logits, *_: (next(chosen), -0.1))
+    monkeypatch.setattr(branches, "likeliest", lambda *_: [(next(chosen), -0.1)])
     reply = llava.answer(scene, QUESTIONS[0])
     assert (reply.tokens, reply.answer.truncated) == (2, False)
 
@@ -198,7 +200,7 @@ def test_the_end_token_ends_the_answer(
 def test_an_answer_without_words_is_uncertain(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "likeliest", lambda logits, *_: (2, -0.1))
+    monkeypatch.setattr(branches, "likeliest", lambda *_: [(2, -0.1)])
     reply = llava.answer(llava.prepare(image_rgb), QUESTIONS[0])
     assert (reply.tokens, reply.answer.text, reply.answer.confidence) == (0, "", 0)
     assert reply.answer.uncertain

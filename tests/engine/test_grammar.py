@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from chatspot_ros.dialects import ChatSpotDialect
 from chatspot_ros.engine.decoding import constrain, likeliest
 from chatspot_ros.engine.grammar import GrammarConstraint, Grammars
-from chatspot_ros.errors import ModelError, ModelLoadError
+from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.grammars import for_task
 
 SKILLS = ("open", "pick", "turn_on")
@@ -135,12 +135,13 @@ def test_the_likeliest_that_is_allowed_has_its_probability_among_all(
     logits[tokenizer.eos_token_id] = 9.0
     expected = min(allowed(constraint, [], size))
     logits[expected] = 4.0
-    token, log_probability = likeliest(logits, constraint, [])
-    assert token == expected
-    assert log_probability == pytest.approx(float(logits.log_softmax(-1)[expected]))
-    assert likeliest(logits)[0] == tokenizer.eos_token_id
-    with pytest.raises(ModelError):
-        likeliest(torch.full((size,), math.nan), constraint, [])
+    broken = torch.full((size,), math.nan)
+    held, free, bad = likeliest(
+        torch.stack([logits, logits, broken]), [(constraint, []), (None, []), (None, [])]
+    )
+    assert held == (expected, pytest.approx(float(logits.log_softmax(-1)[expected])))
+    assert free[0] == tokenizer.eos_token_id
+    assert math.isnan(bad[1])
 
 
 def test_a_vocabulary_of_another_size_than_the_logits(grammars: Grammars, tokenizer: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, pack
 from chatspot_ros.engine.api import Question, Turn
 from chatspot_ros.errors import CancelledError, RegionError, RequestError
 from chatspot_ros.regions import Region
@@ -95,11 +95,9 @@ def test_all_stop_when_told_to(llava: Engine, image_rgb: np.ndarray) -> None:
 def test_long_packs_are_read_in_pieces_and_finished_branches_leave(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chatspot_ros.engine import branches
-
     scene = llava.prepare(image_rgb)
     asked = questions(9, 211, 97)
     expected = [r.raw_text for r in llava.answer_many(scene, asked)]
-    monkeypatch.setattr(branches, "MAX_PACKED_TOKENS", 100)
-    monkeypatch.setattr(branches, "COMPACT_SHARE", 0.01)
+    monkeypatch.setattr(pack, "MAX_PACKED_TOKENS", 100)
+    monkeypatch.setattr(pack, "COMPACT_SHARE", 0.01)
     assert [r.raw_text for r in llava.answer_many(scene, asked)] == expected

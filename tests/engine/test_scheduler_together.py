@@ -19,7 +19,7 @@ import pytest
 from chatspot_ros.answering import Answerer
 from chatspot_ros.asking import Ask
 from chatspot_ros.engine import Engine, Question, Reply, Turn
-from chatspot_ros.engine import branches as branches_module
+from chatspot_ros.engine import pack as pack_module
 from chatspot_ros.engine.growing import Memory
 from chatspot_ros.engine.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, CancelledError, ChatspotError, DeadlineError
@@ -179,13 +179,13 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many answers each step of every batch brought on."""
     found: list[int] = []
-    take = branches_module.take
+    take = pack_module.take
 
     def spy(live: list[Any], *rest: Any) -> None:
         found.append(len(live))
         take(live, *rest)
 
-    monkeypatch.setattr(branches_module, "take", spy)
+    monkeypatch.setattr(pack_module, "take", spy)
     return found
 
 
@@ -195,6 +195,7 @@ def test_two_queries_on_one_frame_become_one_batch(
 ) -> None:
     picture = Picture(1)
     expected = desk.alone(picture, 3), desk.alone(picture, 2, "And this?")
+    sizes.clear()
     later: list[Asked] = []
     first = desk.ask(
         picture, 3,

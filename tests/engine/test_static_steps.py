@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 
 from chatspot_ros.engine import Engine, decoding, static_steps
-from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.api import Question, Reply
+from chatspot_ros.engine.batch import Batch
 from chatspot_ros.engine.static_steps import StaticSteps
 from chatspot_ros.regions import Region
 
@@ -41,20 +43,6 @@ class Recorder:
         return replay
 
 
-def decode(engine: Engine, image_rgb: np.ndarray, steps: StaticSteps | None) -> decoding.Decoded:
-    scene = engine.prepare(image_rgb)
-    ready = engine._make_ready(scene, QUESTION)
-    with torch.inference_mode():
-        logits, cache = engine._runner.read(scene, ready.ids)
-        model = engine._runner.model if steps is None else steps.follow(cache, ready.limit)
-        if steps is not None:
-            assert model is not engine._runner.model
-        return decoding.decode(
-            model, logits, cache, end_ids=engine._runner.end_ids, max_new_tokens=ready.limit,
-            on_ids=None, should_stop=None,
-        )  # fmt: skip
-
-
 def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> StaticSteps:
     steps = StaticSteps(engine._runner.model, tokens=300, **settings)
     with torch.inference_mode():
@@ -62,15 +50,23 @@ def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> StaticSteps:
     return steps
 
 
+def say(engine: Engine, image_rgb: np.ndarray, steps: StaticSteps | None) -> Reply:
+    engine.static_steps = steps
+    try:
+        return engine.answer(engine.prepare(image_rgb), QUESTION)
+    finally:
+        engine.static_steps = None
+
+
 @pytest.mark.parametrize("compiler", [None, "eager"])
 def test_the_same_tokens(compiler: str | None, llava: Engine, image_rgb: np.ndarray) -> None:
     record = Recorder()
     steps = make(llava, image_rgb, compiler=compiler, record=record)
-    plain, static = decode(llava, image_rgb, None), decode(llava, image_rgb, steps)
-    assert static.ids == plain.ids
+    plain, static = say(llava, image_rgb, None), say(llava, image_rgb, steps)
+    assert static.raw_text == plain.raw_text
     assert static.log_probabilities == pytest.approx(plain.log_probabilities, abs=1e-4)
     assert record.recorded == 3  # 128, 256 and 300 tokens
-    assert record.replayed == len(plain.ids) - 1 > 3
+    assert record.replayed == plain.tokens - 1 > 3
 
 
 def test_positions_of_a_picture_are_not_recorded(qwen: Engine, image_rgb: np.ndarray) -> None:
@@ -78,39 +74,91 @@ def test_positions_of_a_picture_are_not_recorded(qwen: Engine, image_rgb: np.nda
     steps = StaticSteps(qwen._runner.model, tokens=300, record=Recorder())
     with torch.inference_mode():
         assert not steps.prepare(cache)
-        assert steps.follow(cache, 5) is qwen._runner.model
+        assert not steps.begin(cache, 5)
 
 
 def test_another_picture_leaves_no_trace(llava: Engine, image_rgb: np.ndarray) -> None:
     steps = make(llava, image_rgb, record=None)
     other = np.ascontiguousarray(image_rgb[::-1, ::-1])
-    decode(llava, other, steps)
-    assert decode(llava, image_rgb, steps).ids == decode(llava, image_rgb, None).ids
+    say(llava, other, steps)
+    assert say(llava, image_rgb, steps).raw_text == say(llava, image_rgb, None).raw_text
+
+
+def test_who_comes_and_goes_changes_no_word(
+    llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone in recorded steps, together in plain ones, alone again; and on a second picture, for
+    which the first must give way."""
+    scenes = [llava.prepare(one) for one in (image_rgb, np.ascontiguousarray(image_rgb[::-1]))]
+    long = replace(QUESTION, max_new_tokens=16)
+    short = Question("And this?", (Region.point(50, 50),), max_new_tokens=3)
+    expected = [[llava.answer(scene, one).raw_text for one in (long, short)] for scene in scenes]
+    record = Recorder()
+    monkeypatch.setattr(llava, "static_steps", make(llava, image_rgb, record=record))
+    batches = [Batch(llava, scene) for scene in scenes]
+    first = [batch.admit([long], remember=True) for batch in batches]
+    for _ in range(3):
+        for batch in batches:
+            batch.step()
+    assert record.replayed == 4
+    second = [batch.admit([short]) for batch in batches]
+    for batch, one in zip(batches, second, strict=True):
+        while not one.done:
+            batch.step()
+    assert record.replayed == 4
+    for batch, one in zip(batches, first, strict=True):
+        while not one.done:
+            batch.step()
+    assert record.replayed > 8
+    said = [[one.result()[0].raw_text for one in pair] for pair in zip(first, second, strict=True)]
+    assert said == expected
+
+
+def test_a_conversation_remembers_what_recorded_steps_have_read(
+    llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memories = []
+    for steps in (None, make(llava, image_rgb, record=Recorder())):
+        monkeypatch.setattr(llava, "static_steps", steps)
+        batch = Batch(llava, llava.prepare(image_rgb))
+        asked = batch.admit([QUESTION], remember=True)
+        while not asked.done:
+            batch.step()
+        memories.append(asked.memory)
+    plain, recorded = memories
+    assert plain is not None
+    assert recorded is not None
+    assert recorded.ids == plain.ids
+    torch.testing.assert_close(recorded.layers, plain.layers)
 
 
 def test_what_is_too_long_goes_the_plain_way(llava: Engine, image_rgb: np.ndarray) -> None:
     steps = make(llava, image_rgb, record=None)
     cache = llava.prepare(image_rgb).cache
     with torch.inference_mode():
-        assert steps.follow(cache, 1000) is llava._runner.model
-        assert steps.follow(cache, 300 - cache.get_seq_length()) is llava._runner.model
-        assert steps.follow(cache, 299 - cache.get_seq_length()) is not llava._runner.model
+        assert not steps.begin(cache, 1000)
+        assert not steps.begin(cache, 300 - cache.get_seq_length())
+        assert not steps.begin(cache, 5, rows=2)
+        assert steps.begin(cache, 299 - cache.get_seq_length())
 
 
 def test_no_step_beyond_the_room(llava: Engine, image_rgb: np.ndarray) -> None:
     steps = make(llava, image_rgb, record=None)
-    cache = llava.prepare(image_rgb).cache
+
+    def step(*ids: int) -> None:
+        begun = torch.arange(steps.length, steps.length + len(ids))
+        steps.step(ids, begun, torch.ones(len(ids), steps.length + len(ids)).bool())
+
     with torch.inference_mode():
-        assert steps.begin(cache, 1)
+        with pytest.raises(RuntimeError, match="not begun"):
+            step(1)
+        assert steps.begin(llava.prepare(image_rgb).cache, 1)
         with pytest.raises(ValueError, match="do not fit"):
-            steps.step([1, 2], torch.tensor([0, 1]), torch.ones(2, steps.length + 2).bool())
-        read = steps.follow(cache, 1)
-        for _ in range(200):
-            if steps.length == 127:
-                break
-            read(input_ids=torch.tensor([[5]]), past_key_values=cache, use_cache=True)
-        with pytest.raises(ValueError, match="no room"):
-            read(input_ids=torch.tensor([[5]]), past_key_values=cache, use_cache=True)
+            step(1, 2)
+        while steps.length < 127:
+            step(5)
+        with pytest.raises(ValueError, match="do not fit"):
+            step(5)
 
 
 def test_a_recording_that_fails_is_told_once(
@@ -123,8 +171,8 @@ def test_a_recording_that_fails_is_told_once(
     steps = StaticSteps(llava._runner.model, tokens=300, record=fails)
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
         assert not steps.prepare(cache)
-        assert steps.follow(cache, 5) is llava._runner.model
-        assert steps.follow(cache, 5) is llava._runner.model
+        assert not steps.begin(cache, 5)
+        assert not steps.begin(cache, 5)
     assert [one.message for one in caplog.records] == [
         "decoding goes on without recorded steps: RuntimeError: "
         "operation not permitted when stream is capturing"
@@ -135,7 +183,7 @@ def test_a_compiler_that_fails_is_done_without(
     llava: Engine, image_rgb: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps = make(llava, image_rgb, compiler="no-such-backend", record=Recorder())
-    assert decode(llava, image_rgb, steps).ids == decode(llava, image_rgb, None).ids
+    assert say(llava, image_rgb, steps).raw_text == say(llava, image_rgb, None).raw_text
     assert "without the compiler" in caplog.text
 
 
@@ -178,4 +226,4 @@ def test_a_recorded_step_on_a_gpu(llava_folder: Path, image_rgb: np.ndarray) -> 
         pytest.skip("no NVIDIA GPU here")
     engine = Engine.load(str(llava_folder), device="cuda", dtype="float32")
     steps = make(engine, image_rgb)
-    assert decode(engine, image_rgb, steps).ids == decode(engine, image_rgb, None).ids
+    assert say(engine, image_rgb, steps).raw_text == say(engine, image_rgb, None).raw_text
