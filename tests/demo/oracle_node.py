@@ -31,8 +31,8 @@ from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
 
-# The folders of a program are not on the path of the installed package.
-sys.path.append(str(Path(__file__).parents[1]))
+# The tests' folders are not on the path of the installed package.
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 OneByOne: Any = importlib.import_module("one_by_one").OneByOne
 
 

@@ -31,8 +31,8 @@ from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.regions import Region
 from chatspot_ros.serving import serve
 
-# The folders of a program are not on the path of the installed package.
-sys.path.append(str(Path(__file__).parents[1]))
+# The tests' folders are not on the path of the installed package.
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 OneByOne: Any = importlib.import_module("one_by_one").OneByOne
 
 
