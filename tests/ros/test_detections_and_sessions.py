@@ -5,32 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-
-def detection(name: str, cx: float, cy: float, w: float, h: float, label: str) -> Any:
-    from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
-
-    made = Detection2D(id=name)
-    made.bbox.center.position.x, made.bbox.center.position.y = float(cx), float(cy)
-    made.bbox.size_x, made.bbox.size_y = float(w), float(h)
-    for score, class_id in ((0.3, "no"), (0.8, label)):
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id, result.hypothesis.score = class_id, score
-        made.results.append(result)
-    return made
-
-
-def publish_detections(world: Any, stamp: Any, *detections: Any) -> None:
-    from vision_msgs.msg import Detection2DArray
-
-    message = Detection2DArray(detections=list(detections))
-    message.header.stamp = stamp
-    world.detections.publish(message)
+from detected import detection, publish
 
 
 def detect(world: Any, stamp: Any, *detections: Any) -> None:
     """Publish the detections of a frame that the node has, and wait until it has them."""
-    publish_detections(world, stamp, *detections)
+    publish(world, stamp, *detections)
     world.wait_until(lambda: world.ask("come?", stamp=stamp, use_detections=True).name == "OK")
 
 
@@ -44,12 +24,12 @@ def xs(answer: Any) -> list[float]:
 def test_detections_of_exactly_that_frame(fake: Any) -> None:
     first, second = fake.publish_frame(colour=(200, 0, 0)), fake.publish_frame(colour=(0, 200, 0))
     # The detector is slow and speaks of the second frame first.
-    detect(fake, second, detection("b", 30, 20, 10, 10, "mug"))
+    detect(fake, second, detection("mug", (30, 20), name="b"))
     detect(
         fake,
         first,
-        detection("", 10, 10, 4, 4, "lemon"),
-        detection("c", 50, 30, 8, 8, "kettle"),
+        detection("lemon", (10, 10), (4, 4)),
+        detection("kettle", (50, 30), (8, 8), name="c"),
     )
     reply = fake.ask("what", stamp=first, use_detections=True)
     assert reply.name == "OK", reply.message
@@ -66,7 +46,7 @@ def test_detections_of_exactly_that_frame(fake: Any) -> None:
 
 def test_without_a_stamp_the_newest_frame_that_has_detections(fake: Any) -> None:
     seen = fake.publish_frame(colour=(1, 2, 3))
-    detect(fake, seen, detection("a", 30, 20, 10, 10, "mug"))
+    detect(fake, seen, detection("mug", (30, 20), name="a"))
     fake.publish_frame(colour=(9, 9, 9))
     reply = fake.ask("what", use_detections=True)
     assert reply.header.stamp == seen
@@ -75,7 +55,7 @@ def test_without_a_stamp_the_newest_frame_that_has_detections(fake: Any) -> None
 
 def test_given_regions_come_before_detections(fake: Any) -> None:
     seen = fake.publish_frame()
-    detect(fake, seen, detection("d", 30, 20, 10, 10, "mug"))
+    detect(fake, seen, detection("mug", (30, 20), name="d"))
     reply = fake.ask(
         "what is <region> to <region>?",
         stamp=seen,
@@ -107,7 +87,7 @@ def test_detections_are_waited_for(fake: Any) -> None:
     asked = fake.client.call_async(fake.request("what", stamp=stamp, use_detections=True))
     assert fake.ask("what", stamp=stamp).name == "OK"
     assert not asked.done()
-    publish_detections(fake, stamp, detection("a", 30, 20, 10, 10, "mug"))
+    publish(fake, stamp, detection("mug", (30, 20), name="a"))
     assert fake.finish(asked).status == 0
     assert fake.set_parameter("frame_wait", 0.5).successful
 
@@ -117,7 +97,7 @@ def test_boxes_of_the_detectors_own_picture(start_fake: Any) -> None:
     world = start_fake("-p", "detection_space:=letterboxed 96x64")
     world.wait_for_node()
     stamp = world.publish_frame()
-    detect(world, stamp, detection("a", 42.5, 32, 17, 16, "mug"))
+    detect(world, stamp, detection("mug", (42.5, 32), (17, 16), name="a"))
     (answer,) = world.ask("what", stamp=stamp, use_detections=True).answers
     corners = [(point.x, point.y) for point in answer.regions[0].points]
     np.testing.assert_allclose(corners, [(25.6, 18), (38.4, 30)], atol=1e-4)
@@ -139,8 +119,8 @@ def test_stamps_that_are_a_little_off(start_fake: Any) -> None:
     stamps = [to_time(first_ns + n * 100_000_000) for n in range(2)]
     for stamp in stamps:
         world.publish_frame(stamp=stamp)
-    publish_detections(world, to_time(first_ns + 4_000_000), detection("a", 30, 20, 10, 10, "near"))
-    publish_detections(world, to_time(first_ns + 80_000_000), detection("b", 30, 20, 10, 10, "far"))
+    publish(world, to_time(first_ns + 4_000_000), detection("near", (30, 20), name="a"))
+    publish(world, to_time(first_ns + 80_000_000), detection("far", (30, 20), name="b"))
     reply = world.wait_until(
         lambda: next(
             (
@@ -160,7 +140,7 @@ def test_a_turned_box_becomes_a_polygon() -> None:
 
     from chatspot_ros.messages import to_detected_regions
 
-    turned = detection("a", 10, 10, 8, 2, "knife")
+    turned = detection("knife", (10, 10), (8, 2), name="a")
     turned.bbox.center.theta = np.pi / 2
     (region,) = to_detected_regions(Detection2DArray(detections=[turned]))
     np.testing.assert_allclose(region.box_xyxy_px, (9, 6, 11, 14), atol=1e-9)

@@ -52,6 +52,13 @@ class Manager:
         self.ask(transition)
         self.world.wait_until(lambda: self.state() == state)
 
+    def bring_up(self) -> Any:
+        """Configure and activate; return the stamp of a frame that the node has."""
+        self.change("configure", "inactive")
+        self.change("activate", "active")
+        self.world.wait_for_node()
+        return self.world.publish_frame()
+
 
 @pytest.fixture
 def managed(start_fake: Any) -> Any:
@@ -168,10 +175,7 @@ def test_what_failed_is_said_and_can_be_mended(
     assert level == DiagnosticStatus.ERROR
     assert words in message
     mended.touch()
-    manager.change("configure", "inactive")
-    manager.change("activate", "active")
-    world.wait_for_node()
-    assert world.ask(stamp=world.publish_frame()).name == "OK"
+    assert world.ask(stamp=manager.bring_up()).name == "OK"
     assert words not in level_of(world)[1]
 
 
@@ -183,10 +187,7 @@ def test_a_failure_without_a_manager_ends_the_process(start_fake: Any) -> None:
 
 def test_deactivation_answers_what_runs_and_waits_at_once(managed: Any) -> None:
     world, manager = managed()
-    manager.change("configure", "inactive")
-    manager.change("activate", "active")
-    world.wait_for_node()
-    stamp = world.publish_frame()
+    stamp = manager.bring_up()
     goal = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
     world.process.wait_for("'take 60'")
     waiting = world.client.call_async(world.request("what", stamp=stamp, timeout_s=60.0))
@@ -202,10 +203,7 @@ def test_deactivation_answers_what_runs_and_waits_at_once(managed: Any) -> None:
 
 def test_a_long_computation_holds_no_transition_up(managed: Any) -> None:
     world, manager = managed()
-    manager.change("configure", "inactive")
-    manager.change("activate", "active")
-    world.wait_for_node()
-    stamp = world.publish_frame()
+    stamp = manager.bring_up()
     asked = world.client.call_async(world.request("block 100", stamp=stamp, timeout_s=100.0))
     world.process.wait_for("'block 100'")
     manager.change("deactivate", "inactive")
@@ -213,10 +211,7 @@ def test_a_long_computation_holds_no_transition_up(managed: Any) -> None:
     manager.change("cleanup", "unconfigured")
     assert "still computes" in world.process.wait_for("its memory is free")
     # Another one does not wait for it.
-    manager.change("configure", "inactive")
-    manager.change("activate", "active")
-    world.wait_for_node()
-    assert world.ask(stamp=world.publish_frame()).name == "OK"
+    assert world.ask(stamp=manager.bring_up()).name == "OK"
 
 
 def test_no_request_is_lost_while_the_state_changes_under_load(managed: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detected import detection, publish
+from vision_msgs.msg import Detection2D
 
 FAULTY_NODE = str(Path(__file__).with_name("faulty_node.py"))
 FRIDGE = """
@@ -18,27 +20,9 @@ FRIDGE = """
 _ids = itertools.count()
 
 
-def detection(x: float, label: str = "fridge", name: str = "", score: float = 0.8) -> Any:
+def fridge(x: float, name: str = "") -> Detection2D:
     """A box of 10 x 10 pixels around (x, 20)."""
-    from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
-
-    made = Detection2D(id=name)
-    made.bbox.center.position.x, made.bbox.center.position.y = float(x), 20.0
-    made.bbox.size_x = made.bbox.size_y = 10.0
-    for class_id, share in (("no", score / 2), (label, score)):
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id, result.hypothesis.score = class_id, share
-        made.results.append(result)
-    return made
-
-
-def detect(world: Any, stamp: Any, *detections: Any) -> Any:
-    from vision_msgs.msg import Detection2DArray
-
-    message = Detection2DArray(detections=list(detections))
-    message.header.stamp, message.header.frame_id = stamp, "camera_optical"
-    world.detections.publish(message)
-    return message
+    return detection("fridge", (x, 20), name=name)
 
 
 @pytest.fixture
@@ -79,7 +63,7 @@ def ask_until(at: Any, stamp: Any, detections: Any, wanted: Any) -> Any:
     """Detect again and again on one frame, as a detector does, until an answer is as wanted."""
 
     def found() -> Any:
-        detect(at.world, stamp, *detections)
+        publish(at.world, stamp, *detections)
         return next((one for one in watched(at.answers) if wanted(one)), None)
 
     return at.world.wait_until(found)
@@ -89,7 +73,7 @@ def colour_says(at: Any, door: str, stamp: Any, count: int = 1) -> None:
     """Detect on a frame until so many sure answers about it say that the door is so."""
 
     def said() -> bool:
-        detect(at.world, stamp, detection(20))
+        publish(at.world, stamp, fridge(20))
         about = [one for one in watched(at.answers) if one.header.stamp == stamp and one.answers]
         return len([one for one in about if one.answers[0].state[0].value == door]) >= count
 
@@ -117,7 +101,7 @@ def test_what_changes_is_told_and_nothing_else(watch: Any) -> None:
 def test_only_the_labels_of_the_list_each_by_its_name(watch: Any) -> None:
     at = watch(FRIDGE)
     stamp = at.world.publish_frame(colour=OPEN)
-    boxes = [detection(10, "mug"), detection(25), detection(45, name="blue fridge")]
+    boxes = [detection("mug", (10, 20)), fridge(25), fridge(45, name="blue fridge")]
     answered = ask_until(at, stamp, boxes, lambda one: len(one.answers) == 2)
     assert answered.status == 0
     assert (answered.camera, answered.header.stamp, answered.task) == ("camera", stamp, "state")
@@ -132,11 +116,11 @@ def test_only_the_labels_of_the_list_each_by_its_name(watch: Any) -> None:
 def test_each_thing_is_asked_about_at_most_so_often(watch: Any) -> None:
     at = watch(FRIDGE.replace("0.05", "3600"))
     stamp = at.world.publish_frame(colour=OPEN)
-    ask_until(at, stamp, [detection(20)], lambda one: True)
+    ask_until(at, stamp, [fridge(20)], lambda one: True)
     for _ in range(5):
-        detect(at.world, stamp, detection(20))
+        publish(at.world, stamp, fridge(20))
     # A thing that is new is asked about, the other one is not.
-    second = ask_until(at, stamp, [detection(20), detection(45)], lambda one: one.answers[0]
+    second = ask_until(at, stamp, [fridge(20), fridge(45)], lambda one: one.answers[0]
                        .regions[0].id == "fridge_2")  # fmt: skip
     assert len(second.answers) == 1
     assert len(watched(at.answers)) == 2
@@ -145,13 +129,13 @@ def test_each_thing_is_asked_about_at_most_so_often(watch: Any) -> None:
 def test_detections_that_come_before_their_frame(watch: Any) -> None:
     at = watch(FRIDGE)
     stamp = at.world.now()
-    detect(at.world, stamp, detection(20))
+    publish(at.world, stamp, fridge(20))
     assert at.world.ask().name == "NO_IMAGE"
     assert watched(at.answers) == []
     at.world.publish_frame(stamp, colour=OPEN)
     later = at.world.now()
     # Its own frame does not come; the one before did.
-    found = at.world.wait_until(lambda: detect(at.world, later, detection(20)) and watched(
+    found = at.world.wait_until(lambda: publish(at.world, later, fridge(20)) and watched(
         at.answers))  # fmt: skip
     assert found[0].header.stamp == stamp
 
@@ -163,7 +147,7 @@ def test_planners_go_first_and_never_more_than_one_is_pending(watch: Any) -> Non
     running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
     world.wait_until(lambda: "'take 60'" in world.process.output)
     for _ in range(20):
-        detect(world, stamp, detection(20))
+        publish(world, stamp, fridge(20))
     world.wait_until(lambda: "'block 0.5'" in world.process.output)
     assert world.process.output.count("asked: 'block 0.5'") == 1
     # The queue is full with it, and a planner's question takes its place.
@@ -174,7 +158,7 @@ def test_planners_go_first_and_never_more_than_one_is_pending(watch: Any) -> Non
     # It comes again when there is room.
     world.wait_until(
         lambda: (
-            detect(world, stamp, detection(20))
+            publish(world, stamp, fridge(20))
             and any(one.question == "block 0.5" and one.status == 0 for one in at.answers.items)
         )
     )
@@ -200,7 +184,7 @@ def test_two_cameras_have_things_of_their_own(watch: Any) -> None:
         world.publish_until_it_comes(images, message, camera=name)
 
         def answered(name: str = name) -> Any:
-            detect(world, stamp, detection(20))
+            publish(world, stamp, fridge(20))
             return [one for one in watched(at.answers) if one.camera == name and one.answers]
 
         answer = world.wait_until(answered)[0].answers[0]
@@ -214,16 +198,20 @@ def test_boxes_get_the_names_that_the_model_gives(watch: Any) -> None:
     world = at.world
     stamp = world.publish_frame(colour=OPEN)
     # Nobody listens: nothing is asked.
-    detect(world, stamp, detection(20))
+    publish(world, stamp, fridge(20))
     assert world.ask().name == "OK"
     assert "name by place" not in world.process.output
     heard = world.Collector()
     topic = f"{world.namespace}/region_query_node/detections"
     world.ros.create_subscription(Detection2DArray, topic, heard, 10)
-    boxes = [detection(10, "cup", "c7"), detection(500, "far"), detection(50, "box", score=0.5)]
+    boxes = [
+        detection("cup", (10, 20), name="c7"),
+        detection("far", (500, 20)),
+        detection("box", (50, 20), score=0.5),
+    ]
 
     def come() -> Any:
-        detect(world, stamp, *boxes)
+        publish(world, stamp, *boxes)
         return heard.items
 
     message = world.wait_until(come)[0]
