@@ -49,6 +49,10 @@ class Chat:
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
             )
         self.tokenizer = tokenizer
+        self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
+        if self._fast is not None:
+            self._fast.no_truncation()
+            self._fast.no_padding()
         self.image_token_id = image_token_id
         self._template = chat_template
         self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
@@ -102,7 +106,7 @@ class Chat:
         if shown not in self._pictures:
             if len(self._pictures) >= _PICTURES:
                 self._pictures.clear()
-            self._pictures[shown] = self._cut(shown) if self.tokenizer.is_fast else None
+            self._pictures[shown] = None if self._fast is None else self._cut(shown)
         return self._pictures[shown]
 
     def _cut(self, shown: str) -> _Picture | None:
@@ -182,8 +186,12 @@ class Chat:
         return Counter(i for i in self._ids(text) if i in self._control_ids)
 
     def _ids(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text, add_special_tokens=self._adds_begin(text))
-        return [int(i) for i in ids]
+        add_begin = self._adds_begin(text)
+        if self._fast is not None:
+            # What transformers puts around it takes as long as a short text itself.
+            ids: list[int] = self._fast.encode(text, add_special_tokens=add_begin).ids
+            return ids
+        return [int(i) for i in self.tokenizer.encode(text, add_special_tokens=add_begin)]
 
     def _picture_text(self, image_tokens: int | str) -> str:
         return self._image_token * image_tokens if isinstance(image_tokens, int) else image_tokens

@@ -30,13 +30,16 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = layer.keys, layer.values
 
     def resize(self, index: torch.Tensor, room: int) -> None:
-        """Keep the columns of `index` alone, in its order, and make room for some more."""
+        """Keep the columns of `index` (rising) alone, and make room for some more."""
         index = index.to(self.keys.device)
         for name in ("keys", "values"):
             old = getattr(self, name)
             shape = (*old.shape[:-2], len(index) + room, old.shape[-1])
             buffer = old.new_empty(shape)
-            torch.index_select(old, -2, index, out=buffer[..., : len(index), :])
+            if len(index) == old.shape[-2]:
+                buffer[..., : len(index), :].copy_(old)
+            else:
+                torch.index_select(old, -2, index, out=buffer[..., : len(index), :])
             setattr(self, f"_{name}_buffer", buffer)
             setattr(self, name, buffer[..., : len(index), :])
 

@@ -30,7 +30,7 @@ MAX_PACKED_TOKENS = 2048
 # Columns of finished branches are dropped from the cache once they are this share of it.
 COMPACT_SHARE = 0.25
 # Room made for columns to come, as a share of those that are there.
-GROW_SHARE = 0.125
+GROW_SHARE = 0.25
 
 
 @dataclass(frozen=True)
