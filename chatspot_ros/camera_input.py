@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import Point
@@ -37,6 +38,8 @@ _REMEDY = (
     "the two do not meet at all"
 )
 _WARN_AGAIN_S = 30.0
+# What says how a serialized message is encoded.
+_CDR_BYTES = 4
 # As many messages of detections without a frame are no accident.
 _UNMATCHED = 5
 
@@ -188,13 +191,15 @@ class CameraInput:
         self._patience_s = self.feed.settings.no_image_warning
 
     def _on_image(self, data: bytes) -> None:
-        stamp_ns, frame_id = read_header(data, self._message_type)
         message_type = self._message_type
+        head = read_head(data, message_type)
+        stamp_ns, frame_id = head.stamp_ns, head.frame_id
         picture = Picture(
             lambda: deserialize_message(data, message_type),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
             camera=self.feed.name,
+            size_wh=head.size_wh,
         )
         self._last_frame_s = time.monotonic()
         self._begin_patience(self._last_frame_s)
@@ -238,19 +243,34 @@ class CameraInput:
         )
 
 
-def read_header(data: bytes, message_type: type[Any]) -> tuple[int, str]:
-    """Return (stamp in ns, frame_id) of a serialized message that begins with a std_msgs/Header.
+@dataclass(frozen=True)
+class Head:
+    """What a serialized image begins with; `size_wh` in pixels, None where it is not told."""
+
+    stamp_ns: int
+    frame_id: str
+    size_wh: tuple[int, int] | None = None
+
+
+def read_head(data: bytes, message_type: type[Any]) -> Head:
+    """Return what a serialized sensor_msgs Image or CompressedImage says before its data.
 
     Only these bytes are read: unpacking a whole 1080p image costs milliseconds, for frames nobody
     may ask about.
     """
     try:
         order = "<" if data[1] & 1 else ">"
-        sec, nanosec, length = struct.unpack_from(f"{order}iII", data, 4)
-        frame_id = data[16 : 16 + length]
+        sec, nanosec, length = struct.unpack_from(f"{order}iII", data, _CDR_BYTES)
+        end = 16 + length
+        frame_id = data[16:end]
         if len(frame_id) == length and frame_id[-1] == 0:
-            return sec * NS + nanosec, frame_id[:-1].decode()
+            size_wh = None
+            if message_type is Image:
+                # Numbers begin at multiples of 4, counted behind the encapsulation, which is 4 too.
+                height, width = struct.unpack_from(f"{order}II", data, -(-end // 4) * 4)
+                size_wh = width, height
+            return Head(sec * NS + nanosec, frame_id[:-1].decode(), size_wh)
     except (struct.error, IndexError, UnicodeDecodeError):
         pass  # Not the encoding that was thought: let the middleware read it.
     header = deserialize_message(data, message_type).header
-    return to_ns(header.stamp), header.frame_id
+    return Head(to_ns(header.stamp), header.frame_id)

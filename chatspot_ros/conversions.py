@@ -67,12 +67,17 @@ def image_size(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int,
         width, height = declared_size(bytes(message.data))
     else:
         width, height = int(message.width), int(message.height)
-        if width < 1 or height < 1:
-            raise ImageError(
-                "the image has no pixels",
-                value=f"{width} x {height}",
-                remedy="send an image of at least 1 x 1 pixel",
-            )
+    return check_size(width, height, max_pixels)
+
+
+def check_size(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) in pixels. Raises ImageError: none, or more than `max_pixels`."""
+    if width < 1 or height < 1:
+        raise ImageError(
+            "the image has no pixels",
+            value=f"{width} x {height}",
+            remedy="send an image of at least 1 x 1 pixel",
+        )
     if width * height > max_pixels:
         raise ImageError(
             f"the image is larger than {max_pixels} pixels",

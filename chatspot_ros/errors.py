@@ -15,6 +15,8 @@ class ChatspotError(Exception):
     """
 
     status: ClassVar[str] = "MODEL_ERROR"
+    # How many characters of the value its text shows.
+    value_chars: ClassVar[int] = MAX_VALUE_CHARS
 
     def __init__(self, problem: str, *, value: object, remedy: str) -> None:
         super().__init__(problem, value, remedy)
@@ -23,7 +25,7 @@ class ChatspotError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.problem} (got {shorten(self.value)}): {self.remedy}"
+        return f"{self.problem} (got {shorten(self.value, self.value_chars)}): {self.remedy}"
 
 
 def shorten(value: object, limit: int = MAX_VALUE_CHARS) -> str:
@@ -90,6 +92,8 @@ class NotActiveError(ChatspotError):
     """Nothing is answered now: starting, deactivated or shutting down."""
 
     status = "NOT_ACTIVE"
+    # Why a model could not be loaded is long.
+    value_chars = 1100
 
 
 class ModelError(ChatspotError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatspot_ros.answers import Answer
-from chatspot_ros.conversions import RgbImage, image_size, message_to_rgb
+from chatspot_ros.conversions import RgbImage, check_size, image_size, message_to_rgb
 from chatspot_ros.regions import Region
 
 OK = "OK"
@@ -28,19 +28,24 @@ class Picture:
         stamp_ns: int = 0,
         frame_id: str = "",
         camera: str = "",
+        size_wh: tuple[int, int] | None = None,
     ) -> None:
         """`load_message` returns the sensor_msgs Image or CompressedImage.
 
-        It may be called in any thread.
+        It may be called in any thread. `size_wh` is what the message says of its size in pixels;
+        None: the message has to be loaded for it.
         """
         self._load_message = load_message
         self.stamp_ns = stamp_ns
         self.frame_id = frame_id
         self.camera = camera
         self.key = next(_picture_numbers)
+        self._size_wh = size_wh
 
     def size(self, max_pixels: int) -> tuple[int, int]:
         """Return (width, height) in pixels, without decoding. Raises ImageError."""
+        if self._size_wh is not None:
+            return check_size(*self._size_wh, max_pixels)
         return image_size(self._load_message(), max_pixels)
 
     def rgb(self, max_pixels: int) -> RgbImage:

@@ -35,6 +35,8 @@ from chatspot_ros.settings import Settings
 OnSeen = Callable[[Picture, RgbImage, QueryReply], None]
 _log = logging.getLogger(__name__)
 _LOG_CHARS = 300
+# Of why the node does not answer.
+_REASON_CHARS = 1000
 
 
 class Worker(Protocol):
@@ -165,9 +167,12 @@ class QueryService:
             self._end(pending, pending.out_of_time())
 
     def _not_active(self) -> NotActiveError:
+        reason = self._inactive_because
+        if len(reason) > _REASON_CHARS:
+            reason = f"{reason[:_REASON_CHARS]}... (cut; the node's log has all of it)"
         return NotActiveError(
             "the node does not answer now",
-            value=self._inactive_because,
+            value=reason,
             remedy="ask again when it says ready",
         )
 
@@ -177,6 +182,7 @@ class QueryService:
             self._hand_over(pending)
         except ChatspotError as error:
             self._end(pending, error)
+            pending.let_go()
         except Exception as error:
             # A fault of ours: this caller gets an answer too, and the others are served on.
             failure = ModelError(
@@ -184,6 +190,7 @@ class QueryService:
             )
             failure.__cause__ = error
             self._end(pending, failure)
+            pending.let_go()
 
     def _hand_over(self, pending: Pending) -> None:
         """Choose the frame and hand the query to the worker, or let it wait for its frame."""
@@ -210,6 +217,7 @@ class QueryService:
         if not pending.asks:
             pending.notes.append("the detector found nothing on this frame")
             self._end(pending, None)
+            pending.let_go()
             return
         if query.session:
             note = self._sessions.enter(query.session, picture.key, picture)
@@ -220,8 +228,9 @@ class QueryService:
 
         def on_done(_: None, error: ChatspotError | None) -> None:
             self._end(pending, pending.out_of_time() if isinstance(error, DeadlineError) else error)
+            pending.let_go()
 
-        pending.handle = worker.submit(
+        handle = worker.submit(
             work,
             deadline_s=pending.deadline_s,
             on_done=on_done,
@@ -229,6 +238,8 @@ class QueryService:
             frame=picture.key,
             line=query.session or None,
         )
+        if not pending.over:
+            pending.handle = handle
 
     def _work(self, engine: Any, pending: Pending) -> Stepwise[None]:
         """Answer a query and reply, in the worker's thread."""
@@ -259,26 +270,32 @@ class QueryService:
             pending.stopped_by = error
             self._pending.pop(pending.id, None)
             answers = list(pending.answers)
-        if error is not None and pending.handle is not None:
-            pending.handle.cancel()
+            # The worker lets go of them when its job ends, which may be in between.
+            on_reply, picture, handle = pending.on_reply, pending.picture, pending.handle
         query, now_s = pending.query, time.monotonic()
-        if error is not None and query.session and pending.picture is not None:
-            self._sessions.drop_if_silent(query.session, pending.picture.key)
+        if error is not None and query.session and picture is not None:
+            self._sessions.drop_if_silent(query.session, picture.key)
         waited_until_s = now_s if pending.started_s is None else pending.started_s
         reply = QueryReply(
             query=query,
             id=pending.id,
             status=OK if error is None else error.status,
             message="; ".join(pending.notes) if error is None else str(error),
-            picture=pending.picture,
+            picture=picture,
             answers=answers,
             model=self.model,
             queued_s=waited_until_s - pending.arrived_s,
             seeing_s=pending.seeing_s,
             answering_s=pending.answering_s,
         )
+        # The caller first: what is written comes off its time.
+        try:
+            on_reply(reply)
+        except Exception:
+            _log.exception("%s: the reply could not be handed on", pending.id)
+        if error is not None and handle is not None:
+            handle.cancel()
         self._log_end(pending, reply, error)
-        pending.on_reply(reply)
         return reply
 
     def _log_end(self, pending: Pending, reply: QueryReply, error: ChatspotError | None) -> None:

@@ -5,7 +5,6 @@ No model code here.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,9 +18,11 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
+from chatspot_ros import memory
 from chatspot_ros.action import AskRegion
 from chatspot_ros.answering import Answerer
 from chatspot_ros.camera_input import CameraInput
+from chatspot_ros.deferred import DeferredService, SendReply
 from chatspot_ros.drawing import Drawing
 from chatspot_ros.feeds import CameraFeed, Feeds
 from chatspot_ros.frames import NS, REORDERING_NS
@@ -37,8 +38,8 @@ from chatspot_ros.query import OK, Query, QueryReply
 from chatspot_ros.query_service import QueryService
 from chatspot_ros.regions import Region
 from chatspot_ros.reporting import PERIOD_S, Reporter
-from chatspot_ros.ros_logging import forward_logging
-from chatspot_ros.serving import Stop, serve
+from chatspot_ros.ros_logging import Forwarding
+from chatspot_ros.serving import Stop, serve, tell
 from chatspot_ros.sessions import SessionStore
 from chatspot_ros.settings import Settings
 from chatspot_ros.srv import RegionQuery
@@ -60,7 +61,7 @@ class RegionQueryNode(ManagedNode):
         """`load` returns the engine (see chatspot_ros.engine); it may take its time."""
         super().__init__(NAME, stop)
         self._action: ActionServer | None = None
-        self._log_handler = forward_logging(self.get_logger())
+        self._logging = Forwarding(self.get_logger())
         self._settings = settings = declare(self, self._on_settings)
         # Queries await their answers: a second one must get in meanwhile.
         group = ReentrantCallbackGroup()
@@ -102,7 +103,8 @@ class RegionQueryNode(ManagedNode):
         self.create_timer(PERIOD_S, reporter.report, group, clock=steady)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-REORDERING_NS))
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_time_jump)
-        self.create_service(
+        self._queries = DeferredService(
+            self,
             RegionQuery,
             "~/region_query",
             self._on_query,
@@ -136,6 +138,7 @@ class RegionQueryNode(ManagedNode):
         began_s = time.monotonic()
         self._model.load(settings)
         self.service.model = self._model.name
+        memory.settle()
         self.get_logger().info(
             f"model '{self._model.name}' loaded in {time.monotonic() - began_s:.1f} s"
         )
@@ -154,7 +157,7 @@ class RegionQueryNode(ManagedNode):
             service()
 
         self.in_executor(begin)
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
 
     def deactivate(self) -> None:
         """Answer what is pending with NOT_ACTIVE; forget pictures, scenes and conversations."""
@@ -187,7 +190,7 @@ class RegionQueryNode(ManagedNode):
         """Answer what is pending with NOT_ACTIVE, let the replies out, stop the worker."""
         self.service.stop("the node is shutting down")
         until_s = time.monotonic() + _CLOSING_S
-        while self._replying and time.monotonic() < until_s:
+        while (self._replying or self._queries.waiting) and time.monotonic() < until_s:
             time.sleep(0.01)
         # The result of a goal leaves in a step of its own, after its callback.
         time.sleep(_LAST_REPLY_S)
@@ -202,7 +205,7 @@ class RegionQueryNode(ManagedNode):
         on_text: OnText | None = None,
         on_pending: Callable[[Pending], None] | None = None,
     ) -> QueryReply:
-        """Put a query through and publish its outcome."""
+        """Put a query through and publish its outcome, for who awaits it in the executor."""
         executor = self.executor
         replied: Future = Future(executor=executor)
 
@@ -219,16 +222,26 @@ class RegionQueryNode(ManagedNode):
             if on_pending is not None:
                 on_pending(pending)
             reply: QueryReply = await replied
-            self._health.note_reply(reply)
-            self._answers.publish(to_answers_message(reply))
+            self._publish(reply)
             return reply
         finally:
             self._replying -= 1
 
-    async def _on_query(
-        self, request: RegionQuery.Request, response: RegionQuery.Response
-    ) -> RegionQuery.Response:
-        return fill(response, await self._ask(to_query(request)))
+    def _on_query(
+        self, request: RegionQuery.Request, response: RegionQuery.Response, send: SendReply
+    ) -> None:
+        def on_reply(reply: QueryReply) -> None:
+            # In whichever thread the query ended; the caller first.
+            send(fill(response, reply))
+            self._publish(reply)
+
+        self._tick_timer.reset()
+        self.service.submit(to_query(request), on_reply)
+
+    def _publish(self, reply: QueryReply) -> None:
+        """Count an outcome, and tell it to all who listen."""
+        self._health.note_reply(reply)
+        self._answers.publish(to_answers_message(reply))
 
     async def _on_click(self, feed: CameraFeed, x: float, y: float) -> None:
         query = Query(
@@ -300,7 +313,7 @@ class RegionQueryNode(ManagedNode):
         """Destroy the node with its action server, which rclpy leaves alone."""
         if self._action is not None:
             self._action.destroy()
-        logging.getLogger("chatspot_ros").removeHandler(self._log_handler)
+        self._logging.close()
         super().destroy_node()
 
 

@@ -16,6 +16,8 @@ from chatspot_ros.model_life import ModelLife
 from chatspot_ros.query_service import QueryService
 
 PERIOD_S = 1.0
+# How often circles of objects are looked for, in periods.
+_TIDY_EVERY = 10
 
 
 class Reporter:
@@ -34,12 +36,16 @@ class Reporter:
         self._model = model
         self._health = health
         self._inputs = inputs
+        self._count = 0
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
         )
 
     def report(self) -> None:
         """Publish. Call it every PERIOD_S, in the executor's thread."""
+        self._count += 1
+        if self._count % _TIDY_EVERY == 0:
+            memory.tidy()
         cameras = [camera.report() for camera in self._inputs]
         for camera, report in zip(self._inputs, cameras, strict=True):
             camera.watch(report)

@@ -1,9 +1,20 @@
-"""Python's logging, which the layers without ROS use, sent on to a ROS logger."""
+"""Python's logging, which the layers without ROS use, sent on to a ROS logger.
+
+By a thread of its own: a line costs rclpy half a millisecond (it looks up who called), and a
+console that nobody reads would hold up whoever logs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
+
+_PACKAGE = "chatspot_ros"
+# Lines that may wait to be written; more are dropped.
+_WAITING = 10_000
 
 
 class RosLogHandler(logging.Handler):
@@ -27,15 +38,30 @@ class RosLogHandler(logging.Handler):
             self._ros_logger.debug(text)
 
 
-def forward_logging(ros_logger: Any) -> logging.Handler:
-    """Send the records of this project's packages to a ROS logger.
+class _Lines(QueueHandler):
+    """Lets records wait for the thread that writes them; never waits itself."""
 
-    Return the handler, to be removed at the end.
-    """
-    handler = RosLogHandler(ros_logger)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    package = logging.getLogger("chatspot_ros")
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    package.propagate = False
-    return handler
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Let a record wait, if there is room."""
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+class Forwarding:
+    """Sends the records of this project's packages to a ROS logger, in order, until `close`."""
+
+    def __init__(self, ros_logger: Any) -> None:
+        """Begin at once."""
+        waiting: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._lines = _Lines(waiting)
+        self._listener = QueueListener(waiting, RosLogHandler(ros_logger))
+        self._listener.start()
+        package = logging.getLogger(_PACKAGE)
+        package.addHandler(self._lines)
+        package.setLevel(logging.INFO)
+        package.propagate = False
+
+    def close(self) -> None:
+        """Write what still waits, and end."""
+        logging.getLogger(_PACKAGE).removeHandler(self._lines)
+        self._listener.stop()

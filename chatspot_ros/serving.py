@@ -5,6 +5,7 @@ Start, spin, a clean end at SIGINT and SIGTERM, an exit code that tells.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -18,10 +19,17 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from chatspot_ros import memory
 from chatspot_ros.errors import ChatspotError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _END_S = 2.0
+
+
+def tell(line: str) -> None:
+    """Print a line for whoever has started the program, if it can be read at all."""
+    with contextlib.suppress(OSError):  # a full disk must not end what works
+        print(line, flush=True)
 
 
 class Service(Protocol):
@@ -71,6 +79,7 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     answered any more. Here the executor spins in a thread of its own while the main thread waits
     for the signal.
     """
+    memory.arrange()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = Stop()
     for number in _SIGNALS:
@@ -115,8 +124,9 @@ def _leave(clean_up: Callable[[], None], exit_code: int) -> NoReturn:
     cleaner.start()
     cleaner.join(timeout=_END_S)
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # where it goes to, there may be no room
+            stream.flush()
     os._exit(exit_code)
 
 

@@ -240,25 +240,29 @@ def test_time_set_back_is_said_and_the_new_frames_are_used(start_fake: Any) -> N
     assert world.ask("what", stamp=to_time(1001 * 10**9)).name == "NO_IMAGE"
 
 
-@pytest.mark.parametrize("frame_id", ["", "camera", "küche/kamera"])
+@pytest.mark.parametrize("frame_id", ["", "cam", "came", "camer", "camera", "küche/kamera"])
 def test_the_header_of_a_serialized_image(frame_id: str) -> None:
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import CompressedImage, Image
 
-    from chatspot_ros.camera_input import read_header
+    from chatspot_ros.camera_input import Head, read_head
 
     for kind in (Image, CompressedImage):
         message = kind()
         message.header.frame_id = frame_id
         message.header.stamp.sec, message.header.stamp.nanosec = 12, 345
-        data = serialize_message(message)
-        assert read_header(data, kind) == (12 * 10**9 + 345, frame_id)
+        size_wh = None
+        if kind is Image:
+            message.width, message.height = size_wh = (1920, 1080)
+        head = read_head(serialize_message(message), kind)
+        assert head == Head(12 * 10**9 + 345, frame_id, size_wh)
 
 
 def test_the_header_in_the_other_byte_order() -> None:
     from sensor_msgs.msg import Image
 
-    from chatspot_ros.camera_input import read_header
+    from chatspot_ros.camera_input import Head, read_head
 
-    data = b"\x00\x00\x00\x00" + struct.pack(">iII", 12, 345, 4) + b"cam\x00" + bytes(20)
-    assert read_header(data, Image) == (12 * 10**9 + 345, "cam")
+    data = b"\x00\x00\x00\x00" + struct.pack(">iII", 12, 345, 5) + b"came\x00\0\0\0"
+    data += struct.pack(">II", 480, 640) + bytes(20)
+    assert read_head(data, Image) == Head(12 * 10**9 + 345, "came", (640, 480))
