@@ -24,6 +24,7 @@ from chatspot_ros.bags import Bag, BagError, Recorded
 from chatspot_ros.conversions import RgbImage, message_to_rgb
 from chatspot_ros.engine.api import Question, RegionEngine, Turn
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.files import OutputError, write_whole
 from chatspot_ros.query import Query
 from chatspot_ros.regions import REGION_MARK, Region
 from chatspot_ros.settings import Settings
@@ -285,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Replay a bag; return the exit status."""
     options = parse(arguments)
     from chatspot_ros.loading import load_engine, share_folder
-    from chatspot_ros.replay_report import console, show, to_html, to_json
+    from chatspot_ros.replay_report import console, show
 
     settings = Settings(model=options.model, device=options.device, skills_file=options.skills)
     out = console()
@@ -301,15 +302,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 say=lambda text: out.print(text, style="dim", markup=False),
                 keep_pictures=options.html is not None,
             )
-        if options.json is not None:
-            options.json.write_text(json.dumps(to_json(done), indent=1) + "\n", encoding="utf-8")
-        if options.html is not None:
-            options.html.write_text(to_html(done), encoding="utf-8")
     except (BagError, ChatspotError, OSError) as error:
         print(f"replay: {error}", file=sys.stderr)
         return 2
+    # What took so long to find out is told in each way that works.
     show(done, out, everything=options.all)
+    if not _write_reports(done, options.json, options.html):
+        return 2
     return 1 if done.count("different") else 0
+
+
+def _write_reports(done: Replayed, json_file: Path | None, page: Path | None) -> bool:
+    """Write the files that are wanted, as far as that goes; return whether all were written."""
+    from chatspot_ros.replay_report import to_html, to_json
+
+    written = True
+    for path, make in (
+        (json_file, lambda: json.dumps(to_json(done), indent=1) + "\n"),
+        (page, lambda: to_html(done)),
+    ):
+        if path is not None:
+            try:
+                write_whole(path, make())
+            except OutputError as error:
+                print(f"replay: {error}", file=sys.stderr)
+                written = False
+    return written
 
 
 if __name__ == "__main__":
