@@ -31,7 +31,7 @@ OTHERS = (
 
 def make_node(context: LaunchContext) -> list[Node]:
     """Build the node's action from the arguments' values; an empty one leaves its default."""
-    given = {name: LaunchConfiguration(name).perform(context) for name, *_ in PARAMETERS}
+    given = {name: LaunchConfiguration(name) for name, *_ in PARAMETERS}
     return [
         Node(
             package="chatspot_ros",
@@ -42,7 +42,7 @@ def make_node(context: LaunchContext) -> list[Node]:
                 {
                     name: ParameterValue(given[name], value_type=kind)
                     for name, _, kind, _ in PARAMETERS
-                    if given[name]
+                    if given[name].perform(context)
                 }
             ],
             remappings=[

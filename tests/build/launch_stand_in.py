@@ -63,6 +63,8 @@ class EnvironmentVariable:
 
 class ParameterValue:
     def __init__(self, value: Any, value_type: type) -> None:
+        # As in the real one: only what a substitution gives is converted.
+        assert hasattr(value, "perform") or isinstance(value, value_type), value
         self.value, self.value_type = value, value_type
 
     def perform(self, context: Context) -> Any:

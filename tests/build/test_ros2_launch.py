@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -44,7 +43,7 @@ INCLUDES = {
         launch:
         - group:
           - push_ros_namespace: {namespace: robot1}
-          - set_parameter: {name: max_image_age, value: "7.5"}
+          - set_parameter: {name: no_image_warning, value: "7.5"}
           - include:
               file: "$(find-pkg-share chatspot_ros)/launch/chain.launch.py"
               arg:
@@ -185,8 +184,16 @@ def test_pictures_of_a_folder_included_from_yaml(
     process.wait_for("waiting to be configured", RESULT_S)
     shown = ros2("topic", "echo", *ALONE, "--once", "--no-arr", "/robot1/arm/image")
     assert "width: 40" in shown
-    told = ros2("param", "get", *ALONE, "/robot1/arm/region_query_node", "max_image_age")
+    told = ros2("param", "get", *ALONE, "/robot1/arm/region_query_node", "no_image_warning")
     assert "7.5" in told
+
+
+def test_a_detector_gets_its_parameters(spawn: Callable[..., Any]) -> None:
+    """Of their types, or it would not come so far; to load a model is tests/detector's."""
+    process = spawn("ros2", "launch", "chatspot_ros", "detector.launch.py",
+                    "model:=/nowhere/detr", "threshold:=0.5", "use_sim_time:=true")  # fmt: skip
+    process.wait_for("/nowhere/detr", RESULT_S)
+    process.wait_for("process has died", RESULT_S)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +213,3 @@ def test_what_does_not_fit_is_named(arguments: tuple[str, ...], words: str) -> N
     )  # fmt: skip
     assert done.returncode == 1
     assert words in done.stdout + done.stderr
-
-
-@pytest.mark.skipif(not shutil.which("rqt"), reason="there is no rqt")
-def test_the_window_that_the_chain_opens_is_installed() -> None:
-    from ament_index_python.packages import get_package_prefix
-
-    assert (Path(get_package_prefix("rqt_image_view")) / "lib" / "rqt_image_view").is_dir()
