@@ -39,7 +39,7 @@ class Kitchen:
     """A running kitchen: what is true of its fridge, and what a person in the room does."""
 
     def __init__(
-        self, spawn: Callable[..., Any], ros: Any, seed: int = SEED, **camera: Any
+        self, spawn: Callable[..., Any], ros: Any, settle: Any, seed: int = SEED, **camera: Any
     ) -> None:
         self.namespace = f"/kitchen_{next(_namespaces)}"
         self._spawn = spawn
@@ -55,6 +55,7 @@ class Kitchen:
         ]
         for process, name in zip(started, ("kitchen_camera", "kitchen_detector"), strict=True):
             process.wait_for(f"ready: {name}")
+        settle(ros, f"{self.namespace}/kitchen_camera")
 
     def _hear(self, message: String) -> None:
         with self._news:
@@ -91,8 +92,8 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen(spawn: Callable[..., Any], ros_node: Any) -> Callable[..., Kitchen]:
-    return lambda *seed, **camera: Kitchen(spawn, ros_node, *seed, **camera)
+def kitchen(spawn: Callable[..., Any], ros_node: Any, settle: Any) -> Callable[..., Kitchen]:
+    return lambda *seed, **camera: Kitchen(spawn, ros_node, settle, *seed, **camera)
 
 
 def in_order(thing: Thing) -> bool:
@@ -114,8 +115,7 @@ def test_it_fetches_then_puts_the_fridge_in_order_and_goes_on_watching(
     room.oracle()
     planner = room.plan("--fetch", "bottle", "--watch", "300")
     room.wait(in_order)
-    assert_said_at = planner.wait_for("seen: fridge plug: in", 60.0)
-    assert assert_said_at
+    planner.wait_for("seen: fridge plug: in")
     assert_said(
         planner,
         "plan 1: open fridge; pick bottle; close fridge",
@@ -198,9 +198,12 @@ def test_who_sees_nothing_or_finds_nobody_says_so(kitchen: Callable[..., Kitchen
     room = kitchen()
     blind = room.plan("--thing", "zebra", "--patience", "1")
     alone = room.plan("--patience", "2")
-    assert blind.wait(60.0) == 2
+    assert blind.wait() == 2
     assert_said(blind, "cannot work: no detector has seen a zebra")
-    assert alone.wait(60.0) == 2
+    assert alone.wait() == 2
+    if "no detector has seen a fridge" in alone.output:  # on a busy machine
+        alone = room.plan("--patience", "30")
+        assert alone.wait() == 2
     assert_said(alone, "cannot work: nobody offers")
     assert "region_query" in alone.output
 
