@@ -10,7 +10,6 @@ Between any two steps branches may come and go (docs/adr/0011).
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +18,7 @@ from transformers import DynamicCache
 from chatspot_ros.engine.branches import Branch, take
 from chatspot_ros.engine.failures import ModelFailure
 from chatspot_ros.engine.growing import Columns
+from chatspot_ros.engine.owners import Owners, Row
 from chatspot_ros.engine.static_steps import StaticSteps
 from chatspot_ros.errors import ChatspotError
 
@@ -31,17 +31,6 @@ MAX_PACKED_TOKENS = 2048
 COMPACT_SHARE = 0.25
 # Room made for columns to come, as a share of those that are there.
 GROW_SHARE = 0.25
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Tokens that one branch or stem reads in a pass: its number, the stem that it goes on from
-    (-1: none), the tokens, and how many it has read before."""
-
-    number: int
-    stem: int
-    ids: list[int]
-    begin: int
 
 
 class Pack:
@@ -58,12 +47,13 @@ class Pack:
         """
         self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
         self._device, self._dtype = runner.device, runner.dtype
+        self._owners = Owners(runner.dtype, runner.device)
         self._recorded, self._replays = recorded, False
         self._numbers = itertools.count()
         self._branches: list[Branch] = []
         self._columns: Columns | None = None
-        # Which branch or stem each column behind the prefix belongs to.
-        self._owners = torch.zeros(0, dtype=torch.long)
+        # Whether columns belong to nobody any more.
+        self._some_left = False
 
     @property
     def live(self) -> int:
@@ -102,10 +92,12 @@ class Pack:
 
     def tidy(self) -> None:
         """Forget the branches that have ended; when none is left, their columns too."""
-        self._branches = [branch for branch in self._branches if not branch.done]
+        going_on = [branch for branch in self._branches if not branch.done]
+        self._some_left |= len(going_on) < len(self._branches)
+        self._branches = going_on
         if not self._branches and self._columns is not None:
             self._columns.leave()
-            self._columns, self._owners = None, torch.zeros(0, dtype=torch.long)
+            self._columns, self._owners = None, Owners(self._dtype, self._device)
             if self._recorded is not None and self._replays:
                 self._recorded.end()
             self._replays = False
@@ -125,13 +117,13 @@ class Pack:
         for branch in piece:
             if branch.past is not None:
                 columns.insert(branch.past, branch.read)
-                self._own([branch.number] * branch.read)
+                self._owners.add([branch.number] * branch.read)
                 branch.past = None
             branch.read += len(branch.unread)
-        self._own([row.number for row in rows for _ in row.ids])
+        self._owners.add([row.number for row in rows for _ in row.ids])
         ends = torch.tensor([len(row.ids) for row in rows]).cumsum(0) - 1
         # A lone sequence needs no mask, and attention is faster without.
-        alone = bool((self._owners == rows[0].number).all())
+        alone = len(rows) == 1 and self._owners.are_all(rows[0].number)
         out = self._model(
             input_ids=torch.tensor([[i for row in rows for i in row.ids]], device=self._device),
             past_key_values=columns.cache,
@@ -143,7 +135,7 @@ class Pack:
         logits: torch.Tensor = out.logits[0]
         return logits
 
-    def _rows(self, piece: list[Branch]) -> list[_Row]:
+    def _rows(self, piece: list[Branch]) -> list[Row]:
         """What is read: the unread tokens of each branch, before them what new ones begin with."""
         for branch in piece:
             if branch.past is not None:
@@ -153,35 +145,19 @@ class Pack:
         stem = _common_beginning([branch.ids for branch in new])
         rows = []
         if stem:
-            rows.append(_Row(next(self._numbers), -1, stem, 0))
+            rows.append(Row(next(self._numbers), -1, stem, 0))
             for branch in new:
                 branch.stem, branch.read = rows[0].number, len(stem)
-        return rows + [_Row(one.number, one.stem, one.unread, one.read) for one in piece]
+        return rows + [Row(one.number, one.stem, one.unread, one.read) for one in piece]
 
-    def _own(self, numbers: list[int]) -> None:
-        """Note whose the next columns are."""
-        self._owners = torch.cat([self._owners, torch.tensor(numbers, dtype=torch.long)])
-
-    def _masked(self, rows: list[_Row], prefix: int) -> dict[str, torch.Tensor]:
+    def _masked(self, rows: list[Row], prefix: int) -> dict[str, torch.Tensor]:
         """What each new token sees, and where it stands: attention_mask (1, 1, new, columns),
         position_ids (1, new)."""
-        lengths = torch.tensor([len(row.ids) for row in rows])
-        numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
-        stems = torch.tensor([row.stem for row in rows]).repeat_interleave(lengths)
-        seen = self._seen(numbers, stems)
-        mask = torch.zeros(len(numbers), prefix + len(self._owners))
-        mask[:, prefix:].masked_fill_(~seen, torch.finfo(self._dtype).min)
-        places = [torch.arange(row.begin, row.begin + len(row.ids)) for row in rows]
+        places = [prefix + row.begin + k for row in rows for k in range(len(row.ids))]
         return {
-            "attention_mask": mask[None, None].to(self._device, self._dtype),
-            "position_ids": (prefix + torch.cat(places))[None].to(self._device),
+            "attention_mask": self._owners.mask(rows, prefix)[None, None],
+            "position_ids": torch.tensor([places], device=self._device),
         }
-
-    def _seen(self, numbers: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
-        """Which columns behind the prefix the newest tokens see, (new, columns): those of their own
-        branch and of its stem, up to themselves."""
-        seen = (self._owners == numbers[:, None]) | (self._owners == stems[:, None])
-        return seen.tril_(len(self._owners) - len(numbers))
 
     def _make_room(self, need: int, piece: list[Branch]) -> Columns:
         """Make room for columns to come; drop those of ended branches when they are many."""
@@ -189,25 +165,27 @@ class Pack:
             self._columns = Columns(self._home)
         columns, used = self._columns, len(self._owners)
         need += sum(branch.read for branch in piece if branch.past is not None)
+        fits = columns.prefix + used + need <= columns.capacity
+        if fits and not self._some_left:
+            return columns
+        self._some_left = False
         mine = [number for one in self._branches for number in (one.number, one.stem)]
-        kept = torch.isin(self._owners, torch.tensor(mine))
-        many = used - int(kept.sum()) > COMPACT_SHARE * (columns.prefix + used)
-        if many or columns.prefix + used + need > columns.capacity:
-            self._owners = self._owners[kept]
-            there = columns.prefix + len(self._owners) + need
+        kept = self._owners.of(mine)
+        if not fits or used - len(kept) > COMPACT_SHARE * (columns.prefix + used):
+            self._owners.keep(kept)
+            there = columns.prefix + len(kept) + need
             # Answers may be far shorter than their limits: these only bound the room.
             most = sum(
                 one.limit - 1 - len(one.answer) + (0 if one in piece else len(one.ids))
                 for one in self._branches
             )
-            columns.resize(kept.nonzero()[:, 0], need + min(most, int(GROW_SHARE * there)))
+            columns.resize(kept, need + min(most, int(GROW_SHARE * there)))
         return columns
 
     def _remember(self, branch: Branch) -> None:
         if branch.remember and branch.error is None and self._columns is not None:
             self._fetch()
-            own = self._seen(torch.tensor([branch.number]), torch.tensor([branch.stem]))[0]
-            columns = own.nonzero()[:, 0]
+            columns = self._owners.of([branch.number, branch.stem])
             ids = tuple([*branch.ids, *branch.answer][: len(columns)])
             branch.memory = self._columns.copy_out(columns, ids)
 
@@ -224,15 +202,14 @@ class Pack:
     def _replay(self, recorded: StaticSteps, piece: list[Branch]) -> torch.Tensor:
         """The next token of each branch, in a recorded step."""
         assert self._columns is not None
-        numbers = [branch.number for branch in piece]
-        places = [self._columns.prefix + branch.read for branch in piece]
-        ids = [branch.answer[-1] for branch in piece]
-        self._own(numbers)
+        prefix = self._columns.prefix
+        rows = [Row(one.number, one.stem, one.unread, one.read) for one in piece]
+        self._owners.add([row.number for row in rows])
         for branch in piece:
             branch.read += 1
-        own = self._seen(torch.tensor(numbers), torch.tensor([branch.stem for branch in piece]))
-        seen = torch.nn.functional.pad(own, (self._columns.prefix, 0), value=True)
-        return recorded.step(ids, torch.tensor(places), seen)
+        places = torch.tensor([prefix + row.begin for row in rows])
+        seen = torch.nn.functional.pad(self._owners.seen(rows), (prefix, 0), value=True)
+        return recorded.step([row.ids[0] for row in rows], places, seen)
 
     def _fetch(self) -> None:
         """Take back the columns that recorded steps have written, and go on without those."""

@@ -53,21 +53,34 @@ def pack(model: nn.Module) -> int:
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if platform.machine() not in ("x86_64", "AMD64") or not has_onednn:
         return 0
-    count = 0
-    for name, parent in list(model.named_modules()):
-        if not {"layers", "blocks"} & set(name.split(".")):
-            continue
-        for child, linear in list(parent.named_children()):
-            if type(linear) is nn.Linear and _gains(linear):
-                setattr(parent, child, PackedLinear(linear))
-                count += 1
-    return count
+    names = [
+        name
+        for name, module in model.named_modules()
+        if {"layers", "blocks"} & set(name.split(".")) and _gains(module)
+    ]
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        linear = model.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        setattr(model.get_submodule(parent), child, PackedLinear(linear))
+    if names:
+        _leave_the_file(model)
+    return len(names)
 
 
-def _gains(linear: nn.Linear) -> bool:
-    """Whether it is large enough, and its weight plain float32 numbers on the CPU: a quantised one
-    is a tensor of its own kind."""
-    weight = linear.weight
+def _leave_the_file(model: nn.Module) -> None:
+    """Copy what is left of a checkpoint's mapped file, which stays in memory whole until nothing
+    refers to it."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def _gains(module: nn.Module) -> bool:
+    """Whether it is a linear layer that is large enough, its weight plain float32 numbers on the
+    CPU: a quantised one is a tensor of its own kind."""
+    if type(module) is not nn.Linear:
+        return False
+    weight = module.weight
     plain = type(weight) is nn.Parameter and type(weight.data) is Tensor
     on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return plain and on_cpu and min(linear.in_features, linear.out_features) >= _LEAST_FEATURES
+    return plain and on_cpu and min(module.in_features, module.out_features) >= _LEAST_FEATURES

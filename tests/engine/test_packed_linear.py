@@ -63,6 +63,15 @@ def test_the_blocks_layers_are_packed_and_nothing_else() -> None:
     assert pack(model) == 0
 
 
+def test_no_weight_holds_the_memory_of_others() -> None:
+    """As where all weights are views of one mapped file."""
+    model = Model()
+    file = torch.zeros(1000, 96)
+    model.embed.weight.data = file[100:150]
+    pack(model)
+    assert model.embed.weight.untyped_storage().nbytes() == model.embed.weight.nbytes
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_numbers_stay(dtype: torch.dtype) -> None:
     assert pack(Model().to(dtype)) == 0

@@ -1,0 +1,83 @@
+"""Whose the columns behind a prefix are, and so what each new token sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens that one branch or stem reads in a pass: its number, the stem that it goes on from
+    (-1: none), the tokens, and how many it has read before."""
+
+    number: int
+    stem: int
+    ids: list[int]
+    begin: int
+
+
+class Owners:
+    """The number of the branch or stem that each column belongs to."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        """`dtype` and `device` are those of the masks."""
+        self._dtype, self._device = dtype, device
+        self._numbers = torch.zeros(0, dtype=torch.long)
+        # The last mask, of one token for each of these branches, and their rows in it.
+        self._mask = torch.zeros(0, 0)
+        self._masked: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Note whose the next columns are."""
+        self._numbers = torch.cat([self._numbers, torch.tensor(numbers, dtype=torch.long)])
+
+    def of(self, numbers: Sequence[int]) -> Tensor:
+        """Which columns belong to these branches and stems, counted from 0, rising."""
+        mine = torch.isin(self._numbers, torch.tensor(numbers, dtype=torch.long))
+        return mine.nonzero()[:, 0]
+
+    def keep(self, columns: Tensor) -> None:
+        """Forget all others."""
+        self._numbers, self._masked = self._numbers[columns], {}
+
+    def are_all(self, number: int) -> bool:
+        """Whether all columns are one's own."""
+        return bool((self._numbers == number).all())
+
+    def seen(self, rows: Sequence[Row]) -> Tensor:
+        """Which columns the tokens of the rows see, (tokens, columns): those of their own branch
+        and of its stem up to themselves. The newest columns are theirs, in this order."""
+        lengths = torch.tensor([len(row.ids) for row in rows])
+        numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
+        stems = torch.tensor([row.stem for row in rows]).repeat_interleave(lengths)
+        seen = (self._numbers == numbers[:, None]) | (self._numbers == stems[:, None])
+        return seen.tril_(len(self._numbers) - len(numbers))
+
+    def mask(self, rows: Sequence[Row], prefix: int) -> Tensor:
+        """What is added to the attention's scores, (tokens, prefix + columns): nothing where a
+        token sees, else the lowest number. All see the prefix."""
+        lowest = torch.finfo(self._dtype).min
+        last = [self._masked.get(row.number, -1) for row in rows if len(row.ids) == 1]
+        grown = self._mask.shape[1] + len(rows) == prefix + len(self)
+        if grown and len(last) == len(rows) and min(last) >= 0:
+            # One more token for the same branches, which sees what the last one saw, and itself.
+            itself = torch.full((len(rows), len(rows)), lowest, dtype=self._dtype)
+            itself = itself.fill_diagonal_(0.0).to(self._device)
+            before = self._mask if last == list(range(len(self._mask))) else self._mask[last]
+            mask = torch.cat([before, itself], dim=1)
+        else:
+            seen = self.seen(rows)
+            mask = torch.zeros(len(seen), prefix + len(self))
+            mask[:, prefix:].masked_fill_(~seen, lowest)
+            mask = mask.to(self._device, self._dtype)
+        alike = len(mask) == len(rows)
+        self._mask = mask if alike else torch.zeros(0, 0)
+        self._masked = {row.number: k for k, row in enumerate(rows)} if alike else {}
+        return mask
