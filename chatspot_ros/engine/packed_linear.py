@@ -72,7 +72,8 @@ def _leave_the_file(model: nn.Module) -> None:
     """Copy what is left of a checkpoint's mapped file, which stays in memory whole until nothing
     refers to it."""
     for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
+        if type(tensor.data) is Tensor:
+            tensor.data = tensor.data.clone()
 
 
 def _gains(module: nn.Module) -> bool:
