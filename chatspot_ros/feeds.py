@@ -25,8 +25,13 @@ class CameraFeed:
             max_bytes=settings.buffer_megabytes * 1_000_000,
         )
         # As the detector reported them: only with their frame is its size known.
+        # A detector takes longer for one frame than for another, and there may be two: whether time
+        # was set back, the frames tell.
         self._detections: FrameBuffer[tuple[Region, ...]] = FrameBuffer(
-            name=name, max_seconds=settings.buffer_seconds, max_bytes=_MAX_DETECTION_BYTES
+            name=name,
+            max_seconds=settings.buffer_seconds,
+            max_bytes=_MAX_DETECTION_BYTES,
+            reordering_ns=round(settings.buffer_seconds * NS),
         )
         self.unusable_detections = 0
 

@@ -44,9 +44,17 @@ class FrameBuffer(Generic[T]):
     of the round before are dropped, because their stamps may come again on other pictures.
     """
 
-    def __init__(self, *, name: str, max_seconds: float, max_bytes: int) -> None:
-        """`name` is the camera's, for messages."""
+    def __init__(
+        self,
+        *,
+        name: str,
+        max_seconds: float,
+        max_bytes: int,
+        reordering_ns: int = REORDERING_NS,
+    ) -> None:
+        """`name` is the camera's, for messages; up to `reordering_ns` is no step back in time."""
         self._name = name
+        self._reordering_ns = reordering_ns
         self._max_ns = round(max_seconds * NS)
         self._max_bytes = max_bytes
         self._frames: list[Frame[T]] = []
@@ -71,7 +79,7 @@ class FrameBuffer(Generic[T]):
         A second frame of one stamp replaces the first. Return True when time was set back.
         """
         went_back = (
-            bool(self._frames) and frame.stamp_ns < self._frames[-1].stamp_ns - REORDERING_NS
+            bool(self._frames) and frame.stamp_ns < self._frames[-1].stamp_ns - self._reordering_ns
         )
         if went_back:
             self.clear()

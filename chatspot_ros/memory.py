@@ -116,7 +116,8 @@ def _cuda_in_use() -> Any:
     """Return torch.cuda if this process computes there already, else None: it starts nothing."""
     torch = sys.modules.get("torch")
     try:
-        ready = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+        # Whether there is a device takes milliseconds to find out, each time.
+        ready = torch is not None and torch.cuda.is_initialized() and torch.cuda.is_available()
     except AttributeError:
         # Another thread is importing it.
         return None

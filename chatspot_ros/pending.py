@@ -44,8 +44,9 @@ class Pending:
     # Why the query ended before its last answer; None while it goes on.
     stopped_by: ChatspotError | None = None
     handle: Any = None
-    # Whether nobody works on it any more.
+    # Whether nobody works on it any more, and whether the log tells of it.
     over: bool = False
+    logged: bool = False
 
     @property
     def priority(self) -> Priority:

@@ -135,8 +135,9 @@ class QueryService:
         )
         with self._lock:
             self._pending[pending.id] = pending
-        _log.info("%s asked: %r, %d regions", pending.id, query.question[:80], len(query.regions))
         self._start(pending)
+        # Behind the work, which begins the sooner: writing takes a thread's turn.
+        self._log_asked(pending)
         return pending
 
     def cancel(self, pending: Pending, reason: str = "the caller cancelled the query") -> None:
@@ -298,7 +299,18 @@ class QueryService:
         self._log_end(pending, reply, error)
         return reply
 
+    def _log_asked(self, pending: Pending) -> None:
+        """Write that the query came, if that is not written yet."""
+        with self._lock:
+            logged, pending.logged = pending.logged, True
+        if not logged:
+            query = pending.query
+            _log.info(
+                "%s asked: %r, %d regions", pending.id, query.question[:80], len(query.regions)
+            )
+
     def _log_end(self, pending: Pending, reply: QueryReply, error: ChatspotError | None) -> None:
+        self._log_asked(pending)
         total_s = time.monotonic() - pending.arrived_s
         said = "; ".join(answer.text for answer in reply.answers)
         line = f"{pending.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"

@@ -22,6 +22,7 @@ def xs(answer: Any) -> list[float]:
 
 
 def test_detections_of_exactly_that_frame(fake: Any) -> None:
+    # The second one may come seconds later on a slow machine.
     first, second = fake.publish_frame(colour=(200, 0, 0)), fake.publish_frame(colour=(0, 200, 0))
     # The detector is slow and speaks of the second frame first.
     detect(fake, second, detection("mug", (30, 20), name="b"))

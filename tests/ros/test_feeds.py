@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace as Message
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +52,16 @@ def test_exactly_the_stamp_by_default() -> None:
     assert feed.detections_at(200 * MS) == BOX
     assert feed.detections_at(300 * MS) is None
     assert feed.detection_counts() == (2, 1)
+
+
+def test_detections_of_a_frame_long_before_are_no_step_back_in_time() -> None:
+    feed = make_feed()
+    for stamp_ms in (100, 3_000):
+        add_frame(feed, stamp_ms * MS)
+    feed.add_detections(3_000 * MS, detected("late"))
+    feed.add_detections(100 * MS, detected("early"))
+    assert feed.detections_at(3_000 * MS) == detected("late")
+    assert feed.detections_at(100 * MS) == detected("early")
 
 
 def test_a_little_off_within_the_tolerance() -> None:
@@ -103,6 +114,7 @@ def test_a_restart_forgets_the_detections_too() -> None:
         feed.detections_on(again)
 
 
+@hypothesis.settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(30, 80), st.booleans(), st.booleans()), min_size=2, max_size=40),
     st.integers(0, 14),
