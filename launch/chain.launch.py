@@ -13,7 +13,11 @@ From XML: <include file="$(find-pkg-share chatspot_ros)/launch/chain.launch.py"/
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -123,23 +127,56 @@ def open_windows(context: LaunchContext, namespace: str, camera_topic: str | Non
     ]
 
 
-def make_chain(context: LaunchContext) -> list[Action]:
-    """Choose the parts by the arguments' values. Raises RuntimeError where they do not fit."""
-    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    in_kitchen = values["source"] == "kitchen"
-    detector = values["detector"] or ("kitchen" if in_kitchen else "none")
-    if detector == "kitchen" and not in_kitchen:
+def check(values: dict[str, str], detector: str) -> None:
+    """Raise RuntimeError where arguments do not fit.
+
+    Before anything is started: where `launch` meets an error later, it ends and leaves behind what
+    runs already.
+    """
+    for name, kind in (("seed", int), ("rate", float)):
+        try:
+            kind(values[name])
+        except ValueError:
+            raise RuntimeError(f"{name}:={values[name]} is no number") from None
+    if detector == "kitchen" and values["source"] != "kitchen":
         raise RuntimeError("detector:=kitchen goes with source:=kitchen only")
     if detector == "model" and not values["detector_model"]:
         raise RuntimeError("detector:=model needs detector_model:=FOLDER_OR_HUB_ID")
     if values["source"] in ("files", "bag") and not values["path"]:
         raise RuntimeError(f"source:={values['source']} needs path:=PATH")
+    if values["rqt"] == "true":
+        try:
+            get_package_prefix("rqt_image_view")
+        except PackageNotFoundError:
+            raise RuntimeError("rqt:=true needs the package rqt_image_view") from None
+
+
+def make_chain(context: LaunchContext) -> list[Action]:
+    """Choose the parts by the arguments' values. Raises RuntimeError where they do not fit."""
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    in_kitchen = values["source"] == "kitchen"
+    detector = values["detector"] or ("kitchen" if in_kitchen else "none")
+    check(values, detector)
     # The kitchen publishes `image` and `detections`, whatever a camera would.
     camera_topic = "image" if in_kitchen else values["camera_topic"]
     transport = "raw" if values["source"] in ("kitchen", "files") else values["image_transport"]
     detections_topic = "detections" if detector == "kitchen" else values["detections_topic"]
     sim_time = values["use_sim_time"] or ("true" if values["source"] == "bag" else "")
-    parts = make_source(values, detector)
+    parts: list[Action] = [
+        # First: it may refuse its arguments.
+        include(
+            "region_query",
+            camera_topic=camera_topic,
+            detections_topic=detections_topic,
+            image_transport=transport,
+            use_sim_time=sim_time,
+            log_level=values["log_level"],
+            model=values["model"],
+            params_file=values["params_file"],
+            namespace=values["namespace"],
+        ),
+        *make_source(values, detector),
+    ]
     if detector == "model":
         parts.append(
             include(
@@ -153,19 +190,6 @@ def make_chain(context: LaunchContext) -> list[Action]:
                 namespace=values["namespace"],
             )
         )
-    parts.append(
-        include(
-            "region_query",
-            camera_topic=camera_topic,
-            detections_topic=detections_topic,
-            image_transport=transport,
-            use_sim_time=sim_time,
-            log_level=values["log_level"],
-            model=values["model"],
-            params_file=values["params_file"],
-            namespace=values["namespace"],
-        )
-    )
     if values["rqt"] == "true":
         seen = camera_topic if transport == "raw" else None
         parts += open_windows(context, values["namespace"], seen)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ament_index_python.packages
 import pytest
 from ament_index_python.packages import get_package_share_directory
 
@@ -18,6 +19,25 @@ LAUNCH = Path(get_package_share_directory("chatspot_ros")) / "launch"
 FILES = sorted(path.name.removesuffix(".launch.py") for path in LAUNCH.glob("*.launch.py"))
 WINDOWS = ("rqt_image_view", "rqt_image_view 2")
 Start = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def have_rqt(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Let rqt_image_view be installed, or not."""
+    packages = ament_index_python.packages
+    find = packages.get_package_prefix
+
+    def have(it: bool) -> None:
+        def found(name: str) -> str:
+            if name != "rqt_image_view":
+                return str(find(name))
+            if not it:
+                raise packages.PackageNotFoundError(name)
+            return "/opt/ros"
+
+        monkeypatch.setattr(packages, "get_package_prefix", found)
+
+    return have
 
 
 @pytest.fixture
@@ -68,7 +88,10 @@ def test_the_chain_is_the_kitchen_by_default(start: Start) -> None:
     assert "model" not in node.parameters
 
 
-def test_a_camera_a_model_that_detects_and_a_window(start: Start) -> None:
+def test_a_camera_a_model_that_detects_and_a_window(
+    start: Start, have_rqt: Callable[[bool], None]
+) -> None:
+    have_rqt(True)
     found = start(
         "chain", source="camera", camera_topic="/camera/image_raw", image_transport="compressed",
         detector="model", detector_model="/detr", detector_labels="mug, door", rqt="true",
@@ -114,7 +137,7 @@ def test_a_bag_brings_its_own_time(start: Start) -> None:
 def test_a_bag_is_played_when_all_are_ready(start: Start) -> None:
     started = list(start("chain", source="bag", path="/drive", detector="model",
                          detector_model="/detr"))  # fmt: skip
-    assert started == ["detector_node", "region_query_node", "ros2"]
+    assert started == ["region_query_node", "detector_node", "ros2"]
 
 
 def test_what_the_node_answered_when_the_bag_was_recorded_is_not_played(start: Start) -> None:
@@ -126,7 +149,10 @@ def test_what_the_node_answered_when_the_bag_was_recorded_is_not_played(start: S
         assert not excluded.search(topic)
 
 
-def test_all_of_the_chain_moves_into_a_namespace(start: Start) -> None:
+def test_all_of_the_chain_moves_into_a_namespace(
+    start: Start, have_rqt: Callable[[bool], None]
+) -> None:
+    have_rqt(True)
     found = start("chain", namespace="robot1", rqt="true")
     nodes = ("kitchen_camera", "kitchen_detector", "region_query_node")
     assert {found[name].namespace for name in nodes} == {"robot1"}
@@ -168,6 +194,12 @@ def test_a_parameter_file_is_taken_or_named(start: Start, tmp_path: Path) -> Non
         assert node.parameters["__file"] == str(mine)
 
 
+def test_windows_need_their_package(start: Start, have_rqt: Callable[[bool], None]) -> None:
+    have_rqt(False)
+    with pytest.raises(RuntimeError, match="rqt_image_view"):
+        start("chain", rqt="true")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -177,6 +209,7 @@ def test_a_parameter_file_is_taken_or_named(start: Start, tmp_path: Path) -> Non
         ({"detector": "model"}, "needs detector_model"),
         ({"source": "telescope"}, "telescope"),
         ({"rqt": "maybe"}, "maybe"),
+        ({"rate": "fast"}, "rate:=fast is no number"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(

@@ -202,6 +202,7 @@ def test_a_detector_gets_its_parameters(spawn: Callable[..., Any]) -> None:
     [
         (("chain", "source:=telescope"), "telescope"),
         (("chain", "source:=files"), "needs path"),
+        (("chain", "params_file:=/nowhere.yaml"), "/nowhere.yaml is no file"),
         (("region_query", "params_file:=/nowhere.yaml"), "/nowhere.yaml is no file"),
         (("region_query", "cameras:=front"), "NAME=IMAGE_TOPIC"),
     ],
@@ -214,3 +215,5 @@ def test_what_does_not_fit_is_named(arguments: tuple[str, ...], words: str) -> N
     )  # fmt: skip
     assert done.returncode == 1
     assert words in done.stdout + done.stderr
+    # `launch` would leave it behind.
+    assert "process started" not in done.stdout + done.stderr
