@@ -6,7 +6,8 @@ of a subscriber that does nothing, and how long a parameter get takes while quer
 busy.
 
 The echo service is a node of its own in rclpy's usual executor; it gets the very request and
-replies with one answer about its region. All processes allocate memory in the same way (MEMORY):
+replies with one answer about its region, at once (`overhead_over_echo`) or after as long as the
+engine took (`overhead_over_late_echo`). All processes allocate memory in the same way (MEMORY):
 by glibc's own choice a subscriber to 1080p images is now and then, by chance, given new pages for
 every frame and takes them back, which costs four times the frame itself, on either side.
 """
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 import rclpy
+from builtin_interfaces.msg import Duration
 from chatspot_ros.msg import RegionAnswer
 from chatspot_ros.srv import RegionQuery
 from rcl_interfaces.srv import GetParameters
@@ -63,11 +65,19 @@ MEMORY = {
 
 
 def echo() -> None:
-    """A service of the node's type that replies at once, with one answer about the first region."""
+    """A service of the node's type that replies with one answer about the first region.
+
+    At once, or after the request's `timeout`, and then it says how long it took, as the node does.
+    """
     node = Node("echo")
 
     def reply(request: Any, response: Any) -> Any:
+        began = time.perf_counter()
+        wait_s = request.timeout.sec + request.timeout.nanosec / 1e9
+        if wait_s:
+            time.sleep(wait_s)
         response.answers = [RegionAnswer(regions=request.regions[:1], text="a red mug")]
+        response.answering_s = time.perf_counter() - began if wait_s else 0.0
         return response
 
     node.create_service(RegionQuery, "echo", reply)
@@ -171,18 +181,28 @@ class Client:
 # --- what is measured -----------------------------------------------------------------------------
 
 
-def overhead(client: Client, calls: int) -> tuple[list[float], list[float]]:
-    """Seconds of each query beyond the engine's own, and of each echo, taken in turns."""
+def overhead(client: Client, calls: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of each query beyond the engine's own, of each echo, and of each late one.
+
+    Taken in turns. The late echo waits as long as the engine took: whoever waits for it sleeps as
+    deeply, and wakes as slowly, as one who waits for an answer. Its own time is taken off too.
+    """
     if not client.echo.wait_for_service(PATIENCE_S):
         raise TimeoutError("the echo service is not offered")
     regions = [Region.box(20, 20, 120, 200)]
     ours: list[float] = []
     echoes: list[float] = []
+    late: list[float] = []
     for _ in range(calls):
         seconds, reply = client.ask(regions, stamp=client.stamp)
         ours.append(seconds - reply.seeing_s - reply.answering_s)
         echoes.append(client.call(client.echo, client.request(regions, stamp=client.stamp))[0])
-    return ours[calls // 10 :], echoes[calls // 10 :]
+        engine_s = reply.seeing_s + reply.answering_s
+        wait = Duration(sec=int(engine_s), nanosec=int(engine_s % 1 * 1e9))
+        request = client.request(regions, stamp=client.stamp, timeout=wait)
+        seconds, reply = client.call(client.echo, request)
+        late.append(seconds - reply.answering_s)
+    return ours[calls // 10 :], echoes[calls // 10 :], late[calls // 10 :]
 
 
 def processor_s(pid: int) -> float:
@@ -220,7 +240,7 @@ def measure(calls: int, frames: int, gets: int) -> dict[str, Any]:
         start("echo")
         client = Client("ros_latency")
         client.send_picture()
-        ours, echoes = overhead(client, calls)
+        ours, echoes, late = overhead(client, calls)
         start("asker")
         parameter_gets(client, gets // 10)
         waits = parameter_gets(client, gets)
@@ -228,11 +248,14 @@ def measure(calls: int, frames: int, gets: int) -> dict[str, Any]:
         node, bare_pid = start(NODE, *installed(NODE)), start("bare")
         start("camera")
         with_node, with_bare = frame_cost([node, bare_pid], frames)
-    ours_s, echo_s = statistics.median(ours), statistics.median(echoes)
+    ours_s, echo_s, late_s = (statistics.median(one) for one in (ours, echoes, late))
     p99 = statistics.quantiles(waits, n=100)[98]
     return {
         "overhead_over_echo": {
             "value": ours_s / echo_s, "ours_s": ours_s, "echo_s": echo_s, "n": len(ours),
+        },
+        "overhead_over_late_echo": {
+            "value": ours_s / late_s, "ours_s": ours_s, "echo_s": late_s, "n": len(ours),
         },
         "frame_cpu_over_bare_subscriber": {
             "value": with_node / with_bare, "ours_s": with_node, "bare_s": with_bare, "n": frames,
