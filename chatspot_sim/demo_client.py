@@ -16,6 +16,7 @@ from chatspot_ros.msg import ActionStep
 from chatspot_ros.srv import KitchenAct, RegionQuery
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -88,7 +89,8 @@ class Planner:
         self._thread.start()
 
     def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
+        # At the end the executor may be shut down while a message is handled.
+        with contextlib.suppress(ExternalShutdownException, rclpy_implementation.InvalidHandle):
             self._executor.spin()
 
     def __enter__(self) -> Planner:
