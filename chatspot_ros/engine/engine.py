@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from chatspot_ros.dialects import Dialect
-from chatspot_ros.engine import loading, memory, packed_linear
+from chatspot_ros.engine import loading, memory
 from chatspot_ros.engine.api import (
     OnReplyOf,
     OnText,
@@ -139,7 +139,6 @@ class Engine:
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, model_type, folder)
         loaded = loading.load(folder, device, dtype, plan)
-        packed_linear.pack(loaded.model)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._try(plan.cache_tokens, compile, warm_up)
         return engine

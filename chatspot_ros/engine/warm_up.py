@@ -1,7 +1,7 @@
 """A few questions before the first real one, so that that one is not slow.
 
-What is made at first use and kept: kernels and library handles on a GPU, the primitives and packed
-weights of oneDNN for each shape on a CPU, the allocator's blocks, the grammars' tables.
+What is made at first use and kept: kernels and library handles on a GPU, the primitives of oneDNN
+for each shape on a CPU, the allocator's blocks, the grammars' tables.
 """
 
 from __future__ import annotations
