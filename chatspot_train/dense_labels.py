@@ -20,6 +20,7 @@ PARTS = PART_NAMES
 PRINTED = ("label", "display", "number")
 GLYPHS = tuple("0123456789" + "".join(sorted(set("".join(WORDS)))))
 CELLS = 2  # each patch says what stands in CELLS x CELLS cells of it
+TOUCH = 0.35  # of a glyph or of the patch, the smaller of them, must be shared across and down
 PRINT_SHARE = 0.9  # of a card's width that its print takes up
 ATTRIBUTES: dict[str, tuple[str, str]] = {}
 for _states in STATES.values():
@@ -195,7 +196,7 @@ def mark_print(
         least, most = np.minimum(upper, lower).min(0), np.maximum(upper, lower).max(0)
         overlap = np.minimum(most, centres + half) - np.maximum(least, centres - half)
         share = np.clip(overlap, 0, None) / np.minimum(2 * half, most - least)
-        glyphs[share.min(1) > 0.35, GLYPHS.index(glyph)] = 1.0
+        glyphs[share.min(1) > TOUCH, GLYPHS.index(glyph)] = 1.0
 
 
 def _weights(owner: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_sim.kitchen import COLOURS
-from chatspot_train.dense_labels import GLYPHS
+from chatspot_train.dense_labels import GLYPHS, TOUCH
 
 BLOCKS = 3  # a page has at most BLOCKS x BLOCKS kinds of print
 EASY_WIDTH = 0.75  # of a glyph in patches, on the easiest pages
 WIDTHS = (0.3, 1.4)  # the same on the hardest ones
 TALL = (1.0, 2.4)  # a glyph's height over its width, on the hardest pages; else nearer to 1.15
 HEIGHTS = (0.5, 1.9)  # of a glyph in patches
-TOUCH = 0.35  # of the glyph or of the patch, the smaller of them, must be shared across and down
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _GRAIN = 4.0  # of 255
 Rgb = tuple[float, float, float]

@@ -56,6 +56,7 @@ class Branch:
         """End it, unless it has ended."""
         if not self.done:
             self.error, self.done = error, True
+            self.on_done = None
 
     def goes_on(self) -> bool:
         """Whether it has not ended; asks whether it should."""
@@ -82,10 +83,11 @@ class Branch:
         self.done = self.truncated = len(self.answer) >= self.limit
 
     def finish(self) -> None:
-        """Hand a complete answer on."""
-        if self.error is None and self.on_done is not None:
+        """Hand a complete answer on, once; whom it went to, and what he holds, is let go."""
+        on_done, self.on_done = self.on_done, None
+        if self.error is None and on_done is not None:
             try:
-                self.on_done()
+                on_done()
             except Exception as error:
                 self.error = error
 

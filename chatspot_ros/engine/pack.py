@@ -105,8 +105,13 @@ class Pack:
     def _read(self, piece: list[Branch]) -> torch.Tensor:
         """Read what each branch has not read; return the logits behind it, (branches, words)."""
         with ModelFailure("answer"):
-            if self._recorded is not None and self._can_replay(self._recorded, piece):
-                return self._replay(self._recorded, piece)
+            recorded, columns = self._recorded, self._columns
+            if (
+                recorded is not None
+                and columns is not None
+                and self._can_replay(recorded, columns, piece)
+            ):
+                return self._replay(recorded, columns.prefix, piece)
             self._fetch()
             return self._pass(piece)
 
@@ -189,20 +194,17 @@ class Pack:
             ids = tuple([*branch.ids, *branch.answer][: len(columns)])
             branch.memory = self._columns.copy_out(columns, ids)
 
-    def _can_replay(self, recorded: StaticSteps, piece: list[Branch]) -> bool:
+    def _can_replay(self, recorded: StaticSteps, columns: Columns, piece: list[Branch]) -> bool:
         """Whether recorded steps serve these branches; where they begin, they get the columns."""
-        if self._columns is None or any(branch.read < len(branch.ids) for branch in piece):
+        if any(branch.read < len(branch.ids) for branch in piece):
             return False
         if not self._replays:
             more = sum(branch.limit - len(branch.answer) for branch in piece)
-            cache = self._columns.cache
-            self._replays = recorded.begin(cache, more, len(piece), give_way=self._fetch)
+            self._replays = recorded.begin(columns.cache, more, len(piece), give_way=self._fetch)
         return self._replays and len(piece) <= recorded.rows
 
-    def _replay(self, recorded: StaticSteps, piece: list[Branch]) -> torch.Tensor:
+    def _replay(self, recorded: StaticSteps, prefix: int, piece: list[Branch]) -> torch.Tensor:
         """The next token of each branch, in a recorded step."""
-        assert self._columns is not None
-        prefix = self._columns.prefix
         rows = [Row(one.number, one.stem, one.unread, one.read) for one in piece]
         self._owners.add([row.number for row in rows])
         for branch in piece:

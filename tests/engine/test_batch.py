@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +86,31 @@ def test_a_batch_can_be_used_again(engine: Engine, scene: Scene) -> None:
     asked = questions(3)
     first = run(batch, batch.admit(asked))
     assert run(batch, batch.admit(asked)) == first == [texts_of(engine, scene, asked)]
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_who_has_been_answered_or_stopped_holds_nothing(
+    engine: Engine, image_rgb: np.ndarray, no_collector: None, stopped: bool
+) -> None:
+    """Without waiting for a garbage collector: a scene is megabytes."""
+    scene = engine.prepare(image_rgb)
+    held = weakref.ref(scene)
+    batch = Batch(engine, scene)
+    asked = batch.admit(questions(2))
+    while not asked.done:
+        batch.step()
+        if stopped:
+            asked.leave()
+    del batch, scene, asked
+    assert held() is None
 
 
 @pytest.mark.parametrize("as_scene", [lambda scene: scene, alone], ids=["shared", "alone"])
