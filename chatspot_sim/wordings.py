@@ -1,15 +1,32 @@
 """How questions are worded in training; test wordings: `unseen_wordings.py`.
 
 `<region>` stands for the asked region, `{thing}` for a thing's name, `{things}` for its plural.
-The first wording of each kind in TRAIN is the one a person would most likely type.
+The first wording of each kind in TRAIN is the one a person would most likely type. A model that
+knows few wordings takes the others for another task, so there are many.
 """
 
 from __future__ import annotations
 
+import re
+from itertools import product
+
 Wordings = dict[str, tuple[str, ...]]
 
+_GROUP = re.compile(r"\(([^()]*)\)")
+
+
+def spelled_out(*patterns: str) -> tuple[str, ...]:
+    """Every wording that the patterns stand for, once: "(Name|Identify) this." is two of them."""
+    wordings = []
+    for pattern in patterns:
+        pieces = _GROUP.split(pattern)  # texts and, between them, groups
+        choices = [piece.split("|") if k % 2 else [piece] for k, piece in enumerate(pieces)]
+        wordings += ["".join(chosen) for chosen in product(*choices)]
+    return tuple(dict.fromkeys(wordings))
+
+
 TRAIN: Wordings = {
-    "name": (
+    "name": spelled_out(
         "What is this?",
         "What is this? <region>",
         "What can you see in this region? <region>",
@@ -20,174 +37,357 @@ TRAIN: Wordings = {
         "What is in this region?",
         "Identify the object <region>.",
         "What kind of thing is <region>?",
+        "What is (that|<region>|at <region>|shown here|shown in <region>)?",
+        "What is it?",
+        "(Tell me|Say) what (this|<region>) is.",
+        "Say what you see (here|in <region>|at <region>).",
+        "Say what is (in|at|inside) <region>.",
+        "Tell me what (there is|lies) (here|at <region>).",
+        "Tell me which (object|item) this is.",
+        "What (thing|object|item) is (this|that)?",
+        "What (object|item) is (in|at) <region>?",
+        "Which (thing|item) (is|stands) (here|in <region>)?",
+        "What does (this region|<region>|the box) contain?",
+        "Name (this|it|<region>).",
+        "Name what is (in|at|inside) <region>.",
+        "Identify (this|it|what is in <region>|the thing at <region>).",
+        "Can you (name|identify) (this|the thing in <region>)?",
+        "Can you tell me what this is? <region>",
+        "Do you know what this is?",
+        "What do you call this?",
+        "I want to know what <region> is.",
+        "Please (name|identify) the (object|item) here. <region>",
+        "The object in <region> is what?",
     ),
-    "and_this": (
+    "and_this": spelled_out(
         "And this?",
         "What about this? <region>",
         "And this one? <region>",
         "And <region>?",
+        "And (that|it)?",
+        "And that? <region>",
+        "And what about (this one|<region>)?",
+        "What about (that|that one|<region>|the one at <region>)?",
+        "(Now|Then) (this|this one|<region>).",
+        "The same for <region>.",
+        "How about (this|that one|the one here)? <region>",
     ),
-    "part": (
+    "part": spelled_out(
         "What part is this?",
         "Which part is in this region? <region>",
         "Name this part. <region>",
         "What part of the object is at <region>?",
+        "What part is (that|<region>|in <region>)?",
+        "Which part (do you see here|is <region>)?",
+        "(Tell me|Say) (what|which) part (this|<region>) is.",
+        "(Name|Identify) the part (here|in <region>|at <region>).",
+        "What do you call this part? <region>",
+        "Which part of (it|the thing) is this?",
     ),
-    "colour": (
+    "colour": spelled_out(
         "What colour is this?",
         "What colour is the {thing}? <region>",
         "Tell me the colour of <region>.",
         "Which colour does this {thing} have?",
         "What is the colour of the thing in <region>?",
         "What color is this?",
+        "(What|Which) (colour|color) is (it|that|<region>|the thing here)?",
+        "(Tell me|Say) (which|what) (colour|color) (this|it) is.",
+        "(Tell me|Say|Name|Give) its (colour|color).",
+        "What (colour|color) does (this|it|<region>|the {thing}) have?",
+        "Name the (colour|color) of (this|the {thing}|<region>).",
+        "How is this {thing} coloured?",
+        "Is it red, blue or what colour? <region>",
     ),
-    "state": (
+    "state": spelled_out(
         "What is the state of this?",
         "What is the state of <region>?",
         "What state is this {thing} in?",
         "Give the state of the {thing}. <region>",
         "Which state is <region> in?",
         "Report its state.",
+        "(Tell me|Say|Name|Give) (its state|the state of <region>|the state of this {thing}).",
+        "(What|Which) state is (it|this|that) in?",
+        "In (what|which) state is (it|this)?",
+        "What is its state?",
+        "Report the state of (this|<region>|the {thing}).",
+        "Which state does <region> have?",
+        "Describe the state of this.",
     ),
-    "door_open": (
+    "door_open": spelled_out(
         "Is it open?",
         "Is this open? <region>",
         "Is the {thing} open?",
         "Is the door of <region> open?",
         "Does the {thing} stand open?",
+        "Is (that|<region>) open?",
+        "Is the door (open|of this {thing} open)?",
+        "(Tell me|Say) if (it|this|the {thing}) is open.",
+        "Does (this|<region>) stand open?",
+        "Tell me: is (it|this) open?",
+        "Has someone opened (this|<region>)?",
     ),
-    "drawer_open": (
+    "drawer_open": spelled_out(
         "Is it open?",
         "Is this open? <region>",
         "Is the {thing} open?",
         "Is <region> pulled out?",
+        "Is (that|<region>) open?",
+        "Is (it|this drawer|the {thing}) pulled out?",
+        "(Tell me|Say) if (it|this|the {thing}) is open.",
+        "Tell me: is (it|this) open?",
+        "Does (this|<region>) stand open?",
     ),
-    "plug_in": (
+    "plug_in": spelled_out(
         "Is this plugged in?",
         "Is the {thing} plugged in? <region>",
         "Is it plugged in?",
         "Is the plug of <region> in the socket?",
         "Does this {thing} have power?",
+        "Is (that|<region>) plugged in?",
+        "(Tell me|Say) if (it|this|the {thing}) is plugged in.",
+        "Tell me: is (it|this) plugged in?",
+        "Is (its plug|the plug of this {thing}) in the socket?",
+        "Does (it|<region>) have power?",
+        "Is the {thing} connected to the socket?",
+        "Has <region> been plugged in?",
     ),
-    "burner_on": (
+    "burner_on": spelled_out(
         "Is it on?",
         "Is a burner on? <region>",
         "Is the {thing} on?",
         "Is <region> hot?",
         "Is this {thing} switched on?",
+        "Is (it|that|<region>|this {thing}) on?",
+        "Is it (hot|switched on)?",
+        "(Tell me|Say) if (it|a burner|the {thing}) is on.",
+        "Tell me: is it on?",
+        "Is (any|some) burner on? <region>",
+        "Is any burner of this {thing} on?",
+        "Does a burner of <region> burn?",
     ),
-    "water_running": (
+    "water_running": spelled_out(
         "Is the water running?",
         "Is it running?",
         "Does water run here? <region>",
         "Is the {thing} on?",
         "Is <region> running?",
+        "Is (that|this) running?",
+        "Is the water of <region> running?",
+        "(Tell me|Say) if (it|the water|the {thing}) is running.",
+        "Tell me: is it running?",
+        "Does (the|this) {thing} run?",
+        "Is (it|this {thing}|<region>) on?",
+        "Does water come out of <region>?",
     ),
-    "contents_full": (
+    "contents_full": spelled_out(
         "Is it full?",
         "Is this full? <region>",
         "Is the {thing} full?",
         "Is there something in <region>?",
         "Is there coffee in this {thing}?",
+        "Is (that|<region>) full?",
+        "(Tell me|Say) if (it|this|the {thing}) is full.",
+        "Tell me: is (it|this) full?",
+        "Is there (something|anything|coffee) in (it|this|the {thing})?",
+        "Has <region> been filled?",
+        "Does the {thing} hold something?",
     ),
-    "read": (
+    "read": spelled_out(
         "What does it say?",
         "What text can you see in this region? <region>",
         "Read the text in <region>.",
         "Read this.",
         "What is written here?",
         "What does the {thing} say? <region>",
+        "What (text|word) is (this|here|on <region>)?",
+        "What text do you see (here|in <region>)?",
+        "(Tell me|Say) what (it says|is written here|<region> says).",
+        "Read (it|the text|the word|<region>|the word in <region>).",
+        "What is (written|printed) in <region>?",
+        "What does (this|<region>|the label) say?",
+        "(Which|What) word is (written|printed) here? <region>",
+        "Read (out|me) what is written in <region>.",
     ),
-    "read_number": (
+    "read_number": spelled_out(
         "Which number is shown?",
         "What number can you see in this region? <region>",
         "Read the number in <region>.",
         "Read this.",
         "What number is shown here?",
         "What does the {thing} show? <region>",
+        "What number is (this|here|on <region>)?",
+        "What number do you see (here|in <region>)?",
+        "(Tell me|Say) (what|which) number (it shows|is shown|<region> shows).",
+        "Read (it|the number|<region>|the display).",
+        "(Which|What) number is (written|shown) (in|on) <region>?",
+        "What does (it|this|the display) show?",
+        "(Which|What) number does <region> show?",
     ),
-    "count": (
+    "count": spelled_out(
         "How many {things} are there?",
         "How many {things} can you see?",
         "Count the {things}.",
         "How many {things} are in the picture?",
         "What is the number of {things}?",
+        "How many {things} (do you count|are visible|are here|are in this kitchen)?",
+        "(Tell me|Say) how many {things} (there are|you see|are here).",
+        "Count (all|how many) {things} (you see|there are).",
+        "Count the {things} in the picture.",
+        "What number of {things} (do you see|is there)?",
+        "Give the number of {things}.",
+        "How many {things}?",
     ),
-    "relation": (
+    "relation": spelled_out(
         "Where is <region> relative to <region>?",
         "What is <region> to <region>?",
         "How does <region> stand to <region>?",
         "Is <region> left or right of <region>?",
+        "Where (is|lies) <region> (seen from|compared with|from) <region>?",
+        "(Tell me|Say) where <region> is relative to <region>.",
+        "How (is|lies) <region> relative to <region>?",
+        "In which direction is <region> from <region>?",
+        "What is the place of <region> relative to <region>?",
+        "On which side of <region>, as <region> sees it?",
     ),
-    "scene": (
+    "scene": spelled_out(
         "Describe the whole image in detail.",
         "What is in this picture?",
         "Describe the kitchen.",
         "What can you see?",
         "Describe the picture.",
         "Tell me what is here.",
+        "Describe (the scene|this picture|this kitchen|the image|everything).",
+        "Describe what (is|you see) in (the|this) (image|kitchen).",
+        "What is in (the picture|the image|this kitchen)?",
+        "Tell me what (is|you see) in the picture.",
+        "Tell me what you can see.",
+        "Give me a description of the kitchen.",
     ),
-    "describe": (
+    "describe": spelled_out(
         "Describe this in detail.",
         "Describe the thing in <region>.",
         "Describe <region> in detail.",
         "Tell me about this. <region>",
         "What can you tell me about <region>?",
+        "Describe (it|this|<region>|this thing).",
+        "Describe (it|the thing here|the {thing}) in detail.",
+        "Describe (what you see|everything) in <region>.",
+        "Tell me (all|everything|more) about (it|this|<region>).",
+        "Give (a description|the details) of <region>.",
+        "In detail, what is <region>?",
     ),
-    "is_there": (
+    "is_there": spelled_out(
         "Is there a {thing} here?",
         "Is there a {thing} in this region? <region>",
         "Is this a {thing}?",
         "Is the thing in <region> a {thing}?",
         "Do you see a {thing} here? <region>",
+        "Is there (any|some) {thing} (here|in <region>)?",
+        "Do you see a {thing} (here|in <region>)?",
+        "Can you see (any|some) {thing} in <region>?",
+        "Is (it|that|<region>) a {thing}?",
+        "Does <region> (show|contain) a {thing}?",
+        "(Tell me|Say) if (this|<region>) is a {thing}.",
+        "Is a {thing} (here|there|at <region>)?",
+        "Would you call this a {thing}?",
     ),
-    "is_there_scene": (
+    "is_there_scene": spelled_out(
         "Is there a {thing} in the picture?",
         "Is there a {thing}?",
         "Do you see a {thing}?",
         "Can you see a {thing} in this kitchen?",
+        "Is there (any|some) {thing} (here|in the picture|in this kitchen)?",
+        "Do you see (any|some) {thing}?",
+        "Do you see a {thing} in the (picture|image|kitchen)?",
+        "Can you see a {thing}?",
+        "Can you see (any|some) {thing} in the (image|kitchen)?",
+        "Does the (picture|kitchen) (show|have) a {thing}?",
+        "(Tell me|Say) if there is a {thing}.",
+        "Is a {thing} in the (picture|kitchen)?",
     ),
-    "locate": (
+    "locate": spelled_out(
         "Where is the {thing}?",
         "Find the {thing}.",
         "Locate the {thing}.",
         "Point at the {thing}.",
         "Give the box of the {thing}.",
+        "Where (do you see|can I find|in the picture is) the {thing}?",
+        "Show me where to find the {thing}.",
+        "(Tell me|Say|Show me) where the {thing} is.",
+        "Give (me|us) the (place|bounding box) of the {thing}.",
+        "Give the (bounding box|place|location) of the {thing}.",
+        "Give a box around the {thing}.",
+        "Mark the {thing}.",
+        "Find a box for the {thing}.",
+        "Locate where the {thing} is.",
     ),
-    "plan_open": (
+    "plan_open": spelled_out(
         "How do I open this?",
         "Open <region>.",
         "Which steps open the {thing}? <region>",
         "Open the {thing}.",
+        "How (can|do) I open (it|<region>|the {thing})?",
+        "(Which|What) steps open (<region>|it)?",
+        "Open (this|it|this {thing}).",
+        "Tell me how (to open|I open) (this|<region>).",
+        "Which steps do I take to open this?",
     ),
-    "plan_close": (
+    "plan_close": spelled_out(
         "How do I close this?",
         "Close <region>.",
         "Which steps close the {thing}? <region>",
         "Close the {thing}.",
+        "How (can|do) I close (it|<region>|the {thing})?",
+        "(Which|What) steps close (<region>|it)?",
+        "Close (this|it|this {thing}).",
+        "Tell me how (to close|I close) (this|<region>).",
+        "Which steps do I take to close this?",
     ),
-    "plan_power": (
+    "plan_power": spelled_out(
         "How do I make this {thing} run?",
         "Which steps give <region> power?",
         "Make the {thing} cold.",
         "Get the {thing} running. <region>",
+        "How (can|do) I make (it|the {thing}) run?",
+        "(Which|What) steps make (<region>|it|the {thing}) run?",
+        "Make (this|it|<region>) run.",
+        "Get (this|it) running.",
+        "Tell me how (to make|I make) (this|<region>) run.",
+        "Which steps do I take to give this {thing} power?",
     ),
-    "plan_off": (
+    "plan_off": spelled_out(
         "How do I make this safe?",
         "Which steps make <region> safe?",
         "Turn this off.",
         "Switch <region> off.",
+        "How (can|do) I make (it|<region>|the {thing}) safe?",
+        "(Which|What) steps make (it|the {thing}) safe?",
+        "Turn (it|<region>|the {thing}) off.",
+        "Switch (it|this|the {thing}) off.",
+        "Make (this|it|<region>) safe.",
+        "Tell me how (to make|I make) (this|<region>) safe.",
     ),
-    "plan_fetch": (
+    "plan_fetch": spelled_out(
         "How do I take the {content} out of this?",
         "Which steps take the {content} from <region>?",
         "Bring me the {content} from <region>.",
         "Take the {content} out of the {thing}. <region>",
+        "How (can|do) I take the {content} (from|out of) <region>?",
+        "(Which|What) steps take the {content} out of (this|the {thing})?",
+        "Bring me the {content}. <region>",
+        "(Fetch|Get) the {content} (from|out of) <region>.",
+        "Take the {content} from this.",
+        "Tell me how I take the {content} (from|out of) <region>.",
     ),
-    "plan_fill": (
+    "plan_fill": spelled_out(
         "How do I fill this?",
         "Which steps fill <region>?",
         "Fill the {thing}. <region>",
         "Fill this.",
+        "How (can|do) I fill (it|<region>|the {thing})?",
+        "(Which|What) steps fill (it|the {thing})?",
+        "Fill (it|<region>|this {thing}).",
+        "Tell me how (to fill|I fill) (this|<region>).",
     ),
 }

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from chatspot_sim.kitchen import THING_KINDS
+from chatspot_train.attention import PLAIN
 from chatspot_train.dialogues import IGNORE, MOST
 from chatspot_train.settings import TinySettings
 from chatspot_train.tokens import COORDINATES, DECIMALS
@@ -48,8 +49,7 @@ def build_model(
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
-    # On a CPU its backward pass takes three quarters of the fused attention's time.
-    model.model.language_model.set_attn_implementation("eager")
+    model.model.language_model.set_attn_implementation(PLAIN)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     _start_coordinates(model, tokenizer)

@@ -16,6 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
+from chatspot_train.attention import PLAIN
 from chatspot_train.dense_labels import (
     CELLS,
     FIELDS,
@@ -42,7 +43,7 @@ from chatspot_train.warm_start import start_tower
 
 # A page has more print than a hundred kitchens; each of its patches counts so much.
 PAGE_WEIGHT = 0.15
-PAGES_HARDEST = 0.6  # share of the stage after which pages are as hard as they get
+PAGES_HARDEST = 0.85  # share of the stage after which pages are as hard as they get
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
@@ -260,8 +261,7 @@ def vision_config(shape: VisionShape) -> CLIPVisionConfig:
         intermediate_size=shape.mlp_size, projection_dim=shape.hidden_size,
         hidden_act="gelu",
     )  # fmt: skip
-    # Its backward pass on a CPU is faster than that of the fused attention.
-    config._attn_implementation = "eager"
+    config._attn_implementation = PLAIN
     return config
 
 

@@ -10,7 +10,7 @@ from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.questions import KINDS, draw_dialogue, relation_text
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
-from chatspot_sim.wordings import TRAIN
+from chatspot_sim.wordings import TRAIN, spelled_out
 from chatspot_sim.world import World
 
 
@@ -126,3 +126,13 @@ def test_a_place_is_right_above_half_overlap() -> None:
     assert not judge(question, "there is none", 100, 100)
     assert iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
     assert iou((0, 0, 1, 1), (1, 1, 2, 2)) == 0
+
+
+def test_patterns_are_spelled_out_in_order_and_once() -> None:
+    found = spelled_out("Name (this|it).", "What is it?", "(Name|Say) this.")
+    assert found == ("Name this.", "Name it.", "What is it?", "Say this.")
+
+
+def test_no_training_wording_is_one_of_the_tests_of_any_kind() -> None:
+    unseen = {text for texts in TEST.values() for text in texts}
+    assert [text for texts in TRAIN.values() for text in texts if text in unseen] == []
