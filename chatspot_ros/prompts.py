@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from chatspot_ros.dialects import Dialect
 from chatspot_ros.errors import RequestError
@@ -117,6 +118,12 @@ def check_question(question: str, max_chars: int = MAX_QUESTION_CHARS) -> None:
         )
 
 
+@lru_cache(maxsize=64)
+def _shortest_first(control_strings: tuple[str, ...]) -> tuple[str, ...]:
+    """The control strings without blank ones. A model's are the same at every question."""
+    return tuple(sorted({string for string in control_strings if string.strip()}, key=len))
+
+
 def neutralise(text: str, control_strings: Iterable[str]) -> str:
     """Return the text with no control string in it, and otherwise as it was.
 
@@ -125,7 +132,7 @@ def neutralise(text: str, control_strings: Iterable[str]) -> str:
     join the halves of a control string, become spaces; broken Unicode becomes `?`.
     """
     text = _UNPRINTABLE.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
-    forbidden = sorted({string for string in control_strings if string.strip()}, key=len)
+    forbidden = _shortest_first(tuple(control_strings))
     # Breaking one open may make another one, but every round leaves shorter pieces between spaces.
     for _ in range(len(text) + 1):
         found = next((string for string in forbidden if string in text), None)

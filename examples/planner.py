@@ -37,6 +37,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 State = dict[str, str]
 NODE = "region_query_node"
+ASKED = 2  # times: a reply is lost when the node has not yet found where to send it
 STATE_QUESTION = "What is the state of this?"
 # Wordings of one question: a plan that led nowhere is asked for in other words.
 FETCH_QUESTIONS = (
@@ -108,7 +109,7 @@ class Robot(Node):
         request = RegionQuery.Request(question=question, task=task, stamp=where.stamp)
         request.regions = [where.region]
         request.timeout = Duration(sec=int(self._patience_s))
-        reply = self._call(self._query, request)
+        reply = self._call(self._query, request, tries=ASKED)
         if reply.status != RegionQuery.Response.OK:
             self.get_logger().warning(f"{question!r}: {reply.message}")
             return None
@@ -127,16 +128,19 @@ class Robot(Node):
         """Return the time of the pictures' stamps."""
         return int(self.get_clock().now().nanoseconds)
 
-    def _call(self, client: Any, request: Any) -> Any:
+    def _call(self, client: Any, request: Any, tries: int = 1) -> Any:
+        """Call a service; what changes nothing may be tried again. Raises BlindError."""
         if not client.wait_for_service(self._patience_s):
             raise BlindError(f"nobody offers {client.srv_name}")
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        # A little longer than the node itself may take, so that it can say why there is no answer.
-        if not done.wait(self._patience_s + 5.0):
-            raise BlindError(f"no answer from {client.srv_name} in {self._patience_s:.0f} s")
-        return future.result()
+        for _ in range(tries):
+            done = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _, done=done: done.set())
+            # Longer than the node itself may take, so that it can say why it has no answer.
+            if done.wait(self._patience_s + 5.0):
+                return future.result()
+            client.remove_pending_request(future)
+        raise BlindError(f"no answer from {client.srv_name} in {self._patience_s:.0f} s")
 
     def _on_detections(self, message: Detection2DArray) -> None:
         with self._news:
