@@ -93,6 +93,8 @@ class InferenceWorker(Generic[EngineT]):
                 raise self._not_active()
             ended = self._schedule.add(handle)
             self._news.notify()
+        # Python's lock to the thread that was woken, which would else wait until this one blocks.
+        time.sleep(0)
         _tell(ended)
         return handle
 
