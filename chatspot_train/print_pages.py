@@ -8,6 +8,7 @@ and change their size, little by little.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import pairwise, product
 
@@ -72,7 +73,7 @@ def draw_page(
         window = page[_pixels(top, bottom, size / side), _pixels(left, right, size / side)]
         marks = touched[top:bottom, left:right]
         _print_block(window, marks, size / side, rng, hardness * float(rng.random()))
-    page += rng.normal(0, _GRAIN, page.shape).astype(np.float32)
+    page += _GRAIN * rng.standard_normal(page.shape, np.float32)
     return np.clip(page, 0, 255).astype(np.uint8), touched.reshape(side * side, -1)
 
 
@@ -119,12 +120,16 @@ def _mark(
     marks: NDArray[np.float32], glyph: int, x1: float, y1: float, x2: float, y2: float
 ) -> None:
     """Mark the patches that a glyph touches; its bounds are in patches."""
-    rows, columns = (_shares(*span) for span in ((y1, y2, len(marks)), (x1, x2, marks.shape[1])))
-    marks[..., glyph][np.ix_(rows > TOUCH, columns > TOUCH)] = 1.0
+    rows, columns = _touched(y1, y2, marks.shape[0]), _touched(x1, x2, marks.shape[1])
+    marks[rows, columns, glyph] = 1.0
 
 
-def _shares(low: float, high: float, count: int) -> NDArray[np.float64]:
-    """How much of each of `count` unit steps, or of the span where that is less, the span has."""
-    steps = np.arange(count)
-    shared = np.clip(np.minimum(high, steps + 1) - np.maximum(low, steps), 0, None)
-    return np.asarray(shared / min(1.0, high - low))
+def _touched(low: float, high: float, count: int) -> slice:
+    """The unit steps of `count` that the span shares enough with, of the step or of itself."""
+    least = TOUCH * min(1.0, high - low)
+    first, last = math.floor(low), math.ceil(high) - 1
+    if first < last and first + 1 - low <= least:
+        first += 1
+    if first < last and high - last <= least:
+        last -= 1
+    return slice(max(0, first), min(count, last + 1))
