@@ -140,6 +140,7 @@ class Robot(Node):
             if done.wait(self._patience_s + 5.0):
                 return future.result()
             client.remove_pending_request(future)
+            self.get_logger().warning(f"no reply from {client.srv_name}")
         raise BlindError(f"no answer from {client.srv_name} in {self._patience_s:.0f} s")
 
     def _on_detections(self, message: Detection2DArray) -> None:

@@ -2,7 +2,7 @@
 
 For each question it finds the truth of exactly the picture that was asked about. The parameter
 `manners` says how the first answers go, a word each: `right`, `unsure`, `busy`, `lies` (of a state
-the other value, of a plan no steps).
+the other value, of a plan no steps), `silent` (no reply at all).
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class OracleNode(Node):
             response.message = "the oracle started after that picture"
             return response
         manner = self.manners.pop(0) if self.manners else "right"
+        if manner == "silent":
+            await Future(executor=self.executor)
         if manner == "busy":
             response.status = RegionQuery.Response.BUSY
             response.message = "scripted: too much waits already"
