@@ -39,13 +39,13 @@ class DataSettings(_Strict):
     train_kitchens: int = Field(gt=0)
     val_kitchens: int = Field(gt=0)
     moments: int = Field(default=4, gt=0)
-    side: int = Field(default=384, gt=0)
+    side: int = Field(default=448, gt=0)
 
 
 class VisionShape(_Strict):
     """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches."""
 
-    image_size: int = 320
+    image_size: int = 400
     patch_size: int = 20
     hidden_size: int = 256
     layers: int = 6
