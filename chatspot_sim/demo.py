@@ -29,7 +29,7 @@ NODE = "region_query_node"
 _READY_S = 180.0
 _LAST_DOMAIN_ID = 101
 # A kitchen that the bundled model does well on; of others it answers 8 to 12 of 12.
-SEED = 52
+SEED = 85
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
