@@ -238,8 +238,8 @@ class RegionQueryNode(ManagedNode):
 
         self._tick_timer.reset()
         self.service.submit(to_query(request), on_reply)
-        # The model's thread begins when this one waits, which the executor does only half a
-        # millisecond of Python later.
+        # The model's thread has begun; while this one waits, it need not share Python's lock with
+        # the executor's half a millisecond of Python.
         time.sleep(_PASS_ON_S)
 
     def _publish(self, reply: QueryReply) -> None:
