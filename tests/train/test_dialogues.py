@@ -11,6 +11,7 @@ from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
+from chatspot_train import dialogues
 from chatspot_train.dialogues import (
     IGNORE,
     KEPT_PRESENT,
@@ -142,3 +143,19 @@ def test_other_tokens_cost_their_cross_entropy() -> None:
     chances = scores.log_softmax(-1)
     alone = coordinate_loss(chances[2:, 15:], torch.tensor([4]))
     assert torch.allclose(among, (alone[0] - chances[0, 1] - chances[1, 2]) / 3)
+
+
+def test_some_boxes_are_off_as_a_detectors_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (300.0, 300.0, 500.0, 500.0)
+    mug = Thing("mug_1", "mug", "red", box, ((300, 300), (500, 300), (500, 500)), 40000)
+    truth = Truth(1000, 1000, (mug,))
+    off = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(dialogues, "ROUGH", share)
+        monkeypatch.setattr(dialogues, "WEIGHTS", dict.fromkeys(dialogues.WEIGHTS, 0) | {"name": 1})
+        turns = dialogues.draw_turns(truth, None, np.random.default_rng(0), 200)
+        regions = [turn.regions[0] for turn in turns]
+        asked = [region.box_xyxy_px for region in regions if len(region.points_px) == 2]
+        assert len(asked) > 50
+        off[share] = np.abs(np.array(asked) - box).mean()
+    assert off[1.0] > 1.5 * off[0.0]
