@@ -14,11 +14,15 @@ class _Strict(BaseModel):
 
 
 class StageSettings(_Strict):
-    """One stage. `steps` optimiser steps of `batch` items."""
+    """One stage. `steps` optimiser steps of `batch` items.
+
+    `optimizer`: adamw, or muon for the matrices inside the layers (chatspot_train.optimizers).
+    """
 
     steps: int = Field(gt=0)
     batch: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     warmup: int = Field(default=100, ge=0)
     weight_decay: float = Field(default=0.02, ge=0)
     save_every: int = Field(default=250, gt=0)

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from chatspot_train.optimizers import muon_and_adamw
 from chatspot_train.settings import StageSettings
 
 
@@ -84,8 +85,13 @@ def run_stage(
         dataloader_num_workers=settings.workers,
         disable_tqdm=not settings.progress,
     )
+    muon = settings.optimizer == "muon"
+    optimizer = (
+        muon_and_adamw(model, settings.learning_rate, settings.weight_decay) if muon else None
+    )
     trainer = _Trainer(
         model=model, args=arguments, train_dataset=data, eval_dataset=held_out,
+        optimizers=(optimizer, None),
         data_collator=collate, compute_metrics=metrics,
         callbacks=[_StopOnNonFinite(), PlotLosses()],
     )  # fmt: skip

@@ -224,9 +224,9 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         window = (0.0, 0.0, 1.0, 1.0)
         if self.augment:
             chance = rng.random()
-            if chance < 0.5:
+            if chance < 0.3:
                 rgb, labels, window = crop(rgb, labels, draw_window(rng))
-            elif chance < 0.7 and (print_ := printed(truth)):
+            elif chance < 0.5 and (print_ := printed(truth)):
                 box = print_[int(rng.integers(len(print_)))]
                 rgb, labels, window = crop(rgb, labels, window_around(box, rng))
         rgb = resized(rgb, self.size)

@@ -30,9 +30,12 @@ def test_all_stages_and_the_export_is_served(settings: TinySettings) -> None:
     assert not any(name.endswith((".bin", ".pt")) for name in saved)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_stopped_stage_goes_on_to_the_same_weights(
-    settings: TinySettings, tmp_path: Path
+    settings: TinySettings, tmp_path: Path, optimizer: str
 ) -> None:
+    stage = settings.vision_stage.model_copy(update={"optimizer": optimizer})
+    settings = settings.model_copy(update={"vision_stage": stage})
     whole = train_vision(settings.model_copy(update={"out": tmp_path / "whole"}))
     import shutil
 
