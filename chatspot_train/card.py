@@ -68,7 +68,8 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
         stage = training[name]
         lines.append(
             f"- {name.replace('_', ' ')}: {stage['steps']} steps of {stage['batch']}, "
-            f"learning rate {stage['learning_rate']:g}, seed {stage['seed']}"
+            f"{stage.get('optimizer', 'adamw')}, learning rate {stage['learning_rate']:g}, "
+            f"seed {stage['seed']}"
         )
     lines += [f"- {note}" for note in training.get("history", [])]
     lines += [
