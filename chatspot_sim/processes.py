@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -19,6 +19,7 @@ from ament_index_python.packages import get_package_prefix
 _STOPPING_S = 5.0
 _ENDING_S = 2.0
 _LAST_LINES = 12
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def installed(name: str) -> tuple[str, ...]:
@@ -120,6 +121,28 @@ class NodeProcess:
         self._reader.join(1.0)
 
 
+@contextlib.contextmanager
+def _held_back(numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    """Handle these signals when the block is left.
+
+    A handler that raises between the start of a process and the note of it would leave it behind.
+    """
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}  # only the main thread handles signals
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda caught, _: came.append(caught))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for caught in came:
+            signal.raise_signal(caught)
+
+
 class NodeProcesses:
     """The nodes of a `with` block; all of them have ended when it is left."""
 
@@ -130,8 +153,9 @@ class NodeProcesses:
 
     def start(self, name: str, command: Sequence[str], **parameters: str) -> NodeProcess:
         """Start a node; parameters are written as YAML."""
-        process = NodeProcess(name, command, self._logs / f"{name}.log", parameters)
-        self._running.append(process)
+        with _held_back(_ENDING):
+            process = NodeProcess(name, command, self._logs / f"{name}.log", parameters)
+            self._running.append(process)
         return process
 
     def check(self) -> None:

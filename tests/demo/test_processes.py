@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +82,28 @@ def test_one_that_does_not_listen_is_killed(
         process.wait_ready(30.0)
     assert ended(process)
     assert process._process.returncode == -signal.SIGKILL
+
+
+def test_a_signal_while_one_starts_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+    popen = subprocess.Popen
+
+    def interrupted(*args: Any, **options: Any) -> subprocess.Popen[str]:
+        started.append(popen(*args, **options))
+        signal.raise_signal(signal.SIGTERM)
+        return started[-1]
+
+    def leave(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit), NodeProcesses(tmp_path) as nodes:
+            nodes.start("it", python(READY + WAIT))
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [process.poll() is not None for process in started] == [True]
