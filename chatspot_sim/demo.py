@@ -28,7 +28,7 @@ NEEDED = 10
 NODE = "region_query_node"
 _READY_S = 180.0
 _LAST_DOMAIN_ID = 101
-# A kitchen that the bundled model does well on; of others it answers 8 to 12 of 12.
+# A kitchen that the bundled model does well on; of others it answers 7 to 12 of 12.
 SEED = 85
 
 

@@ -19,7 +19,7 @@ from ament_index_python.packages import get_package_prefix
 _STOPPING_S = 5.0
 _ENDING_S = 2.0
 _LAST_LINES = 12
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def installed(name: str) -> tuple[str, ...]:
@@ -127,11 +127,12 @@ def _held_back(numbers: Sequence[signal.Signals]) -> Iterator[None]:
 
     A handler that raises between the start of a process and the note of it would leave it behind.
     """
-    came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in numbers}
     if threading.current_thread() is not threading.main_thread():
-        handlers = {}  # only the main thread handles signals
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+        yield  # only the main thread handles signals
+        return
+    came: list[int] = []
+    found = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
     for number in handlers:
         signal.signal(number, lambda caught, _: came.append(caught))
     try:
@@ -153,7 +154,7 @@ class NodeProcesses:
 
     def start(self, name: str, command: Sequence[str], **parameters: str) -> NodeProcess:
         """Start a node; parameters are written as YAML."""
-        with _held_back(_ENDING):
+        with _held_back(_STOP_SIGNALS):
             process = NodeProcess(name, command, self._logs / f"{name}.log", parameters)
             self._running.append(process)
         return process

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from chatspot_train.optimizers import muon_and_adamw
+from chatspot_train.optimizers import ADAM_BETAS, muon_and_adamw
 from chatspot_train.settings import StageSettings
 
 
@@ -67,7 +67,8 @@ def run_stage(
         lr_scheduler_kwargs={"min_lr_rate": 0.02},
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
-        adam_beta2=0.98,
+        adam_beta1=ADAM_BETAS[0],
+        adam_beta2=ADAM_BETAS[1],
         max_grad_norm=1.0,
         bf16=settings.bf16,
         use_cpu=not on_gpu,
