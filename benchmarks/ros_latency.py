@@ -45,6 +45,8 @@ from chatspot_sim.processes import NodeProcesses, installed
 
 CALLS = 300
 FRAMES = 150
+# Processor time comes in steps of 10 ms, two frames of a bare subscriber.
+LEAST_FRAMES = 20
 GETS = 500
 FULL_HD = (1920, 1080)
 SMALL = (320, 240)
@@ -275,6 +277,8 @@ def main() -> None:
     parser.add_argument("--gets", type=int, default=GETS)
     parser.add_argument("--role", choices=sorted(ROLES), help=argparse.SUPPRESS)
     options, ros_arguments = parser.parse_known_args()
+    if options.frames < LEAST_FRAMES:
+        parser.error(f"--frames {options.frames}: {LEAST_FRAMES} at least")
     rclpy.init(args=ros_arguments)
     if options.role:
         ROLES[options.role]()
