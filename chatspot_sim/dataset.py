@@ -23,7 +23,7 @@ from tqdm import tqdm
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.truth import Truth
 
-CAMERA_SIZES = ((448, 336), (448, 336), (448, 336), (640, 480))
+CAMERA_SIZE = (640, 480)
 KITCHENS_PER_SHARD = 50
 
 
@@ -56,8 +56,7 @@ def render_shard(job: Job) -> str:
     lines: list[str] = []
     for seed in range(job.first, job.first + job.count):
         rng = np.random.default_rng([seed, 31])
-        width, height = CAMERA_SIZES[seed % len(CAMERA_SIZES)]
-        with World(draw_kitchen(seed, job.split), width, height) as world:
+        with World(draw_kitchen(seed, job.split), *CAMERA_SIZE) as world:
             for moment in range(job.moments):
                 if moment:
                     world.rearrange(rng)
@@ -80,15 +79,20 @@ def render_shard(job: Job) -> str:
 
 
 def render(
-    out: Path, split: Split, kitchens: int, moments: int = 4, size: int = 224, processes: int = 2
-) -> None:
-    """Render `kitchens` kitchens of a split into `out` with a progress bar."""
+    out: Path, split: Split, kitchens: int, moments: int = 4, size: int = 224, processes: int = 2,
+    first: int = 0,
+) -> None:  # fmt: skip
+    """Render `kitchens` kitchens of a split, from number `first` on, into `out`."""
     jobs = [
-        Job(str(out), split, first, min(KITCHENS_PER_SHARD, kitchens - first), moments, size)
-        for first in range(0, kitchens, KITCHENS_PER_SHARD)
+        Job(
+            str(out), split, begin, min(KITCHENS_PER_SHARD, first + kitchens - begin), moments, size
+        )
+        for begin in range(first, first + kitchens, KITCHENS_PER_SHARD)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    settings = {"split": split, "kitchens": kitchens, "moments": moments, "size": size}
+    settings = {
+        "split": split, "first": first, "kitchens": kitchens, "moments": moments, "size": size,
+    }  # fmt: skip
     (out / "settings.json").write_text(json.dumps(settings, indent=1))
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
@@ -141,12 +145,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "val", "test"), default="train")
     parser.add_argument("--kitchens", type=int, default=2500)
+    parser.add_argument("--first", type=int, default=0, help="number of the first kitchen")
     parser.add_argument("--moments", type=int, default=4, help="pictures of each kitchen")
     parser.add_argument("--size", type=int, default=224, help="side of the stored pictures")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     render(options.out, options.split, options.kitchens, options.moments, options.size,
-           options.processes)  # fmt: skip
+           options.processes, options.first)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from PIL import Image
 
 from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion
-from chatspot_sim.dataset import CAMERA_SIZES
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.unseen_wordings import TEST
@@ -21,6 +20,7 @@ from chatspot_train.sources.base import TURNS_PER_RECORD, Entry, Job, Source, So
 from chatspot_train.sources.report import SkipError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+CAMERA_SIZES = ((448, 336), (448, 336), (448, 336), (640, 480))
 JPEG_QUALITY = 95
 _RNG_KEY = 61
 
