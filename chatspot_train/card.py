@@ -40,14 +40,26 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
         "# chatspot-tiny",
         "",
         "A very small ChatSpot model for tests, demonstrations and development: a LLaVA of "
-        "transformers' own classes (CLIP vision tower, projection, Llama), trained from nothing on "
-        "pictures of the simulated kitchen of `chatspot_sim`. It knows that kitchen and nothing "
-        "else: not photographs, not other rooms, not other wordings than those like its own.",
+        "transformers' own classes (CLIP vision tower, projection, Llama)"
+        + (
+            ", its tower with a convolutional path beside it (`chatspot_ros.engine.vision`)"
+            if vision.get("detail_widths")
+            else ""
+        )
+        + ", trained from nothing on pictures of the simulated kitchen of `chatspot_sim`. It knows "
+        "that kitchen and nothing else: not photographs, not other rooms, not other wordings than "
+        "those like its own.",
         "",
         "## Shape",
         f"- pictures of {vision['image_size']} x {vision['image_size']} pixels (stretched), "
         f"patches of {vision['patch_size']}; vision {vision['layers']} layers of "
-        f"{vision['hidden_size']}; language {language['layers']} layers of "
+        f"{vision['hidden_size']}"
+        + (
+            f", detail path of {', '.join(map(str, vision['detail_widths']))} channels"
+            if vision.get("detail_widths")
+            else ""
+        )
+        + f"; language {language['layers']} layers of "
         f"{language['hidden_size']}; {size_mb:.1f} MB of fp16 safetensors",
         "- regions: `<box> x1 y1 x2 y2</box>`, fractions with two decimals, each one token",
         "",
@@ -62,10 +74,10 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
             + (f" ({before['image_size']} pixels, patches of {before['patch_size']})"
                if before else "")
         )  # fmt: skip
-    for name in ("vision_stage", "text_stage", "dialogue_stage"):
-        if training.get("start") and name == "text_stage":
+    for name in ("vision_stage", "detail_stage", "text_stage", "dialogue_stage"):
+        stage = training.get(name)
+        if stage is None or (training.get("start") and name == "text_stage"):
             continue
-        stage = training[name]
         lines.append(
             f"- {name.replace('_', ' ')}: {stage['steps']} steps of {stage['batch']}, "
             f"{stage.get('optimizer', 'adamw')}, learning rate {stage['learning_rate']:g}, "

@@ -31,22 +31,22 @@ DIALECT = ChatSpotDialect()
 # How often each kind of question is asked.
 WEIGHTS = {
     "name": 6,
-    "follow_up": 4,
+    "follow_up": 3,
     "part": 1.5,
-    "colour": 3,
-    "state": 4,
-    "yes_no": 2,
-    "read": 5,
+    "colour": 2.5,
+    "state": 3,
+    "yes_no": 1,
+    "read": 6,
     "count": 4,
-    "relation": 1,
-    "describe": 2,
+    "relation": 0.7,
+    "describe": 2.5,
     "scene": 2.5,
     "is_there": 4,
     "locate": 6,
-    "plan": 2,
+    "plan": 1.5,
 }  # fmt: skip
 # A point says least of what is meant, so it is practised most.
-MORE_POINTS = 0.3
+MORE_POINTS = 0.4
 # Detectors' boxes are off: of such questions a share ROUGH has boxes off by up to ROUGHEST times.
 ROUGH = 0.35
 ROUGHEST = 4.0

@@ -34,6 +34,11 @@ def to_pixels(rgb: Any) -> Tensor:
     return planes.mul_(_SCALE).sub_(_SHIFT).contiguous()
 
 
+def normalised(rgb: Tensor) -> Tensor:
+    """uint8 B x H x W x 3 RGB to what `to_pixels` makes of each; a view in the same order."""
+    return rgb.permute(0, 3, 1, 2).float().mul_(_SCALE).sub_(_SHIFT)
+
+
 def draw_window(rng: np.random.Generator) -> Window:
     """60 to 100 % of each side of the picture."""
     w, h = rng.uniform(0.6, 1.0, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Strict(BaseModel):
@@ -36,7 +36,7 @@ class DataSettings(_Strict):
     """Rendered kitchens: how many of the training and validation splits, moments of each.
 
     `side` is the side in pixels of the stored pictures: larger than the model's, so that a crop
-    still shows print.
+    still shows print. `first_kitchen` is the number of the first training kitchen.
     """
 
     folder: Path
@@ -44,10 +44,14 @@ class DataSettings(_Strict):
     val_kitchens: int = Field(gt=0)
     moments: int = Field(default=4, gt=0)
     side: int = Field(default=448, gt=0)
+    first_kitchen: int = Field(default=0, ge=0)
 
 
 class VisionShape(_Strict):
-    """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches."""
+    """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches.
+
+    `detail_widths` gives it a detail path of so many channels (chatspot_ros.engine.vision).
+    """
 
     image_size: int = 400
     patch_size: int = 20
@@ -55,6 +59,7 @@ class VisionShape(_Strict):
     layers: int = 6
     heads: int = 4
     mlp_size: int = 1024
+    detail_widths: tuple[int, int, int, int] | None = None
 
 
 class LanguageShape(_Strict):
@@ -74,7 +79,9 @@ class TinySettings(_Strict):
     `measured_kitchens`: on how many unseen kitchens the exported model is measured for its card.
     `start`: the folder of an exported model to go on from, of the same widths; its pictures and
     patches may be of another size, and its language model may have fewer layers. `pages`: the share
-    of the vision stage's pictures that are pages of print (chatspot_train.print_pages).
+    of the vision stage's pictures that are pages of print (chatspot_train.print_pages), `cards`
+    that of the detail stage's with cards pasted onto them (chatspot_train.print_cards). Without
+    `vision_stage` or `detail_stage` the tower or its detail path stays as it is in `start`.
     """
 
     recipe: Literal["tiny"] = "tiny"
@@ -85,10 +92,20 @@ class TinySettings(_Strict):
     vision: VisionShape = VisionShape()
     language: LanguageShape = LanguageShape()
     pages: float = Field(default=0.0, ge=0, lt=1)
-    vision_stage: StageSettings
+    cards: float = Field(default=0.0, ge=0, le=1)
+    vision_stage: StageSettings | None = None
+    detail_stage: StageSettings | None = None
     text_stage: StageSettings
     dialogue_stage: StageSettings
     turns: int = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> TinySettings:
+        if self.start is None and self.vision_stage is None:
+            raise ValueError("vision_stage is needed where there is no start to take a tower from")
+        if self.start is None and self.detail_stage is None and self.vision.detail_widths:
+            raise ValueError("detail_stage is needed where there is no start to take a path from")
+        return self
 
     @classmethod
     def read(cls, file: Path) -> TinySettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from transformers import (
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.attention import PLAIN
 from chatspot_train.dialogues import IGNORE, MOST
-from chatspot_train.settings import TinySettings
+from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.tokens import COORDINATES, DECIMALS
 from chatspot_train.vision_stage import vision_config
 
@@ -30,7 +30,10 @@ FAR_OFF = 0.05  # weight of how far off a coordinate is
 def build_model(
     settings: TinySettings, tokenizer: PreTrainedTokenizerFast, tower: CLIPVisionModel | None
 ) -> LlavaForConditionalGeneration:
-    """A model with fresh language weights and, if given, a trained vision tower."""
+    """A model with fresh language weights and, if given, a trained vision tower.
+
+    Where the tower has a detail path, both go to the projection.
+    """
     shape = settings.language
     language = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=shape.hidden_size,
@@ -44,8 +47,8 @@ def build_model(
     image_token = int(tokenizer.vocab["<image>"])
     config = LlavaConfig(
         vision_config=vision_config(settings.vision), text_config=language,
-        image_token_index=image_token,
-        vision_feature_layer=-1, vision_feature_select_strategy="default",
+        image_token_index=image_token, vision_feature_layer=feature_layers(settings.vision),
+        vision_feature_select_strategy="default",
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
@@ -56,6 +59,11 @@ def build_model(
     if tower is not None:
         model.model.vision_tower.load_state_dict(tower.state_dict())
     return model
+
+
+def feature_layers(shape: VisionShape) -> int | list[int]:
+    """LLaVA's `vision_feature_layer`: the tower's last, and the detail path's if it has one."""
+    return -1 if shape.detail_widths is None else [-2, -1]
 
 
 def _start_coordinates(
@@ -97,7 +105,7 @@ class RegionTeacher(nn.Module):
         self.model = model
         self.auxiliary_weight = auxiliary_weight
         width = model.config.get_text_config().hidden_size
-        seen = cast(Any, model.config.vision_config).hidden_size
+        seen = model.model.multi_modal_projector.linear_1.in_features
         self.ask = nn.Linear(width, width)
         self.answer = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.tensor(-2.0))

@@ -11,6 +11,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from tqdm import tqdm
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig, DetailVisionModel
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_sim.dataset import RenderedKitchens, render
 from chatspot_train.card import write_card
+from chatspot_train.detail_stage import train_detail
 from chatspot_train.dialogues import Packer, PictureDialogues, collate, draw_turns, turn_texts
 from chatspot_train.evaluate import evaluate_kitchen, show
 from chatspot_train.export import export
@@ -38,8 +41,8 @@ from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
 from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import COORDINATES, build_tokenizer
-from chatspot_train.vision_stage import train_vision
-from chatspot_train.warm_start import scale_residual, start_language
+from chatspot_train.vision_stage import train_vision, vision_config
+from chatspot_train.warm_start import DETAIL, scale_residual, start_language
 
 LONGEST = 800
 VAL_SEED = 991
@@ -51,9 +54,14 @@ def train(settings: TinySettings) -> Path:
     (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
     data = settings.data
     size = settings.vision.image_size
-    render(data.folder / "train", "train", data.train_kitchens, data.moments, data.side)
+    render(
+        data.folder / "train", "train", data.train_kitchens, data.moments, data.side,
+        first=data.first_kitchen,
+    )  # fmt: skip
     render(data.folder / "val", "val", data.val_kitchens, 1, data.side)
-    tower = train_vision(settings).tower
+    tower = train_vision(settings)
+    if settings.vision.detail_widths is not None:
+        tower = with_detail(settings, tower, train_detail(settings))
     seen = {
         split: features(
             tower, data.folder / split, size, settings.out / f"{split}.features",
@@ -63,8 +71,7 @@ def train(settings: TinySettings) -> Path:
     }  # fmt: skip
     # Trained from nothing, the tower's output is an order of magnitude larger than a projection
     # learns well from.
-    factor = 1 / float(seen["train"][:200].float().std())
-    scale_residual(tower, factor)
+    factors = unit_scale(tower, seen["train"][:200])
     tokenizer = make_tokenizer(settings)
     whole = build_model(settings, tokenizer, tower)
     if settings.start is not None:
@@ -87,10 +94,11 @@ def train(settings: TinySettings) -> Path:
     }
     dialogues = {
         split: PictureDialogues(
-            data.folder / split, packer, size, settings.turns, items, seed, factor * seen[split]
+            data.folder / split, packer, size, settings.turns, items, seed,
+            (factors * seen[split]).to(torch.bfloat16),
         )
         for split, (items, seed) in draws.items()
-    }
+    }  # fmt: skip
     model.model.model.vision_tower.requires_grad_(False)
     run_stage(
         model, dialogues["train"], dialogues["val"], stage, settings.out / "dialogue", pad, hit_rate
@@ -98,6 +106,33 @@ def train(settings: TinySettings) -> Path:
     # The frozen tower, exactly as the features were made, whatever a checkpoint held.
     model.model.model.vision_tower.load_state_dict(tower.state_dict())
     return export(model.model, tokenizer, settings, settings.out / "model")
+
+
+def with_detail(
+    settings: TinySettings, tower: CLIPVisionModel, detail: DetailNet
+) -> DetailVisionModel:
+    """The tower and the detail path as one model."""
+    whole = DetailVisionModel(cast(DetailVisionConfig, vision_config(settings.vision)))
+    whole.load_state_dict({
+        **tower.state_dict(),
+        **{f"{DETAIL}{name}": value for name, value in detail.state_dict().items()},
+    })  # fmt: skip
+    return whole
+
+
+@torch.no_grad()
+def unit_scale(tower: CLIPVisionModel, seen: Tensor) -> Tensor:
+    """Scale what the tower gives out, and its detail path, to a deviation of 1 each.
+
+    `seen` are features of N pictures, N x P x width; returns the factors, one for each of width.
+    """
+    width = tower.config.hidden_size
+    factors = [1 / float(part.float().std()) for part in seen.split(width, dim=-1)]
+    scale_residual(tower, factors[0])
+    if isinstance(tower, DetailVisionModel):
+        for parameter in tower.detail.out.parameters():
+            parameter.mul_(factors[1])
+    return torch.tensor(factors).repeat_interleave(width)
 
 
 def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
@@ -151,8 +186,9 @@ def features(
             ]
         pixels = torch.stack([to_pixels(picture) for picture in pictures])
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]
-        parts.append(hidden.to(torch.bfloat16))
+            hidden = tower(pixels, output_hidden_states=True).hidden_states
+        taken = hidden[-2:] if isinstance(tower, DetailVisionModel) else hidden[-1:]
+        parts.append(torch.cat(taken, -1)[:, 1:].to(torch.bfloat16))
     found = torch.cat(parts)
     torch.save(found, file)
     return found

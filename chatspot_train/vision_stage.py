@@ -9,13 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from chatspot_ros.engine.vision import DetailVisionConfig
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
+from chatspot_sim.truth import Truth
 from chatspot_train.attention import PLAIN
 from chatspot_train.dense_labels import (
     CELLS,
@@ -28,6 +31,7 @@ from chatspot_train.dense_labels import (
     unknown_labels,
 )
 from chatspot_train.pictures import (
+    Window,
     crop,
     draw_window,
     printed,
@@ -47,36 +51,30 @@ PAGES_HARDEST = 0.85  # share of the stage after which pages are as hard as they
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
 
-class VisionTeacher(nn.Module):
-    """The vision tower with heads that are thrown away after this stage.
+class PatchTeacher(nn.Module):
+    """The heads that ask a vector of each patch what stands there; thrown away after the stage."""
 
-    forward takes pixel_values B x 3 x H x W and the fields of DenseLabels as batched tensors;
-    returns {"loss": ..., "logits": P-wise kind and field scores}.
-    """
-
-    def __init__(self, shape: VisionShape) -> None:
+    def __init__(self, width: int, side: int) -> None:
         super().__init__()
-        config = vision_config(shape)
-        self.tower = CLIPVisionModel(config)
-        start_positions(self.tower, config)
-        width = config.hidden_size
         self.norm = nn.LayerNorm(width)
         self.kinds = nn.Linear(width, len(THING_KINDS) + 1)
         self.fields = nn.Linear(width, sum(FIELDS.values()))
         self.box = nn.Linear(width, 4)
         self.parts = nn.Linear(width, len(PARTS))
         self.place = nn.Linear(width, 2)
-        side = shape.image_size // shape.patch_size
         self.row_and_column = nn.Linear(width, 2 * side)
         self.cells = nn.Linear(width, CELLS * CELLS * (len(THING_KINDS) + 1))
         self.glyphs = nn.Linear(width, len(GLYPHS))
         self.middle = nn.Linear(width, 1)
 
-    def forward(
-        self, pixel_values: Tensor, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor,
+    def ask(
+        self, hidden: Tensor, *, kinds: Tensor, fields: Tensor, box: Tensor, parts: Tensor,
         weight: Tensor, cells: Tensor, glyphs: Tensor, middle: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
-        hidden = self.tower(pixel_values, output_hidden_states=True).hidden_states[-1][:, 1:]
+        """Ask B x P x width vectors for the fields of DenseLabels, given as batched tensors.
+
+        Returns {"loss": ..., "logits": how many of each field were right, and were asked}.
+        """
         hidden = self.norm(hidden)
         kind_logits = self.kinds(hidden).float()
         field_logits = self.fields(hidden).float()
@@ -91,7 +89,6 @@ class VisionTeacher(nn.Module):
             if bool(known.any()):
                 costs = F.cross_entropy(logits[known], target[known], reduction="none")
                 loss = loss + FIELD_WEIGHTS[k] * (costs * weight[known]).sum() / weight[known].sum()
-        loss = loss + self._place_loss(hidden)
         loss = loss + self._box_loss(hidden, box, middle, weight)
         seen = ~parts.isnan().any(-1)
         loss = loss + F.binary_cross_entropy_with_logits(
@@ -158,6 +155,26 @@ class VisionTeacher(nn.Module):
         return 5.0 * off + 0.2 * F.cross_entropy(guesses.permute(0, 3, 2, 1), number)
 
 
+class VisionTeacher(PatchTeacher):
+    """The vision tower with its heads.
+
+    forward takes pixel_values B x 3 x H x W and the fields of DenseLabels as batched tensors.
+    """
+
+    def __init__(self, shape: VisionShape) -> None:
+        config = vision_config(shape)
+        super().__init__(config.hidden_size, shape.image_size // shape.patch_size)
+        self.tower = CLIPVisionModel(config)
+        start_positions(self.tower, config)
+
+    def forward(self, pixel_values: Tensor, **labels: Tensor) -> dict[str, Tensor]:
+        """See `ask`."""
+        hidden = self.tower(pixel_values, output_hidden_states=True).hidden_states[-1][:, 1:]
+        found = self.ask(hidden, **labels)
+        found["loss"] = found["loss"] + self._place_loss(self.norm(hidden))
+        return found
+
+
 def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
     """Generalised IoU of N x 4 boxes x1, y1, x2, y2, in [-1, 1]; a box inside out counts as empty.
 
@@ -219,6 +236,13 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, index])
         if rng.random() < self.pages:
             return self._page(rng, min(1.0, index / (PAGES_HARDEST * self.items)))
+        rgb, labels, truth, window = self._picture(rng, index)
+        return self._item(rgb, dense_labels(truth, labels, self.side, window))
+
+    def _picture(
+        self, rng: np.random.Generator, index: int
+    ) -> tuple[Any, NDArray[np.uint8], Truth, Window]:
+        """A picture of the wanted size, its labels and truth, and which part of it is shown."""
         k = int(rng.integers(len(self.kitchens))) if self.augment else index % len(self.kitchens)
         rgb, labels, truth = self.kitchens.rgb(k), self.kitchens.labels(k), self.kitchens.truth(k)
         window = (0.0, 0.0, 1.0, 1.0)
@@ -234,7 +258,7 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
         if self.augment:
             rgb = recolour(rgb, rng)
-        return self._item(rgb, dense_labels(truth, labels, self.side, window))
+        return rgb, labels, truth, window
 
     def _page(self, rng: np.random.Generator, hardness: float) -> dict[str, Tensor]:
         rgb, glyphs = draw_page(rng, self.size, self.side, hardness)
@@ -243,9 +267,12 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         found.weight[:] = PAGE_WEIGHT
         return self._item(rgb, found)
 
+    def _pixels(self, rgb: Any) -> Tensor:
+        return to_pixels(rgb)
+
     def _item(self, rgb: Any, found: DenseLabels) -> dict[str, Tensor]:
         return {
-            "pixel_values": to_pixels(rgb),
+            "pixel_values": self._pixels(rgb),
             "kinds": torch.from_numpy(found.kinds), "fields": torch.from_numpy(found.fields),
             "box": torch.from_numpy(found.box), "parts": torch.from_numpy(found.parts),
             "weight": torch.from_numpy(found.weight), "cells": torch.from_numpy(found.cells),
@@ -254,13 +281,18 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
 
 
 def vision_config(shape: VisionShape) -> CLIPVisionConfig:
-    """The tower's transformers configuration."""
-    config = CLIPVisionConfig(
-        image_size=shape.image_size, patch_size=shape.patch_size, hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        intermediate_size=shape.mlp_size, projection_dim=shape.hidden_size,
-        hidden_act="gelu",
-    )  # fmt: skip
+    """The tower's transformers configuration; a DetailVisionConfig where it has a detail path."""
+    plain: dict[str, Any] = {
+        "image_size": shape.image_size, "patch_size": shape.patch_size,
+        "hidden_size": shape.hidden_size, "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads, "intermediate_size": shape.mlp_size,
+        "projection_dim": shape.hidden_size, "hidden_act": "gelu",
+    }  # fmt: skip
+    config = (
+        CLIPVisionConfig(**plain)
+        if shape.detail_widths is None
+        else DetailVisionConfig(**plain, detail_widths=list(shape.detail_widths))
+    )
     config._attn_implementation = PLAIN
     return config
 
@@ -272,13 +304,15 @@ def hit_rates(prediction: Any) -> dict[str, float]:
     return {name: float(s / c) for name, s, c in zip(names, sums, counts, strict=True) if c}
 
 
-def train_vision(settings: TinySettings) -> VisionTeacher:
-    """Run the stage, or go on with it; returns the trained tower with its heads."""
-    torch.manual_seed(settings.vision_stage.seed)
+def train_vision(settings: TinySettings) -> CLIPVisionModel:
+    """Run the stage, or go on with it; returns the trained tower, without a detail path."""
     stage, shape = settings.vision_stage, settings.vision
+    torch.manual_seed(stage.seed if stage is not None else 0)
     model = VisionTeacher(shape)
     if settings.start is not None:
         start_tower(model.tower, settings.start)
+    if stage is None:
+        return model.tower
     data = PatchPictures(
         settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
         pages=settings.pages,
@@ -286,4 +320,4 @@ def train_vision(settings: TinySettings) -> VisionTeacher:
     val = settings.data.folder / "val"
     held_out = PatchPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates)
-    return model
+    return model.tower

@@ -11,9 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
+from chatspot_ros.engine.vision import DetailNet
+
 # An exported tower writes to its residual stream at unit scale; trained from nothing it writes
 # about this much larger, and learns better so.
 TRAINING_SCALE = 8.0
+DETAIL = "detail."
+PROJECTION = "linear_1.weight"
 PATCHES = "embeddings.patch_embedding.weight"
 PLACES = "embeddings.position_embedding.weight"
 
@@ -28,7 +32,11 @@ def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
 
     Raises RuntimeError where width or layers differ.
     """
-    state = dict(load_start(folder).model.vision_tower.state_dict())
+    state = {
+        name: value
+        for name, value in load_start(folder).model.vision_tower.state_dict().items()
+        if not name.startswith(DETAIL)
+    }
     wanted = tower.state_dict()
     state[PATCHES] = resize_patches(state[PATCHES], wanted[PATCHES].shape[-1])
     state[PLACES] = resize_grid(state[PLACES], len(wanted[PLACES]) - 1)
@@ -38,10 +46,26 @@ def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
     scale_residual(tower, TRAINING_SCALE)
 
 
+def start_detail(net: DetailNet, folder: Path) -> bool:
+    """Load an exported model's detail path, if it has one; returns whether it has.
+
+    Raises RuntimeError where the widths differ.
+    """
+    state = {
+        name.removeprefix(DETAIL): value
+        for name, value in load_start(folder).model.vision_tower.state_dict().items()
+        if name.startswith(DETAIL)
+    }
+    if state:
+        net.load_state_dict(state)
+    return bool(state)
+
+
 def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
     """Load an exported model's projection and language model.
 
-    Layers that `model` has beyond those come last and start by passing on what they get.
+    Layers that `model` has beyond those come last and start by passing on what they get; a detail
+    path that the exported one lacked is not listened to at first.
     """
     start = load_start(folder)
     old = start.model.language_model.state_dict()
@@ -55,9 +79,10 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
         for layer in added:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-    model.model.multi_modal_projector.load_state_dict(
-        start.model.multi_modal_projector.state_dict()
-    )
+    projector = dict(start.model.multi_modal_projector.state_dict())
+    wide = torch.zeros_like(model.model.multi_modal_projector.linear_1.weight)
+    wide[:, : projector[PROJECTION].shape[1]] = projector[PROJECTION]
+    model.model.multi_modal_projector.load_state_dict({**projector, PROJECTION: wide})
 
 
 def resize_patches(kernel: Tensor, size: int) -> Tensor:

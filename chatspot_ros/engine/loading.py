@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.engine import memory, quantise
+from chatspot_ros.engine import vision as vision  # makes transformers know its class
 from chatspot_ros.errors import ModelLoadError
 
 # What a checkpoint needs; its pickled weights and code never leave the hub.

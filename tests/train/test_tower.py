@@ -29,10 +29,12 @@ def test_unknown_labels_cost_nothing_and_are_not_counted() -> None:
     kinds[..., 1] = 1.0
     fields = torch.full((1, 4, len(FIELDS)), IGNORE)
     fields[0, 0, 0] = 2
-    out = teacher(torch.randn(1, 3, 32, 32), kinds, fields, torch.full((1, 4, 4), torch.nan),
-                  torch.full((1, 4, len(PARTS)), torch.nan), torch.ones(1, 4),
-                  torch.full((1, 4, CELLS * CELLS), IGNORE),
-                  torch.full((1, 4, len(GLYPHS)), torch.nan), torch.zeros(1, 4))  # fmt: skip
+    out = teacher(
+        torch.randn(1, 3, 32, 32), kinds=kinds, fields=fields,
+        box=torch.full((1, 4, 4), torch.nan), parts=torch.full((1, 4, len(PARTS)), torch.nan),
+        weight=torch.ones(1, 4), cells=torch.full((1, 4, CELLS * CELLS), IGNORE),
+        glyphs=torch.full((1, 4, len(GLYPHS)), torch.nan), middle=torch.zeros(1, 4),
+    )  # fmt: skip
     assert torch.isfinite(out["loss"])
 
     class Prediction:

@@ -1,0 +1,215 @@
+"""The stage in which chatspot-tiny's detail path learns from nothing.
+
+It is asked the same of each patch as the tower, and besides at finer steps: what kind of thing is
+seen at each eighth pixel, and which glyph stands at each fourth. Pasted cards bring more print than
+the kitchens show.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
+from chatspot_sim.dataset import RenderedKitchens
+from chatspot_sim.kitchen import THING_KINDS
+from chatspot_sim.truth import Truth
+from chatspot_train.dense_labels import GLYPHS, IGNORE, PRINTED, dense_labels, mark_print
+from chatspot_train.pictures import Window, normalised
+from chatspot_train.print_cards import Card, mark_cards, paste_cards
+from chatspot_train.settings import TinySettings
+from chatspot_train.staging import run_stage
+from chatspot_train.vision_stage import (
+    PatchPictures,
+    PatchTeacher,
+    hit_rates,
+    vision_config,
+)
+from chatspot_train.warm_start import start_detail
+
+GLYPH_STEP, KIND_STEP = 4, 8  # pixels
+RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
+BRANCH_GAIN = 0.5  # of what a residual block adds, at first
+
+
+class Standardised(nn.Module):
+    """A convolution's kernels with a mean of zero and a norm that is learned for itself.
+
+    Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization"
+    (2019). It does what normalised activations do, and costs the size of the kernels alone; once
+    trained they are kernels like any others.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        centred = weight - weight.mean((1, 2, 3), keepdim=True)
+        self.gain = nn.Parameter(centred.flatten(1).norm(dim=1))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """out x in x h x w, before and after."""
+        centred = weight - weight.mean((1, 2, 3), keepdim=True)
+        norm = centred.flatten(1).norm(dim=1).clamp(1e-6)
+        return centred * (self.gain / norm)[:, None, None, None]
+
+
+def convolutions(net: DetailNet) -> list[tuple[str, nn.Conv2d]]:
+    """The path's convolutions with their names."""
+    return [(name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
+
+
+def start_fresh(net: DetailNet) -> None:
+    """Draw kernels under which a picture's signal keeps its size from layer to layer."""
+    with torch.no_grad():
+        for name, part in convolutions(net):
+            gain = 1.0 if name == "downs.0" else RELU_GAIN
+            if name.endswith("second"):
+                gain *= BRANCH_GAIN
+            fan_in = part.weight[0].numel()
+            part.weight.normal_(0, gain / fan_in**0.5)
+            nn.init.zeros_(part.bias)  # type: ignore[arg-type]
+
+
+class DetailTeacher(PatchTeacher):
+    """The detail path with heads that are thrown away after the stage."""
+
+    def __init__(self, config: DetailVisionConfig) -> None:
+        side = int(config.image_size) // int(config.patch_size)  # type: ignore[arg-type]
+        super().__init__(config.hidden_size, side)
+        self.net = DetailNet(config)
+        start_fresh(self.net)
+        self.pixel_kinds = nn.Conv2d(config.detail_widths[2], len(THING_KINDS) + 1, 1)
+        self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
+
+    def standardise(self) -> None:
+        """Learn standardised kernels from now on."""
+        for _, part in convolutions(self.net):
+            parametrize.register_parametrization(part, "weight", Standardised(part.weight.detach()))
+
+    def settle(self) -> None:
+        """Turn the kernels into plain ones."""
+        for _, part in convolutions(self.net):
+            parametrize.remove_parametrizations(part, "weight")
+
+    def forward(
+        self, pixel_values: Tensor, kinds_seen: Tensor, glyphs_seen: Tensor, **labels: Tensor
+    ) -> dict[str, Tensor]:
+        """`pixel_values`, `kinds_seen`, `glyphs_seen` as DetailPictures gives them; see `ask`."""
+        _, fine, middle, coarse = self.net.maps(normalised(pixel_values))
+        found = self.ask(self.net.tokens(coarse), **labels)
+        found["loss"] = (
+            found["loss"]
+            + _pixel_loss(self.pixel_kinds(F.relu(middle)), kinds_seen)
+            + _pixel_loss(self.pixel_glyphs(F.relu(fine)), glyphs_seen)
+        )
+        return found
+
+
+def _pixel_loss(scores: Tensor, right: Tensor) -> Tensor:
+    known = right != IGNORE
+    if not bool(known.any()):
+        return scores.sum() * 0
+    return F.cross_entropy(scores.permute(0, 2, 3, 1)[known].float(), right[known])
+
+
+class DetailPictures(PatchPictures):
+    """Pictures with patch labels, and labels at finer steps; `cards` of them with pasted cards.
+
+    `pixel_values` are uint8 H x W x 3. An item has besides `kinds_seen`, the kind of thing at every
+    KIND_STEP-th pixel (int64, room 0, IGNORE under a card), and `glyphs_seen`, 1 + the glyph at
+    every GLYPH_STEP-th one (0 beside the glyphs of a print, IGNORE elsewhere).
+    """
+
+    def __init__(self, *arguments: Any, cards: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cards = cards
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.seed, index])
+        rgb, labels, truth, window = self._picture(rng, index)
+        kinds = self._kinds_seen(labels, truth)
+        found = dense_labels(truth, labels, self.side, window)
+        cards: list[Card] = []
+        if rng.random() < self.cards:
+            rgb, cards = paste_cards(rgb, rng)
+            mark_cards(found, cards, self.side)
+            for card in cards:
+                outline = np.round(card.corners * len(kinds)).astype(np.int32)
+                cv2.fillConvexPoly(kinds, outline, IGNORE)
+        item = self._item(rgb, found)
+        item["kinds_seen"] = torch.from_numpy(kinds.astype(np.int64))
+        prints = cards or kitchen_prints(truth, window)
+        item["glyphs_seen"] = torch.from_numpy(glyphs_seen(prints, self.size // GLYPH_STEP))
+        return item
+
+    def _pixels(self, rgb: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(rgb))
+
+    def _kinds_seen(self, labels: NDArray[np.uint8], truth: Truth) -> NDArray[np.int32]:
+        kind_of = np.array([0] + [THING_KINDS.index(t.name) + 1 for t in truth.things], np.int32)
+        half = KIND_STEP // 2
+        return np.ascontiguousarray(kind_of[labels[half::KIND_STEP, half::KIND_STEP]])
+
+
+def kitchen_prints(truth: Truth, window: Window) -> list[Card]:
+    """The prints of a kitchen where the window of the picture shows them."""
+    x1, y1, x2, y2 = window
+    shift = np.array([x1 * truth.width, y1 * truth.height])
+    scale = np.array([truth.width * (x2 - x1), truth.height * (y2 - y1)])
+    found = []
+    for thing in truth.things:
+        for part in thing.parts:
+            if part.name in PRINTED and thing.text:
+                a, b, c, d = part.box_xyxy_px
+                corners = (np.array([[a, b], [c, b], [c, d], [a, d]]) - shift) / scale
+                found.append(Card(thing.text, corners))
+    return found
+
+
+def glyphs_seen(prints: list[Card], side: int) -> NDArray[np.int64]:
+    """Which glyph stands where: side x side, 1 + its number, 0 for none, IGNORE far from print."""
+    rows, columns = np.divmod(np.arange(side * side), side)
+    centres = (np.stack([columns, rows], 1) + 0.5) / side
+    seen = np.full(side * side, IGNORE, np.int64)
+    for card in prints:
+        half = 0.5 / side
+        low, high = card.corners.min(0), card.corners.max(0)
+        near = np.flatnonzero(np.all((centres > low - half) & (centres < high + half), 1))
+        fields = np.full((len(near), 64), IGNORE, np.int64)
+        marks = np.full((len(near), len(GLYPHS)), np.nan, np.float32)
+        mark_print(fields, marks, card.text, card.corners, centres[near], side)
+        marks = np.nan_to_num(marks)
+        number = np.where(marks.sum(1) > 0, 1 + marks.argmax(1), 0)
+        seen[near] = np.where(marks.sum(1) > 1, IGNORE, number)
+    return seen.reshape(side, side)
+
+
+def train_detail(settings: TinySettings) -> DetailNet:
+    """Run the stage, or go on with it; returns the trained path.
+
+    Raises ValueError where there is neither a stage nor a path to start from.
+    """
+    stage, shape = settings.detail_stage, settings.vision
+    torch.manual_seed(stage.seed if stage is not None else 0)
+    model = DetailTeacher(cast(DetailVisionConfig, vision_config(shape)))
+    known = settings.start is not None and start_detail(model.net, settings.start)
+    if stage is None:
+        if not known:
+            raise ValueError(f"{settings.start} has no detail path; give a detail_stage")
+        return model.net
+    model.standardise()
+    data = DetailPictures(
+        settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
+        cards=settings.cards,
+    )  # fmt: skip
+    val = settings.data.folder / "val"
+    held_out = DetailPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
+    run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates)
+    model.settle()
+    return model.net

@@ -1,0 +1,146 @@
+"""The detail path: how it learns, what it is asked, and how a model that lacked it goes on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.vision import DetailVisionModel
+from chatspot_train.dense_labels import GLYPHS, IGNORE
+from chatspot_train.detail_stage import (
+    KIND_STEP,
+    DetailPictures,
+    DetailTeacher,
+    Standardised,
+    convolutions,
+    glyphs_seen,
+    train_detail,
+)
+from chatspot_train.pictures import normalised, to_pixels
+from chatspot_train.print_cards import Card
+from chatspot_train.settings import TinySettings, VisionShape
+from chatspot_train.train import features, train, unit_scale, with_detail
+from chatspot_train.vision_stage import train_vision, vision_config
+from chatspot_train.warm_start import load_start, start_detail
+
+WIDTHS = (4, 6, 8, 12)
+SHAPE = VisionShape(
+    image_size=64, patch_size=16, hidden_size=32, layers=2, heads=2, mlp_size=64,
+    detail_widths=WIDTHS,
+)  # fmt: skip
+
+
+@pytest.fixture
+def teacher() -> DetailTeacher:
+    torch.manual_seed(0)
+    return DetailTeacher(vision_config(SHAPE))  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_standardised_kernels_have_no_mean_and_the_norm_that_is_learned() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(5, 3, 3, 3) + 0.4
+    standardise = Standardised(weight)
+    found = standardise(10 * weight + 2)
+    assert torch.allclose(found.mean((1, 2, 3)), torch.zeros(5), atol=1e-6)
+    assert torch.allclose(found.flatten(1).norm(dim=1), standardise.gain, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_settled_path_is_plain_and_going_on_from_it_changes_nothing(
+    teacher: DetailTeacher,
+) -> None:
+    pixels = torch.randn(2, 3, 64, 64)
+    teacher.standardise()
+    learned = teacher.net(pixels)
+    teacher.settle()
+    assert not any(parametrize.is_parametrized(part) for _, part in convolutions(teacher.net))
+    assert torch.allclose(teacher.net(pixels), learned, atol=1e-6)
+    teacher.standardise()
+    assert torch.allclose(teacher.net(pixels), learned, atol=1e-5)
+
+
+def test_glyphs_stand_on_their_print_in_reading_order() -> None:
+    corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.5], [0.25, 0.5]])
+    seen = glyphs_seen([Card("47", corners)], 32)
+    four, seven = 1 + GLYPHS.index("4"), 1 + GLYPHS.index("7")
+    assert set(seen[11, 10:15]) == {four}
+    assert set(seen[11, 18:22]) == {seven}
+    assert (seen[0] == IGNORE).all()
+    # The card's own margin is print's paper: no glyph, and asked for.
+    assert set(seen[8, 9:23]) == {0}
+
+
+def test_pixels_of_a_batch_are_those_of_each_picture() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 8, 6, 3), dtype=np.uint8)
+    expected = torch.stack([to_pixels(one) for one in rgb])
+    assert torch.allclose(normalised(torch.from_numpy(rgb)), expected)
+
+
+def test_pictures_say_what_is_seen_at_fine_steps(settings: TinySettings) -> None:
+    folder = settings.data.folder / "train"
+    plain = DetailPictures(folder, SHAPE, 8, 1, augment=False)[0]
+    truth = DetailPictures(folder, SHAPE, 8, 1, augment=False).kitchens.truth(0)
+    side = 64 // KIND_STEP
+    assert plain["kinds_seen"].shape == (side, side)
+    assert 0 <= int(plain["kinds_seen"].min()) <= int(plain["kinds_seen"].max())
+    assert len(plain["kinds_seen"].unique()) > 1, truth
+    carded = DetailPictures(folder, SHAPE, 8, 1, augment=True, cards=1.0)
+    items = [carded[k] for k in range(8)]
+    assert any(bool((item["kinds_seen"] == IGNORE).any()) for item in items)
+    assert any(bool((item["glyphs_seen"] > 0).any()) for item in items)
+    again = carded[3]
+    assert all(torch.equal(again[key], items[3][key]) or again[key].isnan().any() for key in again)
+
+
+def with_a_path(settings: TinySettings, out: Path, **changes: object) -> TinySettings:
+    """The toy run with a detail path and its stage."""
+    shape = settings.vision.model_copy(update={"detail_widths": WIDTHS})
+    return settings.model_copy(update={
+        "vision": shape, "detail_stage": settings.vision_stage, "cards": 0.5, "out": out, **changes
+    })  # fmt: skip
+
+
+def test_its_output_and_the_towers_are_scaled_to_one_each(
+    settings: TinySettings, tmp_path: Path
+) -> None:
+    settings = with_a_path(settings, tmp_path)
+    tower = with_detail(settings, train_vision(settings), train_detail(settings)).eval()
+    folder, size = settings.data.folder / "train", settings.vision.image_size
+    before = features(tower, folder, size, tmp_path / "one").float()
+    factors = unit_scale(tower, before)
+    after = features(tower, folder, size, tmp_path / "two").float()
+    assert torch.allclose(after, factors * before, atol=0.1)
+    for part in after.split(settings.vision.hidden_size, dim=-1):
+        assert float(part.std()) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.timeout(240)
+def test_a_model_that_lacked_the_path_gets_one_and_goes_on(
+    settings: TinySettings, tmp_path: Path
+) -> None:
+    first = train(settings.model_copy(update={"out": tmp_path / "first"}))
+    # No vision stage: the tower stays as it is; the path is taught, then the language model.
+    second = train(with_a_path(settings, tmp_path / "second", start=first, vision_stage=None))
+    one, two = load_start(first).model, load_start(second).model
+    tower = two.vision_tower
+    assert isinstance(tower, DetailVisionModel)
+    assert two.config.vision_feature_layer == [-2, -1]
+    before = one.vision_tower.encoder.layers[0].mlp.fc1.weight
+    assert torch.allclose(tower.encoder.layers[0].mlp.fc1.weight, before, atol=1e-3)
+    engine = Engine.load(str(second), threads=1)
+    engine.prepare(np.zeros((48, 64, 3), np.uint8))
+    # And it goes on from a model that has one.
+    teacher = DetailTeacher(vision_config(two_shape(settings)))  # type: ignore[arg-type]
+    assert start_detail(teacher.net, second)
+    assert not start_detail(teacher.net, first)
+    out = tower.detail.out.weight
+    assert torch.allclose(teacher.net.out.weight, out, atol=1e-3)
+
+
+def two_shape(settings: TinySettings) -> VisionShape:
+    """The toy shape with its detail path."""
+    return settings.vision.model_copy(update={"detail_widths": WIDTHS})
