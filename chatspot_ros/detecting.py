@@ -24,6 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.conversions import RgbImage
+from chatspot_ros.engine import detail_detector as detail_detector  # makes transformers know it
 from chatspot_ros.engine.loading import check_weights, choose_device, find_folder, read_config
 from chatspot_ros.errors import ModelError, ModelLoadError, RequestError
 from chatspot_ros.regions import BoxXyxy
