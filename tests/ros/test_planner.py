@@ -171,7 +171,7 @@ def test_answers_that_are_unsure_wrong_or_missing_are_asked_for_again(
 def test_a_reply_that_never_comes_is_asked_for_again(kitchen: Callable[..., Kitchen]) -> None:
     room = kitchen()
     room.oracle("silent right")
-    planner = room.plan("--patience", "3")
+    planner = room.plan("--patience", "10")
     assert planner.wait(120.0) == 0, planner.output
     assert_said(planner, "no reply from", "all is in order")
 

@@ -47,10 +47,3 @@ def test_each_glyph_is_marked_where_it_stands_and_the_number_everywhere_on_the_c
     assert found.kinds.reshape(8, 8, -1)[2:4, 2:6].sum() == 0
     assert (found.cells.reshape(8, 8, -1)[2:4, 2:6] == IGNORE).all()
     assert found.kinds.reshape(8, 8, -1)[0].sum() == 8
-
-
-def test_cells_tell_what_stands_in_each_quarter_of_a_patch() -> None:
-    labels = np.zeros((32, 32), np.uint8)
-    found = dense_labels(Truth(32, 32, ()), labels, side=2)
-    assert found.cells.shape == (4, 4)
-    assert (found.cells == 0).all()
