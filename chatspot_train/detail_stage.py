@@ -21,7 +21,7 @@ from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
-from chatspot_train.dense_labels import GLYPHS, IGNORE, PRINTED, dense_labels, mark_print
+from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, PRINTED, dense_labels, mark_print
 from chatspot_train.pictures import Window, normalised
 from chatspot_train.print_cards import Card, mark_cards, paste_cards
 from chatspot_train.settings import TinySettings
@@ -181,7 +181,7 @@ def glyphs_seen(prints: list[Card], side: int) -> NDArray[np.int64]:
         half = 0.5 / side
         low, high = card.corners.min(0), card.corners.max(0)
         near = np.flatnonzero(np.all((centres > low - half) & (centres < high + half), 1))
-        fields = np.full((len(near), 64), IGNORE, np.int64)
+        fields = np.full((len(near), len(FIELDS)), IGNORE, np.int64)
         marks = np.full((len(near), len(GLYPHS)), np.nan, np.float32)
         mark_print(fields, marks, card.text, card.corners, centres[near], side)
         marks = np.nan_to_num(marks)
