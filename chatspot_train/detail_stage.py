@@ -32,7 +32,7 @@ from chatspot_train.vision_stage import (
     hit_rates,
     vision_config,
 )
-from chatspot_train.warm_start import start_detail
+from chatspot_train.warm_start import StartError, start_detail
 
 GLYPH_STEP, KIND_STEP = 4, 8  # pixels
 RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
@@ -193,7 +193,7 @@ def glyphs_seen(prints: list[Card], side: int) -> NDArray[np.int64]:
 def train_detail(settings: TinySettings) -> DetailNet:
     """Run the stage, or go on with it; returns the trained path.
 
-    Raises ValueError where there is neither a stage nor a path to start from.
+    Raises StartError where there is neither a stage nor a path to start from.
     """
     stage, shape = settings.detail_stage, settings.vision
     torch.manual_seed(stage.seed if stage is not None else 0)
@@ -201,7 +201,10 @@ def train_detail(settings: TinySettings) -> DetailNet:
     known = settings.start is not None and start_detail(model.net, settings.start)
     if stage is None:
         if not known:
-            raise ValueError(f"{settings.start} has no detail path; give a detail_stage")
+            raise StartError(
+                "the model to start from has no detail path", value=settings.start,
+                remedy="give a detail_stage, or leave vision.detail_widths out",
+            )  # fmt: skip
         return model.net
     model.standardise()
     data = DetailPictures(

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
 from chatspot_ros.engine.vision import DetailNet
+from chatspot_ros.errors import ChatspotError
 
 # An exported tower writes to its residual stream at unit scale; trained from nothing it writes
 # about this much larger, and learns better so.
@@ -20,6 +21,10 @@ DETAIL = "detail."
 PROJECTION = "linear_1.weight"
 PATCHES = "embeddings.patch_embedding.weight"
 PLACES = "embeddings.position_embedding.weight"
+
+
+class StartError(ChatspotError):
+    """What a run is to go on from does not fit its settings."""
 
 
 def load_start(folder: Path) -> LlavaForConditionalGeneration:
@@ -66,6 +71,8 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
 
     Layers that `model` has beyond those come last and start by passing on what they get; a detail
     path that the exported one lacked is not listened to at first.
+
+    Raises StartError where the exported one has a detail path and `model` has none.
     """
     start = load_start(folder)
     old = start.model.language_model.state_dict()
@@ -81,6 +88,11 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
             layer.mlp.down_proj.weight.zero_()
     projector = dict(start.model.multi_modal_projector.state_dict())
     wide = torch.zeros_like(model.model.multi_modal_projector.linear_1.weight)
+    if projector[PROJECTION].shape[1] > wide.shape[1]:
+        raise StartError(
+            "the model to start from has a detail path, the settings give none", value=folder,
+            remedy="set vision.detail_widths to those of its training.json",
+        )  # fmt: skip
     wide[:, : projector[PROJECTION].shape[1]] = projector[PROJECTION]
     model.model.multi_modal_projector.load_state_dict({**projector, PROJECTION: wide})
 

@@ -24,7 +24,7 @@ from chatspot_train.print_cards import Card
 from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.train import features, train, unit_scale, with_detail
 from chatspot_train.vision_stage import train_vision, vision_config
-from chatspot_train.warm_start import load_start, start_detail
+from chatspot_train.warm_start import StartError, load_start, start_detail
 
 WIDTHS = (4, 6, 8, 12)
 SHAPE = VisionShape(
@@ -137,6 +137,13 @@ def test_a_model_that_lacked_the_path_gets_one_and_goes_on(
     teacher = DetailTeacher(vision_config(two_shape(settings)))  # type: ignore[arg-type]
     assert start_detail(teacher.net, second)
     assert not start_detail(teacher.net, first)
+    # Neither a path out of nowhere, nor one that is dropped without a word.
+    lacking = with_a_path(settings, tmp_path / "third", start=first, detail_stage=None)
+    with pytest.raises(StartError, match="give a detail_stage"):
+        train_detail(lacking)
+    dropping = {"out": tmp_path / "fourth", "start": second, "vision_stage": None}
+    with pytest.raises(StartError, match="detail_widths"):
+        train(settings.model_copy(update=dropping))
     out = tower.detail.out.weight
     assert torch.allclose(teacher.net.out.weight, out, atol=1e-3)
 
