@@ -235,11 +235,26 @@ def _mark_parts(
                 value = ATTRIBUTES["plug"].index(thing.state["plug"])
                 near = _near(part, centre, shift, scale)
                 fields[near, list(FIELDS).index("plug")] = value
-            elif part.name in PRINTED and thing.text:
+    side = round(len(centre) ** 0.5)
+    for text, corners in prints(truth, shift, scale):
+        mark_print(fields, glyphs, text, corners, centre[:, :2], side)
+
+
+def prints(
+    truth: Truth, shift: NDArray[np.float64], scale: NDArray[np.float64]
+) -> list[tuple[str, NDArray[np.float64]]]:
+    """What is printed where: the text and its card's corners, clockwise from the top left, 4 x 2.
+
+    A box in pixels less `shift`, over `scale` (x, y, x, y), is one in fractions of what is shown.
+    """
+    found = []
+    for thing in truth.things:
+        for part in thing.parts:
+            if part.name in PRINTED and thing.text:
                 x1, y1, x2, y2 = (np.array(part.box_xyxy_px) - shift) / scale
                 corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
-                side = round(len(centre) ** 0.5)
-                mark_print(fields, glyphs, thing.text, corners, centre[:, :2], side)
+                found.append((thing.text, corners))
+    return found
 
 
 def _part_labels(

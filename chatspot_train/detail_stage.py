@@ -21,7 +21,7 @@ from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
-from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, PRINTED, dense_labels, mark_print
+from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, dense_labels, mark_print, prints
 from chatspot_train.pictures import Window, normalised
 from chatspot_train.print_cards import Card, mark_cards, paste_cards
 from chatspot_train.settings import TinySettings
@@ -144,8 +144,8 @@ class DetailPictures(PatchPictures):
                 cv2.fillConvexPoly(kinds, outline, IGNORE)
         item = self._item(rgb, found)
         item["kinds_seen"] = torch.from_numpy(kinds.astype(np.int64))
-        prints = cards or kitchen_prints(truth, window)
-        item["glyphs_seen"] = torch.from_numpy(glyphs_seen(prints, self.size // GLYPH_STEP))
+        shown = cards or kitchen_prints(truth, window)
+        item["glyphs_seen"] = torch.from_numpy(glyphs_seen(shown, self.size // GLYPH_STEP))
         return item
 
     def _pixels(self, rgb: Any) -> Tensor:
@@ -160,24 +160,17 @@ class DetailPictures(PatchPictures):
 def kitchen_prints(truth: Truth, window: Window) -> list[Card]:
     """The prints of a kitchen where the window of the picture shows them."""
     x1, y1, x2, y2 = window
-    shift = np.array([x1 * truth.width, y1 * truth.height])
-    scale = np.array([truth.width * (x2 - x1), truth.height * (y2 - y1)])
-    found = []
-    for thing in truth.things:
-        for part in thing.parts:
-            if part.name in PRINTED and thing.text:
-                a, b, c, d = part.box_xyxy_px
-                corners = (np.array([[a, b], [c, b], [c, d], [a, d]]) - shift) / scale
-                found.append(Card(thing.text, corners))
-    return found
+    size = np.array([truth.width, truth.height] * 2)
+    shift, scale = size * [x1, y1, x1, y1], size * [x2 - x1, y2 - y1, x2 - x1, y2 - y1]
+    return [Card(text, corners) for text, corners in prints(truth, shift, scale)]
 
 
-def glyphs_seen(prints: list[Card], side: int) -> NDArray[np.int64]:
+def glyphs_seen(cards: list[Card], side: int) -> NDArray[np.int64]:
     """Which glyph stands where: side x side, 1 + its number, 0 for none, IGNORE far from print."""
     rows, columns = np.divmod(np.arange(side * side), side)
     centres = (np.stack([columns, rows], 1) + 0.5) / side
     seen = np.full(side * side, IGNORE, np.int64)
-    for card in prints:
+    for card in cards:
         half = 0.5 / side
         low, high = card.corners.min(0), card.corners.max(0)
         near = np.flatnonzero(np.all((centres > low - half) & (centres < high + half), 1))
