@@ -60,7 +60,7 @@ def render_shard(job: Job) -> str:
             for moment in range(job.moments):
                 if moment:
                     world.rearrange(rng)
-                frame = world.frame()
+                frame = world.frame(measure_visibility=True)
                 k = len(lines)
                 wanted = (job.size, job.size)
                 rgb[k] = cv2.resize(frame.rgb, wanted, interpolation=cv2.INTER_AREA)
