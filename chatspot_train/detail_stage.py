@@ -1,8 +1,9 @@
 """The stage in which chatspot-tiny's detail path learns from nothing.
 
 It is asked the same of each patch as the tower, and besides at finer steps: what kind of thing is
-seen at each eighth pixel, and which glyph stands at each fourth. Pasted cards bring more print than
-the kitchens show.
+seen at each eighth pixel, which glyph stands at each fourth, and where things' middles and edges
+are, by the heads of a detector, which are kept. Pasted cards bring more print than the kitchens
+show.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from chatspot_ros.engine.detail_detector import DetailDetector, DetectorHeads
 from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
 from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, dense_labels, mark_print, prints
+from chatspot_train.detector import (
+    AT_FIRST,
+    detector_config,
+    detector_loss,
+    targets,
+    write_detector,
+)
 from chatspot_train.pictures import Window, normalised
 from chatspot_train.print_cards import Card, mark_cards, paste_cards
 from chatspot_train.settings import TinySettings
@@ -35,6 +44,7 @@ from chatspot_train.vision_stage import (
 from chatspot_train.warm_start import StartError, start_detail
 
 GLYPH_STEP, KIND_STEP = 4, 8  # pixels
+DETECTOR_OF = "../model"  # where the exported model is, from the detector's folder beside it
 RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
 BRANCH_GAIN = 0.5  # of what a residual block adds, at first
 
@@ -82,10 +92,13 @@ class DetailTeacher(PatchTeacher):
     def __init__(self, config: DetailVisionConfig) -> None:
         side = int(config.image_size) // int(config.patch_size)  # type: ignore[arg-type]
         super().__init__(config.hidden_size, side)
+        self.config = config
         self.net = DetailNet(config)
         start_fresh(self.net)
         self.pixel_kinds = nn.Conv2d(config.detail_widths[2], len(THING_KINDS) + 1, 1)
         self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
+        self.detector = DetectorHeads(detector_config(config, DETECTOR_OF))
+        nn.init.constant_(self.detector.kinds.bias, AT_FIRST)  # type: ignore[arg-type]
 
     def standardise(self) -> None:
         """Learn standardised kernels from now on."""
@@ -98,15 +111,18 @@ class DetailTeacher(PatchTeacher):
             parametrize.remove_parametrizations(part, "weight")
 
     def forward(
-        self, pixel_values: Tensor, kinds_seen: Tensor, glyphs_seen: Tensor, **labels: Tensor
-    ) -> dict[str, Tensor]:
-        """`pixel_values`, `kinds_seen`, `glyphs_seen` as DetailPictures gives them; see `ask`."""
+        self, pixel_values: Tensor, kinds_seen: Tensor, glyphs_seen: Tensor, bells: Tensor,
+        edges: Tensor, edge_weight: Tensor, **labels: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """What DetailPictures gives, batched; see `ask`."""
         _, fine, middle, coarse = self.net.maps(normalised(pixel_values))
+        scores, ends = self.detector(middle, coarse)
         found = self.ask(self.net.tokens(coarse), **labels)
         found["loss"] = (
             found["loss"]
             + _pixel_loss(self.pixel_kinds(F.relu(middle)), kinds_seen)
             + _pixel_loss(self.pixel_glyphs(F.relu(fine)), glyphs_seen)
+            + detector_loss(scores, ends, bells, edges, edge_weight)
         )
         return found
 
@@ -122,8 +138,9 @@ class DetailPictures(PatchPictures):
     """Pictures with patch labels, and labels at finer steps; `cards` of them with pasted cards.
 
     `pixel_values` are uint8 H x W x 3. An item has besides `kinds_seen`, the kind of thing at every
-    KIND_STEP-th pixel (int64, room 0, IGNORE under a card), and `glyphs_seen`, 1 + the glyph at
-    every GLYPH_STEP-th one (0 beside the glyphs of a print, IGNORE elsewhere).
+    KIND_STEP-th pixel (int64, room 0, IGNORE under a card), `glyphs_seen`, 1 + the glyph at
+    every GLYPH_STEP-th one (0 beside the glyphs of a print, IGNORE elsewhere), and `bells`, `edges`
+    and `edge_weight`, a detector's targets at every KIND_STEP-th one.
     """
 
     def __init__(self, *arguments: Any, cards: float = 0.0, **options: Any) -> None:
@@ -144,6 +161,8 @@ class DetailPictures(PatchPictures):
                 cv2.fillConvexPoly(kinds, outline, IGNORE)
         item = self._item(rgb, found)
         item["kinds_seen"] = torch.from_numpy(kinds.astype(np.int64))
+        found_at = targets(truth, self.size // KIND_STEP, window)
+        item.update(zip(("bells", "edges", "edge_weight"), found_at, strict=True))
         shown = cards or kitchen_prints(truth, window)
         item["glyphs_seen"] = torch.from_numpy(glyphs_seen(shown, self.size // GLYPH_STEP))
         return item
@@ -186,6 +205,7 @@ def glyphs_seen(cards: list[Card], side: int) -> NDArray[np.int64]:
 def train_detail(settings: TinySettings) -> DetailNet:
     """Run the stage, or go on with it; returns the trained path.
 
+    The detector that learned with it is written to `detector` beside the run's exported model.
     Raises StartError where there is neither a stage nor a path to start from.
     """
     stage, shape = settings.detail_stage, settings.vision
@@ -208,4 +228,8 @@ def train_detail(settings: TinySettings) -> DetailNet:
     held_out = DetailPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates)
     model.settle()
+    detector = DetailDetector(detector_config(model.config, DETECTOR_OF))
+    detector.net.load_state_dict(model.net.state_dict())
+    detector.heads.load_state_dict(model.detector.state_dict())
+    write_detector(detector, settings.out / "detector")
     return model.net

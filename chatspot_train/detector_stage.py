@@ -18,28 +18,24 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import RTDetrImageProcessor
 
-from chatspot_ros.engine.detail_detector import (
-    DetailDetector,
-    DetailDetectorConfig,
-    DetectorHeads,
-)
+from chatspot_ros.engine.detail_detector import DetailDetector, DetectorHeads
 from chatspot_ros.engine.vision import DetailNet
 from chatspot_sim.asking import clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
-from chatspot_train.pictures import MEAN, STD, recolour, resized, to_pixels
+from chatspot_train.detector import (
+    AT_FIRST,
+    detector_config,
+    detector_loss,
+    targets,
+    write_detector,
+)
+from chatspot_train.pictures import recolour, resized, to_pixels
 from chatspot_train.suites.precision import average_precision
-from chatspot_train.vision_stage import generalised_iou
 from chatspot_train.warm_start import load_start
 
-SPREAD = 0.12  # of a thing's sides: how wide the bell around its middle is
-NARROWEST = 0.6  # the same in steps of the map
-CORE = 0.3  # where the bell is higher, the edges are asked for
-LEAST_SIDE = 0.02  # of the picture: a smaller thing is nobody's to find
-AT_FIRST = -4.0  # the logit of every kind everywhere: next to nothing is a middle
 SEED = 23
 
 
@@ -69,67 +65,6 @@ def compute_maps(net: DetailNet, kitchens: RenderedKitchens, size: int, recolour
         coarse.append(found[-1].to(torch.bfloat16))
     truths = [kitchens.truth(k) for k in range(len(kitchens))]
     return Maps(torch.cat(fine), torch.cat(coarse), truths)
-
-
-def targets(truth: Truth, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the heads shall say of a picture at side x side places.
-
-    Returns the bells around the middles (kinds x side x side, 1 at the middle), the edges of the
-    thing whose bell is highest (4 x side x side, relative to the place), and how much they count.
-    """
-    bells = torch.zeros(len(THING_KINDS), side, side)
-    edges, weight = torch.zeros(4, side, side), torch.zeros(side, side)
-    steps = (torch.arange(side) + 0.5) / side
-    for thing in truth.things:
-        x1, y1, x2, y2 = (
-            v / size
-            for v, size in zip(thing.box_xyxy_px, (truth.width, truth.height) * 2, strict=True)
-        )
-        if min(x2 - x1, y2 - y1) < LEAST_SIDE:
-            continue
-        # The middle is a place, so that the bell reaches 1.
-        middle = [
-            (int(min(v * side, side - 1)) + 0.5) / side for v in ((x1 + x2) / 2, (y1 + y2) / 2)
-        ]
-        spread = [max(SPREAD * v, NARROWEST / side) for v in (x2 - x1, y2 - y1)]
-        across, down = (
-            (-0.5 * ((steps - m) / s) ** 2).exp() for m, s in zip(middle, spread, strict=True)
-        )
-        bell = down[:, None] * across[None]
-        own = bells[THING_KINDS.index(thing.name)]
-        torch.maximum(own, bell, out=own)
-        core = torch.where(bell > CORE, bell, torch.zeros(()))
-        core = core / core.sum()
-        mine = core > weight
-        weight[mine] = core[mine]
-        rows, columns = steps[:, None].expand(side, side), steps[None].expand(side, side)
-        here = torch.stack([x1 - columns, y1 - rows, x2 - columns, y2 - rows])
-        edges[:, mine] = here[:, mine]
-    return bells, edges, weight
-
-
-def detector_loss(
-    logits: Tensor, edges: Tensor, bells: Tensor, right: Tensor, weight: Tensor
-) -> Tensor:
-    """Of B x kinds x h x w scores and B x 4 x h x w edges.
-
-    The focal loss of Law and Deng, "CornerNet" (2018), for the middles; the distance of the edges
-    and generalised IoU for the boxes, every thing alike.
-    """
-    chance = logits.float().sigmoid().clamp(1e-4, 1 - 1e-4)
-    peak = bells == 1
-    hit = -((1 - chance) ** 2) * chance.log()
-    miss = -((1 - bells) ** 4) * chance**2 * (1 - chance).log()
-    things = peak.sum().clamp(1)
-    middles = torch.where(peak, hit, miss).sum() / things
-    here = weight > 0
-    if not bool(here.any()):
-        return middles
-    guess = edges.float().permute(0, 2, 3, 1)[here]
-    true, share = right.permute(0, 2, 3, 1)[here], weight[here] / weight.sum()
-    off = ((guess - true).abs().mean(-1) * share).sum()
-    overlap = (generalised_iou(guess, true) * share).sum()
-    return middles + 4 * off + 2 * (1 - overlap)
 
 
 def batches(maps: Maps, steps: int, batch: int) -> Iterator[tuple[Tensor, ...]]:
@@ -163,17 +98,6 @@ def train_heads(heads: DetectorHeads, maps: Maps, steps: int, batch: int, rate: 
             bar.set_postfix(loss=f"{np.mean(recent[-50:]):.3f}")
 
 
-def detector_config(vision: Any, detail_of: str) -> DetailDetectorConfig:
-    """The configuration of a detector on the detail path of a vision tower."""
-    names = dict(enumerate(THING_KINDS))
-    return DetailDetectorConfig(
-        image_size=vision.image_size, patch_size=vision.patch_size, hidden_size=vision.hidden_size,
-        num_attention_heads=vision.num_attention_heads, detail_widths=vision.detail_widths,
-        detail_blocks=vision.detail_blocks,
-        id2label=names, label2id={name: k for k, name in names.items()}, detail_of=detail_of,
-    )  # fmt: skip
-
-
 def make_detector(model: Path, detail_of: str) -> DetailDetector:
     """A detector with fresh heads on the path of a model.
 
@@ -185,17 +109,6 @@ def make_detector(model: Path, detail_of: str) -> DetailDetector:
     detector = DetailDetector(detector_config(tower.config, detail_of))
     detector.net.load_state_dict(tower.detail.state_dict())
     return detector.eval()
-
-
-def write(detector: DetailDetector, out: Path) -> None:
-    """The checkpoint with its image processor; fp16."""
-    detector.half().save_pretrained(out)
-    size = int(detector.config.image_size)  # type: ignore[arg-type]
-    RTDetrImageProcessor(
-        size={"height": size, "width": size}, do_normalize=True, image_mean=list(MEAN),
-        image_std=list(STD),
-    ).save_pretrained(out)  # fmt: skip
-    detector.float()
 
 
 @torch.inference_mode()
@@ -251,7 +164,7 @@ def main() -> None:
         for split in ("train", "val")
     }
     train_heads(detector.heads, maps["train"], options.steps, options.batch, options.learning_rate)
-    write(detector, options.out)
+    write_detector(detector, options.out)
     for name, row in measure(detector, maps["val"]).items():
         print(f"{name:5s} {row['value']:.3f}  ({row['low']:.3f} to {row['high']:.3f})")
 

@@ -24,6 +24,7 @@ from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
 # In how a LLaVA's file calls the path's weights.
 _PATH = "vision_tower.detail."
 _WEIGHTS = "model.safetensors"
+_FAR = (2, 4)  # patches: a large thing's edges are far from its middle
 _NEVER = -1e4  # the logit of what is no peak
 
 
@@ -60,6 +61,9 @@ class DetectorHeads(nn.Module):
         width = config.head_width
         self.fine = nn.Conv2d(config.detail_widths[2], width, 1)
         self.wide = nn.Conv2d(config.detail_widths[3], width, 3, padding=1)
+        self.wider = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=step, dilation=step) for step in _FAR
+        )
         self.mix = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.kinds = nn.Conv2d(width, len(config.id2label or {}), 1)
         self.edges = nn.Conv2d(width, 4, 1)
@@ -67,9 +71,10 @@ class DetectorHeads(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """The maps at 1/8 and on the patches; returns B x kinds x h x w logits, and B x 4 x h x w:
         how far the thing's left, top, right and bottom are from here, fractions of the picture."""
-        wide = F.interpolate(
-            self.wide(F.relu(coarse)), fine.shape[-2:], mode="bilinear", align_corners=False
-        )
+        wide = self.wide(F.relu(coarse))
+        for wider in self.wider:
+            wide = wide + wider(F.relu(wide))
+        wide = F.interpolate(wide, fine.shape[-2:], mode="bilinear", align_corners=False)
         maps = self.fine(F.relu(fine)) + wide
         for mix in self.mix:
             maps = maps + mix(F.relu(maps))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
+from chatspot_ros.detecting import Detector
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.vision import DetailVisionModel
 from chatspot_train.dense_labels import GLYPHS, IGNORE
@@ -131,6 +132,9 @@ def test_a_model_that_lacked_the_path_gets_one_and_goes_on(
     assert two.config.vision_feature_layer == [-2, -1]
     before = one.vision_tower.encoder.layers[0].mlp.fc1.weight
     assert torch.allclose(tower.encoder.layers[0].mlp.fc1.weight, before, atol=1e-3)
+    # The detector that learned beside the path looks through the exported model's.
+    detector = Detector.load(str(tmp_path / "second" / "detector"), device="cpu")
+    assert isinstance(detector.detect(np.zeros((48, 64, 3), np.uint8), threshold=0.5), list)
     engine = Engine.load(str(second), threads=1)
     engine.prepare(np.zeros((48, 64, 3), np.uint8))
     # And it goes on from a model that has one.
