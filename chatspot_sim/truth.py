@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +13,18 @@ from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 Points = tuple[tuple[float, float], ...]
+# The parts of which at least one must be seen before a state is true of the picture.
+EVIDENCE = {
+    ("door", ""): ("door", "inside"),
+    ("plug", "in"): ("plug",),
+    ("plug", "out"): ("plug", "socket"),
+    ("burner", "on"): ("flame",),
+    ("burner", "off"): ("burner",),
+    ("water", "off"): ("spout",),
+    ("water", "running"): ("water",),
+    ("drawer", ""): ("front",),
+    ("contents", ""): ("inside",),
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,12 @@ def _truth(raw: dict[str, Any]) -> Truth:
 def _box(values: Any) -> Box:
     a, b, c, d = (float(v) for v in values)
     return (a, b, c, d)
+
+
+def shows(parts: Container[str], attribute: str, value: str) -> bool:
+    """Whether a picture of these parts of a thing shows what decides this state."""
+    evidence = EVIDENCE.get((attribute, value), EVIDENCE.get((attribute, ""), ()))
+    return any(name in parts for name in evidence)
 
 
 def mask_box(mask: NDArray[np.bool_]) -> Box:

@@ -16,24 +16,12 @@ from chatspot_sim.actions import act_on
 from chatspot_sim.kitchen import Item, Kitchen, View, draw_view, rearrange
 from chatspot_sim.mjcf import kitchen_model
 from chatspot_sim.sensor import sense
-from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon
+from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon, shows
 
 HIDDEN_PARTS = {"wire", "plug", "socket", "water"}  # not part of a thing's own outline
 LABEL_ASPECTS = {"display": 1.42, "number": 1.21, "label": 1.52}  # width over height
 MIN_PIXELS = 30  # smaller things are not in the truth
 MIN_TEXT_HEIGHT = 0.035  # of the picture's height; smaller print cannot be read
-# The parts of which at least one must be seen before a state is true of the picture.
-EVIDENCE = {
-    ("door", ""): ("door", "inside"),
-    ("plug", "in"): ("plug",),
-    ("plug", "out"): ("plug", "socket"),
-    ("burner", "on"): ("flame",),
-    ("burner", "off"): ("burner",),
-    ("water", "off"): ("spout",),
-    ("water", "running"): ("water",),
-    ("drawer", ""): ("front",),
-    ("contents", ""): ("inside",),
-}
 DOOR_ANGLE = 1.85  # radians, a door open as far as it goes
 DRAWER_TRAVEL = 0.34  # metres
 
@@ -242,7 +230,7 @@ class World:
 def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: float) -> Thing:
     height, width = mask.shape
     by_name = {part.name: part for part in parts}
-    seen = {k: v for k, v in item.state.items() if _shows(by_name, k, v)}
+    seen = {k: v for k, v in item.state.items() if shows(by_name, k, v)}
     legible = any(
         _legible(by_name[name], aspect, width, height)
         for name, aspect in LABEL_ASPECTS.items()
@@ -254,12 +242,6 @@ def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: 
         text=item.text if legible else "", inside=item.inside, visible_fraction=shown,
         parts=parts,
     )  # fmt: skip
-
-
-def _shows(parts: dict[str, Part], attribute: str, value: str) -> bool:
-    """Whether the picture shows what decides this state."""
-    evidence = EVIDENCE.get((attribute, value), EVIDENCE.get((attribute, ""), ()))
-    return any(name in parts for name in evidence)
 
 
 def _legible(part: Part, aspect: float, width: int, height: int) -> bool:

@@ -25,9 +25,9 @@ from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
 from chatspot_train.dense_labels import FIELDS, GLYPHS, IGNORE, dense_labels, mark_print, prints
 from chatspot_train.detector import (
-    AT_FIRST,
     detector_config,
     detector_loss,
+    start_heads,
     targets,
     write_detector,
 )
@@ -98,7 +98,7 @@ class DetailTeacher(PatchTeacher):
         self.pixel_kinds = nn.Conv2d(config.detail_widths[2], len(THING_KINDS) + 1, 1)
         self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
         self.detector = DetectorHeads(detector_config(config, DETECTOR_OF))
-        nn.init.constant_(self.detector.kinds.bias, AT_FIRST)  # type: ignore[arg-type]
+        start_heads(self.detector)
 
     def standardise(self) -> None:
         """Learn standardised kernels from now on."""

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import RTDetrImageProcessor
 
-from chatspot_ros.engine.detail_detector import DetailDetector, DetailDetectorConfig
+from chatspot_ros.engine.detail_detector import (
+    DetailDetector,
+    DetailDetectorConfig,
+    DetectorHeads,
+)
 from chatspot_sim.asking import clear_things
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
@@ -101,6 +105,13 @@ def detector_loss(
     off = ((guess - true).abs().mean(-1) * share).sum()
     overlap = (generalised_iou(guess, true) * share).sum()
     return middles + 4 * off + 2 * (1 - overlap)
+
+
+def start_heads(heads: DetectorHeads) -> None:
+    """Begin with no thing anywhere: what a path that can see already gives is large."""
+    nn.init.zeros_(heads.kinds.weight)
+    nn.init.zeros_(heads.edges.weight)
+    nn.init.constant_(heads.kinds.bias, AT_FIRST)  # type: ignore[arg-type]
 
 
 def detector_config(vision: Any, detail_of: str) -> DetailDetectorConfig:

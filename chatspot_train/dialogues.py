@@ -25,25 +25,26 @@ from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.pictures import recolour, resized, to_pixels
+from chatspot_train.views import draw_view, view
 
 IGNORE = -100
 DIALECT = ChatSpotDialect()
 # How often each kind of question is asked.
 WEIGHTS = {
-    "name": 6,
-    "follow_up": 3,
-    "part": 1.5,
-    "colour": 3.5,
-    "state": 3,
-    "yes_no": 1,
-    "read": 6,
-    "count": 5,
-    "relation": 0.7,
-    "describe": 2.5,
-    "scene": 2.5,
+    "name": 8,
+    "follow_up": 2,
+    "part": 1.2,
+    "colour": 4,
+    "state": 2.5,
+    "yes_no": 0.7,
+    "read": 7,
+    "count": 8,
+    "relation": 0.6,
+    "describe": 2,
+    "scene": 0.8,
     "is_there": 4,
-    "locate": 6,
-    "plan": 1.5,
+    "locate": 8,
+    "plan": 1,
 }  # fmt: skip
 # A point says least of what is meant, so it is practised most.
 MORE_POINTS = 0.4
@@ -225,14 +226,16 @@ class Packer:
 class PictureDialogues(Dataset[dict[str, Any]]):
     """Packed dialogues on rendered kitchens; item k is drawn from the stream (seed, k).
 
-    With `features` (N x P x width, the frozen tower's output) pictures are not augmented and the
-    features stand for them.
+    Each picture comes in `views` versions (chatspot_train.views). With `features` (N x P x width,
+    the frozen tower's output for every version, one behind the other) pictures are not recoloured
+    and the features stand for them.
     """
 
     def __init__(
         self, folder: Path, packer: Packer, size: int, turns: int, items: int, seed: int,
-        features: Tensor | None = None,
+        features: Tensor | None = None, views: int = 1,
     ) -> None:  # fmt: skip
+        self.views = views
         self.kitchens = RenderedKitchens(folder)
         self.packer, self.size, self.turns = packer, size, turns
         self.items, self.seed, self.features = items, seed, features
@@ -242,8 +245,12 @@ class PictureDialogues(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, 5, index])
-        k = int(rng.integers(len(self.kitchens)))
-        truth, labels = self.kitchens.truth(k), self.kitchens.labels(k)
+        k = int(rng.integers(len(self.kitchens) * self.views))
+        picture, version = divmod(k, self.views)
+        rgb, truth = self.kitchens.rgb(picture), self.kitchens.truth(picture)
+        labels = self.kitchens.labels(picture)
+        if version:
+            rgb, labels, truth = view(rgb, labels, truth, draw_view(picture, version))
         geometry = fit(
             PictureGeometry.STRETCH, (truth.width, truth.height), (self.size, self.size)
         )  # fmt: skip
@@ -253,9 +260,7 @@ class PictureDialogues(Dataset[dict[str, Any]]):
         if self.features is not None:
             item["features"] = self.features[k].float()
         else:
-            item["pixel_values"] = to_pixels(
-                recolour(resized(self.kitchens.rgb(k), self.size), rng)
-            )
+            item["pixel_values"] = to_pixels(recolour(resized(rgb, self.size), rng))
         return item
 
 

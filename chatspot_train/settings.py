@@ -82,6 +82,7 @@ class TinySettings(_Strict):
     of the vision stage's pictures that are pages of print (chatspot_train.print_pages), `cards`
     that of the detail stage's with cards pasted onto them (chatspot_train.print_cards). Without
     `vision_stage` or `detail_stage` the tower or its detail path stays as it is in `start`.
+    `views`: in how many versions the dialogues show a training picture, itself and parts of it.
     """
 
     recipe: Literal["tiny"] = "tiny"
@@ -98,6 +99,7 @@ class TinySettings(_Strict):
     text_stage: StageSettings
     dialogue_stage: StageSettings
     turns: int = Field(default=10, gt=0)
+    views: int = Field(default=1, gt=0)
 
     @model_validator(mode="after")
     def _whole(self) -> TinySettings:

@@ -11,7 +11,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from chatspot_train.evaluate import evaluate_kitchen, show
 from chatspot_train.export import export
 from chatspot_train.instruct.run import run as run_instruct
 from chatspot_train.instruct.settings import InstructSettings
-from chatspot_train.pictures import recolour, resized, to_pixels
+from chatspot_train.pictures import crop, recolour, resized, to_pixels
 from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
@@ -41,6 +41,7 @@ from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
 from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import COORDINATES, build_tokenizer
+from chatspot_train.views import draw_view
 from chatspot_train.vision_stage import train_vision, vision_config
 from chatspot_train.warm_start import DETAIL, scale_residual, start_language
 
@@ -65,7 +66,7 @@ def train(settings: TinySettings) -> Path:
     seen = {
         split: features(
             tower, data.folder / split, size, settings.out / f"{split}.features",
-            recoloured=split == "train",
+            views=settings.views if split == "train" else 0,
         )
         for split in ("train", "val")
     }  # fmt: skip
@@ -96,6 +97,7 @@ def train(settings: TinySettings) -> Path:
         split: PictureDialogues(
             data.folder / split, packer, size, settings.turns, items, seed,
             (factors * seen[split]).to(torch.bfloat16),
+            settings.views if split == "train" else 1,
         )
         for split, (items, seed) in draws.items()
     }  # fmt: skip
@@ -162,13 +164,12 @@ def _plain(text: str) -> str:
 
 
 @torch.no_grad()
-def features(
-    tower: CLIPVisionModel, folder: Path, size: int, file: Path, recoloured: bool = False
-) -> Tensor:
+def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path, views: int = 0) -> Tensor:
     """The frozen tower's output for every picture, N x P x width bf16, computed once and kept.
 
-    `recoloured`: of the pictures with small changes of light and grain. The tower knows the
-    pictures it was trained on better than any other; so changed, they are more like new ones.
+    `views`: of so many versions of each picture (chatspot_train.views), one behind the other, with
+    small changes of light and grain; 0: of the pictures as they are. The tower knows the pictures
+    it was trained on better than any other; so changed, they are more like new ones.
     """
     if file.exists():
         saved: Tensor = torch.load(file, weights_only=True)
@@ -176,14 +177,13 @@ def features(
     kitchens = RenderedKitchens(folder)
     tower.eval()
     parts = []
-    for first in tqdm(range(0, len(kitchens), 32), desc=f"features ({folder.name})"):
-        indices = range(first, min(first + 32, len(kitchens)))
-        pictures = [resized(kitchens.rgb(k), size) for k in indices]
-        if recoloured:
-            pictures = [
-                recolour(picture, np.random.default_rng([VAL_SEED, k]))
-                for k, picture in zip(indices, pictures, strict=True)
-            ]
+    count = len(kitchens) * max(1, views)
+    for first in tqdm(range(0, count, 32), desc=f"features ({folder.name})"):
+        indices = range(first, min(first + 32, count))
+        if views:
+            pictures = [_version(kitchens, *divmod(k, views), size) for k in indices]
+        else:
+            pictures = [resized(kitchens.rgb(k), size) for k in indices]
         pixels = torch.stack([to_pixels(picture) for picture in pictures])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden = tower(pixels, output_hidden_states=True).hidden_states
@@ -192,6 +192,13 @@ def features(
     found = torch.cat(parts)
     torch.save(found, file)
     return found
+
+
+def _version(kitchens: RenderedKitchens, index: int, version: int, size: int) -> Any:
+    """A version of a picture, recoloured."""
+    rgb = kitchens.rgb(index)
+    rgb, _, _ = crop(rgb, rgb, draw_view(index, version))
+    return recolour(resized(rgb, size), np.random.default_rng([VAL_SEED, index, version]))
 
 
 def measure(folder: Path, kitchens: int) -> None:

@@ -9,6 +9,7 @@ import torch
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion
+from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_train import dialogues
@@ -27,6 +28,7 @@ from chatspot_train.dialogues import (
 from chatspot_train.settings import TinySettings
 from chatspot_train.tiny_model import answer_loss, coordinate_loss
 from chatspot_train.train import make_tokenizer
+from chatspot_train.views import draw_view, view
 
 GEOMETRY = fit(PictureGeometry.STRETCH, (100, 100), (64, 64))
 MUG = KitchenQuestion("name", "What is this?", "", (Region.box(0, 0, 50, 50),), "mug")
@@ -110,6 +112,23 @@ def test_items_are_drawn_from_their_number(settings: TinySettings, packer: Packe
     assert batch["input_ids"].shape == batch["labels"].shape
     assert len(batch["rows"]) == len(batch["places"]) == len(batch["covers"])
     assert (batch["labels"][batch["attention_mask"] == 0] == IGNORE).all()
+
+
+def test_features_of_a_version_come_with_its_truth(settings: TinySettings, packer: Packer) -> None:
+    folder, views = settings.data.folder / "train", 3
+    kitchens = RenderedKitchens(folder)
+    numbers = torch.arange(views * len(kitchens))[:, None, None].float()
+    data = PictureDialogues(folder, packer, 64, 3, 24, 5, numbers, views)
+    versions = set()
+    for item in (data[k] for k in range(len(data))):
+        picture, version = divmod(int(item["features"]), views)
+        _, _, truth = view(
+            kitchens.rgb(picture), kitchens.labels(picture), kitchens.truth(picture),
+            draw_view(picture, version),
+        )  # fmt: skip
+        assert np.array_equal(item["packed"].counts, thing_counts(truth))
+        versions.add(version)
+    assert versions == set(range(views))
 
 
 def test_answers_that_are_mostly_right_are_asked_less() -> None:

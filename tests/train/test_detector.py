@@ -1,20 +1,22 @@
-"""Teaching a detector on the detail path: what its heads shall say, and that they learn it."""
+"""The detector on the detail path: what it shall say, that it learns it, how it is measured."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from chatspot_ros.detecting import Detector
+from chatspot_ros.conversions import RgbImage
+from chatspot_ros.detecting import Detected
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
-from chatspot_train.detector import detector_loss, targets, write_detector
-from chatspot_train.detector_stage import compute_maps, make_detector, measure, train_heads
+from chatspot_train.detail_stage import DetailPictures, DetailTeacher
+from chatspot_train.detector import detector_loss, targets
+from chatspot_train.detector_precision import measure
+from chatspot_train.pictures import normalised
 from chatspot_train.settings import TinySettings
-from chatspot_train.train import train
-from tests.train.test_detail_stage import with_a_path
+from chatspot_train.vision_stage import vision_config
+from tests.train.test_detail_stage import SHAPE
 
 
 def thing(name: str, *box: float) -> Thing:
@@ -78,27 +80,50 @@ def test_the_right_answer_costs_less_than_any_other() -> None:
 
 
 @pytest.mark.timeout(240)
-def test_heads_learn_on_the_path_of_a_model_and_the_checkpoint_detects(
-    settings: TinySettings, tmp_path: Path
-) -> None:
-    model = train(with_a_path(settings, tmp_path / "run"))
+def test_its_heads_learn_with_the_path(settings: TinySettings) -> None:
     torch.manual_seed(0)
-    detector = make_detector(model, f"../run/{model.name}")
+    pictures = DetailPictures(settings.data.folder / "train", SHAPE, 4, 1, augment=False)
+    batch = {
+        key: torch.stack([pictures[k][key] for k in range(4)])
+        for key in ("pixel_values", "bells", "edges", "edge_weight")
+    }
+    teacher = DetailTeacher(vision_config(SHAPE))  # type: ignore[arg-type]
+    parts = [*teacher.net.parameters(), *teacher.detector.parameters()]
+    optimizer = torch.optim.AdamW(parts, lr=3e-3)
+    wanted = batch["bells"], batch["edges"], batch["edge_weight"]
+
+    def loss() -> torch.Tensor:
+        _, _, fine, coarse = teacher.net.maps(normalised(batch["pixel_values"]))
+        return detector_loss(*teacher.detector(fine, coarse), *wanted)  # type: ignore[call-arg]
+
+    before = float(loss().detach())
+    assert before < 20, "at first nothing is anywhere"
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert float(loss().detach()) < 0.7 * before
+
+
+class Knowing:
+    """Detects by the truth, its boxes moved by `off` pixels of the rendered picture."""
+
+    def __init__(self, kitchens: RenderedKitchens, off: float) -> None:
+        self.truths = iter([kitchens.truth(k) for k in range(len(kitchens))])
+        self.off = off
+
+    def detect(
+        self, image_rgb: RgbImage, labels: object = (), threshold: float = 0.3
+    ) -> list[Detected]:
+        truth = next(self.truths)
+        scale = [image_rgb.shape[1] / truth.width, image_rgb.shape[0] / truth.height] * 2
+        return [
+            Detected(one.name, 0.9, tuple(v * s + self.off for v, s in zip(one.box_xyxy_px, scale)))  # type: ignore[arg-type]  # noqa: B905
+            for one in truth.things
+        ]
+
+
+def test_who_knows_all_has_full_precision_and_who_is_far_off_none(settings: TinySettings) -> None:
     kitchens = RenderedKitchens(settings.data.folder / "train")
-    maps = compute_maps(detector.net, kitchens, settings.vision.image_size, recoloured=False)
-    side = maps.fine.shape[-1]
-    wanted = [torch.stack(part) for part in zip(*(targets(t, side) for t in maps.truths))]  # noqa: B905
-
-    def loss() -> float:
-        with torch.no_grad():
-            said = detector.heads(maps.fine.float(), maps.coarse.float())
-            return float(detector_loss(*said, *wanted))
-
-    before = loss()
-    train_heads(detector.heads, maps, steps=30, batch=2, rate=3e-3)
-    assert loss() < 0.8 * before
-    write_detector(detector, tmp_path / "detector")
-    assert {"AP", "AP50"} <= measure(detector, maps).keys()
-    loaded = Detector.load(str(tmp_path / "detector"), device="cpu")
-    found = loaded.detect(kitchens.rgb(0), threshold=0.01)
-    assert {one.label for one in found} <= set(THING_KINDS)
+    assert measure(Knowing(kitchens, 0.0), kitchens)["AP"]["value"] == pytest.approx(1.0)
+    assert measure(Knowing(kitchens, 1000.0), kitchens)["AP50"]["value"] == 0.0
