@@ -47,6 +47,7 @@ from chatspot_train.warm_start import DETAIL, scale_residual, start_language
 
 LONGEST = 800
 VAL_SEED = 991
+AT_ONCE = 256  # pictures
 
 
 def train(settings: TinySettings) -> Path:
@@ -73,6 +74,8 @@ def train(settings: TinySettings) -> Path:
     # Trained from nothing, the tower's output is an order of magnitude larger than a projection
     # learns well from.
     factors = unit_scale(tower, seen["train"][:200])
+    for part in (part for one in seen.values() for part in one.split(AT_ONCE)):
+        part.mul_(factors)  # piece by piece: all of them may fill half of the memory
     tokenizer = make_tokenizer(settings)
     whole = build_model(settings, tokenizer, tower)
     if settings.start is not None:
@@ -96,7 +99,7 @@ def train(settings: TinySettings) -> Path:
     dialogues = {
         split: PictureDialogues(
             data.folder / split, packer, size, settings.turns, items, seed,
-            (factors * seen[split]).to(torch.bfloat16),
+            seen[split],
             settings.views if split == "train" else 1,
         )
         for split, (items, seed) in draws.items()
