@@ -1,6 +1,8 @@
 """The detector on the detail path: what it shall say, that it learns it, how it is measured."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_train.detail_stage import DetailPictures, DetailTeacher
 from chatspot_train.detector import detector_loss, targets
-from chatspot_train.detector_precision import measure
+from chatspot_train.detector_precision import measure, write_card
 from chatspot_train.pictures import normalised
 from chatspot_train.settings import TinySettings
 from chatspot_train.vision_stage import vision_config
@@ -121,6 +123,18 @@ class Knowing:
             Detected(one.name, 0.9, tuple(v * s + self.off for v, s in zip(one.box_xyxy_px, scale)))  # type: ignore[arg-type]  # noqa: B905
             for one in truth.things
         ]
+
+
+def test_its_card_says_what_was_measured(settings: TinySettings, tmp_path: Path) -> None:
+    kitchens = RenderedKitchens(settings.data.folder / "train")
+    config = {"detail_of": "../eyes", "id2label": {"0": "mug", "1": "plate"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_card(tmp_path, measure(Knowing(kitchens, 0.0), kitchens), kitchens)
+    card = (tmp_path / "README.md").read_text()
+    assert "| AP50 | 1.000 | 1.000 to 1.000 |" in card
+    assert "`../eyes`" in card
+    assert f"{len(kitchens)} pictures of train kitchens" in card
+    assert "2 kinds" in card
 
 
 def test_who_knows_all_has_full_precision_and_who_is_far_off_none(settings: TinySettings) -> None:
