@@ -22,6 +22,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from chatspot_ros.conversions import message_to_rgb
 from chatspot_ros.detector_settings import SPECS, parse_labels
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.loading import find_model
 from chatspot_ros.regions import BoxXyxy
 from chatspot_ros.serving import Stop, serve
 from chatspot_ros.table_parameters import Values, declare
@@ -139,10 +140,11 @@ class DetectorNode(Node):
 
             from chatspot_ros.detecting import Detector
 
+            name = self._values["model"]
             if self._values["threads"]:
                 torch.set_num_threads(self._values["threads"])
             detector = Detector.load(
-                self._values["model"],
+                find_model(name) if name else name,
                 device=self._values["device"],
                 local_only=not self._values["allow_download"],
             )

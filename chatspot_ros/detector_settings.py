@@ -8,7 +8,8 @@ from chatspot_ros.settings import Spec
 
 SPECS = (
     Spec("model", "", "The detector: a folder with a transformers object-detection or "
-         "zero-shot-object-detection checkpoint in safetensors, or a hub id. Must be set.",
+         "zero-shot-object-detection checkpoint in safetensors, a hub id, or the bundled one, "
+         "chatspot-tiny-detector. Must be set.",
          read_only=True),
     Spec("allow_download", False, "Fetch a hub id that is not in the local cache.",
          read_only=True),

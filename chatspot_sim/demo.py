@@ -26,6 +26,7 @@ from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
 WIDTH, HEIGHT, RATE = 640, 480, 4.0
 NEEDED = 10
 NODE = "region_query_node"
+DETECTOR_NODE, DETECTOR = "detector_node", "chatspot-tiny-detector"
 _READY_S = 180.0
 _LAST_DOMAIN_ID = 101
 # A kitchen that the bundled model does well on; of others it answers 7 to 12 of 12.
@@ -103,16 +104,20 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
     from chatspot_sim.demo_questions import find_kitchen
 
     kitchen = find_kitchen(options.seed, WIDTH, HEIGHT)
-    say(f"starting kitchen_camera in test kitchen {kitchen}, and kitchen_detector")
+    say(f"starting kitchen_camera in test kitchen {kitchen}, and {DETECTOR_NODE} with {DETECTOR}")
     camera = nodes.start(
         "kitchen_camera", installed("kitchen_camera"),
         seed=str(kitchen), width=str(WIDTH), height=str(HEIGHT), rate=str(RATE),
     )  # fmt: skip
-    nodes.start("kitchen_detector", installed("kitchen_detector"))
+    detector = nodes.start(
+        DETECTOR_NODE, installed(DETECTOR_NODE),
+        model=json.dumps(DETECTOR), threads="1", image_reliability="reliable",
+    )  # fmt: skip
     with Planner(nodes.check) as planner:
         planner.watch()
         camera.wait_ready(_READY_S)
         node.wait_ready(_READY_S)
+        detector.wait_ready(_READY_S)
         moment, results, steps = ask_dozen(planner, options.seed, say)
         say(do_steps(planner, steps, moment.truth))
     out.print(table(results, f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"))

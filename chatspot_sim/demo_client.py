@@ -42,12 +42,12 @@ class DemoError(RuntimeError):
 
 @dataclass(frozen=True)
 class Moment:
-    """One picture (uint8 H x W x 3, RGB) with its truth and what the detector found, by ids."""
+    """One picture (uint8 H x W x 3, RGB), its truth, and how many things the detector found."""
 
     stamp_ns: int
     image_rgb: RgbImage
     truth: Truth
-    detected_ids: tuple[str, ...]
+    detections: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Planner:
         self._news = threading.Condition()
         self._images: dict[int, Image] = {}
         self._truths: dict[int, Truth] = {}
-        self._detections: dict[int, tuple[str, ...]] = {}
+        self._detections: dict[int, int] = {}
         self._query = self._node.create_client(RegionQuery, f"{_NODE}/region_query")
         self._ask = ActionClient(self._node, AskRegion, f"{_NODE}/ask_region")
         self._act = self._node.create_client(KitchenAct, "kitchen/act")
@@ -150,8 +150,7 @@ class Planner:
         self._hold(self._truths, truth.stamp_ns, truth)
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        found = tuple(detection.id for detection in message.detections)
-        self._hold(self._detections, to_ns(message.header.stamp), found)
+        self._hold(self._detections, to_ns(message.header.stamp), len(message.detections))
 
     def _hold(self, where: dict[int, Any], stamp_ns: int, what: Any) -> None:
         with self._news:

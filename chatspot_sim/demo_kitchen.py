@@ -13,10 +13,11 @@ from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
 from chatspot_sim.demo_report import Result, answer_text, region_text
-from chatspot_sim.judging import judge
-from chatspot_sim.truth import Truth
+from chatspot_sim.judging import iou, judge
+from chatspot_sim.truth import Box, Truth
 
 _RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right
+_SAME_IOU = 0.5  # a detection and a thing that overlap so much are of each other
 _TRIES = 20
 
 
@@ -141,29 +142,38 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
 
 
 def _judged_many(asked: Asked, reply: Reply, moment: Moment) -> Result:
-    """Every detection asked the same: right when at least four in five answers are."""
-    names = {thing.id: thing.name for thing in moment.truth.things}
+    """Every detection asked the same: right when at least four in five answers are.
+
+    An answer is right where it names the thing that the detection is of; where nothing is, none is.
+    """
     marks = []
     truths = []
     for answer in reply.message.answers:
         region = to_region(answer.regions[0])
-        about = KitchenQuestion("name", asked.about.question, "", (region,), names[region.id])
-        right = judge(about, answer.text, moment.truth.width, moment.truth.height)
+        name = thing_there(region.box_xyxy_px, moment.truth)
+        about = KitchenQuestion("name", asked.about.question, "", (region,), name)
+        right = bool(name) and judge(about, answer.text, moment.truth.width, moment.truth.height)
         marks.append((region, answer.text, right))
-        truths.append(names[region.id])
+        truths.append(name or "nothing")
     good = sum(right for _, _, right in marks)
-    complete = reply.ok and len(marks) == len(moment.detected_ids) > 0
+    complete = reply.ok and len(marks) == moment.detections > 0
     said = ", ".join(text for _, text, _ in marks)
     return Result(
         "service, detections",
         asked.about.question,
-        f"{len(moment.detected_ids)} detections",
+        f"{moment.detections} detections",
         f"{good} of {len(marks)}: {said}" if reply.ok else f"[{reply.message.message}]",
         ", ".join(truths),
         complete and good >= _RIGHT_OF_MANY * len(marks),
         reply.seconds,
         marks=tuple(marks),
     )
+
+
+def thing_there(box: Box, truth: Truth) -> str:
+    """The kind of thing whose box overlaps `box` most; empty where none does by half or more."""
+    best = max(truth.things, key=lambda thing: iou(box, thing.box_xyxy_px), default=None)
+    return best.name if best is not None and iou(box, best.box_xyxy_px) >= _SAME_IOU else ""
 
 
 def truth_text(about: KitchenQuestion) -> str:

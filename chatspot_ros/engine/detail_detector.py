@@ -33,7 +33,7 @@ class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
 
     `detail_of` is the folder of the model that has the path, from the detector's own folder;
     `most` how many things a picture may have; boxes of one kind that overlap with an IoU above
-    `same_iou` are one thing.
+    `same_iou` are one thing, and boxes of any kind above `one_place_iou`.
     """
 
     model_type = "chatspot_detail_detector"
@@ -42,6 +42,7 @@ class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
     head_width: int = 64
     most: int = 100
     same_iou: float = 0.5
+    one_place_iou: float = 0.75
 
 
 @dataclass
@@ -141,7 +142,7 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
         offsets = edges.flatten(1).T[place]
         boxes = (torch.cat([middle, middle], -1) + offsets).clamp(0, 1)
-        first = alone(boxes, kind, self.config.same_iou)
+        first = alone(boxes, kind, self.config.same_iou, self.config.one_place_iou)
         out = logits.new_full((self.config.most, logits.shape[0]), _NEVER)
         out[torch.arange(most)[first], kind[first]] = scores[first]
         sizes = boxes[:, 2:] - boxes[:, :2]
@@ -150,17 +151,19 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         return out, found
 
 
-def alone(boxes: Tensor, kinds: Tensor, same_iou: float) -> Tensor:
+def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -> Tensor:
     """Which of N x 4 boxes x1, y1, x2, y2, the surest first, are no second one of a thing; N bool.
 
-    One is a second one where it overlaps a surer one of its kind that stays.
+    One is a second one where it overlaps a surer one that stays: one of its kind by more than
+    `same_iou`, any by more than `one_place_iou`.
     """
     low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     shared = (high - low).clamp(0).prod(-1)
     areas = (boxes[:, 2:] - boxes[:, :2]).clamp(0).prod(-1)
     iou = shared / (areas[:, None] + areas[None] - shared).clamp(1e-9)
-    same = ((iou > same_iou) & (kinds[:, None] == kinds[None])).cpu().numpy()
+    same_kind = kinds[:, None] == kinds[None]
+    same = (((iou > same_iou) & same_kind) | (iou > one_place_iou)).cpu().numpy()
     stays: list[int] = []
     for k in range(len(boxes)):
         if not same[k, stays].any():

@@ -29,12 +29,14 @@ def test_a_second_box_of_one_thing_goes_and_others_stay() -> None:
     boxes = torch.tensor([
         [0.0, 0.0, 0.4, 0.4],  # the surest
         [0.0, 0.0, 0.4, 0.3],  # the same thing again
-        [0.0, 0.0, 0.4, 0.4],  # in the same place, of another kind
+        [0.0, 0.0, 0.4, 0.3],  # nearly there, of another kind
         [0.5, 0.5, 0.9, 0.9],
     ])  # fmt: skip
     kinds = torch.tensor([0, 0, 1, 0])
-    assert alone(boxes, kinds, 0.5).tolist() == [True, False, True, True]
-    assert alone(boxes, kinds, 0.8).tolist() == [True, True, True, True]
+    assert alone(boxes, kinds, 0.5, 0.8).tolist() == [True, False, True, True]
+    assert alone(boxes, kinds, 0.8, 1.0).tolist() == [True, True, True, True]
+    # Of two kinds in one place the surer stays.
+    assert alone(boxes, kinds, 0.5, 0.7).tolist() == [True, False, False, True]
 
 
 def test_a_peak_becomes_a_box_around_its_place(detector: DetailDetector) -> None:
