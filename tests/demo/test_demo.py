@@ -36,7 +36,8 @@ def test_all_right_ends_with_0_and_leaves_table_json_and_picture(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "answers.json"
-    status, process = run("--seed", "7", "--json", str(file), ORACLE_SEED="7")
+    # In this kitchen the detector, which is no oracle, finds nothing where nothing is.
+    status, process = run("--seed", str(SEED), "--json", str(file))
     assert status == 0, process.output
     assert "12 of 12 right" in process.output
     questions = json.loads(file.read_text())["questions"]
