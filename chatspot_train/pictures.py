@@ -39,9 +39,9 @@ def normalised(rgb: Tensor) -> Tensor:
     return rgb.permute(0, 3, 1, 2).float().mul_(_SCALE).sub_(_SHIFT)
 
 
-def draw_window(rng: np.random.Generator) -> Window:
-    """60 to 100 % of each side of the picture."""
-    w, h = rng.uniform(0.6, 1.0, 2)
+def draw_window(rng: np.random.Generator, least: float = 0.6) -> Window:
+    """`least` to all of each side of the picture."""
+    w, h = rng.uniform(least, 1.0, 2)
     x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
     return float(x), float(y), float(x + w), float(y + h)
 

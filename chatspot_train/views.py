@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.truth import Box, Part, Points, Thing, Truth, mask_polygon, shows
+from chatspot_sim.truth import Box, Part, Points, Thing, Truth, mask_box, mask_polygon, shows
 from chatspot_train.dense_labels import PRINTED
-from chatspot_train.pictures import Window, crop
+from chatspot_train.pictures import Window, crop, draw_window
 
 LEAST_WINDOW = 0.78  # of each side
 LEAST_PIXELS = 30  # of a thing: what shows less is not in the truth
@@ -26,10 +26,7 @@ def draw_view(index: int, version: int) -> Window:
     """Which part of picture `index` its version shows; version 0 is the whole picture."""
     if version == 0:
         return 0.0, 0.0, 1.0, 1.0
-    rng = np.random.default_rng([_SEED, index, version])
-    w, h = rng.uniform(LEAST_WINDOW, 1.0, 2)
-    x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
-    return float(x), float(y), float(x + w), float(y + h)
+    return draw_window(np.random.default_rng([_SEED, index, version]), LEAST_WINDOW)
 
 
 def view(
@@ -85,12 +82,9 @@ class _Placing:
 
     def bounds(self, mask: NDArray[np.bool_]) -> Box:
         """The box of a mask of the part."""
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        x, y = self.size / mask.shape[::-1]
-        return (
-            float(columns[0] * x), float(rows[0] * y),
-            float((columns[-1] + 1) * x), float((rows[-1] + 1) * y),
-        )  # fmt: skip
+        x1, y1, x2, y2 = mask_box(mask)
+        x, y = (float(v) for v in self.size / mask.shape[::-1])
+        return x1 * x, y1 * y, x2 * x, y2 * y
 
 
 def _seen(thing: Thing, mask: NDArray[np.bool_], pixels: int, place: _Placing) -> Thing:
