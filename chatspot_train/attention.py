@@ -10,6 +10,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 PLAIN = "plain_bf16"
+FUSED = "sdpa"  # torch's: faster in float32 where it is causal without a mask and so does half
 
 
 def plain_attention(

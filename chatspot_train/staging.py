@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from chatspot_train.mixed_precision import use_bf16
 from chatspot_train.optimizers import ADAM_BETAS, muon_and_adamw
 from chatspot_train.settings import StageSettings
 
@@ -70,7 +71,7 @@ def run_stage(
         adam_beta1=ADAM_BETAS[0],
         adam_beta2=ADAM_BETAS[1],
         max_grad_norm=1.0,
-        bf16=settings.bf16,
+        bf16=use_bf16(settings.bf16),
         use_cpu=not on_gpu,
         logging_steps=25,
         save_steps=settings.save_every,

@@ -33,6 +33,7 @@ from chatspot_train.evaluate import evaluate_kitchen, show
 from chatspot_train.export import export
 from chatspot_train.instruct.run import run as run_instruct
 from chatspot_train.instruct.settings import InstructSettings
+from chatspot_train.mixed_precision import cpu_multiplies_bf16
 from chatspot_train.pictures import crop, recolour, resized, to_pixels
 from chatspot_train.records import RecordError
 from chatspot_train.settings import TinySettings
@@ -188,7 +189,7 @@ def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path, views:
         else:
             pictures = [resized(kitchens.rgb(k), size) for k in indices]
         pixels = torch.stack([to_pixels(picture) for picture in pictures])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bf16()):
             hidden = tower(pixels, output_hidden_states=True).hidden_states
         taken = hidden[-2:] if isinstance(tower, DetailVisionModel) else hidden[-1:]
         parts.append(torch.cat(taken, -1)[:, 1:].to(torch.bfloat16))

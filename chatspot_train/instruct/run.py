@@ -22,6 +22,7 @@ from chatspot_train.instruct.export import export_start
 from chatspot_train.instruct.settings import InstructSettings, LoraSettings, ModelSettings, public
 from chatspot_train.instruct.start import Start, choose_parts, load_start
 from chatspot_train.instruct.trainer import InstructTrainer
+from chatspot_train.mixed_precision import use_bf16
 from chatspot_train.staging import PlotLosses, plot_losses
 
 PROJECTIONS = ("multi_modal_projector", "merger")
@@ -127,7 +128,7 @@ def arguments(settings: InstructSettings) -> TrainingArguments:
         warmup_steps=optim.warmup,
         weight_decay=optim.weight_decay,
         max_grad_norm=optim.max_grad_norm,
-        bf16=optim.bf16,
+        bf16=use_bf16(optim.bf16),
         use_cpu=not on_gpu,
         activation_checkpointing=optim.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},

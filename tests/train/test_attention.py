@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
-from chatspot_train.attention import PLAIN
+from chatspot_train.attention import FUSED, PLAIN
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -27,6 +27,23 @@ def test_a_language_model_sees_the_same_with_padding(bf16: bool) -> None:
             found[name] = model(tokens, attention_mask=mask).last_hidden_state[mask.bool()].float()
     tolerance = 0.05 if bf16 else 1e-5
     assert torch.allclose(found["eager"], found[PLAIN], atol=tolerance)
+
+
+@pytest.mark.parametrize("name", [FUSED, PLAIN])
+def test_without_a_mask_what_comes_after_changes_nothing(name: str) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4,
+    )  # fmt: skip
+    model = LlamaModel(config)
+    tokens = torch.randint(0, 50, (2, 9))
+    padded = torch.cat([tokens, torch.zeros_like(tokens)], 1)
+    with torch.no_grad():
+        model.set_attn_implementation("eager")
+        alone = model(tokens).last_hidden_state
+        model.set_attn_implementation(name)
+        assert torch.allclose(model(padded).last_hidden_state[:, :9], alone, atol=1e-5)
 
 
 def test_a_tower_learns_the_same() -> None:

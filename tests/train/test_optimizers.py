@@ -1,10 +1,13 @@
 """Muon and AdamW as one optimizer: who trains what, and that a scheduler reaches both."""
 
+import pytest
 import torch
 from torch import nn
+from torch.optim import Muon
 from torch.optim.lr_scheduler import LambdaLR
 
-from chatspot_train.optimizers import hidden_matrices, muon_and_adamw
+from chatspot_train import optimizers
+from chatspot_train.optimizers import Float32Muon, hidden_matrices, muon_and_adamw
 
 
 class Small(nn.Module):
@@ -62,3 +65,31 @@ def test_a_scheduler_reaches_both_after_loading_too() -> None:
     assert all(group["lr"] == 0.0 for part in again.parts for group in part.param_groups)
     for name, p in other.named_parameters():
         assert torch.equal(p, before[name]), name
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8)])
+def test_in_float32_it_steps_as_torchs_does(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    start = torch.randn(shape)
+    moved = []
+    for kind in (Muon, Float32Muon):
+        torch.manual_seed(1)
+        weight = nn.Parameter(start.clone())
+        optimizer = kind([weight], lr=0.05, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for _ in range(3):
+            weight.grad = torch.randn(shape)
+            optimizer.step()
+        moved.append(weight.detach() - start)
+    theirs, ours = moved
+    assert float(theirs.norm()) > 0.1
+    assert float((ours - theirs).norm() / theirs.norm()) < 0.03  # torch's is in bfloat16
+    assert not torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("multiplies", [False, True])
+def test_where_bfloat16_is_slow_it_steps_in_float32(
+    multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "cpu_multiplies_bf16", lambda: multiplies)
+    muon, _ = muon_and_adamw(Small(), 0.01, 0.1).parts
+    assert isinstance(muon, Float32Muon) is not multiplies
