@@ -28,10 +28,7 @@ class Float32Muon(Muon):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step; momentum is Nesterov's, step sizes are scaled to AdamW's."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss(closure)
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -47,6 +44,12 @@ class Float32Muon(Muon):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
         return loss
+
+
+@torch.enable_grad()
+def _loss(closure: Callable[[], float] | None) -> float | None:
+    """What a step's closure computes, if there is one."""
+    return closure() if closure is not None else None
 
 
 def orthogonal(
@@ -77,10 +80,7 @@ class MuonAndAdamW(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One step of each."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _loss(closure)
         for part in self.parts:
             part.step()
         return loss

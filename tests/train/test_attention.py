@@ -9,15 +9,25 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaMo
 from chatspot_train.attention import FUSED, PLAIN
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_a_language_model_sees_the_same_with_padding(bf16: bool) -> None:
+@pytest.fixture
+def model() -> LlamaModel:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4,
     )  # fmt: skip
-    model = LlamaModel(config)
-    tokens = torch.randint(0, 50, (2, 9))
+    return LlamaModel(config)
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_language_model_sees_the_same_with_padding(
+    bf16: bool, model: LlamaModel, tokens: torch.Tensor
+) -> None:
     mask = torch.ones_like(tokens)
     mask[1, 6:] = 0
     found = {}
@@ -30,14 +40,9 @@ def test_a_language_model_sees_the_same_with_padding(bf16: bool) -> None:
 
 
 @pytest.mark.parametrize("name", [FUSED, PLAIN])
-def test_without_a_mask_what_comes_after_changes_nothing(name: str) -> None:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=4,
-    )  # fmt: skip
-    model = LlamaModel(config)
-    tokens = torch.randint(0, 50, (2, 9))
+def test_without_a_mask_what_comes_after_changes_nothing(
+    name: str, model: LlamaModel, tokens: torch.Tensor
+) -> None:
     padded = torch.cat([tokens, torch.zeros_like(tokens)], 1)
     with torch.no_grad():
         model.set_attn_implementation("eager")
