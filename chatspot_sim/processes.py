@@ -64,7 +64,7 @@ class NodeProcess:
         self._reader.start()
 
     def _read(self, output: IO[str]) -> None:
-        with self.log.open("w", encoding="utf-8") as log:
+        with output, self.log.open("w", encoding="utf-8") as log:
             for line in output:
                 log.write(line)
                 log.flush()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from chatspot_sim.processes import NodeProcess, NodeProcesses, ProcessError
@@ -31,6 +32,15 @@ def test_a_ready_line_is_waited_for_and_logged(tmp_path: Path) -> None:
         nodes.check()
         assert (tmp_path / "it.log").read_text().splitlines() == ["hello", "ready: it"]
     assert ended(process)
+
+
+def test_what_it_printed_into_is_closed_at_its_end(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    with NodeProcesses(tmp_path) as nodes:
+        kept = nodes.start("it", python(READY + WAIT))
+        kept.wait_ready(30.0)
+        assert psutil.Process().num_fds() > before
+    assert psutil.Process().num_fds() == before
 
 
 def test_parameters_follow_ros_args(tmp_path: Path) -> None:
