@@ -88,10 +88,15 @@ def detector_loss(
 ) -> Tensor:
     """Of B x kinds x h x w scores and B x 4 x h x w edges.
 
-    `middle_loss` for the middles; the distance of the edges and generalised IoU for the boxes,
-    every thing alike.
+    The focal loss of Law and Deng, "CornerNet" (2018), for the middles; the distance of the edges
+    and generalised IoU for the boxes, every thing alike.
     """
-    middles = middle_loss(logits, bells)
+    chance = logits.float().sigmoid().clamp(1e-4, 1 - 1e-4)
+    peak = bells == 1
+    hit = -((1 - chance) ** 2) * chance.log()
+    miss = -((1 - bells) ** 4) * chance**2 * (1 - chance).log()
+    things = peak.sum().clamp(1)
+    middles = torch.where(peak, hit, miss).sum() / things
     here = weight > 0
     if not bool(here.any()):
         return middles
@@ -100,18 +105,6 @@ def detector_loss(
     off = ((guess - true).abs().mean(-1) * share).sum()
     overlap = (generalised_iou(guess, true) * share).sum()
     return middles + 4 * off + 2 * (1 - overlap)
-
-
-def middle_loss(logits: Tensor, bells: Tensor) -> Tensor:
-    """How wrong scores of things' middles are, given the bells of `targets`, of the same shape.
-
-    The focal loss of Law and Deng, "CornerNet" (2018).
-    """
-    chance = logits.float().sigmoid().clamp(1e-4, 1 - 1e-4)
-    peak = bells == 1
-    hit = -((1 - chance) ** 2) * chance.log()
-    miss = -((1 - bells) ** 4) * chance**2 * (1 - chance).log()
-    return torch.where(peak, hit, miss).sum() / peak.sum().clamp(1)
 
 
 def start_heads(heads: DetectorHeads) -> None:

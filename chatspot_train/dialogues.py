@@ -24,7 +24,6 @@ from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
-from chatspot_train.detector import targets
 from chatspot_train.pictures import recolour, resized, to_pixels
 from chatspot_train.views import draw_view, view
 
@@ -55,7 +54,7 @@ ROUGHEST = 4.0
 ROUGH_KINDS = ("name", "colour", "state")
 # Drawn as they come, three of four counts are "1" and six of seven things sought are there; a model
 # that always says so is mostly right and learns no more. So much of those is asked.
-KEPT_SINGLE = 0.8
+KEPT_SINGLE = 0.5
 KEPT_PRESENT = 0.7
 LENGTH_STEP = 32  # tokens
 MOST = 3  # things of a kind; more count the same for the auxiliary loss
@@ -70,8 +69,7 @@ class Packed:
     is not one thing). `sought` are the positions of the tokens that open an answered box, and of
     those before them, `sought_covers` what those boxes cover, `sought_boxes` the boxes themselves
     (x1, y1, x2, y2 as fractions of the picture). `counts` says how many things of each
-    kind the picture shows (none, one, two, more; IGNORE where it is unclear), `middles` on which
-    patches their middles lie (kinds x P; see chatspot_train.detector).
+    kind the picture shows (none, one, two, more; IGNORE where it is unclear).
     """
 
     tokens: list[int]
@@ -83,7 +81,6 @@ class Packed:
     sought_boxes: list[list[float]] = field(default_factory=list)
     names: list[int] = field(default_factory=list)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.full(len(THING_KINDS), IGNORE))
-    middles: Tensor | None = None
 
 
 def answer_text(question: KitchenQuestion, geometry: Fit) -> str:
@@ -258,11 +255,7 @@ class PictureDialogues(Dataset[dict[str, Any]]):
             PictureGeometry.STRETCH, (truth.width, truth.height), (self.size, self.size)
         )  # fmt: skip
         turns = draw_turns(truth, labels, rng, self.turns)
-        middles, _, _ = targets(truth, self.packer.side)
-        packed = replace(
-            self.packer.pack(turns, geometry),
-            counts=thing_counts(truth), middles=middles.flatten(1),
-        )  # fmt: skip
+        packed = replace(self.packer.pack(turns, geometry), counts=thing_counts(truth))
         item: dict[str, Any] = {"packed": packed}
         if self.features is not None:
             item["features"] = self.features[k].float()
@@ -295,7 +288,7 @@ def collate(pad: int) -> Any:
             sought_covers += packed.sought_covers
             sought_boxes += packed.sought_boxes
         batch = {
-            "input_ids": tokens, "labels": labels, "attention_mask": (tokens != pad).long(),
+            "input_ids": tokens, "labels": labels,
             "rows": torch.tensor(rows), "places": torch.tensor(places),
             "covers": torch.from_numpy(np.array(covers, np.float32)),
             "names": torch.tensor(names, dtype=torch.long),
@@ -305,9 +298,6 @@ def collate(pad: int) -> Any:
             "sought_boxes": torch.tensor(sought_boxes, dtype=torch.float32).reshape(-1, 4),
             "counts": torch.from_numpy(np.array([item["packed"].counts for item in items])),
         }  # fmt: skip
-        middles = [item["packed"].middles for item in items]
-        if all(one is not None for one in middles):
-            batch["middles"] = torch.stack(middles)
         for key in ("features", "pixel_values"):
             if key in items[0]:
                 batch[key] = torch.stack([item[key] for item in items])

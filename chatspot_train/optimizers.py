@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from chatspot_train.mixed_precision import cpu_multiplies_bf16
+from chatspot_train.mixed_precision import multiplies_bf16
 
 ADAM_BETAS = (0.9, 0.98)
 
@@ -119,8 +119,7 @@ def muon_and_adamw(model: nn.Module, learning_rate: float, weight_decay: float) 
         lr=learning_rate,
         betas=ADAM_BETAS,
     )
-    on_cpu = all(weight.device.type == "cpu" for weight in hidden)
-    kind = Float32Muon if on_cpu and not cpu_multiplies_bf16() else Muon
+    kind = Muon if multiplies_bf16() else Float32Muon
     muon = kind(
         hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
     )  # fmt: skip

@@ -17,16 +17,14 @@ from transformers import (
 
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.attention import FUSED, PLAIN
-from chatspot_train.detector import AT_FIRST, middle_loss
 from chatspot_train.dialogues import IGNORE, MOST
-from chatspot_train.mixed_precision import cpu_multiplies_bf16
+from chatspot_train.mixed_precision import multiplies_bf16
 from chatspot_train.settings import TinySettings, VisionShape
 from chatspot_train.tokens import COORDINATES, DECIMALS
 from chatspot_train.vision_stage import vision_config
 
 SEEN_LAYER = 2  # after this many layers a region's last token must know its patches
 COORDINATE_SPREAD = 1.0  # steps of a coordinate by which it may be off as if it were right
-MIDDLE_WEIGHT = 0.3
 FAR_OFF = 0.05  # weight of how far off a coordinate is
 
 
@@ -55,7 +53,7 @@ def build_model(
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
-    model.model.language_model.set_attn_implementation(PLAIN if cpu_multiplies_bf16() else FUSED)
+    model.model.language_model.set_attn_implementation(PLAIN if multiplies_bf16() else FUSED)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     _start_coordinates(model, tokenizer)
@@ -91,9 +89,7 @@ class RegionTeacher(nn.Module):
     image tokens the region covers; one layer on, what they show, and another on, which kind of
     thing is meant. Where an answer opens a box, and at the token before, they ask the same a layer
     later each: which image tokens that box will cover, what those show, and where it lies. The
-    picture's last token, which has seen all of it, is asked how many things of each kind there are,
-    and each image token, after SEEN_LAYER layers, whether the middle of a thing lies on it: a
-    thing is seen on many patches, but to count it, it must be found once.
+    picture's last token, which has seen all of it, is asked how many things of each kind there are.
 
     `coordinates` are the numbers of the tokens that say coordinates, in order. To their loss a
     number beside the right one is nearly right (see `coordinate_loss`).
@@ -121,15 +117,12 @@ class RegionTeacher(nn.Module):
         self.lies = nn.Linear(width, 4)
         self.name = nn.Linear(width, len(THING_KINDS))
         self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
-        self.middle = nn.Linear(width, len(THING_KINDS))
-        nn.init.zeros_(self.middle.weight)
-        nn.init.constant_(self.middle.bias, AT_FIRST)  # type: ignore[arg-type]
 
     def forward(
-        self, input_ids: Tensor, labels: Tensor, attention_mask: Tensor, rows: Tensor,
+        self, input_ids: Tensor, labels: Tensor, rows: Tensor,
         places: Tensor, covers: Tensor, names: Tensor, sought_rows: Tensor,
         sought: Tensor, sought_covers: Tensor, sought_boxes: Tensor, counts: Tensor,
-        features: Tensor | None = None, middles: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         inner = self.model.model
         embeds = inner.get_input_embeddings()(input_ids)
@@ -174,10 +167,6 @@ class RegionTeacher(nn.Module):
                 self.name(known).float(), names, ignore_index=IGNORE, reduction="sum"
             ) / names.ne(IGNORE).sum().clamp(1)
             loss = loss + self.auxiliary_weight * (cover + gather + count + 0.3 * name)
-            if middles is not None:
-                patches = hidden[SEEN_LAYER][image].reshape(len(hidden[0]), middles.shape[2], -1)
-                scores = self.middle(patches).transpose(1, 2)
-                loss = loss + MIDDLE_WEIGHT * self.auxiliary_weight * middle_loss(scores, middles)
         return {"loss": loss, "logits": hits[None, None]}
 
     def _count_loss(self, hidden: Tensor, image: Tensor, counts: Tensor) -> Tensor:

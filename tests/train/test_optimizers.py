@@ -90,6 +90,6 @@ def test_in_float32_it_steps_as_torchs_does(shape: tuple[int, int]) -> None:
 def test_where_bfloat16_is_slow_it_steps_in_float32(
     multiplies: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimizers, "cpu_multiplies_bf16", lambda: multiplies)
+    monkeypatch.setattr(optimizers, "multiplies_bf16", lambda: multiplies)
     muon, _ = muon_and_adamw(Small(), 0.01, 0.1).parts
     assert isinstance(muon, Float32Muon) is not multiplies
