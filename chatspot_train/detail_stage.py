@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from chatspot_ros.engine.detail_detector import DetailDetector, DetectorHeads
-from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig
+from chatspot_ros.engine.detail_detector import DetailDetector
+from chatspot_ros.engine.things_seen import DetectorHeads
+from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig, make_heads
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
@@ -33,7 +34,7 @@ from chatspot_train.detector import (
 )
 from chatspot_train.pictures import Window, normalised
 from chatspot_train.print_cards import Card, mark_cards, paste_cards
-from chatspot_train.settings import TinySettings
+from chatspot_train.settings import StageSettings, TinySettings
 from chatspot_train.staging import run_stage
 from chatspot_train.vision_stage import (
     PatchPictures,
@@ -41,7 +42,7 @@ from chatspot_train.vision_stage import (
     hit_rates,
     vision_config,
 )
-from chatspot_train.warm_start import StartError, start_detail
+from chatspot_train.warm_start import StartError, start_detail, start_seeing
 
 GLYPH_STEP, KIND_STEP = 4, 8  # pixels
 DETECTOR_OF = "../model"  # where the exported model is, from the detector's folder beside it
@@ -97,7 +98,7 @@ class DetailTeacher(PatchTeacher):
         start_fresh(self.net)
         self.pixel_kinds = nn.Conv2d(config.detail_widths[2], len(THING_KINDS) + 1, 1)
         self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
-        self.detector = DetectorHeads(detector_config(config, DETECTOR_OF))
+        self.detector = make_heads(config, len(THING_KINDS))
         start_heads(self.detector)
 
     def standardise(self) -> None:
@@ -202,23 +203,40 @@ def glyphs_seen(cards: list[Card], side: int) -> NDArray[np.int64]:
     return seen.reshape(side, side)
 
 
-def train_detail(settings: TinySettings) -> DetailNet:
-    """Run the stage, or go on with it; returns the trained path.
+def train_detail(settings: TinySettings) -> tuple[DetailNet, DetectorHeads | None]:
+    """Run the stage, or go on with it; returns the trained path, and the heads of the detector on
+    it where the language model is to be told what that sees.
 
-    The detector that learned with it is written to `detector` beside the run's exported model.
-    Raises StartError where there is neither a stage nor a path to start from.
+    The detector is written to `detector` beside the run's exported model.
+    Raises StartError where there is neither a stage nor a path or a detector to start from.
     """
     stage, shape = settings.detail_stage, settings.vision
     torch.manual_seed(stage.seed if stage is not None else 0)
     model = DetailTeacher(cast(DetailVisionConfig, vision_config(shape)))
-    known = settings.start is not None and start_detail(model.net, settings.start)
+    start = settings.start
+    known = start is not None and start_detail(model.net, start)
+    seeing = known and start_seeing(model.detector, start, settings.detector)
     if stage is None:
         if not known:
             raise StartError(
-                "the model to start from has no detail path", value=settings.start,
+                "the model to start from has no detail path", value=start,
                 remedy="give a detail_stage, or leave vision.detail_widths out",
             )  # fmt: skip
-        return model.net
+        if shape.things and not seeing:
+            raise StartError(
+                "the model to start from has no detector on its detail path", value=start,
+                remedy="give a detail_stage or a detector, or leave vision.things out",
+            )  # fmt: skip
+    else:
+        _run(model, settings, stage)
+    if shape.things or stage is not None:
+        _write(model, settings)
+    return model.net, model.detector if shape.things else None
+
+
+def _run(model: DetailTeacher, settings: TinySettings, stage: StageSettings) -> None:
+    """Train the path and the detector on it."""
+    shape = settings.vision
     model.standardise()
     data = DetailPictures(
         settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
@@ -228,8 +246,11 @@ def train_detail(settings: TinySettings) -> DetailNet:
     held_out = DetailPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates)
     model.settle()
+
+
+def _write(model: DetailTeacher, settings: TinySettings) -> None:
+    """Write the detector."""
     detector = DetailDetector(detector_config(model.config, DETECTOR_OF))
     detector.net.load_state_dict(model.net.state_dict())
     detector.heads.load_state_dict(model.detector.state_dict())
     write_detector(detector, settings.out / "detector")
-    return model.net

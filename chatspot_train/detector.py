@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import RTDetrImageProcessor
 
-from chatspot_ros.engine.detail_detector import (
-    DetailDetector,
-    DetailDetectorConfig,
-    DetectorHeads,
-)
+from chatspot_ros.engine.detail_detector import DetailDetector, DetailDetectorConfig
+from chatspot_ros.engine.things_seen import DetectorHeads
 from chatspot_sim.asking import clear_things
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
@@ -120,7 +117,8 @@ def detector_config(vision: Any, detail_of: str) -> DetailDetectorConfig:
     return DetailDetectorConfig(
         image_size=vision.image_size, patch_size=vision.patch_size, hidden_size=vision.hidden_size,
         num_attention_heads=vision.num_attention_heads, detail_widths=list(vision.detail_widths),
-        detail_blocks=list(vision.detail_blocks),
+        detail_blocks=list(vision.detail_blocks), head_width=vision.head_width,
+        thing_kinds=vision.thing_kinds,
         id2label=names, label2id={name: k for k, name in names.items()}, detail_of=detail_of,
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ ROUGHEST = 4.0
 ROUGH_KINDS = ("name", "colour", "state")
 # Drawn as they come, three of four counts are "1" and six of seven things sought are there; a model
 # that always says so is mostly right and learns no more. So much of those is asked.
-KEPT_SINGLE = 0.5
+KEPT_SINGLE = 0.8
 KEPT_PRESENT = 0.7
 LENGTH_STEP = 32  # tokens
 MOST = 3  # things of a kind; more count the same for the auxiliary loss

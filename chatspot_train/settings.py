@@ -50,7 +50,8 @@ class DataSettings(_Strict):
 class VisionShape(_Strict):
     """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches.
 
-    `detail_widths` gives it a detail path of so many channels (chatspot_ros.engine.vision).
+    `detail_widths` gives it a detail path of so many channels (chatspot_ros.engine.vision);
+    `things` tells the language model besides what the detector on that path sees.
     """
 
     image_size: int = 400
@@ -60,6 +61,13 @@ class VisionShape(_Strict):
     heads: int = 4
     mlp_size: int = 1024
     detail_widths: tuple[int, int, int, int] | None = None
+    things: bool = False
+
+    @model_validator(mode="after")
+    def _seen(self) -> VisionShape:
+        if self.things and self.detail_widths is None:
+            raise ValueError("things are seen on the detail path: give its detail_widths too")
+        return self
 
 
 class LanguageShape(_Strict):
@@ -82,6 +90,8 @@ class TinySettings(_Strict):
     of the vision stage's pictures that are pages of print (chatspot_train.print_pages), `cards`
     that of the detail stage's with cards pasted onto them (chatspot_train.print_cards). Without
     `vision_stage` or `detail_stage` the tower or its detail path stays as it is in `start`.
+    `detector`: the folder of the detector on the detail path of `start`, where the language model
+    is to be told what it sees and that model has no detector's heads itself.
     `views`: in how many versions the dialogues show a training picture, itself and parts of it.
     """
 
@@ -89,6 +99,7 @@ class TinySettings(_Strict):
     out: Path
     measured_kitchens: int = Field(default=0, ge=0)
     start: Path | None = None
+    detector: Path | None = None
     data: DataSettings
     vision: VisionShape = VisionShape()
     language: LanguageShape = LanguageShape()

@@ -63,8 +63,11 @@ def build_model(
 
 
 def feature_layers(shape: VisionShape) -> int | list[int]:
-    """LLaVA's `vision_feature_layer`: the tower's last, and the detail path's if it has one."""
-    return -1 if shape.detail_widths is None else [-2, -1]
+    """LLaVA's `vision_feature_layer`: the tower's last, the detail path's and what its detector
+    sees, if it has them."""
+    if shape.detail_widths is None:
+        return -1
+    return [-3, -2, -1] if shape.things else [-2, -1]
 
 
 def _start_coordinates(

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.things_seen import DetectorHeads
 from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig, DetailVisionModel
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.geometry import PictureGeometry, fit
@@ -44,7 +45,7 @@ from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
 from chatspot_train.tokens import COORDINATES, build_tokenizer
 from chatspot_train.views import draw_view
 from chatspot_train.vision_stage import train_vision, vision_config
-from chatspot_train.warm_start import DETAIL, scale_residual, start_language
+from chatspot_train.warm_start import DETAIL, HEADS, scale_residual, start_language
 
 LONGEST = 800
 VAL_SEED = 991
@@ -64,7 +65,7 @@ def train(settings: TinySettings) -> Path:
     render(data.folder / "val", "val", data.val_kitchens, 1, data.side)
     tower = train_vision(settings)
     if settings.vision.detail_widths is not None:
-        tower = with_detail(settings, tower, train_detail(settings))
+        tower = with_detail(settings, tower, *train_detail(settings))
     seen = {
         split: features(
             tower, data.folder / split, size, settings.out / f"{split}.features",
@@ -115,13 +116,14 @@ def train(settings: TinySettings) -> Path:
 
 
 def with_detail(
-    settings: TinySettings, tower: CLIPVisionModel, detail: DetailNet
+    settings: TinySettings, tower: CLIPVisionModel, detail: DetailNet, heads: DetectorHeads | None
 ) -> DetailVisionModel:
-    """The tower and the detail path as one model."""
+    """The tower, the detail path and a detector's heads, where they are asked for, as one model."""
     whole = DetailVisionModel(cast(DetailVisionConfig, vision_config(settings.vision)))
     whole.load_state_dict({
         **tower.state_dict(),
         **{f"{DETAIL}{name}": value for name, value in detail.state_dict().items()},
+        **{f"{HEADS}{name}": value for name, value in (heads.state_dict() if heads else {}).items()},
     })  # fmt: skip
     return whole
 
@@ -131,9 +133,11 @@ def unit_scale(tower: CLIPVisionModel, seen: Tensor) -> Tensor:
     """Scale what the tower gives out, and its detail path, to a deviation of 1 each.
 
     `seen` are features of N pictures, N x P x width; returns the factors, one for each of width.
+    What a detector's heads say stays as it is.
     """
     width = tower.config.hidden_size
-    factors = [1 / float(part.float().std()) for part in seen.split(width, dim=-1)]
+    parts = seen.split(width, dim=-1)
+    factors = [1 / float(part.float().std()) for part in parts[:2]] + [1.0] * len(parts[2:])
     scale_residual(tower, factors[0])
     if isinstance(tower, DetailVisionModel):
         for parameter in tower.detail.out.parameters():
@@ -191,11 +195,17 @@ def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path, views:
         pixels = torch.stack([to_pixels(picture) for picture in pictures])
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bf16()):
             hidden = tower(pixels, output_hidden_states=True).hidden_states
-        taken = hidden[-2:] if isinstance(tower, DetailVisionModel) else hidden[-1:]
-        parts.append(torch.cat(taken, -1)[:, 1:].to(torch.bfloat16))
+        parts.append(torch.cat(hidden[-count_layers(tower) :], -1)[:, 1:].to(torch.bfloat16))
     found = torch.cat(parts)
     torch.save(found, file)
     return found
+
+
+def count_layers(tower: CLIPVisionModel) -> int:
+    """How many of its last hidden states the language model reads."""
+    if not isinstance(tower, DetailVisionModel):
+        return 1
+    return 2 if tower.things is None else 3
 
 
 def _version(kitchens: RenderedKitchens, index: int, version: int, size: int) -> Any:

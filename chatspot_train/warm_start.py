@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
+from chatspot_ros.engine.detail_detector import DetailDetector
+from chatspot_ros.engine.things_seen import DetectorHeads
 from chatspot_ros.engine.vision import DetailNet
 from chatspot_ros.errors import ChatspotError
 
@@ -18,6 +20,7 @@ from chatspot_ros.errors import ChatspotError
 # about this much larger, and learns better so.
 TRAINING_SCALE = 8.0
 DETAIL = "detail."
+HEADS = "things.heads."
 PROJECTION = "linear_1.weight"
 PATCHES = "embeddings.patch_embedding.weight"
 PLACES = "embeddings.position_embedding.weight"
@@ -40,7 +43,7 @@ def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
     state = {
         name: value
         for name, value in load_start(folder).model.vision_tower.state_dict().items()
-        if not name.startswith(DETAIL)
+        if not name.startswith((DETAIL, HEADS))
     }
     wanted = tower.state_dict()
     state[PATCHES] = resize_patches(state[PATCHES], wanted[PATCHES].shape[-1])
@@ -56,13 +59,32 @@ def start_detail(net: DetailNet, folder: Path) -> bool:
 
     Raises RuntimeError where the widths differ.
     """
+    return _start_part(net, folder, DETAIL)
+
+
+def start_seeing(heads: DetectorHeads, folder: Path, detector: Path | None) -> bool:
+    """Load the detector's heads of an exported model, or else of the detector in that folder.
+
+    Returns whether there are any. Raises RuntimeError where the shapes differ, OSError where there
+    is no such detector.
+    """
+    if _start_part(heads, folder, HEADS):
+        return True
+    if detector is None:
+        return False
+    heads.load_state_dict(DetailDetector.from_pretrained(detector).heads.state_dict())
+    return True
+
+
+def _start_part(part: nn.Module, folder: Path, name: str) -> bool:
+    """Load what an exported model's tower has under that name, if anything."""
     state = {
-        name.removeprefix(DETAIL): value
-        for name, value in load_start(folder).model.vision_tower.state_dict().items()
-        if name.startswith(DETAIL)
+        found.removeprefix(name): value
+        for found, value in load_start(folder).model.vision_tower.state_dict().items()
+        if found.startswith(name)
     }
     if state:
-        net.load_state_dict(state)
+        part.load_state_dict(state)
     return bool(state)
 
 
@@ -70,9 +92,9 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
     """Load an exported model's projection and language model.
 
     Layers that `model` has beyond those come last and start by passing on what they get; a detail
-    path that the exported one lacked is not listened to at first.
+    path or a detector that the exported one lacked is not listened to at first.
 
-    Raises StartError where the exported one has a detail path and `model` has none.
+    Raises StartError where the exported one has a detail path or a detector and `model` has none.
     """
     start = load_start(folder)
     old = start.model.language_model.state_dict()
@@ -90,8 +112,8 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
     wide = torch.zeros_like(model.model.multi_modal_projector.linear_1.weight)
     if projector[PROJECTION].shape[1] > wide.shape[1]:
         raise StartError(
-            "the model to start from has a detail path, the settings give none", value=folder,
-            remedy="set vision.detail_widths to those of its training.json",
+            "the model to start from sees more than the settings give", value=folder,
+            remedy="set vision.detail_widths and vision.things to those of its training.json",
         )  # fmt: skip
     wide[:, : projector[PROJECTION].shape[1]] = projector[PROJECTION]
     model.model.multi_modal_projector.load_state_dict({**projector, PROJECTION: wide})

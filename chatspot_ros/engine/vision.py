@@ -2,8 +2,9 @@
 
 A tower that reads the picture in patches of 20 pixels learns from nothing what stands where, but
 hardly what is printed on it (docs/LOG.md). Convolutions at a quarter of the picture's size do; what
-they find goes to the language model beside the tower's own output (docs/adr/0014). Importing this
-module makes transformers know the class by its `model_type`.
+they find goes to the language model beside the tower's own output (docs/adr/0014), and so does what a
+detector's heads on it see (docs/adr/0016). Importing this module makes transformers know the class
+by its `model_type`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,28 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, CLIPVisionModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from chatspot_ros.engine.things_seen import DetectorHeads, ThingsSeen
+
 
 class DetailVisionConfig(CLIPVisionConfig):  # type: ignore[no-untyped-call]
     """CLIP's vision configuration, and the detail path's channels.
 
     `detail_widths` are those at 1/2, 1/4 and 1/8 of the picture's size and on the grid of patches;
-    `detail_blocks` the residual blocks at each of them.
+    `detail_blocks` the residual blocks at each of them. A detector's heads of `head_width` channels
+    look for `thing_kinds` kinds of things on it; 0: there are none.
     """
 
     model_type = "chatspot_detail_vision"
 
     detail_widths: list[int] | tuple[int, ...] = (24, 48, 96, 192)
     detail_blocks: list[int] | tuple[int, ...] = (0, 1, 1, 2)
+    thing_kinds: int = 0
+    head_width: int = 64
+
+
+def make_heads(config: DetailVisionConfig, kinds: int) -> DetectorHeads:
+    """A detector's heads on the detail path of that configuration."""
+    return DetectorHeads(*config.detail_widths[2:], width=config.head_width, kinds=kinds)
 
 
 class Residual(nn.Module):
@@ -88,7 +99,8 @@ class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
     """CLIP's vision tower with the detail path beside it.
 
     Its hidden states are CLIP's and, last of all, the detail path's, with their mean in the place
-    of the class token; so LLaVA's `vision_feature_layer` [-2, -1] takes both.
+    of the class token; so LLaVA's `vision_feature_layer` [-2, -1] takes both. With heads that look
+    for things, what they see comes behind that, and [-3, -2, -1] takes all three.
     """
 
     config: DetailVisionConfig
@@ -97,6 +109,10 @@ class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
     def __init__(self, config: DetailVisionConfig) -> None:
         super().__init__(config)
         self.detail = DetailNet(config)
+        self.things: ThingsSeen | None = None
+        if config.thing_kinds:
+            heads = make_heads(config, config.thing_kinds)
+            self.things = ThingsSeen(heads, self.detail.side, int(config.hidden_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: Tensor, **options: Any) -> BaseModelOutputWithPooling:
@@ -104,9 +120,12 @@ class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
         options["output_hidden_states"] = True
         options["return_dict"] = True
         seen: BaseModelOutputWithPooling = super().forward(pixel_values, **options)
-        fine = self.detail(pixel_values.to(self.detail.out.weight.dtype))
-        fine = torch.cat([fine.mean(1, keepdim=True), fine], 1)
-        seen.hidden_states = (*(seen.hidden_states or ()), fine)
+        _, _, middle, coarse = self.detail.maps(pixel_values.to(self.detail.out.weight.dtype))
+        found = [self.detail.tokens(coarse)]
+        if self.things is not None:
+            found.append(self.things(middle, coarse))
+        whole = [torch.cat([one.mean(1, keepdim=True), one], 1) for one in found]
+        seen.hidden_states = (*(seen.hidden_states or ()), *whole)
         return seen
 
 

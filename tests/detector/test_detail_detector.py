@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import RTDetrImageProcessor
+from transformers import AutoModelForImageTextToText, RTDetrImageProcessor
 
 from chatspot_ros.detecting import Detector
 from chatspot_ros.engine.detail_detector import DetailDetector, DetailDetectorConfig, alone
@@ -69,6 +69,28 @@ def test_it_is_loaded_with_the_path_of_the_model_it_belongs_to(
     things = loaded.detect(rgb, threshold=0.0)
     assert {thing.label for thing in things} <= set(KINDS.values())
     assert all(0 <= x <= 64 for thing in things for x in thing.box_xyxy_px[::2])
+
+
+def test_heads_that_the_model_has_are_its_own_and_not_written_twice(tmp_path: Path) -> None:
+    make_detailed(tmp_path / "model", thing_kinds=2)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "model")
+    config = DetailDetectorConfig(
+        **SMALL, id2label=KINDS, label2id={"mug": 0, "plate": 1}, detail_of="../model",
+        thing_kinds=2,
+    )  # fmt: skip
+    DetailDetector(config).save_pretrained(tmp_path / "detector")
+    assert not (tmp_path / "detector" / "model.safetensors").exists()
+    loaded = DetailDetector.from_pretrained(tmp_path / "detector")
+    theirs = model.model.vision_tower.things.heads.state_dict()
+    assert theirs.keys() == loaded.heads.state_dict().keys()
+    for name, value in loaded.heads.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
+    # A model that lacks them is no such model.
+    make_detailed(tmp_path / "other")
+    config.detail_of = "../other"
+    config.save_pretrained(tmp_path / "detector")
+    with pytest.raises(OSError, match=r"the model in \.\./other, .* has no detector's heads"):
+        DetailDetector.from_pretrained(tmp_path / "detector")
 
 
 def test_without_that_model_it_says_where_it_looked(

@@ -67,13 +67,16 @@ def test_the_detail_path_has_a_vector_for_each_patch_in_its_place(size: int, pat
     assert column <= 1
 
 
-def make_detailed(folder: Path) -> Path:
-    """A LLaVA with such a tower, from the plain one of the engine's tests."""
+def make_detailed(folder: Path, thing_kinds: int = 0) -> Path:
+    """A LLaVA with such a tower, from the plain one of the engine's tests.
+
+    With kinds of things to look for it has a detector's heads on its path.
+    """
     make_llava(folder)
     plain = AutoModelForImageTextToText.from_pretrained(folder)
     config = plain.config
-    config.vision_config = DetailVisionConfig(**SMALL)
-    config.vision_feature_layer = [-2, -1]
+    config.vision_config = DetailVisionConfig(**SMALL, thing_kinds=thing_kinds)
+    config.vision_feature_layer = [-3, -2, -1] if thing_kinds else [-2, -1]
     torch.manual_seed(1)
     model = type(plain)(config).eval()
     model.load_state_dict(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn.utils import parametrize
 
 from chatspot_ros.detecting import Detector
+from chatspot_ros.engine.detail_detector import DetailDetector
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.vision import DetailVisionModel
 from chatspot_train.dense_labels import GLYPHS, IGNORE
@@ -109,7 +111,7 @@ def test_its_output_and_the_towers_are_scaled_to_one_each(
     settings: TinySettings, tmp_path: Path
 ) -> None:
     settings = with_a_path(settings, tmp_path)
-    tower = with_detail(settings, train_vision(settings), train_detail(settings)).eval()
+    tower = with_detail(settings, train_vision(settings), *train_detail(settings)).eval()
     folder, size = settings.data.folder / "train", settings.vision.image_size
     before = features(tower, folder, size, tmp_path / "one").float()
     factors = unit_scale(tower, before)
@@ -155,3 +157,48 @@ def test_a_model_that_lacked_the_path_gets_one_and_goes_on(
 def two_shape(settings: TinySettings) -> VisionShape:
     """The toy shape with its detail path."""
     return settings.vision.model_copy(update={"detail_widths": WIDTHS})
+
+
+@pytest.mark.timeout(240)
+def test_a_model_with_the_path_is_told_what_its_detector_sees(
+    settings: TinySettings, tmp_path: Path
+) -> None:
+    wide = settings.vision.model_copy(update={"hidden_size": 136})
+    settings = settings.model_copy(update={"vision": wide})
+    first = train(with_a_path(settings, tmp_path / "first"))
+    seeing = wide.model_copy(update={"detail_widths": WIDTHS, "things": True})
+    going_on = {"vision": seeing, "vision_stage": None, "detail_stage": None, "start": first}
+    lacking = with_a_path(settings, tmp_path / "lacking", **going_on)
+    with pytest.raises(StartError, match="has no detector on its detail path"):
+        train_detail(lacking)
+    found = {"detector": tmp_path / "first" / "detector"}
+    second = train(with_a_path(settings, tmp_path / "second", **going_on, **found))
+    model = load_start(second).model
+    tower = model.vision_tower
+    assert model.config.vision_feature_layer == [-3, -2, -1]
+    # The detector's heads are the model's, as they were; the projection has begun to listen.
+    before = DetailDetector.from_pretrained(tmp_path / "first" / "detector")
+    assert tower.things is not None
+    for name, value in tower.things.heads.state_dict().items():
+        assert torch.equal(value, before.heads.state_dict()[name].float()), name
+    told = model.multi_modal_projector.linear_1.weight[:, 2 * 136 :]
+    assert bool(told.detach().any())
+    # The detector beside it holds no weights, and sees the same.
+    assert not (tmp_path / "second" / "detector" / "model.safetensors").exists()
+    after = DetailDetector.from_pretrained(tmp_path / "second" / "detector")
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        seen, was = (one.float()(pixels).pred_boxes for one in (after, before))
+    assert torch.allclose(seen, was, atol=1e-3)
+    engine = Engine.load(str(second), threads=1)
+    engine.prepare(np.zeros((48, 64, 3), np.uint8))
+    # It goes on from there without that folder, and is not dropped without a word.
+    third = with_a_path(settings, tmp_path / "third", **{**going_on, "start": second})
+    _, heads = train_detail(third)
+    assert heads is not None
+    assert torch.equal(heads.kinds.weight, tower.things.heads.kinds.weight)
+    dropping = {**going_on, "start": second, "vision": seeing.model_copy(update={"things": False})}
+    with pytest.raises(StartError, match=r"vision\.things"):
+        train(with_a_path(settings, tmp_path / "fourth", **dropping))
+    with pytest.raises(ValidationError, match="give its detail_widths too"):
+        VisionShape(things=True)
