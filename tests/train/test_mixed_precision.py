@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chatspot_train import mixed_precision
-from chatspot_train.mixed_precision import use_bf16
+from chatspot_train.mixed_precision import cpu_multiplies_bf16, product_s, use_bf16
 
 
 @pytest.mark.parametrize("cpu", [False, True])
@@ -20,3 +20,21 @@ def test_bf16_is_used_where_it_pays(
         assert use_bf16(True) is (cpu or gpu)
     assert ("float32" in caplog.text) is not (cpu or gpu)
     assert use_bf16(False) is False
+
+
+@pytest.mark.parametrize(
+    ("has_it", "seconds", "pays"), [(False, (0.0, 1.0), False), (True, (2, 3), True), (True, (3, 2), False)]
+)
+def test_a_processor_is_asked_which_is_faster(
+    has_it: bool, seconds: tuple[float, float], pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = dict(zip((torch.bfloat16, torch.float32), seconds, strict=True))
+    monkeypatch.setattr(mixed_precision, "has_bf16", lambda: has_it)
+    monkeypatch.setattr(mixed_precision, "product_s", taken.__getitem__)
+    cpu_multiplies_bf16.cache_clear()
+    assert cpu_multiplies_bf16() is pays
+    cpu_multiplies_bf16.cache_clear()
+
+
+def test_a_product_takes_its_time() -> None:
+    assert 0 < product_s(torch.float32) < 10
