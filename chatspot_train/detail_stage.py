@@ -214,8 +214,9 @@ def train_detail(settings: TinySettings) -> tuple[DetailNet, DetectorHeads | Non
     torch.manual_seed(stage.seed if stage is not None else 0)
     model = DetailTeacher(cast(DetailVisionConfig, vision_config(shape)))
     start = settings.start
-    known = start is not None and start_detail(model.net, start)
-    seeing = known and start_seeing(model.detector, start, settings.detector)
+    known = seeing = False
+    if start is not None and (known := start_detail(model.net, start)):
+        seeing = start_seeing(model.detector, start, settings.detector)
     if stage is None:
         if not known:
             raise StartError(

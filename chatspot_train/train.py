@@ -120,11 +120,11 @@ def with_detail(
 ) -> DetailVisionModel:
     """The tower, the detail path and a detector's heads, where they are asked for, as one model."""
     whole = DetailVisionModel(cast(DetailVisionConfig, vision_config(settings.vision)))
-    whole.load_state_dict({
-        **tower.state_dict(),
-        **{f"{DETAIL}{name}": value for name, value in detail.state_dict().items()},
-        **{f"{HEADS}{name}": value for name, value in (heads.state_dict() if heads else {}).items()},
-    })  # fmt: skip
+    state = dict(tower.state_dict())
+    for prefix, part in ((DETAIL, detail), (HEADS, heads)):
+        if part is not None:
+            state.update({f"{prefix}{name}": value for name, value in part.state_dict().items()})
+    whole.load_state_dict(state)
     return whole
 
 

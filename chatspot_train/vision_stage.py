@@ -292,9 +292,10 @@ def vision_config(shape: VisionShape) -> CLIPVisionConfig:
         CLIPVisionConfig(**plain)
         if shape.detail_widths is None
         else DetailVisionConfig(
-            **plain, detail_widths=list(shape.detail_widths),
+            **plain,
+            detail_widths=list(shape.detail_widths),
             thing_kinds=len(THING_KINDS) if shape.things else 0,
-        )  # fmt: skip
+        )
     )
     config._attn_implementation = PLAIN
     return config

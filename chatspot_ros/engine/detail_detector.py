@@ -81,7 +81,7 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         if not config.thing_kinds:
             state.update(load_file(folder / _WEIGHTS))
         if not any(name.startswith("heads.") for name in state):
-            raise OSError(f"the model in {config.detail_of}, from {folder}, has no detector's heads")
+            raise OSError(f"the model in {config.detail_of}, from {folder}, has no detector heads")
         for name in ("local_files_only", "use_safetensors", "trust_remote_code"):
             options.pop(name, None)
         return super().from_pretrained(None, config=config, state_dict=state, **options)
@@ -89,9 +89,7 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
     def save_pretrained(self, folder: Any, **options: Any) -> None:  # type: ignore[override]
         """Write the configuration, and the heads unless the model has them."""
         kept = () if self.config.thing_kinds else ("heads.",)
-        state = {
-            name: value for name, value in self.state_dict().items() if name.startswith(kept)
-        }
+        state = {name: value for name, value in self.state_dict().items() if name.startswith(kept)}
         super().save_pretrained(folder, state_dict=state, **options)
 
     def forward(self, pixel_values: Tensor, **unused: Any) -> Detections:
@@ -134,7 +132,7 @@ def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -
 
 
 def _weights_of_model(folder: Path) -> dict[str, Tensor]:
-    """The path's and heads' weights in a LLaVA's folder, named as the detector's. Raises OSError."""
+    """What the detector has in common with a LLaVA's folder, under its names. Raises OSError."""
     found: dict[str, Tensor] = {}
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as weights:

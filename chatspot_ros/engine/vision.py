@@ -2,9 +2,9 @@
 
 A tower that reads the picture in patches of 20 pixels learns from nothing what stands where, but
 hardly what is printed on it (docs/LOG.md). Convolutions at a quarter of the picture's size do; what
-they find goes to the language model beside the tower's own output (docs/adr/0014), and so does what a
-detector's heads on it see (docs/adr/0016). Importing this module makes transformers know the class
-by its `model_type`.
+they find goes to the language model beside the tower's own output (docs/adr/0014), and so does what
+a detector's heads see there (docs/adr/0016). Importing this module makes transformers know the
+class by its `model_type`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class DetailVisionConfig(CLIPVisionConfig):  # type: ignore[no-untyped-call]
 
 def make_heads(config: DetailVisionConfig, kinds: int) -> DetectorHeads:
     """A detector's heads on the detail path of that configuration."""
-    return DetectorHeads(*config.detail_widths[2:], width=config.head_width, kinds=kinds)
+    _, _, fine, coarse = config.detail_widths
+    return DetectorHeads(fine, coarse, config.head_width, kinds)
 
 
 class Residual(nn.Module):

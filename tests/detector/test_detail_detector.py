@@ -89,7 +89,7 @@ def test_heads_that_the_model_has_are_its_own_and_not_written_twice(tmp_path: Pa
     make_detailed(tmp_path / "other")
     config.detail_of = "../other"
     config.save_pretrained(tmp_path / "detector")
-    with pytest.raises(OSError, match=r"the model in \.\./other, .* has no detector's heads"):
+    with pytest.raises(OSError, match=r"the model in \.\./other, .* has no detector heads"):
         DetailDetector.from_pretrained(tmp_path / "detector")
 
 

@@ -23,7 +23,8 @@ def test_bf16_is_used_where_it_pays(
 
 
 @pytest.mark.parametrize(
-    ("has_it", "seconds", "pays"), [(False, (0.0, 1.0), False), (True, (2, 3), True), (True, (3, 2), False)]
+    ("has_it", "seconds", "pays"),
+    [(False, (0.0, 1.0), False), (True, (2, 3), True), (True, (3, 2), False)],
 )
 def test_a_processor_is_asked_which_is_faster(
     has_it: bool, seconds: tuple[float, float], pays: bool, monkeypatch: pytest.MonkeyPatch
