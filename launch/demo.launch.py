@@ -13,7 +13,7 @@ from launch import Action, LaunchContext, LaunchDescription
 
 # name, default, description
 ARGUMENTS = (
-    ("seed", "52", "Draws another kitchen."),
+    ("seed", "", "Draws another kitchen than the demo's own."),
     ("model", "chatspot-tiny", "Checkpoint: a folder, a bundled name or a hub id."),
     ("picture", "demo.png", "Where the picture is saved."),
     ("json", "", "Also write the answers there."),
