@@ -59,6 +59,7 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
             if vision.get("detail_widths")
             else ""
         )
+        + (", what the detector on that path sees" if vision.get("things") else "")
         + f"; language {language['layers']} layers of "
         f"{language['hidden_size']}; {size_mb:.1f} MB of fp16 safetensors",
         "- regions: `<box> x1 y1 x2 y2</box>`, fractions with two decimals, each one token",

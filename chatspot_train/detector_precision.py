@@ -36,7 +36,7 @@ pipeline_tag: object-detection
 # {name}
 
 A detector for the simulated kitchen of `chatspot_sim`: heads in the manner of CenterNet on the
-detail path of the model in `{detail_of}`, whose weights it takes from there
+detail path of the model in `{detail_of}`. {whose} are that model's and lie in its folder
 (`chatspot_ros.engine.detail_detector`). It was taught along with that path, on the same kitchens
 (`chatspot_train.detail_stage`). It knows {kinds} kinds of things and nothing else.
 
@@ -109,9 +109,12 @@ def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens
         f"| {name} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |"
         for name, row in rows.items()
     ]
+    whose = (
+        "The heads' weights and the path's" if config.get("thing_kinds") else "The path's weights"
+    )
     card = CARD.format(
         name=folder.resolve().name, detail_of=config["detail_of"], kinds=len(config["id2label"]),
-        pictures=len(kitchens), split=kitchens.truth(0).split, rows="\n".join(table),
+        pictures=len(kitchens), split=kitchens.truth(0).split, rows="\n".join(table), whose=whose,
     )  # fmt: skip
     write_whole(folder / "README.md", card)
 

@@ -33,7 +33,7 @@ def build_model(
 ) -> LlavaForConditionalGeneration:
     """A model with fresh language weights and, if given, a trained vision tower.
 
-    Where the tower has a detail path, both go to the projection.
+    Where the tower has a detail path, or a detector's heads on it, all go to the projection.
     """
     shape = settings.language
     language = LlamaConfig(

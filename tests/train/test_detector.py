@@ -135,6 +135,10 @@ def test_its_card_says_what_was_measured(settings: TinySettings, tmp_path: Path)
     assert "`../eyes`" in card
     assert f"{len(kitchens)} pictures of train kitchens" in card
     assert "2 kinds" in card
+    assert "The path's weights are that model's" in card
+    (tmp_path / "config.json").write_text(json.dumps({**config, "thing_kinds": 2}))
+    write_card(tmp_path, measure(Knowing(kitchens, 0.0), kitchens), kitchens)
+    assert "The heads' weights and the path's are" in (tmp_path / "README.md").read_text()
 
 
 def test_who_knows_all_has_full_precision_and_who_is_far_off_none(settings: TinySettings) -> None:
