@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.conversions import RgbImage
-from chatspot_ros.engine import detail_detector as detail_detector  # makes transformers know it
+from chatspot_ros.engine import detail_detector  # makes transformers know it, besides
 from chatspot_ros.engine.loading import check_weights, choose_device, find_folder, read_config
 from chatspot_ros.errors import ModelError, ModelLoadError, RequestError
 from chatspot_ros.regions import BoxXyxy
@@ -75,8 +75,8 @@ class Detector:
                 "or a hub id, such as PekingU/rtdetr_r18vd"
             )  # fmt: skip
         folder = find_folder(model, local_only)
-        read_config(folder)
-        check_weights(folder)
+        if detail_detector.has_own_weights(read_config(folder)):
+            check_weights(folder)
         chosen = choose_device(device)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         config = _from_folder(AutoConfig, folder, "configuration")

@@ -38,6 +38,8 @@ def export(
     }  # fmt: skip
     (folder / "chatspot.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     public = settings.model_dump(mode="json", exclude={"out": True, "data": {"folder"}})
+    if settings.detector is not None:
+        public["detector"] = settings.detector.name
     if settings.start is not None:
         public["start"] = settings.start.name
         known = settings.start / "training.json"

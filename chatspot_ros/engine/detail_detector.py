@@ -131,6 +131,12 @@ def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -
     return kept
 
 
+def has_own_weights(config: dict[str, Any]) -> bool:
+    """Whether there are weights beside the config.json of a detector, of whatever class."""
+    of_ours = config["model_type"] == DetailDetectorConfig.model_type
+    return not (of_ours and config.get("thing_kinds"))
+
+
 def _weights_of_model(folder: Path) -> dict[str, Tensor]:
     """What the detector has in common with a LLaVA's folder, under its names. Raises OSError."""
     found: dict[str, Tensor] = {}

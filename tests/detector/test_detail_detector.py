@@ -25,6 +25,12 @@ def detector() -> DetailDetector:
     return DetailDetector(config).eval()
 
 
+def write_processor(folder: Path) -> None:
+    """How a picture becomes what the detector reads."""
+    processor = RTDetrImageProcessor(size={"height": 56, "width": 56}, do_normalize=True)
+    processor.save_pretrained(folder)
+
+
 def test_a_second_box_of_one_thing_goes_and_others_stay() -> None:
     boxes = torch.tensor([
         [0.0, 0.0, 0.4, 0.4],  # the surest
@@ -57,9 +63,7 @@ def test_it_is_loaded_with_the_path_of_the_model_it_belongs_to(
 ) -> None:
     make_detailed(tmp_path / "model")
     detector.save_pretrained(tmp_path / "detector")
-    RTDetrImageProcessor(size={"height": 56, "width": 56}, do_normalize=True).save_pretrained(
-        tmp_path / "detector"
-    )
+    write_processor(tmp_path / "detector")
     loaded = Detector.load(str(tmp_path / "detector"), device="cpu")
     found = loaded._model.state_dict()
     for name, value in detector.state_dict().items():
@@ -81,6 +85,8 @@ def test_heads_that_the_model_has_are_its_own_and_not_written_twice(tmp_path: Pa
     DetailDetector(config).save_pretrained(tmp_path / "detector")
     assert not (tmp_path / "detector" / "model.safetensors").exists()
     loaded = DetailDetector.from_pretrained(tmp_path / "detector")
+    write_processor(tmp_path / "detector")
+    Detector.load(str(tmp_path / "detector"), device="cpu")
     theirs = model.model.vision_tower.things.heads.state_dict()
     assert theirs.keys() == loaded.heads.state_dict().keys()
     for name, value in loaded.heads.state_dict().items():

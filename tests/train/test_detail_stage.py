@@ -1,5 +1,6 @@
 """The detail path: how it learns, what it is asked, and how a model that lacked it goes on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     found = {"detector": tmp_path / "first" / "detector"}
     second = train(with_a_path(settings, tmp_path / "second", **going_on, **found))
     model = load_start(second).model
+    assert json.loads((second / "training.json").read_text())["detector"] == "detector"
     tower = model.vision_tower
     assert model.config.vision_feature_layer == [-3, -2, -1]
     # The detector's heads are the model's, as they were; the projection has begun to listen.
