@@ -19,8 +19,6 @@ _MOST = 60  # things of a picture, the surest
 _ROUNDS = 6
 _COUNTED = 4  # things of a kind whose scores each patch is told
 _SURE = 0.2  # what scores less is not looked at as the thing that a patch shows
-# From this logit on, a score of 0.25, a thing is more likely there than not; how steep that is.
-_LIKELY, _STEEP = -1.1, 4.0
 _SCALE = 3.0  # scores are mostly 0; the other features deviate by 1
 
 
@@ -99,26 +97,19 @@ def firsts(same: Tensor) -> Tensor:
     return stays
 
 
-def _surest(of_kind: Tensor) -> Tensor:
-    """The _COUNTED highest values of each kind, 0 where there are fewer; B x N x K to B x K x C."""
-    highest = of_kind.topk(min(_COUNTED, of_kind.shape[1]), dim=1).values
-    return F.pad(highest.transpose(1, 2), (0, _COUNTED - highest.shape[1]))
-
-
 class ThingsSeen(nn.Module):
     """What the heads see, as `width` features of each of side x side patches.
 
     In this order, with K kinds: of each kind the scores of the _COUNTED surest things anywhere in
     the picture; that of a thing whose middle lies in the patch; the highest score of such a middle
     anywhere in it; that of a thing whose box covers the patch's middle; that of the smallest such
-    thing, its box x1, y1, x2, y2, and how likely the picture has at least 1, 2, ... _COUNTED of its
-    kind: who finds one of them knows their number. Nothing else: the rest is 0.
+    thing, and at last its box x1, y1, x2, y2. Nothing else: the rest is 0.
     """
 
     def __init__(self, heads: DetectorHeads, side: int, width: int) -> None:
         super().__init__()
         kinds = heads.kinds.out_channels
-        if width < (used := (_COUNTED + 4) * kinds + 4 + _COUNTED):
+        if width < (used := (_COUNTED + 4) * kinds + 4):
             raise ValueError(
                 f"{kinds} kinds of things need {used} features a patch, hidden_size is {width}; "
                 "give a larger hidden_size, or thing_kinds: 0"
@@ -131,17 +122,15 @@ class ThingsSeen(nn.Module):
         chances, kinds, places, boxes = peaks(logits, edges, _MOST)
         stays = firsts(seconds(boxes, kinds, SAME_IOU, ONE_PLACE_IOU))
         scores = chances.float().sigmoid() * stays
-        each = F.one_hot(kinds, logits.shape[1])  # B x N x K
-        of_kind = each * scores[..., None]
-        likely = torch.sigmoid(_STEEP * (chances.float() - _LIKELY)) * stays
-        number = _surest(each * likely[..., None])  # B x K x _COUNTED
+        of_kind = F.one_hot(kinds, logits.shape[1]) * scores[..., None]  # B x N x K
         covers = self._covers(boxes)  # B x N x P
         sure = covers & (scores > _SURE)[..., None]
         size = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
         smallest = torch.where(sure, size[..., None], 2.0).argmin(1)  # B x P
         here = torch.arange(len(boxes), device=boxes.device)[:, None]
         known = sure.any(1)[..., None]
-        counted = _surest(of_kind).transpose(1, 2).flatten(1)
+        counted = of_kind.topk(min(_COUNTED, of_kind.shape[1]), dim=1).values.flatten(1)
+        counted = F.pad(counted, (0, _COUNTED * logits.shape[1] - counted.shape[1]))
         told = torch.cat([
             counted[:, None].expand(-1, self.side**2, -1),
             self._middles(of_kind, places, logits.shape[-1] / self.side),
@@ -149,7 +138,6 @@ class ThingsSeen(nn.Module):
             (of_kind[:, :, None] * covers[..., None]).amax(1),
             of_kind[here, smallest] * known,
             boxes[here, smallest] * known,
-            number[here, kinds[here, smallest]] * known,
         ], -1)  # fmt: skip
         return F.pad(_SCALE * told, (0, self.width - told.shape[-1])).to(fine.dtype)
 

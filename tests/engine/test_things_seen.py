@@ -12,10 +12,10 @@ from chatspot_ros.engine.things_seen import DetectorHeads, ThingsSeen, firsts, p
 from chatspot_ros.engine.vision import DetailVisionConfig, DetailVisionModel
 from tests.engine.test_vision import SMALL, make_detailed
 
-KINDS, SIDE, WIDTH = 2, 4, 26
+KINDS, SIDE, WIDTH = 2, 4, 24
 COUNTED = slice(0, 8)  # of each of the four surest: a kind behind the other
-MIDDLES, NEAR, COVERS, HERE, BOX, NUMBER = (
-    slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16), slice(16, 20), slice(20, 24),
+MIDDLES, NEAR, COVERS, HERE, BOX = (
+    slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16), slice(16, 20),
 )  # fmt: skip
 NOTHING = -9.0
 
@@ -72,21 +72,7 @@ def test_a_thing_is_told_where_its_middle_is_and_where_its_box_lies() -> None:
     corners = [0.6875 - 0.26, 0.4375 - 0.26, 0.6875 + 0.26, 0.4375 + 0.26]
     assert told[2, 3, BOX].tolist() == pytest.approx(corners, abs=1e-4)
     assert told[0, 0, BOX].tolist() == [0, 0, 0, 0]
-    assert float(told[..., NUMBER.stop :].abs().max()) == 0
-
-
-def test_where_a_thing_is_it_is_told_how_many_of_its_kind_there_are() -> None:
-    heads = Told()
-    heads.see(0, 1, 1, 2.0, 0.1)
-    heads.see(0, 1, 6, -0.5, 0.1)  # likelier there than not
-    heads.see(0, 6, 1, -1.8, 0.1)  # likelier not
-    heads.see(1, 6, 6, 3.0, 0.1)
-    told = seen(heads)[..., NUMBER]
-    assert (told > 0.5).sum(-1).tolist() == [[2, 0, 0, 2], [0] * 4, [0] * 4, [0, 0, 0, 1]]
-    first, second, third, fourth = told[0, 3].tolist()
-    assert first > 0.99
-    assert 0.95 > second > 0.5 > third > 0.01 > fourth
-    assert float(told[1, 1].abs().max()) == 0  # nothing is there
+    assert float(told[..., BOX.stop :].abs().max()) == 0
 
 
 def test_of_things_one_before_the_other_a_patch_shows_the_smaller() -> None:
@@ -149,8 +135,8 @@ def test_seconds_are_told_for_each_pair() -> None:
 
 
 def test_too_many_kinds_for_its_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="need 24 features a patch, hidden_size is 23"):
-        ThingsSeen(Told(), SIDE, 23)
+    with pytest.raises(ValueError, match="need 20 features a patch, hidden_size is 19"):
+        ThingsSeen(Told(), SIDE, 19)
 
 
 def test_a_llava_with_it_is_saved_loaded_and_told_what_is_seen(tmp_path: Path) -> None:
