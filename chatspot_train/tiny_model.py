@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
+    CLIPVisionConfig,
     CLIPVisionModel,
     LlamaConfig,
     LlavaConfig,
@@ -15,11 +16,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from chatspot_ros.engine.vision import DetailVisionConfig
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.attention import FUSED, PLAIN
 from chatspot_train.dialogues import IGNORE, MOST
 from chatspot_train.mixed_precision import multiplies_bf16
-from chatspot_train.settings import TinySettings, VisionShape
+from chatspot_train.settings import TinySettings
 from chatspot_train.tokens import COORDINATES, DECIMALS
 from chatspot_train.vision_stage import vision_config
 
@@ -46,9 +48,10 @@ def build_model(
         eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     image_token = int(tokenizer.vocab["<image>"])
+    vision = vision_config(settings.vision)
     config = LlavaConfig(
-        vision_config=vision_config(settings.vision), text_config=language,
-        image_token_index=image_token, vision_feature_layer=feature_layers(settings.vision),
+        vision_config=vision, text_config=language,
+        image_token_index=image_token, vision_feature_layer=feature_layers(vision),
         vision_feature_select_strategy="default",
         projector_hidden_act="gelu", tie_word_embeddings=True,
     )  # fmt: skip
@@ -62,12 +65,12 @@ def build_model(
     return model
 
 
-def feature_layers(shape: VisionShape) -> int | list[int]:
+def feature_layers(config: CLIPVisionConfig) -> int | list[int]:
     """LLaVA's `vision_feature_layer`: the tower's last, the detail path's and what its detector
     sees, if it has them."""
-    if shape.detail_widths is None:
+    if not isinstance(config, DetailVisionConfig):
         return -1
-    return [-3, -2, -1] if shape.things else [-2, -1]
+    return [-3, -2, -1] if config.thing_kinds else [-2, -1]
 
 
 def _start_coordinates(

@@ -41,7 +41,7 @@ from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
 from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
-from chatspot_train.tiny_model import RegionTeacher, build_model, hit_rate
+from chatspot_train.tiny_model import RegionTeacher, build_model, feature_layers, hit_rate
 from chatspot_train.tokens import COORDINATES, build_tokenizer
 from chatspot_train.views import draw_view
 from chatspot_train.vision_stage import train_vision, vision_config
@@ -195,17 +195,11 @@ def features(tower: CLIPVisionModel, folder: Path, size: int, file: Path, views:
         pixels = torch.stack([to_pixels(picture) for picture in pictures])
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bf16()):
             hidden = tower(pixels, output_hidden_states=True).hidden_states
-        parts.append(torch.cat(hidden[-count_layers(tower) :], -1)[:, 1:].to(torch.bfloat16))
+        read = [hidden[layer] for layer in np.atleast_1d(feature_layers(tower.config))]
+        parts.append(torch.cat(read, -1)[:, 1:].to(torch.bfloat16))
     found = torch.cat(parts)
     torch.save(found, file)
     return found
-
-
-def count_layers(tower: CLIPVisionModel) -> int:
-    """How many of its last hidden states the language model reads."""
-    if not isinstance(tower, DetailVisionModel):
-        return 1
-    return 2 if tower.things is None else 3
 
 
 def _version(kitchens: RenderedKitchens, index: int, version: int, size: int) -> Any:

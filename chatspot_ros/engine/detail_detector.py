@@ -18,13 +18,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForObjectDetection, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from chatspot_ros.engine.things_seen import ONE_PLACE_IOU, SAME_IOU, peaks, seconds
+from chatspot_ros.engine.things_seen import NEVER, ONE_PLACE_IOU, SAME_IOU, peaks, seconds
 from chatspot_ros.engine.vision import DetailNet, DetailVisionConfig, make_heads
 
 # In how a LLaVA's file calls the weights, and what they are called here.
 _FROM = {"vision_tower.detail.": "net.", "vision_tower.things.heads.": "heads."}
 _WEIGHTS = "model.safetensors"
-_NEVER = -1e4  # the logit of what is no peak
 
 
 class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
@@ -102,12 +101,12 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
 
     def things(self, logits: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """The peaks of one picture: `most` x kinds logits, _NEVER but for the peak's own kind, and
+        """The peaks of one picture: `most` x kinds logits, NEVER but for the peak's own kind, and
         `most` x 4 boxes cx, cy, w, h."""
         (scores,), (kind,), _, (boxes,) = peaks(logits[None], edges[None], self.config.most)
         most = len(scores)
         first = alone(boxes, kind, self.config.same_iou, self.config.one_place_iou)
-        out = logits.new_full((self.config.most, logits.shape[0]), _NEVER)
+        out = logits.new_full((self.config.most, logits.shape[0]), NEVER)
         out[torch.arange(most)[first], kind[first]] = scores[first]
         sizes = boxes[:, 2:] - boxes[:, :2]
         found = boxes.new_zeros(self.config.most, 4)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 SAME_IOU, ONE_PLACE_IOU = 0.5, 0.75
 _FAR = (2, 4)  # patches: a large thing's edges are far from its middle
-_NEVER = -1e4  # the logit of what is no peak
+NEVER = -1e4  # the logit of what is no peak
 _MOST = 60  # things of a picture, the surest
 _ROUNDS = 6
 _COUNTED = 4  # things of a kind whose scores each patch is told
@@ -61,7 +61,7 @@ def peaks(logits: Tensor, edges: Tensor, most: int) -> tuple[Tensor, Tensor, Ten
     """
     batch, _, height, width = logits.shape
     highest = F.max_pool2d(logits, 3, stride=1, padding=1)
-    found = torch.where(logits == highest, logits, torch.full_like(logits, _NEVER)).flatten(1)
+    found = torch.where(logits == highest, logits, torch.full_like(logits, NEVER)).flatten(1)
     scores, index = found.topk(min(most, found.shape[1]))
     kinds, places = index // (height * width), index % (height * width)
     size = torch.tensor([width, height], device=logits.device)
