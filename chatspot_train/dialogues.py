@@ -21,7 +21,7 @@ from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion, clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_sim.questions import KINDS, draw_dialogue
+from chatspot_sim.questions import KINDS, PLURALS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.pictures import recolour, resized, to_pixels
@@ -69,7 +69,9 @@ class Packed:
     is not one thing). `sought` are the positions of the tokens that open an answered box, and of
     those before them, `sought_covers` what those boxes cover, `sought_boxes` the boxes themselves
     (x1, y1, x2, y2 as fractions of the picture). `counts` says how many things of each
-    kind the picture shows (none, one, two, more; IGNORE where it is unclear).
+    kind the picture shows (none, one, two, more; IGNORE where it is unclear). `mentions` are the
+    positions of words for a kind of thing in questions about the whole picture, `mentioned` the
+    numbers of those kinds.
     """
 
     tokens: list[int]
@@ -80,6 +82,8 @@ class Packed:
     sought_covers: list[NDArray[np.float32]] = field(default_factory=list)
     sought_boxes: list[list[float]] = field(default_factory=list)
     names: list[int] = field(default_factory=list)
+    mentions: list[int] = field(default_factory=list)
+    mentioned: list[int] = field(default_factory=list)
     counts: NDArray[np.int64] = field(default_factory=lambda: np.full(len(THING_KINDS), IGNORE))
 
 
@@ -165,6 +169,17 @@ def _meant(turn: KitchenQuestion) -> int:
     return THING_KINDS.index(kind) if kind in THING_KINDS else IGNORE
 
 
+def _kind_words(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
+    """Of each token that is a whole word for a kind of thing, one or many, the kind's number."""
+    found: dict[int, int] = {}
+    for k, kind in enumerate(THING_KINDS):
+        for word in (kind, PLURALS.get(kind, kind + "s")):
+            tokens = tokenizer.encode(f" {word}", add_special_tokens=False)
+            if len(tokens) == 1:
+                found[tokens[0]] = k
+    return found
+
+
 class Packer:
     """Turns questions on one picture into one token sequence."""
 
@@ -174,6 +189,7 @@ class Packer:
         self.start_of_region = tokenizer.convert_tokens_to_ids("<box>")
         self.end_of_region = tokenizer.convert_tokens_to_ids("</box>")
         self.side = int(np.sqrt(patches))
+        self.kind_words = _kind_words(tokenizer)
 
     def pack(self, turns: Sequence[KitchenQuestion], geometry: Fit) -> Packed:
         """Tokens with one `<image>` token per patch; turns that do not fit are left out."""
@@ -182,6 +198,8 @@ class Packer:
         places: list[int] = []
         covers: list[NDArray[np.float32]] = []
         names: list[int] = []
+        mentions: list[int] = []
+        mentioned: list[int] = []
         sought: list[int] = []
         sought_covers: list[NDArray[np.float32]] = []
         sought_boxes: list[list[float]] = []
@@ -198,6 +216,10 @@ class Packer:
             places += ends
             covers += [self._cover(region, geometry) for region in turn.regions[: len(ends)]]
             names += [_meant(turn)] * len(ends)
+            if not turn.regions:
+                words = [k for k, token in enumerate(user) if token in self.kind_words]
+                mentions += [len(tokens) + k for k in words]
+                mentioned += [self.kind_words[user[k]] for k in words]
             if turn.box_xyxy_px is not None and self.start_of_region in answer:
                 opening = len(tokens) + len(user) + answer.index(self.start_of_region)
                 x1, y1, x2, y2 = turn.box_xyxy_px
@@ -208,7 +230,10 @@ class Packer:
                 sought_boxes += [corners, corners]
             tokens += user + answer
             labels += [IGNORE] * len(user) + answer
-        return Packed(tokens, labels, places, covers, sought, sought_covers, sought_boxes, names)
+        return Packed(
+            tokens, labels, places, covers, sought, sought_covers, sought_boxes, names,
+            mentions, mentioned,
+        )  # fmt: skip
 
     def _cover(self, region: Region, geometry: Fit) -> NDArray[np.float32]:
         """Which patches the region's box covers; at least the one under its middle."""
@@ -275,6 +300,7 @@ def collate(pad: int) -> Any:
         labels = torch.full((len(items), longest), IGNORE)
         rows, places, covers, names = [], [], [], []
         sought_rows, sought, sought_covers, sought_boxes = [], [], [], []
+        mention_rows, mentions, mentioned = [], [], []
         for row, item in enumerate(items):
             packed = item["packed"]
             tokens[row, : len(packed.tokens)] = torch.tensor(packed.tokens)
@@ -283,6 +309,9 @@ def collate(pad: int) -> Any:
             places += packed.places
             covers += packed.covers
             names += packed.names
+            mention_rows += [row] * len(packed.mentions)
+            mentions += packed.mentions
+            mentioned += packed.mentioned
             sought_rows += [row] * len(packed.sought)
             sought += packed.sought
             sought_covers += packed.sought_covers
@@ -292,6 +321,9 @@ def collate(pad: int) -> Any:
             "rows": torch.tensor(rows), "places": torch.tensor(places),
             "covers": torch.from_numpy(np.array(covers, np.float32)),
             "names": torch.tensor(names, dtype=torch.long),
+            "mention_rows": torch.tensor(mention_rows, dtype=torch.long),
+            "mentions": torch.tensor(mentions, dtype=torch.long),
+            "mentioned": torch.tensor(mentioned, dtype=torch.long),
             "sought_rows": torch.tensor(sought_rows, dtype=torch.long),
             "sought": torch.tensor(sought, dtype=torch.long),
             "sought_covers": torch.from_numpy(np.array(sought_covers, np.float32)),

@@ -123,11 +123,13 @@ class RegionTeacher(nn.Module):
         self.lies = nn.Linear(width, 4)
         self.name = nn.Linear(width, len(THING_KINDS))
         self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
+        self.count_of_one = nn.Linear(width, MOST + 1)
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, rows: Tensor,
         places: Tensor, covers: Tensor, names: Tensor, sought_rows: Tensor,
         sought: Tensor, sought_covers: Tensor, sought_boxes: Tensor, counts: Tensor,
+        mention_rows: Tensor, mentions: Tensor, mentioned: Tensor,
         features: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         inner = self.model.model
@@ -168,6 +170,10 @@ class RegionTeacher(nn.Module):
                 hidden[SEEN_LAYER + 1], features, rows, places, covers, self.gather
             )
             count = self._count_loss(hidden[SEEN_LAYER + 1], image, counts)
+            if len(mentions):
+                count = count + self._mention_loss(
+                    hidden[SEEN_LAYER + 1][mention_rows, mentions], counts[mention_rows, mentioned]
+                )
             known = hidden[min(SEEN_LAYER + 2, len(hidden) - 1)][rows, places]
             name = F.cross_entropy(
                 self.name(known).float(), names, ignore_index=IGNORE, reduction="sum"
@@ -182,6 +188,12 @@ class RegionTeacher(nn.Module):
         return 0.5 * F.cross_entropy(
             scores.reshape(-1, MOST + 1), counts.flatten(), ignore_index=IGNORE
         )
+
+    def _mention_loss(self, hidden: Tensor, counts: Tensor) -> Tensor:
+        """The word for a kind of thing must know how many of it there are; a mean over N words."""
+        scores = self.count_of_one(hidden).float()
+        costs = F.cross_entropy(scores, counts, ignore_index=IGNORE, reduction="sum")
+        return costs / counts.ne(IGNORE).sum().clamp(1)
 
     def _gather_loss(
         self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor,

@@ -109,13 +109,17 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
     projector = dict(start.model.multi_modal_projector.state_dict())
-    wide = torch.zeros_like(model.model.multi_modal_projector.linear_1.weight)
-    if projector[PROJECTION].shape[1] > wide.shape[1]:
+    old_columns = projector[PROJECTION]
+    fresh = model.model.multi_modal_projector.linear_1.weight.detach()
+    wide = torch.zeros_like(fresh)
+    known_width = old_columns.shape[1]
+    if known_width > wide.shape[1]:
         raise StartError(
             "the model to start from sees more than the settings give", value=folder,
             remedy="set vision.detail_widths and vision.things to those of its training.json",
         )  # fmt: skip
-    wide[:, : projector[PROJECTION].shape[1]] = projector[PROJECTION]
+    unheard = (old_columns == 0).all(0)
+    wide[:, :known_width] = torch.where(unheard, fresh[:, :known_width], old_columns)
     model.model.multi_modal_projector.load_state_dict({**projector, PROJECTION: wide})
 
 

@@ -20,6 +20,8 @@ _ROUNDS = 6
 _COUNTED = 4  # things of a kind whose scores each patch is told
 _SURE = 0.2  # what scores less is not looked at as the thing that a patch shows
 _SCALE = 3.0  # scores are mostly 0; the other features deviate by 1
+_ALOUD = 20.0  # what each patch tells of one kind; what is said softly is learned late
+_LIKELY, _STEEP = 0.25, 4  # most counts are right where what scores more than this is a thing
 
 
 class DetectorHeads(nn.Module):
@@ -97,19 +99,29 @@ def firsts(same: Tensor) -> Tensor:
     return stays
 
 
+def told_kind(patches: int, kinds: int) -> Tensor:
+    """The number of the kind that each patch tells of, row by row; P integers in [0, kinds)."""
+    return torch.arange(patches) % kinds
+
+
 class ThingsSeen(nn.Module):
     """What the heads see, as `width` features of each of side x side patches.
 
     In this order, with K kinds: of each kind the scores of the _COUNTED surest things anywhere in
     the picture; that of a thing whose middle lies in the patch; the highest score of such a middle
     anywhere in it; that of a thing whose box covers the patch's middle; that of the smallest such
-    thing, and at last its box x1, y1, x2, y2. Nothing else: the rest is 0.
+    thing, and its box x1, y1, x2, y2.
+
+    At last each patch, by its number, tells of one kind alone: which one (K values), the scores of
+    the _COUNTED surest of it, and how surely each is one. So to know how many mugs there are it is
+    enough to look at the patches that tell of mugs, which is what attention is good at. The rest
+    is 0.
     """
 
     def __init__(self, heads: DetectorHeads, side: int, width: int) -> None:
         super().__init__()
         kinds = heads.kinds.out_channels
-        if width < (used := (_COUNTED + 4) * kinds + 4):
+        if width < (used := (_COUNTED + 5) * kinds + 2 * _COUNTED + 4):
             raise ValueError(
                 f"{kinds} kinds of things need {used} features a patch, hidden_size is {width}; "
                 "give a larger hidden_size, or thing_kinds: 0"
@@ -129,17 +141,27 @@ class ThingsSeen(nn.Module):
         smallest = torch.where(sure, size[..., None], 2.0).argmin(1)  # B x P
         here = torch.arange(len(boxes), device=boxes.device)[:, None]
         known = sure.any(1)[..., None]
-        counted = of_kind.topk(min(_COUNTED, of_kind.shape[1]), dim=1).values.flatten(1)
-        counted = F.pad(counted, (0, _COUNTED * logits.shape[1] - counted.shape[1]))
-        told = torch.cat([
-            counted[:, None].expand(-1, self.side**2, -1),
+        counted = of_kind.topk(min(_COUNTED, of_kind.shape[1]), dim=1).values
+        counted = F.pad(counted, (0, 0, 0, _COUNTED - counted.shape[1]))  # B x _COUNTED x K
+        told = _SCALE * torch.cat([
+            counted.flatten(1)[:, None].expand(-1, self.side**2, -1),
             self._middles(of_kind, places, logits.shape[-1] / self.side),
             F.adaptive_max_pool2d(logits.float().sigmoid(), self.side).flatten(2).transpose(1, 2),
             (of_kind[:, :, None] * covers[..., None]).amax(1),
             of_kind[here, smallest] * known,
             boxes[here, smallest] * known,
         ], -1)  # fmt: skip
-        return F.pad(_SCALE * told, (0, self.width - told.shape[-1])).to(fine.dtype)
+        told = torch.cat([told, _ALOUD * self._of_one_kind(counted)], -1)
+        return F.pad(told, (0, self.width - told.shape[-1])).to(fine.dtype)
+
+    def _of_one_kind(self, counted: Tensor) -> Tensor:
+        """What each patch tells of one kind; from B x n x K scores to B x P x (K + 2 n)."""
+        kinds = counted.shape[-1]
+        about = told_kind(self.side**2, kinds).to(counted.device)
+        scores = counted[:, :, about].transpose(1, 2)
+        surely = scores**_STEEP / (scores**_STEEP + _LIKELY**_STEEP)
+        which = F.one_hot(about, kinds).to(scores.dtype).expand(len(scores), -1, -1)
+        return torch.cat([which, scores, surely], -1)
 
     def _covers(self, boxes: Tensor) -> Tensor:
         """Which boxes cover which patches' middles; B x N x P."""

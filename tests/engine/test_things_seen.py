@@ -8,15 +8,23 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from chatspot_ros.engine.detail_detector import alone
-from chatspot_ros.engine.things_seen import DetectorHeads, ThingsSeen, firsts, peaks, seconds
+from chatspot_ros.engine.things_seen import (
+    DetectorHeads,
+    ThingsSeen,
+    firsts,
+    peaks,
+    seconds,
+    told_kind,
+)
 from chatspot_ros.engine.vision import DetailVisionConfig, DetailVisionModel
 from tests.engine.test_vision import SMALL, make_detailed
 
-KINDS, SIDE, WIDTH = 2, 4, 24
+KINDS, SIDE, WIDTH = 2, 4, 34
 COUNTED = slice(0, 8)  # of each of the four surest: a kind behind the other
 MIDDLES, NEAR, COVERS, HERE, BOX = (
     slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16), slice(16, 20),
 )  # fmt: skip
+WHICH, SCORES, SURELY = slice(20, 22), slice(22, 26), slice(26, 30)
 NOTHING = -9.0
 
 
@@ -38,11 +46,13 @@ class Told(DetectorHeads):
 
 
 def seen(heads: Told) -> Tensor:
-    """The features of the 4 x 4 patches, their scale taken off."""
+    """The features of the 4 x 4 patches, their scales taken off."""
     maps = torch.zeros(1, 1, 1, 1)
     found: Tensor = ThingsSeen(heads, SIDE, WIDTH)(maps, maps)
     assert found.shape == (1, SIDE * SIDE, WIDTH)
-    return found[0].reshape(SIDE, SIDE, WIDTH) / 3
+    scales = torch.full((WIDTH,), 3.0)
+    scales[WHICH.start :] = 20
+    return (found[0] / scales).reshape(SIDE, SIDE, WIDTH)
 
 
 def test_every_patch_is_told_how_sure_the_surest_of_each_kind_are() -> None:
@@ -72,7 +82,27 @@ def test_a_thing_is_told_where_its_middle_is_and_where_its_box_lies() -> None:
     corners = [0.6875 - 0.26, 0.4375 - 0.26, 0.6875 + 0.26, 0.4375 + 0.26]
     assert told[2, 3, BOX].tolist() == pytest.approx(corners, abs=1e-4)
     assert told[0, 0, BOX].tolist() == [0, 0, 0, 0]
-    assert float(told[..., BOX.stop :].abs().max()) == 0
+    assert float(told[..., SURELY.stop :].abs().max()) == 0
+
+
+def test_each_patch_tells_of_one_kind_how_many_there_are() -> None:
+    heads = Told()
+    heads.see(1, 1, 1, 3.0, 0.1)
+    heads.see(1, 1, 6, -0.5, 0.1)
+    heads.see(1, 6, 6, -1.5, 0.1)
+    heads.see(0, 6, 1, -1.0986, 0.1)
+    told = seen(heads).flatten(0, 1)
+    of = told_kind(SIDE * SIDE, KINDS)
+    assert sorted(of.tolist()) == [0] * 8 + [1] * 8
+    assert torch.equal(told[:, WHICH].argmax(-1), of)
+    assert told[:, WHICH].sum(-1).tolist() == pytest.approx([1] * 16)
+    ones, others = told[of == 1], told[of == 0]
+    scores = torch.tensor([3.0, -0.5, -1.5]).sigmoid()
+    assert ones[:, SCORES][:, :3].tolist() == [pytest.approx(scores.tolist(), abs=1e-4)] * 8
+    # Three in the picture, but the third is less sure than what counts best: 0.25, taken by half.
+    assert ones[0, SURELY].round(decimals=2).tolist() == pytest.approx([1, 0.84, 0.29, 0], abs=0.15)
+    assert ones[0, SURELY][2] < 0.5 < ones[0, SURELY][1]
+    assert others[0, SURELY].tolist() == pytest.approx([0.5, 0, 0, 0], abs=1e-3)
 
 
 def test_of_things_one_before_the_other_a_patch_shows_the_smaller() -> None:
@@ -135,8 +165,8 @@ def test_seconds_are_told_for_each_pair() -> None:
 
 
 def test_too_many_kinds_for_its_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="need 20 features a patch, hidden_size is 19"):
-        ThingsSeen(Told(), SIDE, 19)
+    with pytest.raises(ValueError, match="need 30 features a patch, hidden_size is 29"):
+        ThingsSeen(Told(), SIDE, 29)
 
 
 def test_a_llava_with_it_is_saved_loaded_and_told_what_is_seen(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from chatspot_train.detail_stage import (
 from chatspot_train.pictures import normalised, to_pixels
 from chatspot_train.print_cards import Card
 from chatspot_train.settings import TinySettings, VisionShape
-from chatspot_train.train import features, train, unit_scale, with_detail
+from chatspot_train.tiny_model import build_model
+from chatspot_train.train import features, make_tokenizer, train, unit_scale, with_detail
 from chatspot_train.vision_stage import train_vision, vision_config
-from chatspot_train.warm_start import StartError, load_start, start_detail
+from chatspot_train.warm_start import StartError, load_start, start_detail, start_language
 
 WIDTHS = (4, 6, 8, 12)
 SHAPE = VisionShape(
@@ -164,7 +165,7 @@ def two_shape(settings: TinySettings) -> VisionShape:
 def test_a_model_with_the_path_is_told_what_its_detector_sees(
     settings: TinySettings, tmp_path: Path
 ) -> None:
-    wide = settings.vision.model_copy(update={"hidden_size": 136})
+    wide = settings.vision.model_copy(update={"hidden_size": 160})
     settings = settings.model_copy(update={"vision": wide})
     first = train(with_a_path(settings, tmp_path / "first"))
     seeing = wide.model_copy(update={"detail_widths": WIDTHS, "things": True})
@@ -183,7 +184,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     assert tower.things is not None
     for name, value in tower.things.heads.state_dict().items():
         assert torch.equal(value, before.heads.state_dict()[name].float()), name
-    told = model.multi_modal_projector.linear_1.weight[:, 2 * 136 :]
+    told = model.multi_modal_projector.linear_1.weight[:, 2 * 160 :]
     assert bool(told.detach().any())
     # The detector beside it holds no weights, and sees the same.
     assert not (tmp_path / "second" / "detector" / "model.safetensors").exists()
@@ -199,6 +200,16 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     _, heads = train_detail(third)
     assert heads is not None
     assert torch.equal(heads.kinds.weight, tower.things.heads.kinds.weight)
+    # A run that goes on listens as before, and to what was always 0 as a fresh model does.
+    begun = build_model(third, make_tokenizer(third), None)
+    fresh = begun.model.multi_modal_projector.linear_1.weight.detach().clone()
+    start_language(begun, second)
+    heard = begun.model.multi_modal_projector.linear_1.weight
+    before_it = model.multi_modal_projector.linear_1.weight
+    always_0 = (before_it == 0).all(0)
+    assert bool(always_0[2 * 160 + 156 :].all())
+    assert not always_0[: 2 * 160].any()
+    assert torch.equal(heard, torch.where(always_0, fresh, before_it))
     dropping = {**going_on, "start": second, "vision": seeing.model_copy(update={"things": False})}
     with pytest.raises(StartError, match=r"vision\.things"):
         train(with_a_path(settings, tmp_path / "fourth", **dropping))

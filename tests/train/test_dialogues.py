@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
@@ -69,6 +70,23 @@ def test_a_sought_box_is_marked_where_its_answer_opens_and_before(packer: Packer
     expected = np.zeros((4, 4))  # (10, 20) to (30, 40) of 100: 0.4 to 1.2 across, 0.8 to 1.6 down
     expected[1, 0] = 1
     assert np.array_equal(cover.reshape(4, 4), expected)
+
+
+def test_words_for_kinds_are_marked_where_the_whole_picture_is_asked_about() -> None:
+    bundled = PreTrainedTokenizerFast.from_pretrained("models/chatspot-tiny")
+    packer = Packer(bundled, patches=16, longest=200)
+    many = KitchenQuestion("count", "How many knives are here?", "", (), "2")
+    part = KitchenQuestion("part", "Which part of the mug is this?", "", MUG.regions, "handle")
+    packed = packer.pack([many, part, PLACE], GEOMETRY)
+    said = [bundled.decode([packed.tokens[at]]).strip() for at in packed.mentions]
+    assert said == ["knives", "mug"]  # not the mug whose part is asked for, nor the answer's
+    assert packed.mentions[1] > packed.places[0]
+    assert packed.mentioned == [THING_KINDS.index("knife"), THING_KINDS.index("mug")]
+    items = [{"packed": packer.pack([MUG], GEOMETRY)}, {"packed": packed}]
+    batch = collate(0)(items)
+    assert batch["mention_rows"].tolist() == [1, 1]
+    assert batch["mentions"].tolist() == packed.mentions
+    assert batch["mentioned"].tolist() == packed.mentioned
 
 
 def test_each_region_knows_which_kind_is_meant(packer: Packer) -> None:
