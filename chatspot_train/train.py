@@ -37,11 +37,12 @@ from chatspot_train.instruct.settings import InstructSettings
 from chatspot_train.mixed_precision import cpu_multiplies_bf16
 from chatspot_train.pictures import crop, recolour, resized, to_pixels
 from chatspot_train.records import RecordError
+from chatspot_train.region_teacher import RegionTeacher, hit_rate
 from chatspot_train.settings import TinySettings
 from chatspot_train.staging import NonFiniteLossError, run_stage
 from chatspot_train.suites.runner import PREDICTIONS, EngineAnswerer
 from chatspot_train.text_stage import CoordinateTexts, draw_text
-from chatspot_train.tiny_model import RegionTeacher, build_model, feature_layers, hit_rate
+from chatspot_train.tiny_model import build_model, feature_layers
 from chatspot_train.tokens import COORDINATES, build_tokenizer
 from chatspot_train.views import draw_view
 from chatspot_train.vision_stage import train_vision, vision_config

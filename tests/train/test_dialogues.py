@@ -26,8 +26,8 @@ from chatspot_train.dialogues import (
     collate,
     thing_counts,
 )
+from chatspot_train.region_teacher import answer_loss, coordinate_loss
 from chatspot_train.settings import TinySettings
-from chatspot_train.tiny_model import answer_loss, coordinate_loss
 from chatspot_train.train import make_tokenizer
 from chatspot_train.views import draw_view, view
 

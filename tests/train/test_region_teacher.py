@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from chatspot_ros.engine.things_seen import told_kind
 from chatspot_ros.geometry import PictureGeometry, fit
 from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.dialogues import IGNORE, Packer, collate
+from chatspot_train.region_teacher import SEEN_LAYER, RegionTeacher
 from chatspot_train.settings import TinySettings
-from chatspot_train.tiny_model import RegionTeacher, build_model
+from chatspot_train.tiny_model import build_model
 
 GEOMETRY = fit(PictureGeometry.STRETCH, (100, 100), (64, 64))
 NAME = KitchenQuestion("name", "What is this?", "", (Region.box(0, 0, 50, 50),), "mug")
@@ -57,3 +59,38 @@ def test_it_is_asked_for_the_right_number(teacher: RegionTeacher) -> None:
         losses = [float(teacher(**batch([NAME, COUNT], mugs))["loss"]) for mugs in (1, 2, 3)]
     assert losses[1] < losses[0] - 20
     assert losses[1] < losses[2] - 20
+
+
+@torch.no_grad()
+def test_a_word_for_a_kind_is_asked_to_look_at_what_tells_of_it(teacher: RegionTeacher) -> None:
+    """The same as the attention that the model really pays, taken where it says so."""
+    language = teacher.model.model.language_model
+    language.set_attn_implementation("eager")
+    kinds, patches, length = len(THING_KINDS), 2 * len(THING_KINDS), 60
+    image = torch.zeros(2, length, dtype=torch.bool)
+    image[:, 3 : 3 + patches] = True
+    seen = language(
+        inputs_embeds=torch.randn(2, length, 32), output_hidden_states=True, output_attentions=True
+    )
+    rows, words = torch.tensor([0, 1, 1]), torch.tensor([40, 59, 36])
+    asked = torch.tensor([0, kinds - 1, 4])
+    tells = torch.full((length,), IGNORE)
+    tells[3 : 3 + patches] = told_kind(patches, kinds)
+    last_head = seen.attentions[SEEN_LAYER][:, -1]
+    costs = [
+        -float(last_head[row, word][tells == kind].sum().log())
+        for row, word, kind in zip(rows, words, asked, strict=True)
+    ]
+    found = teacher._look_up_loss(seen.hidden_states[SEEN_LAYER], image, rows, words, asked)
+    assert float(found) == pytest.approx(sum(costs) / 3, rel=1e-4)
+    assert min(costs) > 0
+
+
+def test_only_who_is_told_of_kinds_is_asked_to_look(settings: TinySettings) -> None:
+    bundled = PreTrainedTokenizerFast.from_pretrained("models/chatspot-tiny")
+    vision = settings.vision.model_copy(
+        update={"hidden_size": 160, "detail_widths": [4, 6, 8, 12], "things": True}
+    )
+    told = settings.model_copy(update={"vision": vision})
+    teachers = [RegionTeacher(build_model(one, bundled, None)) for one in (settings, told)]
+    assert [one.looks_up_kinds for one in teachers] == [False, True]
