@@ -17,7 +17,7 @@ KITCHENS = 14
 # A little under what 1,000 kitchens measure, for 14 of them; see the model card.
 FLOORS = {
     "name_box": 0.85, "name_polygon": 0.85, "name_point": 0.8, "colour": 0.8, "state": 0.85,
-    "read": 0.75, "locate": 0.7,
+    "read": 0.75, "count": 0.75, "plan": 0.85, "locate": 0.7,
 }  # fmt: skip
 
 Judged = tuple[Predicted, bool]
