@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from chatspot_sim.asking import KitchenQuestion
-from chatspot_sim.kitchen import PLURALS, THING_KINDS
+from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.truth import Box
 
 LOCATE_IOU = 0.5
@@ -80,7 +80,7 @@ def kinds_named(text: str) -> set[str]:
 
 
 def _kinds(words: list[str]) -> set[str]:
-    singular = {PLURALS.get(kind, kind + "s"): kind for kind in THING_KINDS}
+    singular = {plural(kind): kind for kind in THING_KINDS}
     return {singular.get(word, word) for word in words} & set(THING_KINDS)
 
 

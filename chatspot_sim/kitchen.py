@@ -42,7 +42,7 @@ PART_NAMES = (
     "handle", "door", "display", "spout", "label", "lid", "leaves", "blade", "plug", "socket",
     "buttons",
 )  # fmt: skip
-PLURALS = {"knife": "knives"}
+_PLURALS = {"knife": "knives"}
 
 # Attribute -> its two values, per kind of thing that has a state.
 STATES: dict[str, dict[str, tuple[str, str]]] = {
@@ -56,6 +56,11 @@ STATES: dict[str, dict[str, tuple[str, str]]] = {
 # How far the looks of test kitchens lie outside the ranges of training, as a share of the range.
 UNSEEN_SHARE = 0.15
 _SPLIT_KEY = {"train": 0, "val": 1, "test": 2}
+
+
+def plural(kind: str) -> str:
+    """The word for several things of a kind: mugs, knives."""
+    return _PLURALS.get(kind, f"{kind}s")
 
 
 @dataclass

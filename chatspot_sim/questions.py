@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from chatspot_sim.asking import Asker, KitchenQuestion
 from chatspot_sim.goals import goals
-from chatspot_sim.kitchen import PART_NAMES, PLURALS, THING_KINDS
+from chatspot_sim.kitchen import PART_NAMES, THING_KINDS, plural
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.wordings import TRAIN, Wordings
 
@@ -123,8 +123,7 @@ def _count(ask: Asker) -> Dialogue | None:
     kind = str(ask.rng.choice(present if present and ask.rng.random() < 0.8 else list(THING_KINDS)))
     if any(t.id not in clear for t in ask.truth.of_kind(kind)):
         return None  # one of them is too small to ask a fair question
-    plural = PLURALS.get(kind, kind + "s")
-    return [KitchenQuestion("count", ask.word("count", things=plural), "", (),
+    return [KitchenQuestion("count", ask.word("count", things=plural(kind)), "", (),
                             str(len(ask.truth.of_kind(kind))))]  # fmt: skip
 
 
@@ -183,7 +182,7 @@ def _scene(ask: Asker) -> Dialogue | None:
     for kind in THING_KINDS:  # always in this order, so that there is one right answer
         n = names.count(kind)
         if n:
-            counted.append(_article(kind) if n == 1 else f"{n} {PLURALS.get(kind, kind + 's')}")
+            counted.append(_article(kind) if n == 1 else f"{n} {plural(kind)}")
     return [KitchenQuestion("scene", ask.word("scene"), "describe", (),
                             "a kitchen with " + ", ".join(counted))]  # fmt: skip
 

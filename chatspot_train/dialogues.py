@@ -20,8 +20,8 @@ from chatspot_ros.prompts import PromptStyle, build, route
 from chatspot_ros.regions import Region
 from chatspot_sim.asking import KitchenQuestion, clear_things
 from chatspot_sim.dataset import RenderedKitchens
-from chatspot_sim.kitchen import THING_KINDS
-from chatspot_sim.questions import KINDS, PLURALS, draw_dialogue
+from chatspot_sim.kitchen import THING_KINDS, plural
+from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.pictures import recolour, resized, to_pixels
@@ -173,7 +173,7 @@ def _kind_words(tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
     """Of each token that is a whole word for a kind of thing, one or many, the kind's number."""
     found: dict[int, int] = {}
     for k, kind in enumerate(THING_KINDS):
-        for word in (kind, PLURALS.get(kind, kind + "s")):
+        for word in (kind, plural(kind)):
             tokens = tokenizer.encode(f" {word}", add_special_tokens=False)
             if len(tokens) == 1:
                 found[tokens[0]] = k

@@ -16,7 +16,7 @@ import numpy as np
 
 from chatspot_sim.asking import clear_things
 from chatspot_sim.detector import DetectorSettings, detect
-from chatspot_sim.kitchen import PLURALS, THING_KINDS
+from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_train.suites.kitchen_pictures import folder_of, name_of, render_kitchens, truth_of
 
@@ -212,10 +212,9 @@ def look_twice(truths: list[Truth]) -> dict[str, Any]:
         if not things:
             continue
         thing = things[seed % len(things)]
-        plural = PLURALS.get(thing.name, thing.name + "s")
         found[str(seed)] = {
             "answer": str(counts[thing.name]), "bbox": _xywh_names(thing.box_xyxy_px),
-            "point": _point_on(thing), "obj_question": f"How many {plural} are there?",
+            "point": _point_on(thing), "obj_question": f"How many {plural(thing.name)} are there?",
             "super_question": "How many of these things are there?",
             "general_question": "How many of these are there?",
         }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from chatspot_ros.prompts import TASKS, route
-from chatspot_sim.kitchen import PLURALS, THING_KINDS
+from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings
 from chatspot_train.suites.base import MissingDataError, Predicted
@@ -73,7 +73,7 @@ def test_the_kitchens_wordings_keep_their_task_whatever_is_asked_about(wordings:
     wrong = []
     for kind, texts in wordings.items():
         for thing in (*THING_KINDS, *(f"red {name}" for name in THING_KINDS)):
-            names = {"thing": thing, "content": thing, "things": PLURALS.get(thing, f"{thing}s")}
+            names = {"thing": thing, "content": thing, "things": plural(thing)}
             asked = {text.format(**names) for text in texts}
             wrong += [(q, route(q)) for q in asked if route(q) != TASK_OF_KIND.get(kind, "")]
     assert wrong == []
