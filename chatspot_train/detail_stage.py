@@ -8,6 +8,7 @@ show.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, cast
 
 import cv2
@@ -32,7 +33,7 @@ from chatspot_train.detector import (
     targets,
     write_detector,
 )
-from chatspot_train.pictures import Window, normalised
+from chatspot_train.pictures import Window, normalised, recolour
 from chatspot_train.print_cards import Card, mark_cards, paste_cards
 from chatspot_train.settings import StageSettings, TinySettings
 from chatspot_train.staging import run_stage
@@ -47,6 +48,7 @@ from chatspot_train.warm_start import StartError, start_detail, start_seeing
 GLYPH_STEP, KIND_STEP = 4, 8  # pixels
 DETECTOR_OF = "../model"  # where the exported model is, from the detector's folder beside it
 RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
+KEPT_OF = 4  # every so many pictures are asked for what was said of one; two forwards cost a third
 BRANCH_GAIN = 0.5  # of what a residual block adds, at first
 
 
@@ -100,6 +102,18 @@ class DetailTeacher(PatchTeacher):
         self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
         self.detector = make_heads(config, len(THING_KINDS))
         start_heads(self.detector)
+        self.before: DetailNet | None = None
+        self.keep = 0.0
+
+    def keep_saying(self, keep: float) -> None:
+        """From now on, ask for what the path says now too, so that who listens need not learn anew.
+
+        Whatever the light a picture is shown in, it is asked for what the path, as it is now, says
+        of it in its own: the loss is `keep` times the squared difference, in units of that's
+        variance, on the first of every KEPT_OF pictures of a batch.
+        """
+        self.keep = keep
+        self.before = deepcopy(self.net).requires_grad_(False)
 
     def standardise(self) -> None:
         """Learn standardised kernels from now on."""
@@ -113,12 +127,18 @@ class DetailTeacher(PatchTeacher):
 
     def forward(
         self, pixel_values: Tensor, kinds_seen: Tensor, glyphs_seen: Tensor, bells: Tensor,
-        edges: Tensor, edge_weight: Tensor, **labels: Tensor,
+        edges: Tensor, edge_weight: Tensor, in_own_light: Tensor | None = None, **labels: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
         """What DetailPictures gives, batched; see `ask`."""
         _, fine, middle, coarse = self.net.maps(normalised(pixel_values))
         scores, ends = self.detector(middle, coarse)
-        found = self.ask(self.net.tokens(coarse), **labels)
+        tokens = self.net.tokens(coarse)
+        found = self.ask(tokens, **labels)
+        if self.before is not None and in_own_light is not None:
+            some = max(1, len(tokens) // KEPT_OF)
+            said = self.before(normalised(in_own_light[:some])).float()
+            off = (tokens[:some].float() - said).square().mean() / said.var()
+            found["loss"] = found["loss"] + self.keep * off
         found["loss"] = (
             found["loss"]
             + _pixel_loss(self.pixel_kinds(F.relu(middle)), kinds_seen)
@@ -141,12 +161,15 @@ class DetailPictures(PatchPictures):
     `pixel_values` are uint8 H x W x 3. An item has besides `kinds_seen`, the kind of thing at every
     KIND_STEP-th pixel (int64, room 0, IGNORE under a card), `glyphs_seen`, 1 + the glyph at
     every GLYPH_STEP-th one (0 beside the glyphs of a print, IGNORE elsewhere), and `bells`, `edges`
-    and `edge_weight`, a detector's targets at every KIND_STEP-th one.
+    and `edge_weight`, a detector's targets at every KIND_STEP-th one; `in_own_light`, if asked for,
+    the picture as it was before its colours were changed.
     """
 
-    def __init__(self, *arguments: Any, cards: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, cards: float = 0.0, in_own_light: bool = False, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.cards = cards
+        self.cards, self.in_own_light = cards, in_own_light
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, index])
@@ -160,7 +183,9 @@ class DetailPictures(PatchPictures):
             for card in cards:
                 outline = np.round(card.corners * len(kinds)).astype(np.int32)
                 cv2.fillConvexPoly(kinds, outline, IGNORE)
-        item = self._item(rgb, found)
+        item = self._item(recolour(rgb, rng) if self.augment else rgb, found)
+        if self.in_own_light:
+            item["in_own_light"] = self._pixels(rgb)
         item["kinds_seen"] = torch.from_numpy(kinds.astype(np.int64))
         found_at = targets(truth, self.size // KIND_STEP, window)
         item.update(zip(("bells", "edges", "edge_weight"), found_at, strict=True))
@@ -229,6 +254,8 @@ def train_detail(settings: TinySettings) -> tuple[DetailNet, DetectorHeads | Non
                 remedy="give a detail_stage or a detector, or leave vision.things out",
             )  # fmt: skip
     else:
+        if known and settings.keep:
+            model.keep_saying(settings.keep)
         _run(model, settings, stage)
     if shape.things or stage is not None:
         _write(model, settings)
@@ -241,7 +268,7 @@ def _run(model: DetailTeacher, settings: TinySettings, stage: StageSettings) -> 
     model.standardise()
     data = DetailPictures(
         settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
-        cards=settings.cards,
+        cards=settings.cards, in_own_light=model.before is not None,
     )  # fmt: skip
     val = settings.data.folder / "val"
     held_out = DetailPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)

@@ -79,9 +79,10 @@ def crop(rgb: Any, labels: Any, window: Window) -> tuple[Any, Any, Window]:
 
 
 def recolour(rgb: Any, rng: np.random.Generator) -> Any:
-    """Small changes of brightness, contrast and white balance, and grain."""
-    gain = rng.normal(1.0, 0.10) * rng.normal(1.0, 0.03, 3)
-    levels = np.arange(256)[:, None] * gain + rng.normal(0, 8)
+    """Changes of brightness, gamma, contrast and white balance, and grain."""
+    gain = rng.normal(1.0, 0.12) * rng.normal(1.0, 0.03, 3)
+    curve = 255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, 0.15))
+    levels = curve[:, None] * gain + rng.normal(0, 8)
     table = np.clip(levels, 0, 255).astype(np.uint8)[None]
     picture = cv2.LUT(np.ascontiguousarray(rgb), table)
     if rng.random() < 0.3:

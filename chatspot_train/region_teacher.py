@@ -61,7 +61,7 @@ class RegionTeacher(nn.Module):
         self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
         self.count_of_one = nn.Linear(width, MOST + 1)
         vision = model.config.vision_config
-        self.looks_up_kinds = bool(getattr(vision, "thing_kinds", 0))
+        self.told_kinds = int(getattr(vision, "thing_kinds", 0))
 
     def forward(
         self, input_ids: Tensor, labels: Tensor, rows: Tensor,
@@ -112,7 +112,7 @@ class RegionTeacher(nn.Module):
                 count = count + self._mention_loss(
                     hidden[SEEN_LAYER + 1][mention_rows, mentions], counts[mention_rows, mentioned]
                 )
-                if self.looks_up_kinds:
+                if self.told_kinds:
                     count = count + LOOK_UP * self._look_up_loss(
                         hidden[SEEN_LAYER], image, mention_rows, mentions, mentioned
                     )
@@ -159,7 +159,7 @@ class RegionTeacher(nn.Module):
         scores = scores.masked_fill(places > words[:, None], -torch.inf)
         tells = torch.full_like(image, -1, dtype=torch.long)
         patches = int(image[0].sum())
-        tells[image] = told_kind(patches, len(THING_KINDS)).to(image.device).repeat(len(image))
+        tells[image] = told_kind(patches, self.told_kinds).to(image.device).repeat(len(image))
         right = tells[rows] == kinds[:, None]
         found = scores.masked_fill(~right, -torch.inf).logsumexp(-1)
         return (scores.logsumexp(-1) - found).mean()

@@ -90,6 +90,8 @@ class TinySettings(_Strict):
     of the vision stage's pictures that are pages of print (chatspot_train.print_pages), `cards`
     that of the detail stage's with cards pasted onto them (chatspot_train.print_cards). Without
     `vision_stage` or `detail_stage` the tower or its detail path stays as it is in `start`.
+    `keep`: how much a detail stage that goes on from `start` asks the path to say what it said
+    there, in any light, so that the language model need not learn it anew.
     `detector`: the folder of the detector on the detail path of `start`, where the language model
     is to be told what it sees and that model has no detector's heads itself.
     `views`: in how many versions the dialogues show a training picture, itself and parts of it.
@@ -105,6 +107,7 @@ class TinySettings(_Strict):
     language: LanguageShape = LanguageShape()
     pages: float = Field(default=0.0, ge=0, lt=1)
     cards: float = Field(default=0.0, ge=0, le=1)
+    keep: float = Field(default=0.0, ge=0)
     vision_stage: StageSettings | None = None
     detail_stage: StageSettings | None = None
     text_stage: StageSettings

@@ -237,12 +237,15 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         if rng.random() < self.pages:
             return self._page(rng, min(1.0, index / (PAGES_HARDEST * self.items)))
         rgb, labels, truth, window = self._picture(rng, index)
+        if self.augment:
+            rgb = recolour(rgb, rng)
         return self._item(rgb, dense_labels(truth, labels, self.side, window))
 
     def _picture(
         self, rng: np.random.Generator, index: int
     ) -> tuple[Any, NDArray[np.uint8], Truth, Window]:
-        """A picture of the wanted size, its labels and truth, and which part of it is shown."""
+        """A picture of the wanted size in its own colours, its labels and truth, and which part of
+        it is shown."""
         k = int(rng.integers(len(self.kitchens))) if self.augment else index % len(self.kitchens)
         rgb, labels, truth = self.kitchens.rgb(k), self.kitchens.labels(k), self.kitchens.truth(k)
         window = (0.0, 0.0, 1.0, 1.0)
@@ -256,8 +259,6 @@ class PatchPictures(Dataset[dict[str, Tensor]]):
         rgb = resized(rgb, self.size)
         size = (self.size, self.size)
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        if self.augment:
-            rgb = recolour(rgb, rng)
         return rgb, labels, truth, window
 
     def _page(self, rng: np.random.Generator, hardness: float) -> dict[str, Tensor]:

@@ -26,3 +26,12 @@ def test_training_kitchens_are_those_of_the_ranges() -> None:
     assert min(one.diffuse for one in look) >= 0.45
     assert max(one.diffuse for one in look) <= 0.85
     assert min(one.gamma for one in look) >= 0.85
+
+
+def test_training_sees_more_of_its_ends_than_of_its_middle() -> None:
+    def outer(split: str) -> float:
+        gamma = np.array([draw_kitchen(seed, split).look.gamma for seed in range(400)])  # type: ignore[arg-type]
+        return float((np.abs(gamma - 1.025) > 0.35 / 4).mean())  # share in the outer halves
+
+    assert outer("train") > 0.6  # 2/3
+    assert outer("val") < 0.56

@@ -101,6 +101,50 @@ def test_pictures_say_what_is_seen_at_fine_steps(settings: TinySettings) -> None
     assert all(torch.equal(again[key], items[3][key]) or again[key].isnan().any() for key in again)
 
 
+def test_a_picture_in_its_own_light_is_given_where_it_is_asked_for(settings: TinySettings) -> None:
+    folder = settings.data.folder / "train"
+    lit = DetailPictures(folder, SHAPE, 8, 1, augment=True, in_own_light=True)
+    for item in (lit[k] for k in range(4)):
+        shown, own = item["pixel_values"].float(), item["in_own_light"].float()
+        assert shown.shape == own.shape
+        assert not torch.equal(shown, own)
+        # The same part of the same picture: brighter here is brighter there.
+        assert np.corrcoef(shown.flatten(), own.flatten())[0, 1] > 0.8
+    assert "in_own_light" not in DetailPictures(folder, SHAPE, 8, 1, augment=True)[0]
+
+
+def batch_of(pictures: DetailPictures) -> dict[str, torch.Tensor]:
+    """Its first two items as a batch."""
+    items = [pictures[k] for k in range(2)]
+    return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+@torch.no_grad()
+def test_a_path_that_goes_on_is_asked_for_what_it_said(
+    settings: TinySettings, teacher: DetailTeacher
+) -> None:
+    folder = settings.data.folder / "train"
+    given = batch_of(DetailPictures(folder, SHAPE, 8, 1, augment=True, in_own_light=True))
+    own = given["in_own_light"]
+    teacher.standardise()
+    teacher.settle()  # now its kernels have no mean, and are what they will be
+    plain = float(teacher(**given)["loss"])
+    teacher.keep_saying(0.5)
+    teacher.standardise()
+    kept = {name for name, weight in teacher.named_parameters() if not weight.requires_grad}
+    assert kept
+    assert all(name.startswith("before.") for name in kept)
+    # In its own light it says what it said; in another, nearly so.
+    in_own = teacher(**{**given, "pixel_values": own})["loss"]
+    teacher.keep = 0.0
+    assert float(in_own) == pytest.approx(float(teacher(**{**given, "pixel_values": own})["loss"]))
+    said, shown = (teacher.net(normalised(given[k])) for k in ("in_own_light", "pixel_values"))
+    off = float((shown[:1] - said[:1]).square().mean() / said[:1].var())
+    assert off > 0
+    teacher.keep = 0.5
+    assert float(teacher(**given)["loss"]) == pytest.approx(plain + 0.5 * off, rel=1e-4)
+
+
 def with_a_path(settings: TinySettings, out: Path, **changes: object) -> TinySettings:
     """The toy run with a detail path and its stage."""
     shape = settings.vision.model_copy(update={"detail_widths": WIDTHS})

@@ -67,6 +67,7 @@ def test_a_word_for_a_kind_is_asked_to_look_at_what_tells_of_it(teacher: RegionT
     language = teacher.model.model.language_model
     language.set_attn_implementation("eager")
     kinds, patches, length = len(THING_KINDS), 2 * len(THING_KINDS), 60
+    teacher.told_kinds = kinds
     image = torch.zeros(2, length, dtype=torch.bool)
     image[:, 3 : 3 + patches] = True
     seen = language(
@@ -93,4 +94,4 @@ def test_only_who_is_told_of_kinds_is_asked_to_look(settings: TinySettings) -> N
     )
     told = settings.model_copy(update={"vision": vision})
     teachers = [RegionTeacher(build_model(one, bundled, None)) for one in (settings, told)]
-    assert [one.looks_up_kinds for one in teachers] == [False, True]
+    assert [one.told_kinds for one in teachers] == [0, len(THING_KINDS)]
