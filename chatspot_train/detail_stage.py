@@ -48,7 +48,7 @@ from chatspot_train.warm_start import StartError, start_detail, start_seeing
 GLYPH_STEP, KIND_STEP = 4, 8  # pixels
 DETECTOR_OF = "../model"  # where the exported model is, from the detector's folder beside it
 RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
-KEPT_OF = 4  # every so many pictures are asked for what was said of one; two forwards cost a third
+KEPT_OF = 4  # of a batch's pictures, the first in so many: two forwards of each cost a third more
 BRANCH_GAIN = 0.5  # of what a residual block adds, at first
 
 
@@ -110,7 +110,7 @@ class DetailTeacher(PatchTeacher):
 
         Whatever the light a picture is shown in, it is asked for what the path, as it is now, says
         of it in its own: the loss is `keep` times the squared difference, in units of that's
-        variance, on the first of every KEPT_OF pictures of a batch.
+        variance, on the first KEPT_OFth of a batch's pictures.
         """
         self.keep = keep
         self.before = deepcopy(self.net).requires_grad_(False)

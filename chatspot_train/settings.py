@@ -121,6 +121,8 @@ class TinySettings(_Strict):
             raise ValueError("vision_stage is needed where there is no start to take a tower from")
         if self.start is None and self.detail_stage is None and self.vision.detail_widths:
             raise ValueError("detail_stage is needed where there is no start to take a path from")
+        if self.keep and (self.start is None or self.detail_stage is None):
+            raise ValueError("keep is for a detail_stage that goes on from a start: give both")
         return self
 
     @classmethod

@@ -134,7 +134,7 @@ def test_a_path_that_goes_on_is_asked_for_what_it_said(
     kept = {name for name, weight in teacher.named_parameters() if not weight.requires_grad}
     assert kept
     assert all(name.startswith("before.") for name in kept)
-    # In its own light it says what it said; in another, nearly so.
+    # In its own light it says what it said: nothing is to pay.
     in_own = teacher(**{**given, "pixel_values": own})["loss"]
     teacher.keep = 0.0
     assert float(in_own) == pytest.approx(float(teacher(**{**given, "pixel_values": own})["loss"]))
@@ -257,5 +257,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     dropping = {**going_on, "start": second, "vision": seeing.model_copy(update={"things": False})}
     with pytest.raises(StartError, match=r"vision\.things"):
         train(with_a_path(settings, tmp_path / "fourth", **dropping))
+    with pytest.raises(ValidationError, match="keep is for a detail_stage"):
+        TinySettings.model_validate({**third.model_dump(), "keep": 1.0})
     with pytest.raises(ValidationError, match="give its detail_widths too"):
         VisionShape(things=True)
