@@ -5,9 +5,11 @@ against an echo service of the same type, the node's processor time for a 1080p 
 of a subscriber that does nothing, and how long a parameter get takes while queries keep the model
 busy.
 
-The echo service is a node of its own in rclpy's usual executor; it gets the very request and
-replies with one answer about its region, at once (`overhead_over_echo`) or after as long as the
-engine took (`overhead_over_late_echo`). All processes allocate memory in the same way (MEMORY):
+The echo services are nodes of their own in rclpy's usual executor; they get the very request and
+reply with one answer about its region, one at once (`overhead_over_echo`), the other after as long
+as the engine took (`overhead_over_late_echo`): whoever waits that long sleeps, and wakes to cold
+caches, on either side. They are two, so that each has slept since its last request as long as the
+node has. All processes allocate memory in the same way (MEMORY):
 by glibc's own choice a subscriber to 1080p images is now and then, by chance, given new pages for
 every frame and takes them back, which costs four times the frame itself, on either side.
 """
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,7 @@ PATIENCE_S = 60.0
 # The default 256 MB hold 41 frames of 1080p.
 SETTLING_S = 6.0
 NODE = "region_query_node"
+ECHO, LATE_ECHO = "echo", "late_echo"
 # One arena, which keeps what is freed: see chatspot_ros.memory, which leaves it then.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -66,12 +70,12 @@ MEMORY = {
 # --- the other processes --------------------------------------------------------------------------
 
 
-def echo() -> None:
+def echo(name: str) -> None:
     """A service of the node's type that replies with one answer about the first region.
 
     At once, or after the request's `timeout`, and then it says how long it took, as the node does.
     """
-    node = Node("echo")
+    node = Node(name)
 
     def reply(request: Any, response: Any) -> Any:
         began = time.perf_counter()
@@ -82,8 +86,8 @@ def echo() -> None:
         response.answering_s = time.perf_counter() - began if wait_s else 0.0
         return response
 
-    node.create_service(RegionQuery, "echo", reply)
-    print("ready: echo", flush=True)
+    node.create_service(RegionQuery, name, reply)
+    print(f"ready: {name}", flush=True)
     rclpy.spin(node)
 
 
@@ -123,8 +127,12 @@ def asker() -> None:
 
 
 ROLES: dict[str, Callable[[], None]] = {
-    "echo": echo, "bare": bare, "camera": camera, "asker": asker,
-}  # fmt: skip
+    ECHO: partial(echo, ECHO),
+    LATE_ECHO: partial(echo, LATE_ECHO),
+    "bare": bare,
+    "camera": camera,
+    "asker": asker,
+}
 
 
 # --- the client -----------------------------------------------------------------------------------
@@ -138,7 +146,8 @@ class Client:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.query = self.node.create_client(RegionQuery, f"{NODE}/region_query")
-        self.echo = self.node.create_client(RegionQuery, "echo")
+        self.echo = self.node.create_client(RegionQuery, ECHO)
+        self.late_echo = self.node.create_client(RegionQuery, LATE_ECHO)
         self.parameters = self.node.create_client(GetParameters, f"{NODE}/get_parameters")
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
         self.stamp: Any = None
@@ -186,11 +195,11 @@ class Client:
 def overhead(client: Client, calls: int) -> tuple[list[float], list[float], list[float]]:
     """Seconds of each query beyond the engine's own, of each echo, and of each late one.
 
-    Taken in turns. The late echo waits as long as the engine took: whoever waits for it sleeps as
-    deeply, and wakes as slowly, as one who waits for an answer. Its own time is taken off too.
+    Taken in turns. The late echo waits as long as the engine took; its own time is taken off too.
     """
-    if not client.echo.wait_for_service(PATIENCE_S):
-        raise TimeoutError("the echo service is not offered")
+    for service in (client.echo, client.late_echo):
+        if not service.wait_for_service(PATIENCE_S):
+            raise TimeoutError(f"{service.srv_name} is not offered")
     regions = [Region.box(20, 20, 120, 200)]
     ours: list[float] = []
     echoes: list[float] = []
@@ -202,7 +211,7 @@ def overhead(client: Client, calls: int) -> tuple[list[float], list[float], list
         engine_s = reply.seeing_s + reply.answering_s
         wait = Duration(sec=int(engine_s), nanosec=int(engine_s % 1 * 1e9))
         request = client.request(regions, stamp=client.stamp, timeout=wait)
-        seconds, reply = client.call(client.echo, request)
+        seconds, reply = client.call(client.late_echo, request)
         late.append(seconds - reply.answering_s)
     return ours[calls // 10 :], echoes[calls // 10 :], late[calls // 10 :]
 
@@ -239,7 +248,8 @@ def measure(calls: int, frames: int, gets: int) -> dict[str, Any]:
             return process.pid
 
         node = start(NODE, *installed(NODE))
-        start("echo")
+        start(ECHO)
+        start(LATE_ECHO)
         client = Client("ros_latency")
         client.send_picture()
         ours, echoes, late = overhead(client, calls)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chatspot_ros.detection_space import DetectionSpace
 from chatspot_ros.errors import NoImageError, RegionError, RequestError
 from chatspot_ros.frames import NS, Frame, FrameBuffer, format_ns
@@ -169,12 +171,18 @@ class Feeds:
         return self.cameras[name]
 
     def choose(
-        self, query: Query, *, in_session: Picture | None, now_ns: int, max_age_s: float
+        self,
+        query: Query,
+        *,
+        in_session: Picture | None,
+        now_ns: Callable[[], int],
+        max_age_s: float,
     ) -> tuple[Picture, tuple[Region, ...]]:
         """Return the picture that a query is about and the detections it wants asked about.
 
         In this order: the picture sent along, the frame of the stamp, the frame of the
-        conversation, the newest.
+        conversation, the newest. `now_ns` is the clock of the cameras' stamps, read where it
+        matters.
 
         Raises:
             RequestError, NoImageError, StaleImageError, FrameExpiredError: why there is none.
@@ -189,11 +197,14 @@ class Feeds:
                 )
             return query.picture, ()
         if query.stamp_ns:
-            picture = feed.frames.at(query.stamp_ns, now_ns=now_ns).payload
+            frame = feed.frames.get(query.stamp_ns)
+            if frame is None:  # why not
+                frame = feed.frames.at(query.stamp_ns, now_ns=now_ns())
+            picture = frame.payload
         elif in_session is not None and query.camera in ("", in_session.camera):
             picture = in_session
         elif query.use_detections:
-            picture = feed.newest_detected(now_ns=now_ns, max_age_s=max_age_s)
+            picture = feed.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
         else:
-            picture = feed.frames.newest(now_ns=now_ns, max_age_s=max_age_s).payload
+            picture = feed.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
         return picture, feed.detections_on(picture) if query.use_detections else ()

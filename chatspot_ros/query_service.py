@@ -204,7 +204,7 @@ class QueryService:
             picture, detections = self._feeds.choose(
                 query,
                 in_session=self._sessions.frame_of(query.session) if query.session else None,
-                now_ns=self._now_ns(),
+                now_ns=self._now_ns,
                 max_age_s=settings.max_image_age,
             )
         except NoImageError:

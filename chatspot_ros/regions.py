@@ -108,14 +108,15 @@ class Region:
                     value=f"({x}, {y})",
                     remedy="give pixels as finite numbers",
                 )
-        if self.kind is RegionKind.IMAGE:
+        kind = self.kind
+        if kind is RegionKind.IMAGE:
             return self
-        if self.kind is RegionKind.POINT:
+        if kind is RegionKind.POINT:
             x, y = self.points_px[0]
             if not (0 <= x <= width and 0 <= y <= height):
                 raise self._outside(width, height)
             return self
-        if self.kind is RegionKind.BOX:
+        if kind is RegionKind.BOX:
             return self._clipped_box(width, height)
         return self._clipped_polygon(width, height)
 
@@ -129,7 +130,8 @@ class Region:
         top, bottom = max(top, 0.0), min(bottom, float(height))
         if left >= right or top >= bottom:
             raise self._outside(width, height)
-        return replace(self, points_px=((left, top), (right, bottom)))
+        corners = ((left, top), (right, bottom))
+        return self if corners == self.points_px else replace(self, points_px=corners)
 
     def _clipped_polygon(self, width: int, height: int) -> Region:
         if any(abs(value) > _FARTHEST_PX for point in self.points_px for value in point):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
@@ -32,7 +33,10 @@ class InferenceWorker(Generic[EngineT]):
         self._schedule = Schedule(queue_size)
         self._running: Job | None = None
         self._stopped = False
-        self._news = threading.Condition()
+        # Guards the schedule. Whoever has changed it rings, and the idle thread looks again: a
+        # queue written in C wakes it sooner than a condition, whose waiting is Python.
+        self._lock = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -60,7 +64,7 @@ class InferenceWorker(Generic[EngineT]):
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        with self._news:
+        with self._lock:
             return sum(not handle.done for handle in self._schedule.waiting)
 
     def submit(
@@ -88,11 +92,11 @@ class InferenceWorker(Generic[EngineT]):
         handle: JobHandle[ResultT] = JobHandle(
             job, deadline_s, on_done, priority=priority, frame=frame, line=line
         )
-        with self._news:
+        with self._lock:
             if self._stopped:
                 raise self._not_active()
             ended = self._schedule.add(handle)
-            self._news.notify()
+        self._ring()
         # Python's lock to the thread that was woken, which would else wait until this one blocks.
         time.sleep(0)
         _tell(ended)
@@ -109,11 +113,11 @@ class InferenceWorker(Generic[EngineT]):
         The running jobs get `timeout_s` to come to their next check; after that they are reported
         as ended while the thread still computes, and what they return is dropped.
         """
-        with self._news:
+        with self._lock:
             self._stopped = True
             waiting, running = list(self._schedule.waiting), list(self._schedule.running)
             self._schedule.waiting.clear()
-            self._news.notify_all()
+        self._ring()
         for handle in (*waiting, *running):
             handle.stop(self._not_active())
         if threading.current_thread() is not self._thread:
@@ -122,12 +126,19 @@ class InferenceWorker(Generic[EngineT]):
             handle.end(None, self._not_active())
         return not self._thread.is_alive()
 
+    def _ring(self) -> None:
+        """Have the idle thread look at the schedule, which has changed before."""
+        if self._bell.empty():  # else it looks once more anyway
+            self._bell.put(None)
+
     def _run(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(
-                    lambda: self._stopped or self._schedule.waiting or self._schedule.running
-                )
+            with self._lock:
+                idle = not (self._stopped or self._schedule.waiting or self._schedule.running)
+            if idle:
+                self._bell.get()
+                continue
+            with self._lock:
                 stopped, left = self._stopped, list(self._schedule.running)
                 ended = self._schedule.take_ended()
                 turn = None if stopped else self._schedule.next()
@@ -145,7 +156,7 @@ class InferenceWorker(Generic[EngineT]):
                 elif turn is not None and turn.steps is not None:
                     self._step(turn.steps)
             finally:
-                with self._news:
+                with self._lock:
                     self._schedule.pace.worked(time.monotonic() - began_s)
 
     def _begin(self, handle: Job) -> None:
@@ -209,7 +220,7 @@ class InferenceWorker(Generic[EngineT]):
 
     def _end(self, handle: Job, result: object, error: ChatspotError | None) -> None:
         """Take a job out, and tell how it ended."""
-        with self._news:
+        with self._lock:
             self._schedule.end(handle)
         try:
             # A job that does not ask must not turn a cancel into a success.
