@@ -88,7 +88,7 @@ class Health:
         """Return the figures for /diagnostics; medians are of the newest 50."""
         with self._lock:
             found: dict[str, object] = {
-                "time to first token, s (median)": _median(self._first_token_s, ".3f"),
+                "time to first token, s (median)": _median(self._first_token_s, ".3g"),
                 "tokens a second (median)": _median(self._token_rates, ".1f"),
                 "pictures drawn": self._drawn,
             }
