@@ -26,9 +26,9 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from chatspot_ros.engine.branches import Branch
-from chatspot_ros.engine.pack import Pack
-from chatspot_ros.engine.static_steps import StaticSteps
+from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.decoding.packed_batch import Pack
+from chatspot_ros.engine.decoding.sequence import Branch
 
 PROMPT = 640
 TOKENS = 128

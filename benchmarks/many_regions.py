@@ -29,12 +29,12 @@ from transformers import AutoModelForImageTextToText
 
 from benchmarks import random_llava
 from benchmarks.queries import Desk, noise
-from chatspot_ros.asking import Ask
+from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question
-from chatspot_ros.engine.batch import Batch
-from chatspot_ros.regions import Region
-from chatspot_ros.settings import Settings
+from chatspot_ros.engine.decoding.batch import Batch
+from chatspot_ros.server.request_validation import Ask
+from chatspot_ros.server.settings import Settings
 
 REGIONS = 16
 TOKENS = 24

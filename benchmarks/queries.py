@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from chatspot_ros.answering import Answerer
-from chatspot_ros.asking import Ask
-from chatspot_ros.conversions import RgbImage
 from chatspot_ros.engine.api import RegionEngine, Turn
-from chatspot_ros.engine.worker import InferenceWorker
+from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.pending import Pending
-from chatspot_ros.query import Picture, Query
-from chatspot_ros.sessions import SessionStore
-from chatspot_ros.settings import Settings
+from chatspot_ros.images.decode import RgbImage
+from chatspot_ros.server.answerer import Answerer
+from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.request import Picture, Query
+from chatspot_ros.server.request_validation import Ask
+from chatspot_ros.server.sessions import SessionStore
+from chatspot_ros.server.settings import Settings
 
 OnEnd = Callable[[Pending, ChatspotError | None], None]
 

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from chatspot_train.tokens import CHAT_TEMPLATE
+from chatspot_train.tiny.tokenizer import CHAT_TEMPLATE
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>", "<box>", "</box>", "[short]", "USER:", "ASSISTANT:"]
 SPEC = {

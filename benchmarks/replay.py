@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from chatspot_train.build import build
-from chatspot_train.instruct.data import Lessons
-from chatspot_train.instruct.encode import Encoder
-from chatspot_train.instruct.run import run
-from chatspot_train.instruct.settings import InstructSettings, ModelSettings, SourceSettings
-from chatspot_train.instruct.start import load_start
-from chatspot_train.records import Record, Records, write_records
-from chatspot_train.sources import find_source
+from chatspot_train.data.build import build
+from chatspot_train.data.records import Record, Records, write_records
+from chatspot_train.data.sources import find_source
+from chatspot_train.finetune.collator import Encoder
+from chatspot_train.finetune.config import InstructSettings, ModelSettings, SourceSettings
+from chatspot_train.finetune.dataset import Lessons
+from chatspot_train.finetune.model import load_start
+from chatspot_train.finetune.run import run
 
 SHARE = 0.25
 

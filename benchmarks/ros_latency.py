@@ -41,9 +41,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from chatspot_ros.files import write_whole
-from chatspot_ros.messages import to_image_message, to_region_message
-from chatspot_ros.regions import Region
+from chatspot_ros.core.regions import Region
+from chatspot_ros.ros.conversions import to_image_message, to_region_message
+from chatspot_ros.util.atomic_write import write_whole
 from chatspot_sim.processes import NodeProcesses, installed
 
 CALLS = 300
@@ -59,7 +59,7 @@ PATIENCE_S = 60.0
 SETTLING_S = 6.0
 NODE = "region_query_node"
 ECHO, LATE_ECHO = "echo", "late_echo"
-# One arena, which keeps what is freed: see chatspot_ros.memory, which leaves it then.
+# One arena, which keeps what is freed: see chatspot_ros.util.process_memory, which leaves it then.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.detector_node import to_message
-from chatspot_ros.messages import to_image_message
+from chatspot_ros.ros.conversions import to_image_message
 
 
 def camera(size_wh: tuple[int, int], rate_hz: float) -> None:

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.queries import Desk, Frame, noise
-from chatspot_ros.asking import Ask
+from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.errors import BusyError, ChatspotError
-from chatspot_ros.memory import process_bytes
-from chatspot_ros.pending import Pending
-from chatspot_ros.regions import Region
-from chatspot_ros.settings import Settings
+from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.request_validation import Ask
+from chatspot_ros.server.settings import Settings
+from chatspot_ros.util.process_memory import process_bytes
 
 FRAMES = 60
 SIZE = (320, 240)

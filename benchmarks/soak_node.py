@@ -35,9 +35,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 
 from benchmarks.soak_camera import scene
-from chatspot_ros.files import write_whole
-from chatspot_ros.messages import to_region_message
-from chatspot_ros.regions import Region
+from chatspot_ros.core.regions import Region
+from chatspot_ros.ros.conversions import to_region_message
+from chatspot_ros.util.atomic_write import write_whole
 from chatspot_sim.processes import NodeProcesses, installed
 
 NODE = "region_query_node"

@@ -19,13 +19,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from chatspot_ros.conversions import message_to_rgb
-from chatspot_ros.detector_settings import SPECS, parse_labels
+from chatspot_ros.core.regions import BoxXyxy
+from chatspot_ros.detector.settings import SPECS, parse_labels
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.loading import find_model
-from chatspot_ros.regions import BoxXyxy
-from chatspot_ros.serving import Stop, serve
-from chatspot_ros.table_parameters import Values, declare
+from chatspot_ros.images.decode import message_to_rgb
+from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.table_parameters import Values, declare
+from chatspot_ros.util.resources import find_model
 
 NAME = "detector_node"
 _IMAGE_DEPTH = 1
@@ -138,7 +138,7 @@ class DetectorNode(Node):
             # Importing torch takes seconds.
             import torch
 
-            from chatspot_ros.detecting import Detector
+            from chatspot_ros.detector.object_detector import Detector
 
             name = self._values["model"]
             if self._values["threads"]:

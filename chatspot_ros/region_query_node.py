@@ -18,32 +18,32 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
-from chatspot_ros import memory
 from chatspot_ros.action import AskRegion
-from chatspot_ros.answering import Answerer
-from chatspot_ros.camera_input import CameraInput
-from chatspot_ros.deferred import DeferredService, SendReply
-from chatspot_ros.drawing import Drawing
-from chatspot_ros.feeds import CameraFeed, Feeds
-from chatspot_ros.frames import NS, REORDERING_NS
-from chatspot_ros.health import Health
-from chatspot_ros.loading import load_engine
-from chatspot_ros.managed_node import ManagedNode
-from chatspot_ros.messages import fill, to_answers_message, to_query
-from chatspot_ros.model_life import ModelLife
+from chatspot_ros.core.regions import Region
 from chatspot_ros.msg import RegionAnswers
-from chatspot_ros.parameters import declare
-from chatspot_ros.pending import OnText, Pending
-from chatspot_ros.query import OK, Query, QueryReply
-from chatspot_ros.query_service import QueryService
-from chatspot_ros.regions import Region
-from chatspot_ros.reporting import PERIOD_S, Reporter
-from chatspot_ros.ros_logging import Forwarding
-from chatspot_ros.serving import Stop, serve, tell
-from chatspot_ros.sessions import SessionStore
-from chatspot_ros.settings import Settings
+from chatspot_ros.ros.annotated_publisher import Drawing
+from chatspot_ros.ros.camera_subscriber import CameraInput
+from chatspot_ros.ros.conversions import fill, to_answers_message, to_query
+from chatspot_ros.ros.deferred_service import DeferredService, SendReply
+from chatspot_ros.ros.diagnostics_publisher import PERIOD_S, Reporter
+from chatspot_ros.ros.lifecycle_node import ManagedNode
+from chatspot_ros.ros.log_forwarding import Forwarding
+from chatspot_ros.ros.parameters import declare
+from chatspot_ros.ros.run_node import Stop, serve, tell
+from chatspot_ros.ros.watcher import Watching
+from chatspot_ros.server.answerer import Answerer
+from chatspot_ros.server.cameras import CameraFeed, Feeds
+from chatspot_ros.server.engine_factory import load_engine
+from chatspot_ros.server.frame_buffer import NS, REORDERING_NS
+from chatspot_ros.server.inflight_request import OnText, Pending
+from chatspot_ros.server.metrics import Health
+from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.request import OK, Query, QueryReply
+from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.server.sessions import SessionStore
+from chatspot_ros.server.settings import Settings
 from chatspot_ros.srv import RegionQuery
-from chatspot_ros.watching import Watching
+from chatspot_ros.util import process_memory
 
 NAME = "region_query_node"
 _TICK_S = 0.02
@@ -139,7 +139,7 @@ class RegionQueryNode(ManagedNode):
         began_s = time.monotonic()
         self._model.load(settings)
         self.service.model = self._model.name
-        memory.settle()
+        process_memory.settle()
         self.get_logger().info(
             f"model '{self._model.name}' loaded in {time.monotonic() - began_s:.1f} s"
         )

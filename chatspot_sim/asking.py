@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_ros.regions import Region
+from chatspot_ros.core.regions import Region
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import Wordings
 

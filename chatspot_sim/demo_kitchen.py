@@ -7,8 +7,8 @@ from typing import Any
 
 from chatspot_ros.srv import RegionQuery
 
-from chatspot_ros.messages import to_region
-from chatspot_ros.regions import Region
+from chatspot_ros.core.regions import Region
+from chatspot_ros.ros.conversions import to_region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatspot_ros.regions import Region, RegionKind
+from chatspot_ros.core.regions import Region, RegionKind
 
 _POLYGON_SHOWN = 3  # corners
 

@@ -19,10 +19,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from chatspot_ros.errors import RequestError
-from chatspot_ros.messages import to_image_message, to_ns
-from chatspot_ros.serving import Stop, serve
-from chatspot_ros.settings import Spec
-from chatspot_ros.table_parameters import declare
+from chatspot_ros.ros.conversions import to_image_message, to_ns
+from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.table_parameters import declare
+from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
 from chatspot_sim.world import World

@@ -16,10 +16,10 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from chatspot_ros.messages import to_ns
-from chatspot_ros.serving import Stop, serve
-from chatspot_ros.settings import Spec
-from chatspot_ros.table_parameters import declare
+from chatspot_ros.ros.conversions import to_ns
+from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.table_parameters import declare
+from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.detector import Detection, DetectorSettings, detect
 from chatspot_sim.truth import Truth
 

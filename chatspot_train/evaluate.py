@@ -16,20 +16,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from chatspot_ros.core.model_spec import read_spec
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_ros.model_spec import read_spec
 from chatspot_sim.kitchen import Split
-from chatspot_train.suites import kitchen_data
-from chatspot_train.suites.base import Report, Suite
-from chatspot_train.suites.compare import compare
-from chatspot_train.suites.endpoint import EndpointAnswerer, EndpointDownError
-from chatspot_train.suites.intent import RouteAnswerer
-from chatspot_train.suites.kitchen import KITCHENS, KitchenSuite
-from chatspot_train.suites.registry import NAMES, REGION_SUITES, kitchen_suites, make
-from chatspot_train.suites.reporting import prefixed, summary, write_report
-from chatspot_train.suites.runner import PREDICTIONS, Answerer, EngineAnswerer, OnceAnswerer, run
-from chatspot_train.suites.scores import Row
+from chatspot_train.evaluation.compare import compare
+from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.kitchen import export_public_formats
+from chatspot_train.evaluation.kitchen.suite import KITCHENS, KitchenSuite
+from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
+from chatspot_train.evaluation.registry import NAMES, REGION_SUITES, kitchen_suites, make
+from chatspot_train.evaluation.report import prefixed, summary, write_report
+from chatspot_train.evaluation.runner import (
+    PREDICTIONS,
+    Answerer,
+    EngineAnswerer,
+    OnceAnswerer,
+    run,
+)
+from chatspot_train.evaluation.suite import Report, Suite
+from chatspot_train.evaluation.suites.intent import RouteAnswerer
 
 
 def show(found: Mapping[str, Row]) -> None:
@@ -65,7 +71,7 @@ def evaluate_kitchen(
     own = evaluate(KitchenSuite(split), answerer, data, kitchens, seed, out)
     rows, reports = dict(own.rows), {"kitchen": own}
     if not only_kitchen:
-        kitchen_data.write(data, kitchens)
+        export_public_formats.write(data, kitchens)
         once = OnceAnswerer(answerer)
         for name, suite in kitchen_suites(data).items():
             asked: Answerer = RouteAnswerer() if name == "intent" else once

@@ -33,7 +33,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import Action, LaunchContext, LaunchDescription
 
 LAUNCH = Path(get_package_share_directory("chatspot_ros")) / "launch"

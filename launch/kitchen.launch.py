@@ -9,7 +9,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchDescription
 
 # name, default, type of the parameter, description

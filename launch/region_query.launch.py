@@ -14,7 +14,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
-from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("chatspot_ros"))

@@ -120,6 +120,14 @@ def module_spawn() -> Iterator[Callable[..., Process]]:
     yield from spawner()
 
 
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a bag: `write(("/image", message), ...)`; returns its folder."""
+    from recorded import write_bag
+
+    return functools.partial(write_bag, tmp_path)
+
+
 @functools.cache
 def _context() -> Any:
     """The ROS context of the whole test run, with a node that keeps its participant alive.

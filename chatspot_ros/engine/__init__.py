@@ -9,7 +9,7 @@ from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 
 if TYPE_CHECKING:
     from chatspot_ros.engine.engine import Engine
-    from chatspot_ros.engine.runner import Scene
+    from chatspot_ros.engine.models.runner import Scene
 
 __all__ = ["Engine", "Question", "RegionEngine", "Reply", "Scene", "Turn"]
 
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
 
         return Engine
     if name == "Scene":
-        from chatspot_ros.engine.runner import Scene
+        from chatspot_ros.engine.models.runner import Scene
 
         return Scene
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chatspot_ros.answers import Answer
-from chatspot_ros.geometry import RgbImage
-from chatspot_ros.regions import Region
+from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.core.regions import Region
 
 OnText = Callable[[str], None]
 # Returns whether to stop, or raises the error that the answer is to end with.

@@ -11,34 +11,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chatspot_ros.dialects import Dialect
-from chatspot_ros.engine import loading, memory
-from chatspot_ros.engine.api import (
-    OnReplyOf,
-    OnText,
-    OnTextOf,
-    Question,
-    Reply,
-    ShouldStop,
-)
-from chatspot_ros.engine.batch import Batch
-from chatspot_ros.engine.chat import Chat
-from chatspot_ros.engine.dialogue import Dialogue
-from chatspot_ros.engine.failures import ModelFailure
-from chatspot_ros.engine.grammar import Grammars
-from chatspot_ros.engine.growing import tensor_bytes
-from chatspot_ros.engine.out_of_memory import try_again
-from chatspot_ros.engine.runner import Runner, Scene
-from chatspot_ros.engine.scene_cache import content_key
-from chatspot_ros.engine.shrinking import ShrinkingBatch
-from chatspot_ros.engine.static_steps import StaticSteps
+from chatspot_ros.core.answer_grammars import States
+from chatspot_ros.core.dialects import Dialect
+from chatspot_ros.core.geometry import RgbImage, check_image
+from chatspot_ros.core.model_spec import ModelSpec, find_spec
+from chatspot_ros.engine.api import OnReplyOf, OnText, OnTextOf, Question, Reply, ShouldStop
+from chatspot_ros.engine.decoding.batch import Batch
+from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.decoding.kv_cache import tensor_bytes
+from chatspot_ros.engine.decoding.oom_batch import ShrinkingBatch
+from chatspot_ros.engine.decoding.oom_recovery import try_again
+from chatspot_ros.engine.loading import checkpoint, memory_estimate
+from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.runner import Runner, Scene
+from chatspot_ros.engine.prompting.chat_template import Chat
+from chatspot_ros.engine.prompting.conversation import Dialogue
+from chatspot_ros.engine.prompting.grammar_constraint import Grammars
+from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.engine.warm_up import warm_up as ask_some
 from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_ros.geometry import RgbImage, check_image
-from chatspot_ros.grammars import States
-from chatspot_ros.model_spec import ModelSpec, find_spec
 
-_ANYHOW = memory.Plan()
+_ANYHOW = memory_estimate.Plan()
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +45,7 @@ class Engine:
 
     def __init__(
         self,
-        loaded: loading.Loaded,
+        loaded: checkpoint.Loaded,
         spec: ModelSpec,
         name: str,
         skills: Iterable[str] = (),
@@ -114,7 +107,7 @@ class Engine:
         skills: Iterable[str] = (),
         states: States | None = None,
         constrain_answers: bool = True,
-        plan: memory.Plan = _ANYHOW,
+        plan: memory_estimate.Plan = _ANYHOW,
         compile: str = "off",  # noqa: A002 (as torch calls it)
         warm_up: bool = False,
     ) -> Engine:
@@ -132,13 +125,13 @@ class Engine:
         """
         if threads > 0:
             torch.set_num_threads(threads)
-        folder = loading.find_folder(model, local_only)
-        model_type = str(loading.read_config(folder)["model_type"])
+        folder = checkpoint.find_folder(model, local_only)
+        model_type = str(checkpoint.read_config(folder)["model_type"])
         # A cached hub id lies in a folder named by its commit.
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, model_type, folder)
-        loaded = loading.load(folder, device, dtype, plan)
+        loaded = checkpoint.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._try(plan.cache_tokens, compile, warm_up)
         return engine

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
+from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question, RegionEngine
-from chatspot_ros.regions import Region
 
 _WIDTH, _HEIGHT = 640, 480
 _TOGETHER = 8

@@ -11,8 +11,14 @@ from chatspot_ros.action import AskRegion
 from chatspot_ros.msg import ActionStep, Region, RegionAnswer, RegionAnswers
 from chatspot_ros.srv import KitchenAct, RegionQuery
 
-from chatspot_ros import detector_settings, settings
-from chatspot_ros.document import MARKER, interfaces_reference, main, parameters_page
+from chatspot_ros.detector import settings as detector_settings
+from chatspot_ros.server import settings
+from chatspot_ros.tools.reference_docs import (
+    MARKER,
+    interfaces_reference,
+    main,
+    parameters_page,
+)
 
 FIELDS = {
     "msg/ActionStep": [ActionStep],

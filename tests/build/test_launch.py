@@ -13,7 +13,7 @@ import ament_index_python.packages
 import pytest
 from ament_index_python.packages import get_package_share_directory
 
-from chatspot_ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 
 LAUNCH = Path(get_package_share_directory("chatspot_ros")) / "launch"
 FILES = sorted(path.name.removesuffix(".launch.py") for path in LAUNCH.glob("*.launch.py"))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
 
-from chatspot_ros.transports import VARIABLE
+from chatspot_ros.ros.transports import VARIABLE
 
 pytestmark = [pytest.mark.ros_distro, pytest.mark.timeout(600)]
 

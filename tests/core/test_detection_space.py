@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatspot_ros.detection_space import DetectionSpace
+from chatspot_ros.core.detection_space import DetectionSpace
+from chatspot_ros.core.geometry import PictureGeometry, fit
+from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
-from chatspot_ros.geometry import PictureGeometry, fit
-from chatspot_ros.regions import Region
 
 SIZES = st.tuples(st.integers(1, 8000), st.integers(1, 8000))
 LAYOUTS = st.sampled_from(["resized", "letterboxed", "letterboxed_centre"])

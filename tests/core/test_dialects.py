@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatspot_ros.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
+from chatspot_ros.core.dialects import ChatSpotDialect, Dialect, PixelJsonDialect
+from chatspot_ros.core.geometry import Fit, PictureGeometry, fit
+from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import RegionError
-from chatspot_ros.geometry import Fit, PictureGeometry, fit
-from chatspot_ros.regions import Region, RegionKind
 
 TINY = ChatSpotDialect()
 LLAVA = ChatSpotDialect(separator=", ", lead="", opening="[", closing="]")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatspot_ros.dialects import (
+from chatspot_ros.core.dialects import (
     Dialect,
     Florence2Dialect,
     InternVLDialect,
@@ -17,9 +17,9 @@ from chatspot_ros.dialects import (
     QwenBoxDialect,
     ShikraDialect,
 )
+from chatspot_ros.core.geometry import Fit, PictureGeometry, fit
+from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import RegionError
-from chatspot_ros.geometry import Fit, PictureGeometry, fit
-from chatspot_ros.regions import Region, RegionKind
 
 GRID_JSON = PixelJsonDialect(grid=1000, name="grid_json")
 # With the greatest distance (a share of the model's picture) that a coordinate may move.
@@ -236,7 +236,7 @@ def test_malformed_text_says_no_region(dialect: Dialect, text: str) -> None:
 @pytest.mark.parametrize("dialect", EVERY, ids=by_name)
 def test_nothing_that_a_region_is_said_with_can_be_typed(dialect: Dialect) -> None:
     """Tags and places are control strings, so that a question cannot hold a region of its own."""
-    from chatspot_ros.prompts import neutralise
+    from chatspot_ros.core.prompts import neutralise
 
     typed = dialect.say(BOX, SQUARE)
     if dialect.control_strings:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatspot_ros.core.geometry import PictureGeometry, fit, tiled_wh
+from chatspot_ros.core.model_spec import GeometrySpec
 from chatspot_ros.errors import ImageError
-from chatspot_ros.geometry import PictureGeometry, fit, tiled_wh
-from chatspot_ros.model_spec import GeometrySpec
 
 modes = st.sampled_from(list(PictureGeometry))
 sides = st.integers(1, 8000)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from chatspot_ros.dialects import ChatSpotDialect, PixelJsonDialect, ShikraDialect
+from chatspot_ros.core.dialects import ChatSpotDialect, PixelJsonDialect, ShikraDialect
+from chatspot_ros.core.model_spec import find_spec, read_spec
+from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.errors import ModelLoadError
-from chatspot_ros.model_spec import find_spec, read_spec
-from chatspot_ros.prompts import PromptStyle
 
 GOOD = """
 name: tiny

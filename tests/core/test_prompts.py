@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatspot_ros.dialects import ChatSpotDialect
+from chatspot_ros.core.dialects import ChatSpotDialect
+from chatspot_ros.core.geometry import PictureGeometry, fit
+from chatspot_ros.core.prompts import (
+    CONTROL_STRINGS,
+    TASKS,
+    PromptStyle,
+    build,
+    neutralise,
+    route,
+)
+from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
-from chatspot_ros.geometry import PictureGeometry, fit
-from chatspot_ros.prompts import CONTROL_STRINGS, TASKS, PromptStyle, build, neutralise, route
-from chatspot_ros.regions import Region
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatspot_ros import errors
+from chatspot_ros.core.regions import Region, RegionKind, parse_typed_regions
 from chatspot_ros.errors import ChatspotError, RegionError
-from chatspot_ros.regions import Region, RegionKind, parse_typed_regions
 
 sizes = st.integers(1, 5000)
 coordinates = st.floats(-6000, 6000)

@@ -20,13 +20,13 @@ import numpy as np
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
-from chatspot_ros.answers import Answer
-from chatspot_ros.answers import read as read_answer
-from chatspot_ros.dialects import ChatSpotDialect
-from chatspot_ros.geometry import PictureGeometry, fit
+from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.answer_parser import read as read_answer
+from chatspot_ros.core.dialects import ChatSpotDialect
+from chatspot_ros.core.geometry import PictureGeometry, fit
+from chatspot_ros.core.regions import Region
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.regions import Region
-from chatspot_ros.serving import Stop, serve
+from chatspot_ros.ros.run_node import Stop, serve
 from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatspot_ros.regions import RegionKind
+from chatspot_ros.core.regions import RegionKind
 from chatspot_sim import demo_questions
 from chatspot_sim.demo_kitchen import changes
 from chatspot_sim.demo_questions import draw_dozen, find_kitchen

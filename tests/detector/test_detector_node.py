@@ -21,9 +21,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-from chatspot_ros.detecting import Detector
+from chatspot_ros.detector.object_detector import Detector
 from chatspot_ros.detector_node import Newest
-from chatspot_ros.messages import to_image_message, to_ns
+from chatspot_ros.ros.conversions import to_image_message, to_ns
 
 NODE = (sys.executable, "-m", "chatspot_ros.detector_node", "--ros-args", "-p", "threads:=1")
 

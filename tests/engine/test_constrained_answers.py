@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo
 
-from chatspot_ros.calibration import UNCALIBRATED_THRESHOLD, Calibration
+from chatspot_ros.core.answer_grammars import for_task
+from chatspot_ros.core.confidence import UNCALIBRATED_THRESHOLD, Calibration
+from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply
-from chatspot_ros.grammars import for_task
-from chatspot_ros.regions import Region
 
 SKILLS = ("open", "close", "pick")
 STATES = {"door": ("open", "closed"), "plug": ("in", "out")}
@@ -144,7 +144,7 @@ def test_a_state_cut_by_the_limit_says_nothing_unfinished(
 @pytest.fixture(scope="module")
 def bundled(root: Path) -> list[Engine]:
     """The bundled model with and without grammars."""
-    from chatspot_ros.loading import read_skills, read_states
+    from chatspot_ros.server.engine_factory import read_skills, read_states
 
     said: dict[str, Any] = {
         "skills": read_skills(str(root / "config" / "skills.yaml")),

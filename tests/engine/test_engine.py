@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn, branches, decoding
-from chatspot_ros.engine.dialogue import Dialogue
+from chatspot_ros.core.geometry import PictureGeometry
+from chatspot_ros.core.model_spec import GeometrySpec
+from chatspot_ros.core.regions import Region
+from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn
+from chatspot_ros.engine.decoding import greedy, sequence
+from chatspot_ros.engine.prompting.conversation import Dialogue
 from chatspot_ros.errors import (
     CancelledError,
     DeadlineError,
@@ -17,9 +21,6 @@ from chatspot_ros.errors import (
     RegionError,
     RequestError,
 )
-from chatspot_ros.geometry import PictureGeometry
-from chatspot_ros.model_spec import GeometrySpec
-from chatspot_ros.regions import Region
 
 BOX = Region.box(10, 10, 100, 80)
 QUESTIONS = [
@@ -37,9 +38,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[decoding.Decoded]:
+def said(monkeypatch: pytest.MonkeyPatch) -> list[greedy.Decoded]:
     """What every later answer decoded, token by token."""
-    all_decoded: list[decoding.Decoded] = []
+    all_decoded: list[greedy.Decoded] = []
     reply = Dialogue.reply
 
     def spy(self: Dialogue, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
@@ -77,7 +78,7 @@ def generate(engine: Engine, image_rgb: np.ndarray, reply: Reply, question: Ques
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.text[:12])
 def test_cached_equals_plain_generate_token_for_token(
-    engine: Engine, image_rgb: np.ndarray, said: list[decoding.Decoded], question: Question
+    engine: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded], question: Question
 ) -> None:
     question = replace(question, max_new_tokens=24)
     reply = engine.answer(engine.prepare(image_rgb), question)
@@ -117,7 +118,7 @@ def test_two_scenes_do_not_mix(engine: Engine, image_rgb: np.ndarray) -> None:
 
 
 def test_a_conversation_equals_one_built_anew(
-    engine: Engine, image_rgb: np.ndarray, said: list[decoding.Decoded]
+    engine: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded]
 ) -> None:
     scene = engine.prepare(image_rgb)
     turns: tuple[Turn, ...] = ()
@@ -172,13 +173,13 @@ def test_the_answers_task_is_routed(llava: Engine, image_rgb: np.ndarray) -> Non
 
 
 def test_confidence_is_the_geometric_mean(
-    llava: Engine, image_rgb: np.ndarray, said: list[decoding.Decoded]
+    llava: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded]
 ) -> None:
     reply = llava.answer(llava.prepare(image_rgb), QUESTIONS[0])
     probabilities = np.exp(said[0].log_probabilities)
     assert reply.answer.confidence == pytest.approx(np.prod(probabilities) ** (1 / reply.tokens))
     assert 0 < reply.answer.confidence < 1
-    assert decoding.Decoded([], [], truncated=False).confidence == 0
+    assert greedy.Decoded([], [], truncated=False).confidence == 0
 
 
 def test_the_limit_of_tokens_truncates(llava: Engine, image_rgb: np.ndarray) -> None:
@@ -192,7 +193,7 @@ def test_the_end_token_ends_the_answer(
 ) -> None:
     scene = llava.prepare(image_rgb)
     chosen = iter([20, 21, 2, 22])
-    monkeypatch.setattr(branches, "likeliest", lambda *_: [(next(chosen), -0.1)])
+    monkeypatch.setattr(sequence, "likeliest", lambda *_: [(next(chosen), -0.1)])
     reply = llava.answer(scene, QUESTIONS[0])
     assert (reply.tokens, reply.answer.truncated) == (2, False)
 
@@ -200,7 +201,7 @@ def test_the_end_token_ends_the_answer(
 def test_an_answer_without_words_is_uncertain(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(branches, "likeliest", lambda *_: [(2, -0.1)])
+    monkeypatch.setattr(sequence, "likeliest", lambda *_: [(2, -0.1)])
     reply = llava.answer(llava.prepare(image_rgb), QUESTIONS[0])
     assert (reply.tokens, reply.answer.text, reply.answer.confidence) == (0, "", 0)
     assert reply.answer.uncertain

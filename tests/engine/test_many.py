@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatspot_ros.engine import Engine, pack
+from chatspot_ros.core.regions import Region
+from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Turn
+from chatspot_ros.engine.decoding import packed_batch
 from chatspot_ros.errors import CancelledError, RegionError, RequestError
-from chatspot_ros.regions import Region
 
 TINY = Path("models/chatspot-tiny")
 
@@ -98,6 +99,6 @@ def test_long_packs_are_read_in_pieces_and_finished_branches_leave(
     scene = llava.prepare(image_rgb)
     asked = questions(9, 211, 97)
     expected = [r.raw_text for r in llava.answer_many(scene, asked)]
-    monkeypatch.setattr(pack, "MAX_PACKED_TOKENS", 100)
-    monkeypatch.setattr(pack, "COMPACT_SHARE", 0.01)
+    monkeypatch.setattr(packed_batch, "MAX_PACKED_TOKENS", 100)
+    monkeypatch.setattr(packed_batch, "COMPACT_SHARE", 0.01)
     assert [r.raw_text for r in llava.answer_many(scene, asked)] == expected

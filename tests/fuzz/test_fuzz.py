@@ -24,15 +24,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 
-from chatspot_ros import asking, prompts
-from chatspot_ros.answers import Answer, read
-from chatspot_ros.conversions import ENCODINGS, image_size, message_to_rgb
+from chatspot_ros.core import prompts
+from chatspot_ros.core.answer_parser import Answer, read
+from chatspot_ros.core.model_spec import read_spec
+from chatspot_ros.core.regions import Region, RegionKind, parse_typed_regions
 from chatspot_ros.errors import ChatspotError, ImageError, RegionError, RequestError
-from chatspot_ros.image_headers import declared_size
-from chatspot_ros.messages import to_query
-from chatspot_ros.model_spec import read_spec
-from chatspot_ros.regions import Region, RegionKind, parse_typed_regions
-from chatspot_ros.settings import Settings
+from chatspot_ros.images.decode import ENCODINGS, image_size, message_to_rgb
+from chatspot_ros.images.headers import declared_size
+from chatspot_ros.ros.conversions import to_query
+from chatspot_ros.server import request_validation
+from chatspot_ros.server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = [read_spec(path) for path in sorted((ROOT / "config" / "models").glob("*.yaml"))]
@@ -305,9 +306,9 @@ def test_requests(request: Any, detections: list[Region], size_wh: tuple[int, in
     """From the message to the words that a model reads, as the service does it."""
     try:
         query = to_query(request)
-        text = asking.check(query, limits)
+        text = request_validation.check(query, limits)
         assert 0 < len(text) <= max(limits.max_question_chars, 30)
-        asks = asking.compose(query, text, tuple(detections), size_wh, limits)
+        asks = request_validation.compose(query, text, tuple(detections), size_wh, limits)
         for ask in asks:
             words = prompts.build(
                 ask.text, ask.regions, query.task, spec.geometry.fit(size_wh),

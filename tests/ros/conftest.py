@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,3 @@ def start_fake(spawn: Any, ros_node: Any) -> Callable[..., World]:
 def make_world() -> type[World]:
     """What talks to a node that the test itself has started."""
     return World
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a bag: `write(("/image", message), ...)`; returns its folder."""
-    from recorded import write_bag
-
-    return partial(write_bag, tmp_path)

@@ -14,7 +14,7 @@ from typing import Any
 
 import rclpy
 
-from chatspot_ros.serving import Stop
+from chatspot_ros.ros.run_node import Stop
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "DetectorNode": (Stop(),),

@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from chatspot_ros.answers import Answer, Step
+from chatspot_ros.core.answer_parser import Answer, Step
+from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.regions import Region
-from chatspot_ros.serving import serve
+from chatspot_ros.ros.run_node import serve
 
 # The tests' folders are not on the path of the installed package.
 sys.path.append(str(Path(__file__).parents[1] / "support"))

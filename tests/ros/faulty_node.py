@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chatspot_ros.loading import load_engine
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.serving import serve
+from chatspot_ros.ros.run_node import serve
+from chatspot_ros.server.engine_factory import load_engine
 
 # The folder of a program is not on the path of the installed package.
 sys.path.append(str(Path(__file__).parent))

@@ -19,9 +19,9 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from chatspot_ros.answers import read_steps
-from chatspot_ros.messages import to_ns, to_region
-from chatspot_ros.serving import Stop, serve
+from chatspot_ros.core.answer_parser import read_steps
+from chatspot_ros.ros.conversions import to_ns, to_region
+from chatspot_ros.ros.run_node import Stop, serve
 from chatspot_sim.actions import ACTIONS
 from chatspot_sim.goals import goals
 from chatspot_sim.kitchen import STATES

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatspot_ros.loading import find_model
+from chatspot_ros.util.resources import find_model
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_boxes_of_the_detectors_own_picture(start_fake: Any) -> None:
 
 
 def test_stamps_that_are_a_little_off(start_fake: Any) -> None:
-    from chatspot_ros.messages import to_ns, to_time
+    from chatspot_ros.ros.conversions import to_ns, to_time
 
     world = start_fake("-p", "detection_tolerance:=0.01")
     world.wait_for_node()
@@ -139,7 +139,7 @@ def test_stamps_that_are_a_little_off(start_fake: Any) -> None:
 def test_a_turned_box_becomes_a_polygon() -> None:
     from vision_msgs.msg import Detection2DArray
 
-    from chatspot_ros.messages import to_detected_regions
+    from chatspot_ros.ros.conversions import to_detected_regions
 
     turned = detection("knife", (10, 10), (8, 2), name="a")
     turned.bbox.center.theta = np.pi / 2

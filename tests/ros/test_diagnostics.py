@@ -10,9 +10,9 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from chatspot_ros.diagnostics import CameraReport, NodeReport, to_diagnostics
-from chatspot_ros.health import Health, MeasuredEngine
-from chatspot_ros.query import Query, QueryReply
+from chatspot_ros.ros.diagnostics import CameraReport, NodeReport, to_diagnostics
+from chatspot_ros.server.metrics import Health, MeasuredEngine
+from chatspot_ros.server.request import Query, QueryReply
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 NODE = NodeReport(

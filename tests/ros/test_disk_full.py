@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from chatspot_ros.bags import Bag, BagError
-from chatspot_ros.files import OutputError, write_whole
+from chatspot_ros.tools.bags import Bag, BagError
+from chatspot_ros.util.atomic_write import OutputError, write_whole
 
 FULL = Path("/dev/full")
 FAKE_NODE = str(Path(__file__).with_name("faulty_node.py"))
@@ -71,9 +71,9 @@ def test_a_replay_is_told_in_each_way_that_works(
 ) -> None:
     from recorded import ANSWERS, IMAGE, FakeEngine, answer, asked, box, picture
 
-    from chatspot_ros import replay
+    from chatspot_ros.tools import replay
 
-    monkeypatch.setattr("chatspot_ros.loading.load_engine", lambda _: FakeEngine())
+    monkeypatch.setattr("chatspot_ros.server.engine_factory.load_engine", lambda _: FakeEngine())
     bag = write((IMAGE, picture(1)), (ANSWERS, asked(1, "one", answer("one", box(1, 2, 30, 40)))))
     page = tmp_path / "page.html"
     reports = ("--json", str(FULL), "--html", str(page))

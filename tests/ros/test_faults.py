@@ -122,7 +122,7 @@ def test_a_detector_ten_times_faster_than_the_node(fake: Any) -> None:
 def test_a_clock_that_jumps_ahead_and_stands_still(start_fake: Any) -> None:
     from rosgraph_msgs.msg import Clock
 
-    from chatspot_ros.messages import to_time
+    from chatspot_ros.ros.conversions import to_time
 
     world = start_fake("-p", "use_sim_time:=true", "-p", "max_image_age:=2.0")
     world.wait_for_node()

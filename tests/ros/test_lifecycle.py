@@ -251,7 +251,7 @@ def test_no_request_is_lost_while_the_state_changes_under_load(managed: Any) -> 
 def test_simulated_time_that_jumps_back_forgets_the_frames(start_fake: Any) -> None:
     from rosgraph_msgs.msg import Clock
 
-    from chatspot_ros.messages import to_time
+    from chatspot_ros.ros.conversions import to_time
 
     world = start_fake("-p", "use_sim_time:=true", "-p", "max_image_age:=2.0")
     world.wait_for_node()

@@ -76,7 +76,7 @@ def test_skills_that_cannot_be_read(spawn: Any) -> None:
 def test_parameters_have_descriptions_ranges_and_read_only_flags(start_fake: Any) -> None:
     from rcl_interfaces.srv import DescribeParameters
 
-    from chatspot_ros.settings import specs
+    from chatspot_ros.server.settings import specs
 
     world = start_fake()
     name = f"{world.namespace}/region_query_node"
@@ -161,7 +161,7 @@ def test_two_cameras_by_name(start_fake: Any) -> None:
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from chatspot_ros.messages import to_image_message
+    from chatspot_ros.ros.conversions import to_image_message
 
     world = start_fake("-p", "cameras:=['front','rear']")
     world.wait_for_services()
@@ -204,7 +204,7 @@ def test_a_reliable_camera_meets_what_is_left_to_the_middleware(
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from chatspot_ros.messages import to_image_message
+    from chatspot_ros.ros.conversions import to_image_message
 
     world = start_fake("-p", f"image_reliability:={reliability}", "-p", "image_depth:=2")
     world.wait_for_services()
@@ -229,7 +229,7 @@ def test_a_camera_may_change_its_size_and_encoding(start_fake: Any) -> None:
 
 
 def test_time_set_back_is_said_and_the_new_frames_are_used(start_fake: Any) -> None:
-    from chatspot_ros.messages import to_time
+    from chatspot_ros.ros.conversions import to_time
 
     world = start_fake("-p", "max_image_age:=0.0")
     world.wait_for_node()
@@ -245,7 +245,7 @@ def test_the_header_of_a_serialized_image(frame_id: str) -> None:
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import CompressedImage, Image
 
-    from chatspot_ros.camera_input import Head, read_head
+    from chatspot_ros.ros.camera_subscriber import Head, read_head
 
     for kind in (Image, CompressedImage):
         message = kind()
@@ -261,7 +261,7 @@ def test_the_header_of_a_serialized_image(frame_id: str) -> None:
 def test_the_header_in_the_other_byte_order() -> None:
     from sensor_msgs.msg import Image
 
-    from chatspot_ros.camera_input import Head, read_head
+    from chatspot_ros.ros.camera_subscriber import Head, read_head
 
     data = b"\x00\x00\x00\x00" + struct.pack(">iII", 12, 345, 5) + b"came\x00\0\0\0"
     data += struct.pack(">II", 480, 640) + bytes(20)

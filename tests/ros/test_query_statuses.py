@@ -229,7 +229,7 @@ def test_a_camera_frame_of_an_unusable_encoding(start_fake: Any) -> None:
 
 
 def test_no_image_yet_then_expired_then_never_seen_and_future(start_fake: Any) -> None:
-    from chatspot_ros.messages import to_ns, to_time
+    from chatspot_ros.ros.conversions import to_ns, to_time
 
     world = start_fake("-p", "buffer_seconds:=2.0", "-p", "frame_wait:=0.2")
     world.wait_for_node()
@@ -250,7 +250,7 @@ def test_no_image_yet_then_expired_then_never_seen_and_future(start_fake: Any) -
 
 
 def test_stale_image_only_for_the_newest(start_fake: Any) -> None:
-    from chatspot_ros.messages import to_ns, to_time
+    from chatspot_ros.ros.conversions import to_ns, to_time
 
     world = start_fake("-p", "max_image_age:=5.0")
     world.wait_for_node()
@@ -268,7 +268,7 @@ def test_stale_image_only_for_the_newest(start_fake: Any) -> None:
 def test_a_frame_on_its_way_is_waited_for(start_fake: Any) -> None:
     from std_msgs.msg import Header
 
-    from chatspot_ros.messages import to_image_message
+    from chatspot_ros.ros.conversions import to_image_message
 
     world = start_fake("-p", "frame_wait:=10.0")
     world.wait_for_node()

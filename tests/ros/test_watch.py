@@ -169,7 +169,7 @@ def test_two_cameras_have_things_of_their_own(watch: Any) -> None:
     from std_msgs.msg import Header
     from vision_msgs.msg import Detection2DArray
 
-    from chatspot_ros.messages import to_image_message
+    from chatspot_ros.ros.conversions import to_image_message
 
     at = watch(FRIDGE, "-p", "cameras:=['front','rear']")
     world, stamp = at.world, at.world.now()

@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from chatspot_ros.conversions import message_to_rgb
-from chatspot_ros.messages import to_ns
+from chatspot_ros.images.decode import message_to_rgb
+from chatspot_ros.ros.conversions import to_ns
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.truth import Truth
 from chatspot_sim.world import World

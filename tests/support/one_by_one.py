@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import (
     OnReplyOf,
     OnText,
@@ -15,9 +16,8 @@ from chatspot_ros.engine.api import (
     ShouldStop,
     for_index,
 )
-from chatspot_ros.engine.scene_cache import content_key
+from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.errors import CancelledError
-from chatspot_ros.geometry import RgbImage
 
 
 class OneByOne(ABC):

@@ -17,12 +17,13 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
-from chatspot_ros.answers import Answer
-from chatspot_ros.bags import Bag, typestore
+from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.engine.api import Question
-from chatspot_ros.messages import to_image_message
-from chatspot_ros.replay import Replayed, replay, verdict
-from chatspot_ros.settings import Settings
+from chatspot_ros.ros.conversions import to_image_message
+from chatspot_ros.server.settings import Settings
+from chatspot_ros.tools.bags import Bag, typestore
+from chatspot_ros.tools.replay import replay
+from chatspot_ros.tools.replay_result import Replayed, verdict
 
 DEFINITIONS = Path(get_package_share_directory("chatspot_ros")) / "msg"
 WIDTH, HEIGHT = 64, 48

@@ -217,7 +217,7 @@ class World:
         """Publish a frame of one colour and wait until the node has it; return its stamp."""
         from std_msgs.msg import Header
 
-        from chatspot_ros.messages import to_image_message
+        from chatspot_ros.ros.conversions import to_image_message
 
         stamp = stamp or self.now()
         picture = np.full((HEIGHT, WIDTH, 3), colour, np.uint8)

@@ -24,12 +24,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from chatspot_ros.regions import Region
+from chatspot_ros.core.regions import Region
 from chatspot_sim.dataset import Job, render_shard
-from chatspot_train.build import build
-from chatspot_train.records import Record, Records, RecordTurn, write_records
-from chatspot_train.settings import TinySettings
-from chatspot_train.sources import find_source
+from chatspot_train.data.build import build
+from chatspot_train.data.records import Record, Records, RecordTurn, write_records
+from chatspot_train.data.sources import find_source
+from chatspot_train.tiny.config import TinySettings
 
 COLOURS = {"red": (0, 0, 220), "green": (0, 200, 0), "blue": (220, 0, 0)}  # BGR, as OpenCV writes
 SPEC = {

@@ -8,10 +8,10 @@ import pytest
 
 from chatspot_sim.asking import clear_things
 from chatspot_train import evaluate
-from chatspot_train.suites.compare import compare
-from chatspot_train.suites.kitchen import KitchenSuite
-from chatspot_train.suites.registry import NAMES, kitchen_suites, make
-from chatspot_train.suites.runner import read_predictions, to_line
+from chatspot_train.evaluation.compare import compare
+from chatspot_train.evaluation.kitchen.suite import KitchenSuite
+from chatspot_train.evaluation.registry import NAMES, kitchen_suites, make
+from chatspot_train.evaluation.runner import read_predictions, to_line
 
 TINY = "models/chatspot-tiny"
 

@@ -1,0 +1,1 @@
+"""The classes of the bundled models, known to transformers by name."""

@@ -1,0 +1,1 @@
+"""Regions, dialects, prompts and answers: no ROS, no torch."""

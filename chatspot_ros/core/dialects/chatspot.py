@@ -1,0 +1,171 @@
+"""ChatSpot's own way to write regions, and Shikra's, which differs in its brackets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from chatspot_ros.core.dialects.base import (
+    AS_ITS_BOX,
+    NUMBER,
+    SpokenRegion,
+    grid_box,
+    phrase_before,
+    region_from_units,
+    step,
+)
+from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.regions import Point, Region, RegionKind
+
+
+@dataclass(frozen=True)
+class ChatSpotDialect:
+    """ChatSpot's own: `<box>` fractions `</box>`, as `<box> 0.12 0.34 0.56 0.78</box>`.
+
+    Every number has `decimals` digits and is clamped to [0, 1]; `lead` stands before the first one,
+    `separator` between two. Polygons are thinned to `max_vertices` corners and start at the one
+    nearest the top left, clockwise as seen. What rounding would leave without area is rounded
+    outwards, a polygon as its box.
+    """
+
+    decimals: int = 2
+    separator: str = " "
+    lead: str = " "
+    max_vertices: int = 8
+    opening: str = "<box>"
+    closing: str = "</box>"
+    name: str = "chatspot"
+
+    @property
+    def control_strings(self) -> tuple[str, ...]:
+        """The tags, unless they are mere brackets, which a user may type."""
+        return tuple(tag for tag in (self.opening, self.closing) if len(tag) > 1)
+
+    def say(self, region: Region, fit: Fit) -> str:
+        """Write a region (clipped to the image); the whole image is the empty text."""
+        if region.kind is RegionKind.IMAGE:
+            return ""
+        steps = 10**self.decimals
+        units = fit.to_unit(region.points_px)
+        if region.kind is RegionKind.POLYGON:
+            units = _thinned(units, self.max_vertices)
+        whole = [(step(x, steps), step(y, steps)) for x, y in units]
+        if region.kind is RegionKind.POLYGON:
+            whole = _canonical(whole) if whole else []
+        if region.kind is RegionKind.BOX or (region.kind is RegionKind.POLYGON and len(whole) < 3):
+            whole = grid_box(fit.to_unit(region.points_px), (steps, steps))
+        numbers = (f"{value / steps:.{self.decimals}f}" for point in whole for value in point)
+        return f"{self.opening}{self.lead}{self.separator.join(numbers)}{self.closing}"
+
+    def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
+        """Read all well-formed regions of a text, in order, clipped to the image.
+
+        Spaces and commas between numbers are free. Wrong counts, numbers outside [0, 1], unclosed
+        tags and regions without area inside the image are left out.
+        """
+        found: list[SpokenRegion] = []
+        pattern = f"{re.escape(self.opening)}([-0-9., \t\n]*){re.escape(self.closing)}"
+        last_end = 0
+        for match in re.finditer(pattern, text):
+            region = self._read(match[1], fit)
+            if region is not None:
+                phrase = phrase_before(text[last_end : match.start()])
+                found.append(SpokenRegion(region, match.start(), match.end(), phrase))
+            last_end = match.end()
+        return found
+
+    def mentions(self, text: str) -> bool:
+        """Whether the text tries to say a region, well-formed or not."""
+        return self.opening in text or (self.closing in text and len(self.closing) > 1)
+
+    def simplifies(self, region: Region) -> str:
+        """Nothing: it has points, boxes and polygons."""
+        return ""
+
+    def _read(self, inner: str, fit: Fit) -> Region | None:
+        words = [word for word in re.split(r"[\s,]+", inner) if word]
+        if not all(NUMBER.fullmatch(word) for word in words):
+            return None
+        numbers = [float(word) for word in words]
+        if len(numbers) < 2 or len(numbers) % 2 or not all(0 <= value <= 1 for value in numbers):
+            return None
+        units = list(zip(numbers[::2], numbers[1::2], strict=True))
+        return region_from_units(units, fit, tolerance=10**-self.decimals)
+
+
+@dataclass(frozen=True)
+class ShikraDialect(ChatSpotDialect):
+    """Shikra's: `[0.123,0.456,0.789,0.900]` for a box, `[0.123,0.456]` for a point.
+
+    Fractions of the picture padded to a square, three decimals; several boxes of one phrase stand
+    in one pair of brackets, parted by `;`. A polygon is said as its box: Shikra saw none. Source:
+    arXiv 2306.15195 and its code's box and point formatters.
+    """
+
+    decimals: int = 3
+    separator: str = ","
+    lead: str = ""
+    opening: str = "["
+    closing: str = "]"
+    name: str = "shikra"
+
+    def say(self, region: Region, fit: Fit) -> str:
+        """Write a region (clipped to the image); the whole image is the empty text."""
+        if region.kind is RegionKind.POLYGON:
+            x1, y1, x2, y2 = region.box_xyxy_px
+            region = Region.box(x1, y1, x2, y2)
+        return super().say(region, fit)
+
+    def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
+        """Read all well-formed boxes and points of a text, in order, clipped to the image."""
+        found: list[SpokenRegion] = []
+        last_end = 0
+        for match in re.finditer(r"\[([0-9., ;]+)\]", text):
+            phrase = phrase_before(text[last_end : match.start()])
+            for piece in match[1].split(";"):
+                region = self._read(piece, fit)
+                if region is not None and len(region.points_px) < 3:
+                    found.append(SpokenRegion(region, match.start(), match.end(), phrase))
+            last_end = match.end()
+        return found
+
+    def simplifies(self, region: Region) -> str:
+        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
+        return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
+
+
+def _thinned(points: Sequence[Point], max_vertices: int) -> tuple[Point, ...]:
+    """Return a polygon with at most `max_vertices` corners, as near to the given one as can be."""
+    outline, tolerance = Polygon(points), 0.002
+    corners = tuple(points)
+    while len(corners) > max_vertices:
+        corners = _corners(outline.simplify(tolerance))
+        tolerance *= 1.4
+        if tolerance > 1:
+            # A shape that only crossing itself would make simpler.
+            return _corners(outline.minimum_rotated_rectangle)
+    return corners
+
+
+def _corners(shape: BaseGeometry) -> tuple[Point, ...]:
+    if not isinstance(shape, Polygon):
+        return ()
+    return tuple((float(x), float(y)) for x, y in shape.exterior.coords[:-1])
+
+
+def _canonical(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the corners clockwise as seen from the one nearest the top left; empty: no area."""
+    kept = [point for point, before in zip(points, [points[-1], *points], strict=False)
+            if point != before]  # fmt: skip
+    area = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in
+               zip(kept, [*kept[1:], *kept[:1]], strict=True))  # fmt: skip
+    if len(kept) < 3 or area == 0 or not Polygon(kept).is_valid:
+        return []
+    if area < 0:
+        kept.reverse()
+    start = min(range(len(kept)), key=lambda k: (sum(kept[k]), kept[k]))
+    return kept[start:] + kept[:start]

@@ -1,0 +1,224 @@
+"""What must be known of a checkpoint beyond its own files: dialect, picture, style, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chatspot_ros.core.confidence import Calibration
+from chatspot_ros.core.dialects import (
+    ChatSpotDialect,
+    Dialect,
+    Florence2Dialect,
+    InternVLDialect,
+    Kosmos2Dialect,
+    MolmoDialect,
+    PaliGemmaDialect,
+    PixelJsonDialect,
+    QwenBoxDialect,
+    ShikraDialect,
+)
+from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, tiled_wh
+from chatspot_ros.core.prompts import PromptStyle
+from chatspot_ros.core.task_prompts import Phrases
+from chatspot_ros.errors import ModelLoadError
+
+SPEC_FILE = "chatspot.yaml"
+Channel = int
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DialectSpec(_Strict):
+    """How regions are written; the settings below `name` are those of `chatspot` alone.
+
+    `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
+    Qwen3-VL's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others are named after
+    their family.
+    """
+
+    name: Literal[
+        "chatspot",
+        "shikra",
+        "pixel_json",
+        "grid_json",
+        "qwen_box",
+        "internvl",
+        "kosmos2",
+        "florence2",
+        "paligemma",
+        "molmo1",
+        "molmo2",
+    ] = "chatspot"
+    decimals: int = Field(2, ge=1, le=6)
+    separator: str = " "
+    lead: str = ""
+    opening: str = Field("<box>", min_length=1)
+    closing: str = Field("</box>", min_length=1)
+    max_vertices: int = Field(8, ge=3, le=64)
+
+    def make(self) -> Dialect:
+        """Return the dialect."""
+        if self.name in _DIALECTS:
+            return _DIALECTS[self.name]
+        return ChatSpotDialect(
+            decimals=self.decimals,
+            separator=self.separator,
+            lead=self.lead,
+            max_vertices=self.max_vertices,
+            opening=self.opening,
+            closing=self.closing,
+        )
+
+
+_DIALECTS: dict[str, Dialect] = {
+    "shikra": ShikraDialect(),
+    "pixel_json": PixelJsonDialect(),
+    "grid_json": PixelJsonDialect(grid=1000, name="grid_json"),
+    "qwen_box": QwenBoxDialect(),
+    "internvl": InternVLDialect(),
+    "kosmos2": Kosmos2Dialect(),
+    "florence2": Florence2Dialect(),
+    "paligemma": PaliGemmaDialect(),
+    "molmo1": MolmoDialect(version=1),
+    "molmo2": MolmoDialect(),
+}
+
+
+class GeometrySpec(_Strict):
+    """The model's picture: of a fixed width x height, or near the image's own size.
+
+    With `multiple_of`, each side is the image's own, rounded to that multiple after an even scaling
+    that keeps the picture's area between `min_pixels` and `max_pixels`; then `width` and `height`
+    are 0 and the mode is stretch. With `max_tiles` above 1 the picture is made of up to that many
+    tiles of `width` x `height`, in the arrangement that is nearest to the image's proportions.
+    """
+
+    mode: PictureGeometry
+    width: int = Field(0, ge=0, le=8192)
+    height: int = Field(0, ge=0, le=8192)
+    multiple_of: int = Field(0, ge=0, le=512)
+    min_pixels: int = Field(56 * 56, ge=1)
+    max_pixels: int = Field(1280 * 28 * 28, ge=1)
+    max_tiles: int = Field(1, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> GeometrySpec:
+        fixed = self.width > 0 and self.height > 0
+        if fixed == bool(self.multiple_of):
+            raise ValueError("give either width and height, or multiple_of")
+        if self.multiple_of and self.mode is not PictureGeometry.STRETCH:
+            raise ValueError("multiple_of goes with the mode stretch")
+        if self.max_tiles > 1 and (self.multiple_of or self.mode is not PictureGeometry.STRETCH):
+            raise ValueError("max_tiles goes with width, height and the mode stretch")
+        return self
+
+    def fit(self, image_wh: tuple[int, int]) -> Fit:
+        """Lay an image of (width, height) pixels onto the model's picture. Raises ImageError."""
+        if self.multiple_of:
+            return fit(self.mode, image_wh, self._own_size(image_wh))
+        return fit(self.mode, image_wh, tiled_wh(image_wh, self._tile_wh, self.max_tiles))
+
+    @property
+    def _tile_wh(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    def _own_size(self, image_wh: tuple[int, int]) -> tuple[int, int]:
+        area = max(1, image_wh[0] * image_wh[1])
+        scale = (min(max(area, self.min_pixels), self.max_pixels) / area) ** 0.5
+        m = self.multiple_of
+        # Very long pictures would break the models' limit of 200 between the sides.
+        longest = max(m, self.max_pixels // m // m * m)
+        w, h = (min(longest, max(m, round(side * scale / m) * m)) for side in image_wh)
+        return min(w, 100 * h), min(h, 100 * w)
+
+
+class ModelSpec(_Strict):
+    """All that the engine needs to know of a model family or of one checkpoint.
+
+    `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
+    which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
+    `python -m chatspot_train.evaluation.calibrate` writes it. `phrases` stand in for the prompt
+    style where a family was taught them, `chat_template` (Jinja) for the template that its
+    checkpoints lack.
+    """
+
+    name: str = Field(min_length=1)
+    model_types: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    dialect: DialectSpec
+    geometry: GeometrySpec
+    prompt_style: PromptStyle
+    phrases: Phrases | None = None
+    chat_template: str = ""
+    max_new_tokens: int = Field(256, ge=1, le=8192)
+    fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
+    calibration: Calibration | None = None
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read one YAML file.
+
+    Raises:
+        ModelLoadError: it cannot be read, or a setting is missing, unknown or out of range.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return ModelSpec.model_validate(data)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelLoadError(
+            f"the model's settings cannot be read: {error}", value=path, remedy="mend that file"
+        ) from error
+    except ValidationError as error:
+        what = "; ".join(_problem(dict(one)) for one in error.errors())
+        raise ModelLoadError(
+            f"the model's settings are wrong: {what}", value=path, remedy="mend that file"
+        ) from error
+
+
+def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSpec:
+    """Return the settings of a checkpoint: its own chatspot.yaml, else those of its family.
+
+    `folder` is the checkpoint's folder, `model_type` that of its config.json. A file of
+    config/models that names the checkpoint wins over one that only names its type.
+
+    Raises:
+        ModelLoadError: no settings, or unreadable ones.
+    """
+    if folder is not None and (folder / SPEC_FILE).is_file():
+        return read_spec(folder / SPEC_FILE)
+    specs = [read_spec(path) for path in sorted(_spec_files())]
+    by_type = [spec for spec in specs if model_type in spec.model_types]
+    lower = name.lower()
+    for spec in by_type:
+        if any(part in lower for part in spec.names):
+            return spec
+    if by_type:
+        return by_type[0]
+    known = sorted({one for spec in specs for one in spec.model_types})
+    raise ModelLoadError(
+        f"there are no settings for models of type '{model_type}'",
+        value=name,
+        remedy=f"write a {SPEC_FILE} beside the weights (as config/models/*.yaml), or use a model "
+        f"of type {', '.join(known) or '(none is known)'}",
+    )
+
+
+def _spec_files() -> Iterator[Path]:
+    """Find config/models, installed (share/chatspot_ros) or in the sources."""
+    for parent in Path(__file__).resolve().parents:
+        for folder in (parent / "share" / "chatspot_ros", parent):
+            if (folder / "config" / "models").is_dir():
+                yield from (folder / "config" / "models").glob("*.yaml")
+                return
+
+
+def _problem(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    return f"{place}: {error['msg']}" if place else str(error["msg"])

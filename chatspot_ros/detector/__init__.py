@@ -1,0 +1,1 @@
+"""Object detection behind one call."""

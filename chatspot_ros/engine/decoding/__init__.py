@@ -1,0 +1,1 @@
+"""Tokens and the key-value cache: from logits to an answer."""

@@ -1,0 +1,206 @@
+"""Questions about one scene that are answered together; more may come between any two steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from chatspot_ros.engine.api import (
+    OnReplyOf,
+    OnTextOf,
+    Question,
+    Reply,
+    ShouldStop,
+    for_index,
+)
+from chatspot_ros.engine.decoding.kv_cache import Columns, Memory
+from chatspot_ros.engine.decoding.packed_batch import Pack
+from chatspot_ros.engine.decoding.sequence import Branch, take
+from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.prompting.conversation import Ready, Words
+from chatspot_ros.errors import ChatspotError
+
+if TYPE_CHECKING:
+    from chatspot_ros.engine.engine import Engine
+    from chatspot_ros.engine.models.runner import Runner, Scene
+
+
+class Alone:
+    """Questions about a scene that shares no prefix, one after the other, token by token.
+
+    Others may run on the same model between two steps.
+    """
+
+    merges = False
+
+    def __init__(self, runner: Runner, scene: Scene) -> None:
+        """The branches' ids are whole conversations."""
+        self._runner, self._scene = runner, scene
+        self._branches: list[Branch] = []
+        self._cache: Any = None
+
+    @property
+    def live(self) -> int:
+        """How many branches go on."""
+        return sum(not branch.done for branch in self._branches)
+
+    def admit(self, branch: Branch) -> None:
+        """Take a branch in, behind the others."""
+        self._branches.append(branch)
+
+    def step(self) -> None:
+        """One more token for the first branch that goes on."""
+        live = [branch for branch in self._branches if branch.goes_on()]
+        self.tidy()
+        if not live:
+            return
+        first = live[0]
+        try:
+            take([first], self._read(first)[None], self._runner.end_ids)
+        except ChatspotError as error:
+            first.fail(error)
+        if first.done:
+            first.finish()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Forget the branches that have ended."""
+        if self._branches and self._branches[0].done:
+            self._cache = None
+        self._branches = [branch for branch in self._branches if not branch.done]
+
+    def _read(self, branch: Branch) -> torch.Tensor:
+        """Read what the branch has not read; return the logits behind it, (words,)."""
+        with ModelFailure("answer"):
+            if not branch.read:
+                logits, self._cache = self._runner.read(self._scene, branch.ids)
+                branch.read = len(branch.ids)
+            else:
+                logits = self._runner.model(
+                    input_ids=torch.tensor([branch.unread], device=self._runner.device),
+                    past_key_values=self._cache,
+                    use_cache=True,
+                ).logits[0, -1]
+        return logits
+
+
+class Asked:
+    """Some questions in a batch, and what has become of them."""
+
+    def __init__(self, branches: list[Branch], tidy: Callable[[], None]) -> None:
+        self._branches, self._tidy = branches, tidy
+        self.replies: dict[int, Reply] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether all are answered, or one of them cannot be."""
+        return all(branch.done for branch in self._branches) or self.error is not None
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the first one that failed or was stopped has ended."""
+        return next((one.error for one in self._branches if one.error is not None), None)
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the next turn of the conversation can go on from."""
+        return self._branches[0].memory if self._branches else None
+
+    def leave(self) -> None:
+        """End those that still go on; the others of the batch are left alone."""
+        for branch in self._branches:
+            branch.leave()
+        self._tidy()
+
+    def result(self) -> list[Reply]:
+        """The replies in the order of the questions. Raises the error of the first that failed."""
+        if self.error is not None:
+            raise self.error
+        return [self.replies[index] for index in range(len(self._branches))]
+
+
+class Batch:
+    """Answers questions about one scene, all at once where the model allows it."""
+
+    def __init__(self, engine: Engine, scene: Scene) -> None:
+        self._dialogue, self._scene = engine.dialogue, scene
+        runner = engine._runner
+        self._known = 0
+        self._pack: Pack | Alone
+        if scene.cache is not None and Columns.can_grow(scene.cache):
+            self._known = len(scene.prefix_ids)
+            self._pack = Pack(runner, scene.cache, engine.static_steps)
+        else:
+            self._pack = Alone(runner, scene)
+
+    @property
+    def merges(self) -> bool:
+        """Whether further questions are cheaper in this batch than after it."""
+        return self._pack.merges
+
+    @property
+    def live(self) -> int:
+        """How many questions are being answered."""
+        return self._pack.live
+
+    def admit(
+        self,
+        questions: Sequence[Question],
+        on_text: OnTextOf | None = None,
+        should_stop: ShouldStop | None = None,
+        on_reply: OnReplyOf | None = None,
+        memory: Memory | None = None,
+        remember: bool = False,
+    ) -> Asked:
+        """Take questions in, each to be answered by itself; see `Engine.answer_many`.
+
+        `memory` is what an earlier turn on the same picture left; with `remember` the first
+        question leaves one too. It changes no token.
+
+        Raises:
+            RequestError, RegionError: one of the questions cannot be asked; none is taken in.
+        """
+        began_s = time.perf_counter()
+        all_ready = [self._dialogue.read(self._scene, question) for question in questions]
+        branches: list[Branch] = []
+        asked = Asked(branches, self._tidy)
+        for index, ready in enumerate(all_ready):
+            if tuple(ready.ids[: self._known]) != self._scene.prefix_ids[: self._known]:
+                raise RuntimeError("a question about a scene does not begin with its picture")
+            words = self._dialogue.words(for_index(on_text, index))
+
+            def on_done(index: int = index, ready: Ready = ready, words: Words = words) -> None:
+                seconds = time.perf_counter() - began_s
+                decoded = branches[index].decoded
+                reply = self._dialogue.reply(self._scene, ready, decoded, words, seconds)
+                asked.replies[index] = reply
+                if on_reply is not None:
+                    on_reply(index, reply)
+
+            branches.append(
+                Branch(
+                    ready.ids[self._known :],
+                    ready.limit,
+                    words.on_ids,
+                    should_stop,
+                    on_done,
+                    constraint=ready.constraint,
+                    past=memory,
+                    remember=remember and index == 0,
+                )
+            )
+        for branch in branches:
+            self._pack.admit(branch)
+        return asked
+
+    def step(self) -> None:
+        """Do what brings every question a token further, or the first one alone."""
+        with torch.inference_mode():
+            self._pack.step()
+
+    def _tidy(self) -> None:
+        with torch.inference_mode():
+            self._pack.tidy()

@@ -1,0 +1,1 @@
+"""A checkpoint from disk to a device."""

@@ -1,0 +1,280 @@
+"""From a folder or hub id to a model on its device; every failure says what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
+from transformers.utils import logging as transformers_logging
+
+from chatspot_ros.chatspot_tiny import (
+    modeling_vision as modeling_vision,  # makes transformers know its class
+)
+from chatspot_ros.engine.loading import memory_estimate, quantization
+from chatspot_ros.errors import ModelLoadError
+
+# What a checkpoint needs; its pickled weights and code never leave the hub.
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "chatspot.yaml"]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DOWNLOAD_AGAIN = "download or copy the checkpoint again"
+_ANYHOW = memory_estimate.Plan()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory: the model, and what turns its inputs into numbers."""
+
+    folder: Path
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+    chat_template: str
+    device: torch.device
+    dtype: torch.dtype
+
+
+def find_folder(model: str, local_only: bool) -> Path:
+    """Return the folder of a checkpoint: itself, or where a hub id is cached.
+
+    Raises:
+        ModelLoadError: there is no such folder, or the hub id cannot be had.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelLoadError(
+            "there is no such model folder", value=model, remedy="give the folder with config.json"
+        )
+    try:
+        return Path(snapshot_download(model, local_files_only=local_only, allow_patterns=_PATTERNS))
+    except LocalEntryNotFoundError as error:
+        raise ModelLoadError(
+            "the model is not in the local cache" if local_only else "the hub cannot be reached",
+            value=model,
+            remedy=f"give a folder, allow the download, or fetch it once: hf download {model}",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ModelLoadError(
+            f"the model cannot be downloaded: {error}",
+            value=model,
+            remedy="check the id and the access token, or give a folder",
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json. Raises ModelLoadError when it is missing, broken or has no model_type."""
+    path = folder / "config.json"
+    config = _read_json(path)
+    if not isinstance(config, dict) or not config.get("model_type"):
+        raise ModelLoadError("config.json has no model_type", value=path, remedy=_DOWNLOAD_AGAIN)
+    return config
+
+
+def check_weights(folder: Path) -> list[Path]:
+    """Return the files of the weights.
+
+    Raises:
+        ModelLoadError: not all weights are there, as whole safetensors files.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        data = _read_json(index)
+        names = data.get("weight_map", {}).values() if isinstance(data, dict) else ()
+        files = sorted({folder / str(name) for name in names})
+    else:
+        files = [folder / "model.safetensors"]
+    missing = [path.name for path in files if not path.is_file()]
+    if not files or missing:
+        pickled = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+                   for path in sorted(folder.glob(pattern))]  # fmt: skip
+        if pickled:
+            raise ModelLoadError(
+                "the weights are pickled files, which may run code and are not loaded",
+                value=pickled[0],
+                remedy="convert them with save_pretrained(folder, safe_serialization=True), "
+                "or use a checkpoint in safetensors",
+            )
+        raise ModelLoadError(
+            f"weights are missing: {', '.join(missing) or index.name + ' names none'}",
+            value=folder,
+            remedy=_DOWNLOAD_AGAIN,
+        )
+    for path in files:
+        try:
+            # Reading the header compares the file's length with what it announces.
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelLoadError(
+                f"the weights are cut off or damaged: {error}",
+                value=path,
+                remedy=f"{_DOWNLOAD_AGAIN} (of a git clone: git lfs pull)",
+            ) from error
+    return files
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device of a name; `auto` is CUDA where there is one. Raises ModelLoadError."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelLoadError(
+            f"the device cannot be used: {str(error).splitlines()[0]}",
+            value=device,
+            remedy="use auto, cpu, or cuda on a machine with an NVIDIA GPU and its PyTorch",
+        ) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the number format; `auto` is bfloat16 on CUDA and float32 elsewhere."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in _DTYPES:
+        raise ModelLoadError(
+            "there is no such number format", value=dtype, remedy=f"use auto, {', '.join(_DTYPES)}"
+        )
+    return _DTYPES[dtype]
+
+
+def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _ANYHOW) -> Loaded:
+    """Load a checkpoint from a folder onto a device.
+
+    Raises:
+        ModelLoadError: it is broken, or does not fit.
+    """
+    read_config(folder)
+    weights = memory_estimate.read_shapes(check_weights(folder))
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    chosen_device = choose_device(device)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    config = _build(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
+    plan = replace(plan, dtype=chosen_dtype)
+    quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
+    memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
+    tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")
+    image_processor = _load_part(
+        AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
+    )
+    shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
+    packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
+    return Loaded(
+        folder=folder,
+        model=_load_model(folder, chosen_device, chosen_dtype, packing),
+        tokenizer=tokenizer,
+        image_processor=image_processor,
+        chat_template=_chat_template(folder, tokenizer),
+        device=chosen_device,
+        dtype=chosen_dtype,
+    )
+
+
+def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
+    options: dict[str, Any] = {"quantization_config": packing} if packing is not None else {}
+    if packing is not None or device.type == "cuda":
+        # Straight onto the device, weight by weight: where CPU and GPU share their memory, as on a
+        # Jetson, it would be needed twice otherwise.
+        options["device_map"] = {"": device}
+    loaded: Any = _build(
+        folder,
+        lambda: AutoModelForImageTextToText.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        ),
+    )
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelLoadError(
+            f"{len(missing)} weights are not in the files, the first is {missing[0]}",
+            value=folder,
+            remedy="use a checkpoint that belongs to its config.json",
+        )
+    return _build(folder, lambda: model.to(device).eval())
+
+
+def _build(folder: Path, build: Callable[[], Any]) -> Any:
+    """Return what `build` makes of a folder. Raises ModelLoadError."""
+    try:
+        return build()
+    except torch.OutOfMemoryError as error:
+        raise ModelLoadError(
+            "the model does not fit into the device's memory",
+            value=f"{folder}: {_first_line(error)}",
+            remedy="use a smaller model, another device, dtype bfloat16, or quantisation int8 or "
+            "int4",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError,
+            AttributeError) as error:  # fmt: skip
+        raise ModelLoadError(
+            f"the model cannot be built: {_first_line(error)}",
+            value=folder,
+            remedy="use an image-text-to-text checkpoint that transformers knows without remote "
+            "code, complete and unchanged",
+        ) from error
+
+
+def _load_part(loader: Any, folder: Path, what: str) -> Any:
+    try:
+        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # any failure of a damaged file: the libraries' own vary
+        raise ModelLoadError(
+            f"the {what} cannot be loaded: {_first_line(error)}",
+            value=folder,
+            remedy="add the files of the checkpoint's processor (processor.save_pretrained)",
+        ) from error
+
+
+def _chat_template(folder: Path, tokenizer: Any) -> str:
+    """Return the chat template: the tokenizer's, or the processor's where it is kept apart.
+
+    Empty: there is none.
+    """
+    if isinstance(tokenizer.chat_template, str):
+        return tokenizer.chat_template
+    for name in ("chat_template.json", "processor_config.json"):
+        if (folder / name).is_file():
+            data = _read_json(folder / name)
+            if isinstance(data, dict) and isinstance(data.get("chat_template"), str):
+                return str(data["chat_template"])
+    return ""
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelLoadError(
+            f"there is no {path.name}", value=path.parent, remedy="give a checkpoint's folder"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"{path.name} cannot be read: {error}", value=path, remedy=_DOWNLOAD_AGAIN
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__

@@ -1,0 +1,162 @@
+"""Whether a checkpoint fits into a device's memory, told before any of it is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from chatspot_ros.engine.loading import host_resources, quantization
+from chatspot_ros.errors import ModelLoadError
+
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_FILE_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
+              "BF16": 16, "I16": 16, "U16": 16}  # fmt: skip
+MB = 1_000_000
+GB = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight of a checkpoint: its name, its shape, and safetensors' word for its numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a checkpoint is to be held.
+
+    `quantisation` is one of quantise.QUANTISATIONS; the loader sets `dtype`. `cache_tokens` are the
+    tokens whose keys and values must fit besides the weights: the picture, the questions about it
+    and their answers. `reserve_bytes` are kept for what the forward passes need in between, the
+    pictures and CUDA's own context.
+    """
+
+    quantisation: str = "none"
+    cache_tokens: int = 4096
+    reserve_bytes: int = 512 * MB
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True)
+class Need:
+    """The memory that a checkpoint needs, in bytes."""
+
+    weights: int
+    cache: int
+    reserve: int
+
+    @property
+    def total(self) -> int:
+        """All of it, in bytes."""
+        return self.weights + self.cache + self.reserve
+
+    def __str__(self) -> str:
+        return (
+            f"{in_gb(self.total)} (weights {in_gb(self.weights)}, keys and values "
+            f"{in_gb(self.cache)}, reserve {in_gb(self.reserve)})"
+        )
+
+
+def in_gb(size: float) -> str:
+    """A number of bytes in GB, which is 10^9 bytes."""
+    return f"{size / GB:.2f} GB"
+
+
+def read_shapes(files: Iterable[Path]) -> list[Weight]:
+    """Return every weight of safetensors files by their headers, without loading any."""
+    weights = []
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                part = file.get_slice(name)
+                weights.append(Weight(name, tuple(part.get_shape()), part.get_dtype()))
+    return weights
+
+
+def need(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device) -> Need:
+    """Return what a checkpoint will need. `config` is transformers' configuration of it."""
+    return Need(
+        weights=_weights(weights, config, plan, device),
+        cache=cache_bytes(config, plan.cache_tokens, plan.dtype),
+        reserve=plan.reserve_bytes,
+    )
+
+
+def cache_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
+    """Return the bytes of the keys and values of so many tokens, no more than the model can read.
+
+    Every layer is counted as one that attends to all tokens.
+    """
+    text = config.get_text_config()
+    heads = int(getattr(text, "num_attention_heads", 0) or 0)
+    size = getattr(text, "head_dim", None) or int(getattr(text, "hidden_size", 0)) // max(1, heads)
+    kept = int(getattr(text, "num_key_value_heads", None) or heads)
+    layers = int(getattr(text, "num_hidden_layers", 0) or 0)
+    tokens = min(tokens, int(getattr(text, "max_position_embeddings", 0) or tokens))
+    return 2 * layers * kept * int(size) * tokens * dtype.itemsize
+
+
+def check_fit(
+    name: str, weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device
+) -> Need:
+    """Return what a checkpoint will need.
+
+    Raises:
+        ModelLoadError: more than is free on the device; it names both, and what would fit.
+    """
+    needed, free = need(weights, config, plan, device), host_resources.free_memory(device)
+    if needed.total <= free:
+        return needed
+    fitting = [
+        f"{how} (needs {in_gb(other.total)})"
+        for how, other in _alternatives(weights, config, plan, device)
+        if other.total <= free
+    ]
+    raise ModelLoadError(
+        f"the model needs {needed}, and {in_gb(free)} are free on {device}",
+        value=name,
+        remedy=f"use {' or '.join(fitting)}"
+        if fitting
+        else "use a smaller model or another device, or end other programs that hold this memory",
+    )
+
+
+def _alternatives(
+    weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device
+) -> Iterator[tuple[str, Need]]:
+    """Other ways to hold the same checkpoint, each with its need."""
+    if plan.dtype.itemsize > 2:
+        half = replace(plan, dtype=torch.bfloat16)
+        yield "dtype bfloat16", need(weights, config, half, device)
+    if plan.quantisation == "none" and not quantization.is_quantised_already(config):
+        for quantisation in quantization.QUANTISATIONS[1:]:
+            small = replace(plan, quantisation=quantisation)
+            yield f"quantisation {quantisation}", need(weights, config, small, device)
+
+
+def _weights(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device) -> int:
+    as_stored = quantization.is_quantised_already(config)
+    packed = plan.quantisation != "none"
+    group = quantization.group_size(
+        one.shape for one in weights if quantization.takes(one.name, one.shape)
+    )
+    total = 0
+    for one in weights:
+        if as_stored or one.kind not in _FLOATS:
+            total += math.prod(one.shape) * _FILE_BITS.get(one.kind, 8) // 8
+        elif packed and quantization.takes(one.name, one.shape):
+            total += quantization.weight_bytes(
+                one.shape, plan.quantisation, group, plan.dtype, device
+            )
+        else:
+            total += math.prod(one.shape) * plan.dtype.itemsize
+    return total

@@ -1,0 +1,128 @@
+"""How a model is fed: what all classes share, and where one may go another way."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from chatspot_ros.engine.loading.checkpoint import Loaded
+from chatspot_ros.errors import ModelLoadError
+
+# What of the vision tower's output the language model reads.
+_FEATURES = ("pooler_output", "deepstack_features")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture for the language model.
+
+    `inputs` is what the model gets of it, `text` stands for it in a prompt, `tokens` says how many
+    vision features there are.
+    """
+
+    inputs: dict[str, Any]
+    text: str
+    tokens: int
+
+
+class Family:
+    """Models like LLaVA: features take the place of image tokens, in a causal sequence.
+
+    `model` is what reads more tokens behind a cache. `placeholder` is the token that the chat
+    template writes for the picture, `opening` what every conversation begins with although the
+    template leaves it out. `shares_prefix` says whether one picture's keys and values serve every
+    question about it.
+    """
+
+    shares_prefix = True
+    opening = ""
+    # Text around the image tokens that the template leaves out.
+    before, after = "", ""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Raises ModelLoadError for a model without an image token."""
+        self.whole: Any = loaded.model
+        self.model: Any = loaded.model
+        self.image_token_id = self._find_image_token(loaded)
+        self.image_token = str(loaded.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        self.placeholder = self.image_token
+        self.device = loaded.device
+
+    def _find_image_token(self, loaded: Loaded) -> int:
+        found = getattr(loaded.model.config, "image_token_id", None)
+        if found is None:
+            raise ModelLoadError(
+                "the model has no image token",
+                value=type(loaded.model).__name__,
+                remedy="use a model of a class that docs/models.md names",
+            )
+        return int(found)
+
+    def see(self, pixels: dict[str, Tensor]) -> Seen:
+        """Run the vision tower on what the image processor made of one picture."""
+        known = inspect.signature(self.whole.get_image_features).parameters
+        known_pixels = {key: value for key, value in pixels.items() if key in known}
+        output = self.whole.get_image_features(**known_pixels, return_dict=True)
+        # Neither the pixels nor the tower's inner states are needed again.
+        kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
+        tokens = sum(len(one) for one in output.pooler_output)
+        inputs = {"mm_encoder_outputs": {"image": type(output)(**kept)}}
+        return Seen(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
+
+    def prefix_end(self, ids: list[int]) -> int:
+        """How many tokens of a conversation do not depend on the question: up to the picture."""
+        return len(ids) - ids[::-1].index(self.image_token_id)
+
+    def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
+        """Read a conversation with its picture into an empty cache; return the last logits."""
+        return self._read(torch.tensor([ids], device=self.device), cache, **inputs)
+
+    def new_cache(self) -> Any:
+        """An empty cache of keys and values."""
+        return DynamicCache(config=self.whole.config.get_text_config())
+
+    def _read(self, ids: Tensor, cache: Any, **inputs: Any) -> Tensor:
+        output = self.whole(
+            input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **inputs
+        )
+        last: Tensor = output.logits[0, -1]
+        return last
+
+
+class CountsPositions(Protocol):
+    """A family whose positions are not those of any causal model."""
+
+    def positions(self, plain: Tensor, cache: Any) -> Tensor:
+        """The model's positions of tokens behind a cache, from plain ones (1, tokens)."""
+
+
+class Behind:
+    """A model that reads on behind a picture, with positions of its family's own kind.
+
+    `position_ids` (1, tokens) are counted as in any causal model, from 0 at the first token; left
+    out, they go on from the cache. Everything else is the model's own.
+    """
+
+    def __init__(self, model: Any, family: CountsPositions) -> None:
+        self._model, self._family = model, family
+
+    def __call__(self, *, input_ids: Tensor, past_key_values: Any, **inputs: Any) -> Any:
+        """Run the model; its keywords."""
+        plain = inputs.pop("position_ids", None)
+        if plain is None:
+            begin = past_key_values.get_seq_length()
+            plain = torch.arange(begin, begin + input_ids.shape[1], device=input_ids.device)[None]
+        return self._model(
+            input_ids=input_ids,
+            past_key_values=past_key_values,
+            position_ids=self._family.positions(plain, past_key_values),
+            **inputs,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)

@@ -1,0 +1,46 @@
+"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: positions on three axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chatspot_ros.engine.loading.checkpoint import Loaded
+from chatspot_ros.engine.models.base import Behind, Family, Seen
+
+
+class Qwen(Family):
+    """Qwen2-VL, 2.5-VL and 3-VL: positions have three axes, and a picture takes up fewer of them
+    than it has tokens.
+
+    Text goes on with equal numbers on all axes, so all that a question needs to know of its
+    picture is one number, which is kept on the cache. The model's own `rope_deltas`, that of the
+    picture seen last, is never used.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        super().__init__(loaded)
+        self.model = Behind(self.whole, self)
+
+    def see(self, pixels: dict[str, Tensor]) -> Seen:
+        """Run the vision tower on what the image processor made of one picture."""
+        seen = super().see(pixels)
+        return Seen({**seen.inputs, "grid": pixels["image_grid_thw"]}, seen.text, seen.tokens)
+
+    def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
+        """Read a conversation with its picture into an empty cache; return the last logits."""
+        input_ids = torch.tensor([ids], device=self.device)
+        positions, shift = self.whole.model.get_rope_index(
+            input_ids, (input_ids == self.image_token_id).int(), image_grid_thw=inputs["grid"]
+        )
+        cache.position_shift = int(shift)
+        features = inputs["mm_encoder_outputs"]
+        return self._read(input_ids, cache, position_ids=positions, mm_encoder_outputs=features)
+
+    def positions(self, plain: Tensor, cache: Any) -> Tensor:
+        """Positions (3, 1, tokens) of text behind the cache's picture, from those of a causal model
+        (1, tokens)."""
+        shifted: Tensor = plain + cache.position_shift
+        return shifted.expand(3, *plain.shape)

@@ -1,0 +1,135 @@
+"""The forward passes: a picture into a scene, a conversation into the next token's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from chatspot_ros.core.geometry import Fit, RgbImage
+from chatspot_ros.engine.loading.checkpoint import Loaded
+from chatspot_ros.engine.models.base import Seen
+from chatspot_ros.engine.models.cache import share_cache
+from chatspot_ros.engine.models.registry import find_family
+from chatspot_ros.errors import ModelLoadError
+
+_LONG = 10**9
+# From the text that stands for the picture to the ids of a conversation about it.
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture made ready for questions; belongs to the engine that made it.
+
+    `inputs` is what the model gets of the picture, `picture` stands for it in a prompt. Where the
+    model allows it, `cache` holds the attention's keys and values of `prefix_ids`, the
+    conversation up to the end of the picture.
+    """
+
+    fit: Fit
+    image_tokens: int
+    picture: str
+    inputs: dict[str, Any]
+    prefix_ids: tuple[int, ...] = ()
+    cache: Any = None
+    # How long it took to make.
+    seconds: float = 0.0
+
+    @property
+    def image_wh(self) -> tuple[int, int]:
+        """(width, height) of the camera's image, in pixels."""
+        return self.fit.image_wh
+
+
+class Runner:
+    """A model on its device. Call it inside torch.inference_mode, from one thread at a time.
+
+    `model` is called with more tokens behind a scene's cache: `input_ids` (1, tokens),
+    `past_key_values`, and where its family shares the picture's prefix, a float `attention_mask`
+    (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in any causal model.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Raises ModelLoadError for a model that lacks an image token or an end token."""
+        self._family = find_family(loaded)
+        self.model = self._family.model
+        self.image_processor = loaded.image_processor
+        self.device, self.dtype = loaded.device, loaded.dtype
+        self.image_token_id = self._family.image_token_id
+        # The token that the chat template writes for a picture, and what it leaves out before it.
+        self.placeholder, self.opening = self._family.placeholder, self._family.opening
+        self.end_ids = _end_ids(loaded.model, loaded.tokenizer)
+        self.caches_prefix = self._family.shares_prefix
+        text_config = loaded.model.config.get_text_config()
+        # How many tokens a conversation may have.
+        self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
+
+    def prepare(self, picture: RgbImage, fit: Fit, encode: Encode) -> Scene:
+        """Return the scene of a model's picture (uint8, RGB, laid out by `fit`).
+
+        `encode(picture)` returns the ids of any conversation about it.
+        """
+        seen = self.see(picture)
+        prefix_ids: tuple[int, ...] = ()
+        cache = None
+        if self.caches_prefix:
+            ids = encode(seen.text)
+            prefix_ids = tuple(ids[: self._family.prefix_end(ids)])
+            cache = self._family.new_cache()
+            self._family.prefill(list(prefix_ids), seen.inputs, cache)
+        return Scene(fit, seen.tokens, seen.text, seen.inputs, prefix_ids, cache)
+
+    def see(self, picture: RgbImage) -> Seen:
+        """Run the vision tower on the model's picture."""
+        pixels = self.image_processor(images=picture, return_tensors="pt", **self._as_it_is())
+        inputs = {
+            key: value.to(self.device, self.dtype if value.is_floating_point() else None)
+            for key, value in pixels.items()
+            if isinstance(value, torch.Tensor)
+        }
+        return self._family.see(inputs)
+
+    def _as_it_is(self) -> dict[str, Any]:
+        """Settings that keep the image processor from changing the picture's size.
+
+        Only cutting into tiles is left to it, for which the picture has the right size already.
+        """
+        wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
+                  "crop_to_patches": True}  # fmt: skip
+        known = {key: on for key, on in wanted.items() if hasattr(self.image_processor, key)}
+        # It would guess from the shape, and a picture may be one or three pixels high.
+        return {**known, "input_data_format": "channels_last"}
+
+    def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
+        """Read a conversation; return the logits of the next token (vocabulary,) and its cache.
+
+        The scene's cache is used when the conversation begins with exactly its tokens.
+        """
+        known = len(scene.prefix_ids)
+        if scene.cache is None or tuple(ids[:known]) != scene.prefix_ids:
+            cache = self._family.new_cache()
+            return self._family.prefill(ids, scene.inputs, cache), cache
+        cache = share_cache(scene.cache, known)
+        output = self.model(
+            input_ids=torch.tensor([ids[known:]], device=self.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[0, -1], cache
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return every token that ends an answer. Raises ModelLoadError when there is none."""
+    named = [model.generation_config.eos_token_id, tokenizer.eos_token_id]
+    flat = [i for one in named for i in (one if isinstance(one, list) else [one])]
+    ids = frozenset(int(i) for i in flat if i is not None)
+    if not ids:
+        raise ModelLoadError(
+            "the checkpoint names no end token", value=model.name_or_path,
+            remedy="set eos_token_id in generation_config.json",
+        )  # fmt: skip
+    return ids

@@ -1,0 +1,1 @@
+"""A conversation as token ids, and answer ids as text."""

@@ -1,0 +1,1 @@
+"""The inference thread, its jobs and their order."""

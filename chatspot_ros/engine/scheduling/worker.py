@@ -1,0 +1,267 @@
+"""One thread owns the engine; everybody else hands it jobs and is told how each one ended."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Generic, TypeVar, cast
+
+from chatspot_ros.engine.scheduling.job import (
+    JobHandle,
+    OnDone,
+    Priority,
+    Steps,
+    Stepwise,
+    ignore,
+)
+from chatspot_ros.engine.scheduling.scheduler import Job, Schedule
+from chatspot_ros.errors import ChatspotError, ModelError, NotActiveError
+
+EngineT = TypeVar("EngineT")
+ResultT = TypeVar("ResultT")
+
+_log = logging.getLogger(__name__)
+THREAD_NAME = "inference"
+
+
+class InferenceWorker(Generic[EngineT]):
+    """The one thread that touches an engine, with a bounded queue before it.
+
+    A job that is a generator is done in steps, between which others get their turns: it yields
+    what it waits for (`jobs.Steps`), and its return value is the result.
+    """
+
+    def __init__(self, engine: EngineT, *, queue_size: int) -> None:
+        """`queue_size` jobs may wait while others run. The thread starts at once."""
+        self._engine = engine
+        self._schedule = Schedule(queue_size)
+        self._running: Job | None = None
+        self._stopped = False
+        # Guards the schedule. Whoever has changed it rings, and the idle thread looks again: a
+        # queue written in C wakes it sooner than a condition, whose waiting is Python.
+        self._lock = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def begin(cls, make: Callable[[], EngineT], *, queue_size: int) -> InferenceWorker[EngineT]:
+        """Start the thread and let it make the engine, for some things belong to their thread.
+
+        What is compiled or recorded for a GPU is one of them. What `make` raises goes through.
+        """
+        worker = cls(cast(EngineT, None), queue_size=queue_size)
+        failures: list[BaseException] = []
+
+        def take(_: EngineT) -> None:
+            try:
+                worker._engine = make()
+            except BaseException as error:
+                failures.append(error)
+
+        worker.submit(take).wait()
+        if failures:
+            worker.stop()
+            raise failures[0]
+        return worker
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        with self._lock:
+            return sum(not handle.done for handle in self._schedule.waiting)
+
+    def submit(
+        self,
+        job: Callable[[EngineT], ResultT | Stepwise[ResultT]],
+        *,
+        deadline_s: float | None = None,
+        on_done: OnDone[ResultT] = ignore,
+        priority: Priority = Priority.INTERACTIVE,
+        frame: Hashable = None,
+        line: Hashable = None,
+    ) -> JobHandle[ResultT]:
+        """Queue a job, which is called with the engine in the worker's thread.
+
+        `deadline_s` is on the clock of time.monotonic. A waiting job whose deadline passes ends
+        at the next turn of the thread, or when room is needed; a running one between its steps, or
+        where it passes `should_stop` on. Jobs of one `frame` may share a batch; those of one `line`
+        run one after the other, as they came. `on_done` is called once, in the worker's thread or
+        in the one that cancelled, stopped or took its place.
+
+        Raises:
+            BusyError: the queue is full of jobs that are no less urgent.
+            NotActiveError: the worker was stopped.
+        """
+        handle: JobHandle[ResultT] = JobHandle(
+            job, deadline_s, on_done, priority=priority, frame=frame, line=line
+        )
+        with self._lock:
+            if self._stopped:
+                raise self._not_active()
+            ended = self._schedule.add(handle)
+        self._ring()
+        # Python's lock to the thread that was woken, which would else wait until this one blocks.
+        time.sleep(0)
+        _tell(ended)
+        return handle
+
+    def should_stop(self) -> bool:
+        """Raise why the running job is to end; False while it may go on. For the engine to call."""
+        running = self._running
+        return running.check() if running is not None else False
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """End all jobs with NotActiveError and the thread too; return whether the thread ended.
+
+        The running jobs get `timeout_s` to come to their next check; after that they are reported
+        as ended while the thread still computes, and what they return is dropped.
+        """
+        with self._lock:
+            self._stopped = True
+            waiting, running = list(self._schedule.waiting), list(self._schedule.running)
+            self._schedule.waiting.clear()
+        self._ring()
+        for handle in (*waiting, *running):
+            handle.stop(self._not_active())
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+        for handle in running:
+            handle.end(None, self._not_active())
+        return not self._thread.is_alive()
+
+    def _ring(self) -> None:
+        """Have the idle thread look at the schedule, which has changed before."""
+        if self._bell.empty():  # else it looks once more anyway
+            self._bell.put(None)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                idle = not (self._stopped or self._schedule.waiting or self._schedule.running)
+            if idle:
+                self._bell.get()
+                continue
+            with self._lock:
+                stopped, left = self._stopped, list(self._schedule.running)
+                ended = self._schedule.take_ended()
+                turn = None if stopped else self._schedule.next()
+                if turn is not None and turn.begin is not None:
+                    self._schedule.begin(turn.begin)
+            began_s = time.monotonic()
+            try:
+                _tell(ended)
+                if stopped:
+                    for handle in left:
+                        self._go_on(handle, self._not_active())
+                    return
+                if turn is not None and turn.begin is not None:
+                    self._begin(turn.begin)
+                elif turn is not None and turn.steps is not None:
+                    self._step(turn.steps)
+            finally:
+                with self._lock:
+                    self._schedule.pace.worked(time.monotonic() - began_s)
+
+    def _begin(self, handle: Job) -> None:
+        """Begin a job: all of it, or up to what it waits for."""
+        if not handle.start():
+            self._end(handle, None, None)
+            return
+        self._running = handle
+        try:
+            handle.check()
+            result = handle.job(self._engine)
+        except BaseException as error:
+            self._end(handle, None, _as_our_own(error))
+            return
+        finally:
+            self._running = None
+        if isinstance(result, Generator):
+            handle.steps = result
+            self._go_on(handle)
+        else:
+            self._end(handle, result, None)
+
+    def _step(self, steps: Steps) -> None:
+        """Go on with what some jobs wait for, and then with those that it has a result for."""
+        handles = [one for one in self._schedule.running if one.waits_for is steps]
+        for handle in list(handles):
+            try:
+                handle.check()
+            except ChatspotError as error:
+                handles.remove(handle)
+                self._go_on(handle, error)
+        failure: BaseException | None = None
+        if handles:
+            try:
+                steps.step()
+            except BaseException as error:
+                failure = error
+        for handle in handles:
+            self._go_on(handle, failure)
+
+    def _go_on(self, handle: Job, error: BaseException | None = None) -> None:
+        """Let a job in steps go on, or tell it why it must not; it ends or waits again."""
+        if handle.steps is None:  # it runs to its end by itself
+            return
+        self._running = handle
+        result: object = None
+        ended_by: ChatspotError | None = None
+        try:
+            if error is None:
+                handle.waits_for = next(handle.steps)
+            else:
+                handle.waits_for = handle.steps.throw(error)
+            return
+        except StopIteration as end:
+            result = end.value
+        except BaseException as raised:
+            ended_by = _as_our_own(raised)
+        finally:
+            self._running = None
+        self._end(handle, result, ended_by)
+
+    def _end(self, handle: Job, result: object, error: ChatspotError | None) -> None:
+        """Take a job out, and tell how it ended."""
+        with self._lock:
+            self._schedule.end(handle)
+        try:
+            # A job that does not ask must not turn a cancel into a success.
+            if error is None:
+                handle.check_stopped()
+        except ChatspotError as stopped:
+            result, error = None, stopped
+        _tell([(handle, error)], result)
+
+    def _not_active(self) -> NotActiveError:
+        return NotActiveError(
+            "the model was stopped",
+            value="a question after the stop",
+            remedy="start the node again",
+        )
+
+
+def _tell(ended: Sequence[tuple[Job, ChatspotError | None]], result: object = None) -> None:
+    for handle, error in ended:
+        try:
+            handle.end(result, error)
+        except BaseException:  # a callback that wants to end the process ends only its job
+            _log.exception("a callback of an ended job failed; going on")
+
+
+def _as_our_own(error: BaseException) -> ChatspotError:
+    """What a job has raised, as an error of ours: the thread must outlive everything."""
+    if isinstance(error, ChatspotError):
+        return error
+    _log.error("a job failed", exc_info=error)
+    failure = ModelError(
+        "the model failed",
+        value=f"{type(error).__name__}: {error}",
+        remedy="see the log; if it stays, restart the node",
+    )
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,1 @@
+"""Image messages and files as arrays, and annotated images."""

@@ -1,0 +1,207 @@
+"""Camera messages -> pictures: uint8 H x W x 3 arrays in RGB order.
+
+The messages are read by their fields only, so rclpy's own objects, those of `rosbags` and plain
+namespaces all work, and nothing here imports ROS. The colour conversion itself is
+`rosbags-image`'s; what it does not check (padded rows, short data, 4:2:0 planes, cut files, bombs)
+is checked here first.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rosbags.image import ImageError as RosbagsImageError
+from rosbags.image import message_to_cvimage
+
+from chatspot_ros.errors import ImageError
+from chatspot_ros.images.headers import declared_size
+
+RgbImage = npt.NDArray[np.uint8]
+
+DEFAULT_MAX_PIXELS: Final = 40_000_000
+
+# What is called X here is converted as Y: names of sensor_msgs that mean what rosbags-image calls
+# otherwise, and
+# OpenCV's names of bare channels, which by cv_bridge's custom are grey, BGR and BGRA.
+_SYNONYMS: Final = {
+    "yuv422": "uyvy",
+    "yuv422_yuy2": "yuyv",
+    "8UC1": "mono8",
+    "8UC3": "bgr8",
+    "8UC4": "bgra8",
+}
+_BYTES_PER_PIXEL: Final = {
+    "mono8": 1, "mono16": 2,
+    "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4,
+    "rgb16": 6, "bgr16": 6, "rgba16": 8, "bgra16": 8,
+    "bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1, "bayer_grbg8": 1,
+    "bayer_rggb16": 2, "bayer_bggr16": 2, "bayer_gbrg16": 2, "bayer_grbg16": 2,
+    "uyvy": 2, "yuyv": 2,
+    "nv12": 1, "nv21": 1,
+}  # fmt: skip
+_PLANAR_420: Final = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
+# Subsampled or mosaicked encodings stand for blocks of this many columns and rows.
+_BLOCK: Final = {"uyvy": (2, 1), "yuyv": (2, 1), "nv12": (2, 2), "nv21": (2, 2)}
+
+ENCODINGS: Final = tuple(sorted({*_BYTES_PER_PIXEL, *_SYNONYMS}))
+
+
+def is_compressed(message: Any) -> bool:
+    """Whether the message is a sensor_msgs/CompressedImage rather than a sensor_msgs/Image."""
+    return hasattr(message, "format")
+
+
+def image_size(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) in pixels of an Image or CompressedImage message, without decoding it.
+
+    Raises:
+        ImageError: no pixels, more than `max_pixels`, or a compressed picture without a readable
+        header.
+    """
+    if is_compressed(message):
+        _refuse_depth(message.format)
+        width, height = declared_size(bytes(message.data))
+    else:
+        width, height = int(message.width), int(message.height)
+    return check_size(width, height, max_pixels)
+
+
+def check_size(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) in pixels. Raises ImageError: none, or more than `max_pixels`."""
+    if width < 1 or height < 1:
+        raise ImageError(
+            "the image has no pixels",
+            value=f"{width} x {height}",
+            remedy="send an image of at least 1 x 1 pixel",
+        )
+    if width * height > max_pixels:
+        raise ImageError(
+            f"the image is larger than {max_pixels} pixels",
+            value=f"{width} x {height}",
+            remedy="send a smaller image, or raise the parameter max_pixels",
+        )
+    return width, height
+
+
+def message_to_rgb(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> RgbImage:
+    """Return the picture of a sensor_msgs Image or CompressedImage, uint8 H x W x 3, RGB.
+
+    16-bit channels are scaled to 8 bits. EXIF orientation is ignored: regions are in pixels as
+    stored, which is
+    also what a detector on the same topic sees.
+
+    Raises:
+        ImageError: the message is not a readable picture; says the value and what to do.
+    """
+    if is_compressed(message):
+        return _compressed_to_rgb(message, max_pixels)
+    return _raw_to_rgb(message, max_pixels)
+
+
+def _raw_to_rgb(message: Any, max_pixels: int) -> RgbImage:
+    width, height = image_size(message, max_pixels)
+    encoding = _SYNONYMS.get(message.encoding, str(message.encoding).lower())
+    if encoding not in _BYTES_PER_PIXEL:
+        raise ImageError(
+            "the image's encoding is not a colour or grey picture's",
+            value=message.encoding,
+            remedy=f"publish one of {', '.join(ENCODINGS)}",
+        )
+    columns, rows = _BLOCK.get(encoding, (1, 1))
+    if width % columns or height % rows:
+        raise ImageError(
+            f"{message.encoding} needs a width divisible by {columns} and a height divisible by "
+            f"{rows}",
+            value=f"{width} x {height}",
+            remedy="crop the image or publish another encoding",
+        )
+    packed = _unpadded(message, encoding, width, height)
+    if encoding in _PLANAR_420:
+        rgb = cv2.cvtColor(packed, _PLANAR_420[encoding])
+    else:
+        plain = SimpleNamespace(
+            encoding=encoding,
+            width=width,
+            height=height,
+            is_bigendian=bool(message.is_bigendian),
+            data=packed,
+        )
+        try:
+            rgb = message_to_cvimage(cast("Any", plain), "rgb8")
+        except (RosbagsImageError, cv2.error) as error:
+            raise ImageError(
+                f"the image cannot be converted to RGB: {error}",
+                value=f"{message.encoding}, {width} x {height}",
+                remedy="publish rgb8 or bgr8",
+            ) from error
+    return np.ascontiguousarray(rgb, dtype=np.uint8)
+
+
+def _unpadded(message: Any, encoding: str, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Return the rows without padding, as bytes: rows x (width * bytes per pixel).
+
+    The last row's padding may be missing. Raises ImageError when `step` or `data` is too short.
+    """
+    row_bytes = width * _BYTES_PER_PIXEL[encoding]
+    rows = height * 3 // 2 if encoding in _PLANAR_420 else height
+    step = int(message.step)
+    if step < row_bytes:
+        raise ImageError(
+            f"the image's step is shorter than a row of {row_bytes} bytes",
+            value=step,
+            remedy="set step to at least width x channels x bytes per channel",
+        )
+    needed = step * (rows - 1) + row_bytes
+    if len(message.data) < needed:
+        raise ImageError(
+            f"the image's data is shorter than {needed} bytes ({rows} rows of {step})",
+            value=f"{len(message.data)} bytes",
+            remedy="send all rows; was the message cut, or is its encoding another?",
+        )
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    if step == row_bytes:
+        return flat[:needed].reshape(rows, row_bytes)
+    return np.ascontiguousarray(
+        np.lib.stride_tricks.as_strided(flat, (rows, row_bytes), (step, 1), writeable=False)
+    )
+
+
+def _refuse_depth(fmt: str) -> None:
+    if "compressedDepth" in fmt:
+        raise ImageError(
+            "a depth picture cannot be asked about",
+            value=fmt,
+            remedy="subscribe to the colour camera's topic",
+        )
+
+
+def _compressed_to_rgb(message: Any, max_pixels: int) -> RgbImage:
+    width, height = image_size(message, max_pixels)
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.shape != (height, width, 3):
+        raise ImageError(
+            "the compressed image cannot be decoded",
+            value=f"{len(data)} bytes, format {message.format!r}, declared {width} x {height}",
+            remedy="send the whole file, unchanged",
+        )
+    if _stored_as_rgb(message.format):
+        return np.ascontiguousarray(bgr, dtype=np.uint8)
+    return np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _stored_as_rgb(fmt: str) -> bool:
+    """Whether image_transport's `format` says that the file's red and blue are swapped.
+
+    "rgb8; jpeg compressed bgr8": the picture was turned to BGR before OpenCV wrote it, so the file
+    is right. "rgb8; jpeg compressed rgb8": RGB was handed to OpenCV as if it were BGR.
+    """
+    _, separator, stored = fmt.partition(" compressed ")
+    return bool(separator) and stored.strip().startswith("rgb")

@@ -1,0 +1,1 @@
+"""Everything that speaks rclpy or ROS messages."""

@@ -1,0 +1,42 @@
+"""Publishes the picture with regions and answers on ~/annotated, for those who look."""
+
+from __future__ import annotations
+
+import traceback
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from chatspot_ros.images.annotate import Note, annotate
+from chatspot_ros.images.decode import RgbImage
+from chatspot_ros.ros.conversions import to_header, to_image_message
+from chatspot_ros.server.metrics import Health
+from chatspot_ros.server.request import Picture, QueryReply
+
+_WARN_AGAIN_S = 10.0
+
+
+class Drawing:
+    """Draws only while somebody subscribes."""
+
+    def __init__(self, node: Node, health: Health) -> None:
+        self._node = node
+        self._health = health
+        self._publisher = node.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
+
+    def draw(self, picture: Picture, image_rgb: RgbImage, reply: QueryReply) -> None:
+        """Publish a reply's picture (uint8 H x W x 3, RGB). In the worker's thread, after it."""
+        if not self._publisher.get_subscription_count():
+            return
+        try:
+            notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
+            drawn = annotate(image_rgb, notes)
+            self._publisher.publish(to_image_message(drawn, to_header(picture)))
+            self._health.note_drawn()
+        except Exception:
+            self._health.note_error(f"{reply.id}: the annotated picture could not be drawn")
+            self._node.get_logger().error(
+                f"{reply.id}: the annotated picture could not be drawn\n{traceback.format_exc()}",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )

@@ -1,0 +1,175 @@
+"""ROS messages <-> plain Python: requests, replies, detections, stamps."""
+
+from __future__ import annotations
+
+import array
+import math
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import KeyValue
+from geometry_msgs.msg import Point32
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.regions import Region
+from chatspot_ros.images.decode import RgbImage
+from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
+from chatspot_ros.msg import Region as RegionMessage
+from chatspot_ros.server.frame_buffer import NS
+from chatspot_ros.server.request import Picture, Query, QueryReply
+from chatspot_ros.srv import RegionQuery
+
+
+def to_ns(time: Any) -> int:
+    """Return a Time or Duration message in nanoseconds."""
+    return int(time.sec) * NS + int(time.nanosec)
+
+
+def to_time(stamp_ns: int) -> Time:
+    """Return nanoseconds as a Time message."""
+    return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
+
+
+def to_region(message: RegionMessage) -> Region:
+    """Return a Region message as a region; its points are not checked here."""
+    points_px = tuple((float(point.x), float(point.y)) for point in message.points)
+    return Region(points_px, id=message.id, label=message.label)
+
+
+def to_region_message(region: Region) -> RegionMessage:
+    """Return a region as a message."""
+    points = [Point32(x=float(x), y=float(y)) for x, y in region.points_px]
+    return RegionMessage(id=region.id, label=region.label, points=points)
+
+
+def detections_stamp_ns(message: Any) -> int:
+    """Return the stamp of a Detection2DArray in ns; the first detection's when it has none itself.
+
+    0: nobody stamped it.
+    """
+    return to_ns(message.header.stamp) or next(
+        (to_ns(detection.header.stamp) for detection in message.detections), 0
+    )
+
+
+def to_detected_regions(message: Any) -> tuple[Region, ...]:
+    """Return the boxes of a vision_msgs/Detection2DArray, in its order.
+
+    The label is the class of the best hypothesis, the id the detection's own or its index. A turned
+    box (vision_msgs allows it) becomes the polygon of its corners. Messages of vision_msgs before
+    4.0 are read too, as a bag or a bridge brings them: `center.x` for `center.position.x`, `id` and
+    `score` beside a result's pose, `tracking_id` for `id`.
+    """
+    return tuple(
+        _to_detected_region(index, detection) for index, detection in enumerate(message.detections)
+    )
+
+
+def _to_detected_region(index: int, detection: Any) -> Region:
+    hypotheses = [getattr(result, "hypothesis", result) for result in detection.results]
+    best = max(hypotheses, key=lambda hypothesis: hypothesis.score, default=None)
+    label = "" if best is None else str(best.class_id if hasattr(best, "class_id") else best.id)
+    name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or str(index)
+    return Region(_box_points(detection.bbox), id=name, label=label)
+
+
+def _box_points(box: Any) -> tuple[tuple[float, float], ...]:
+    """Return two opposite corners of a BoundingBox2D, or all four when it is turned."""
+    centre = getattr(box.center, "position", box.center)
+    half_x, half_y, turn = box.size_x / 2, box.size_y / 2, box.center.theta
+    corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
+    if turn:
+        cos, sin = math.cos(turn), math.sin(turn)
+        corners = [(x * cos - y * sin, x * sin + y * cos) for x, y in corners]
+    else:
+        corners = corners[::2]
+    return tuple((centre.x + x, centre.y + y) for x, y in corners)
+
+
+def to_query(request: Any) -> Query:
+    """Return a RegionQuery request or an AskRegion goal as a query."""
+    picture = None
+    if len(request.image.data):
+        image = request.image
+        picture = Picture(
+            lambda: image, stamp_ns=to_ns(image.header.stamp), frame_id=image.header.frame_id
+        )
+    return Query(
+        question=request.question,
+        camera=request.camera,
+        stamp_ns=to_ns(request.stamp),
+        picture=picture,
+        regions=tuple(to_region(region) for region in request.regions),
+        use_detections=request.use_detections,
+        task=request.task,
+        session=request.session,
+        timeout_s=to_ns(request.timeout) / NS,
+    )
+
+
+def fill(message: Any, reply: QueryReply) -> Any:
+    """Write a reply into a RegionQuery response or an AskRegion result, and return that."""
+    _fill_outcome(message, reply)
+    message.queued_s = reply.queued_s
+    message.seeing_s = reply.seeing_s
+    message.answering_s = reply.answering_s
+    return message
+
+
+def to_answers_message(reply: QueryReply) -> RegionAnswers:
+    """Return a reply as it is published on ~/answers."""
+    query = reply.query
+    message = RegionAnswers(question=query.question, task=query.task, session=query.session)
+    message.camera = reply.picture.camera if reply.picture else query.camera
+    _fill_outcome(message, reply)
+    return message
+
+
+def _fill_outcome(message: Any, reply: QueryReply) -> None:
+    message.status = getattr(RegionQuery.Response, reply.status)
+    message.message = reply.message
+    message.header = to_header(reply.picture)
+    message.answers = [_to_answer_message(answer) for answer in reply.answers]
+    message.model = reply.model
+
+
+def to_header(picture: Picture | None) -> Header:
+    """Return the header of the picture as its camera gave it; an empty one without a picture."""
+    if picture is None:
+        return Header()
+    return Header(stamp=to_time(picture.stamp_ns), frame_id=picture.frame_id)
+
+
+def _to_answer_message(answer: Answer) -> RegionAnswer:
+    return RegionAnswer(
+        regions=[to_region_message(region) for region in answer.regions],
+        text=answer.text,
+        state=[KeyValue(key=key, value=value) for key, value in answer.state.items()],
+        steps=[
+            ActionStep(action=step.action, target=step.target, text=step.text)
+            for step in answer.steps
+        ],
+        grounded=[to_region_message(region) for region in answer.grounded],
+        confidence=float(answer.confidence),
+        truncated=bool(answer.truncated),
+        uncertain=bool(answer.uncertain),
+    )
+
+
+def to_image_message(image_rgb: RgbImage, header: Header) -> Image:
+    """Return a picture (uint8 H x W x 3, RGB) as a sensor_msgs/Image."""
+    height, width = image_rgb.shape[:2]
+    # An array is taken over whole; anything else rclpy checks byte by byte.
+    data = array.array("B")
+    data.frombytes(image_rgb.tobytes())
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=width * 3,
+        data=data,
+    )

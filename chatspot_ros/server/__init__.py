@@ -1,0 +1,1 @@
+"""A request's life in plain Python, from arrival to answer."""

@@ -1,0 +1,134 @@
+"""From a query and its picture's size to the questions that the engine is asked.
+
+Pure: no ROS, no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from chatspot_ros.core.prompts import TASKS, check_question
+from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
+from chatspot_ros.errors import RegionError, RequestError
+from chatspot_ros.server.request import Query
+from chatspot_ros.server.settings import Settings
+
+# Asked when a request names a task that needs no question of its own.
+_QUESTION_OF_TASK = {
+    "describe": "Describe this.",
+    "read": "What does it say?",
+    "state": "What is the state of this?",
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to the engine, about all of its regions together."""
+
+    text: str
+    regions: tuple[Region, ...]
+
+
+def check(query: Query, settings: Settings) -> str:
+    """Check what can be checked before there is a picture; return the question's text.
+
+    Raises:
+        RequestError: unknown task, empty or too long question, negative time limit.
+        RegionError: too many regions.
+    """
+    if query.task not in TASKS:
+        raise RequestError(
+            "there is no such task",
+            value=query.task,
+            remedy=f"use one of {', '.join(TASKS[1:])}, or leave it empty",
+        )
+    if query.timeout_s < 0 or not math.isfinite(query.timeout_s):
+        raise RequestError(
+            "the timeout is negative",
+            value=f"{query.timeout_s:g} s",
+            remedy="give a positive one, or 0 for the default",
+        )
+    text = query.question.strip() or _QUESTION_OF_TASK.get(query.task, "")
+    if not text:
+        raise RequestError(
+            "the question is empty",
+            value=query.question,
+            remedy="say what to ask, or give a task that brings its own question "
+            f"({', '.join(_QUESTION_OF_TASK)})",
+        )
+    check_question(text, settings.max_question_chars)
+    _check_count(len(query.regions), settings)
+    return text
+
+
+def compose(
+    query: Query,
+    text: str,
+    detections: tuple[Region, ...],
+    size_wh: tuple[int, int],
+    settings: Settings,
+) -> list[Ask]:
+    """Return the questions to ask, their regions clipped to the picture of `size_wh` pixels, in
+    order.
+
+    Without a `<region>` in the text, one question for each region; else a single one about all of
+    them. No region
+    at all means the whole picture. An empty list: every detection was to be asked about, and there
+    is none.
+
+    Raises:
+        RegionError: an unusable region, or too many.
+        RequestError: `<region>`s and regions do not match in number, or regions are given in two
+        ways.
+    """
+    given = (*query.regions, *detections)
+    text, typed = parse_typed_regions(text, *size_wh)
+    if typed and (given or text.count(REGION_MARK) != len(typed)):
+        raise RequestError(
+            "regions are typed into the question and given besides",
+            value=f"{len(typed)} typed, {len(given)} in the request, {text.count(REGION_MARK)} "
+            f"{REGION_MARK} in all",
+            remedy="give all regions in one way",
+        )
+    _check_count(len(typed) + len(given), settings)
+    regions = tuple(_clipped(index, region, size_wh) for index, region in enumerate(typed or given))
+    marks = text.count(REGION_MARK)
+    if marks and marks != len(regions):
+        raise RequestError(
+            f"the question has {marks} {REGION_MARK} for {len(regions)} regions",
+            value=text,
+            remedy=f"write as many {REGION_MARK} as there are regions, or none to ask about each "
+            "by itself",
+        )
+    if marks:
+        return [Ask(text, regions)]
+    if not regions:
+        return [] if query.use_detections else [Ask(text, (Region.image(),))]
+    return [Ask(_with_label(text, region, settings), (region,)) for region in regions]
+
+
+def _check_count(count: int, settings: Settings) -> None:
+    if count > settings.max_regions:
+        raise RegionError(
+            f"there are more than {settings.max_regions} regions",
+            value=count,
+            remedy="ask about fewer at a time, or raise the parameter max_regions",
+        )
+
+
+def _clipped(index: int, region: Region, size_wh: tuple[int, int]) -> Region:
+    """Clip one region; an error names which one it was."""
+    try:
+        return region.clipped(*size_wh)
+    except RegionError as error:
+        name = f" '{region.id}'" if region.id else ""
+        raise RegionError(
+            f"region {index}{name}: {error.problem}", value=error.value, remedy=error.remedy
+        ) from error
+
+
+def _with_label(text: str, region: Region, settings: Settings) -> str:
+    if settings.show_labels and region.label:
+        return f"{text} (A detector calls it: {region.label})"
+    return text

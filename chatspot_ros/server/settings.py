@@ -1,0 +1,280 @@
+"""Every parameter of the node, declared once: its name, type, default, range and meaning.
+
+`python -m chatspot_ros.tools.reference_docs` writes docs/parameters.md from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
+from chatspot_ros.server.parameter_spec import Spec
+
+
+def _of(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    fixed: bool = False,
+    pattern: str = "",
+    form: str = "",
+) -> Any:
+    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
+    metadata |= {"pattern": pattern, "form": form}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment.
+
+    `fixed` ones are read once, at start-up (read-only).
+    """
+
+    autostart: bool = _of(
+        True,
+        "Configure and activate at start. Off: a lifecycle manager (or `ros2 lifecycle set`) does "
+        "it, and may do it again.",
+        fixed=True,
+    )
+    model: str = _of(
+        "chatspot-tiny",
+        "The checkpoint: a folder, the name of a bundled one, or a hub id.",
+        fixed=True,
+    )
+    allow_download: bool = _of(
+        False,
+        "Fetch a hub id that is not in the local cache. Off: start-up never waits for a network.",
+        fixed=True,
+    )
+    device: str = _of("auto", "Where the model runs: auto, cpu, cuda, cuda:1, ...", fixed=True)
+    dtype: str = _of(
+        "auto",
+        "Number format of the weights; auto chooses by device.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        fixed=True,
+    )
+    threads: int = _of(
+        0,
+        "CPU threads of the model; 0: its cores, hyperthreads not counted.",
+        low=0,
+        high=256,
+        fixed=True,
+    )
+    skills_file: str = _of(
+        "skills.yaml",
+        "YAML file of the robot's skills (name: description); a bare name is looked up in the "
+        "package's config "
+        "folder. Empty: plans are free text.",
+        fixed=True,
+    )
+    max_new_tokens: int = _of(
+        0, "Longest answer, in tokens; 0: the model's own limit.", low=0, high=4096
+    )
+    min_confidence: float = _of(
+        -1.0, "Answers with a confidence below this are marked uncertain; negative: the threshold "
+        "that was measured for the model.",
+        low=-1.0, high=1.0,
+    )  # fmt: skip
+    show_labels: bool = _of(False, "Tell the model what the detector called a region.")
+    cameras: tuple[str, ...] = _of(
+        ("camera",),
+        "Names of the cameras. A single one, whatever its name, listens on image, detections and "
+        "click; of several each called NAME on NAME/image, NAME/detections and NAME/click. A "
+        "request that names none means the first.",
+        fixed=True,
+        pattern=r"[A-Za-z][A-Za-z0-9_]*",
+        form="a list of names out of letters, digits and _, a letter first",
+    )
+    image_transport: str = _of(
+        "raw",
+        "raw: sensor_msgs/Image on `image`; compressed: sensor_msgs/CompressedImage on "
+        "`image`/compressed.",
+        choices=("raw", "compressed"),
+        fixed=True,
+    )
+    image_reliability: str = _of(
+        "best_effort",
+        "QoS of the image subscription. best_effort meets every camera; reliable brings large "
+        "images through any network, from cameras that offer it; best_available takes what the "
+        "publishers offer that are there when the node is activated (reliable when there is none); "
+        "system_default leaves it to the middleware.",
+        choices=("best_effort", "reliable", "best_available", "system_default"),
+        fixed=True,
+    )
+    image_depth: int = _of(
+        5,
+        "QoS of the image subscription: images that wait when the node is busy; older ones are "
+        "dropped.",
+        low=1,
+        high=1000,
+        fixed=True,
+    )
+    detection_space: str = _of(
+        "camera",
+        "Which pixels the detector reports its boxes in. `camera`: those of the image on the same "
+        "topic; `resized WxH`: of that image stretched to W x H; `letterboxed WxH`: scaled evenly "
+        "and filled up at the right and at the bottom (Isaac ROS Grounding DINO: `letterboxed "
+        "960x544`); `letterboxed_centre WxH`: filled up on both sides.",
+        pattern=DETECTION_SPACE,
+        form="`camera`, or `resized`, `letterboxed` or `letterboxed_centre` with a size such as "
+        "`letterboxed 960x544`",
+    )
+    detection_tolerance: float = _of(
+        0.0,
+        "Detections whose stamp is no frame's belong to the frame at most this far away, in s, if "
+        "only one can be meant: frames must follow each other by more than twice this. 0: exactly "
+        "the frame's stamp.",
+        low=0.0,
+        high=10.0,
+    )
+    buffer_seconds: float = _of(
+        10.0, "Frames are held this long, by their stamps, in s.", low=0.1, high=600, fixed=True
+    )
+    buffer_megabytes: int = _of(
+        256, "Frames of one camera take at most this many MB.", low=1, high=65536, fixed=True
+    )
+    max_image_age: float = _of(
+        10.0,
+        "The newest frame may be this old by its stamp, in s; else STALE_IMAGE. 0: any age.",
+        low=0,
+        high=1e6,
+    )
+    frame_wait: float = _of(
+        0.5, "Wait this long for a frame, or its detections, that a request names and that has not "
+        "come, in s.",
+        low=0, high=10,
+    )  # fmt: skip
+    no_image_warning: float = _of(
+        5.0,
+        "Warn when a publisher exists and no frame came for so long, in s. 0: never.",
+        low=0,
+        high=3600,
+        fixed=True,
+    )
+    max_pixels: int = _of(
+        40_000_000,
+        "Larger pictures are refused before they are decoded.",
+        low=1,
+        high=1_000_000_000,
+    )
+    max_regions: int = _of(
+        64, "Most regions of one request, detections included.", low=1, high=1000
+    )
+    max_question_chars: int = _of(2000, "Longest question, in characters.", low=1, high=100_000)
+    queue_size: int = _of(
+        8,
+        "Requests that may wait while one is answered; more get BUSY.",
+        low=1,
+        high=1000,
+        fixed=True,
+    )
+    default_timeout: float = _of(
+        30.0, "Time limit of a request that names none, in s.", low=0.01, high=3600
+    )
+    scene_cache_mb: int = _of(
+        1024,
+        "Pictures are kept for further questions (pixels, vision features, keys and values of the "
+        "attention) up to this many MB, the least recently used out first; those that are being "
+        "asked about stay.",
+        low=1,
+        high=1_000_000,
+        fixed=True,
+    )
+    session_cache_mb: int = _of(
+        256,
+        "What conversations have left in the model is kept up to this many MB; the turns of others "
+        "are read again.",
+        low=1,
+        high=1_000_000,
+        fixed=True,
+    )
+    max_sessions: int = _of(
+        32, "Conversations at a time; the least recently used one ends.", low=1, high=10_000
+    )
+    session_idle: float = _of(
+        600.0, "A conversation ends after so long without a question, in s.", low=1, high=1e6
+    )
+    session_turns: int = _of(
+        8, "Turns of a conversation that the model still sees.", low=1, high=100
+    )
+    default_question: str = _of(
+        "What is this?", "What a click on the picture asks about that point."
+    )
+    states_file: str = _of(
+        "states.yaml",
+        "YAML file of what a state can be (attribute: list of values); a bare name is looked up in "
+        "the package's config folder. Empty: any words.",
+        fixed=True,
+    )
+    constrain_answers: bool = _of(
+        True,
+        "Hold states, plans and places to their form while the model answers. Off: they are read "
+        "out of whatever it says.",
+        fixed=True,
+    )
+    watch: str = _of(
+        "",
+        "YAML file of what is asked again and again of detected things (`watch.yaml` is the one of "
+        "the package, as a bare name); what changes is told on ~/states. Empty: nothing.",
+        fixed=True,
+    )
+    relabel_question: str = _of(
+        "What is this?",
+        "What is asked of every detected box while somebody subscribes to ~/detections; the answer "
+        "becomes the box's name.",
+        pattern=r"[^<]*\S[^<]*",
+        form="a question without `<`: it is asked of each box by itself",
+    )
+    quantisation: str = _of(
+        "none",
+        "Bits of the language model's weights: int8 or int4 take a half or a quarter of bfloat16's "
+        "memory and need the package torchao.",
+        choices=("none", "int8", "int4"),
+        fixed=True,
+    )
+    compile: str = _of(
+        "auto",
+        "On an NVIDIA GPU: auto records a decoding step as one graph; on also fuses its kernels, "
+        "which takes minutes at start-up; off does neither. Nothing elsewhere.",
+        choices=("auto", "off", "on"),
+        fixed=True,
+    )
+    warm_up: bool = _of(
+        True, "Ask some questions at start-up, so that the first real one is not slow.", fixed=True
+    )
+    memory_tokens: int = _of(
+        4096,
+        "Tokens (picture, questions, answers) whose keys and values must fit into memory besides "
+        "the weights; else the model is not loaded.",
+        low=0,
+        high=10_000_000,
+        fixed=True,
+    )
+    memory_reserve_mb: int = _of(
+        512,
+        "Memory that must be free besides, in MB, for what is computed in between.",
+        low=0,
+        high=1_000_000,
+        fixed=True,
+    )
+
+
+def specs() -> Iterator[Spec]:
+    """Yield every parameter in the order of the table."""
+    for entry in fields(Settings):
+        yield Spec(name=entry.name, default=entry.default, **entry.metadata)
+
+
+def problems_with(values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with values of the right types, by parameter name.
+
+    Unknown names are not looked at.
+    """
+    checked = (spec.problem_with(values[spec.name]) for spec in specs() if spec.name in values)
+    return [problem for problem in checked if problem]

@@ -1,0 +1,1 @@
+"""Programs that work offline: replay of a bag, reference pages."""

@@ -1,0 +1,59 @@
+"""The result of a replay: answers before and after, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatspot_ros.core.regions import Region
+from chatspot_ros.images.decode import RgbImage
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer as far as two of them are compared: in words, as a state, as steps, as places."""
+
+    text: str
+    state: dict[str, str] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    grounded: tuple[str, ...] = ()
+    confidence: float = 0.0
+    uncertain: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One question, what was recorded and what the other model says.
+
+    `differs` names what is not the same: text, state, steps, grounded. `skipped` says why it was
+    not asked; then `now` is None.
+    """
+
+    number: int
+    question: str
+    task: str
+    regions: tuple[Region, ...]
+    stamp_ns: int
+    before: Said | None
+    now: Said | None = None
+    differs: tuple[str, ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """All questions of a bag in their order, and which models answered."""
+
+    bag: str
+    models_before: tuple[str, ...]
+    model: str
+    rows: tuple[Compared, ...]
+    pictures: dict[int, RgbImage] = field(default_factory=dict, compare=False)
+
+    def count(self, what: str) -> int:
+        """How many are `same`, `different` or `skipped`."""
+        return sum(verdict(row) == what for row in self.rows)
+
+
+def verdict(row: Compared) -> str:
+    """`skipped`, `different` or `same`."""
+    return "skipped" if row.skipped else "different" if row.differs else "same"

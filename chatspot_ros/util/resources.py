@@ -1,0 +1,58 @@
+"""Files of the installed package: models, configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+
+from chatspot_ros.errors import ModelLoadError
+
+_PACKAGE = "chatspot_ros"
+
+
+def share_folder() -> Path:
+    """Return the package's installed share folder (config, launch, models)."""
+    return Path(get_package_share_directory(_PACKAGE))
+
+
+def find_model(name: str) -> str:
+    """Return the folder of a bundled model for its bare name; a path or hub id is returned as it
+    is.
+
+    Raises:
+        ModelLoadError: a bare name that is neither a folder nor bundled.
+    """
+    if not name:
+        raise ModelLoadError("no model is named", value=name, remedy="set the parameter model")
+    if Path(name).expanduser().is_dir():
+        return str(Path(name).expanduser())
+    models = share_folder() / "models"
+    if (models / name).is_dir():
+        return str(models / name)
+    if "/" not in name:
+        bundled = sorted(path.name for path in models.iterdir()) if models.is_dir() else []
+        raise ModelLoadError(
+            "there is no such model",
+            value=name,
+            remedy=f"set the parameter model to a folder, a hub id (owner/name) or a bundled one: "
+            f"{', '.join(bundled) or 'none is installed'}",
+        )
+    return name
+
+
+def read_yaml(file: str, what: str) -> tuple[Path, Any]:
+    """Return the path and contents of a YAML file; a bare name may be one of the package."""
+    path = Path(file).expanduser()
+    if path.name == file and not path.exists():
+        path = share_folder() / "config" / file
+    try:
+        return path, yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ModelLoadError(
+            f"the {what} cannot be read: {error}",
+            value=str(path),
+            remedy=f"set the parameter {what}_file to a YAML file",
+        ) from error

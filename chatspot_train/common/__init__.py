@@ -1,0 +1,1 @@
+"""Training code that both recipes share."""

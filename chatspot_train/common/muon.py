@@ -1,0 +1,126 @@
+"""Muon for the matrices inside a transformer, AdamW for all the rest, as one optimizer.
+
+Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): a hidden matrix's
+momentum is made orthogonal before it is applied. Step sizes are scaled to AdamW's (Liu et al.,
+"Muon is Scalable for LLM Training", 2025), so both share one learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
+
+from chatspot_train.common.bf16 import multiplies_bf16
+
+ADAM_BETAS = (0.9, 0.98)
+
+
+class Float32Muon(Muon):
+    """torch's Muon, which computes in bfloat16 whatever it is given, in float32.
+
+    Where the processor does not multiply bfloat16, torch's takes 15 times as long (docs/LOG.md).
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step; momentum is Nesterov's, step sizes are scaled to AdamW's."""
+        loss = _loss(closure)
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                momentum = self.state[weight].setdefault(
+                    "momentum_buffer", torch.zeros_like(weight.grad)
+                )
+                momentum.lerp_(weight.grad, 1 - group["momentum"])
+                update = orthogonal(
+                    weight.grad.lerp(momentum, group["momentum"]),
+                    group["ns_coefficients"], group["ns_steps"], group["eps"],
+                )  # fmt: skip
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
+        return loss
+
+
+@torch.enable_grad()
+def _loss(closure: Callable[[], float] | None) -> float | None:
+    """What a step's closure computes, if there is one."""
+    return closure() if closure is not None else None
+
+
+def orthogonal(
+    matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> Tensor:
+    """Bring a matrix's singular values near 1 by Jordan et al.'s quintic Newton-Schulz steps."""
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / wide.norm().clamp(min=eps)
+    a, b, c = coefficients
+    for _ in range(steps):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * (gram @ gram)) @ wide
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+
+
+class MuonAndAdamW(Optimizer):
+    """Steps both optimizers; schedulers see the parameter groups of both."""
+
+    def __init__(self, muon: Muon, adam: AdamW) -> None:
+        self.parts: list[Optimizer] = [muon, adam]
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """A scheduler's new learning rate in a group here must be the group's there."""
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of each."""
+        loss = _loss(closure)
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both optimizers' states."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Both optimizers' states, as state_dict() gave them."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share()
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all linear layers inside repeated blocks: those under a `layers` list."""
+    found: dict[int, nn.Parameter] = {}
+    for name, module in model.named_modules():
+        if ".layers." in f".{name}." and isinstance(module, nn.Linear):
+            weight = cast(nn.Parameter, module.weight)
+            found[id(weight)] = weight
+    return [weight for weight in found.values() if weight.requires_grad]
+
+
+def muon_and_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> MuonAndAdamW:
+    """Muon on the model's hidden matrices, AdamW on what is left (biases and norms undecayed)."""
+    hidden = hidden_matrices(model)
+    known = {id(weight) for weight in hidden}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    adam = AdamW(
+        [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+        betas=ADAM_BETAS,
+    )
+    kind = Muon if multiplies_bf16() else Float32Muon
+    muon = kind(
+        hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )  # fmt: skip
+    return MuonAndAdamW(muon, adam)

@@ -1,0 +1,145 @@
+"""What every stage shares: transformers' Trainer set up for this project, logs and loss plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sized
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import torch
+from matplotlib import pyplot
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.muon import ADAM_BETAS, muon_and_adamw
+from chatspot_train.common.stage_config import StageSettings
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the message names the step."""
+
+
+class _StopOnNonFinite(TrainerCallback):
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss was {loss} at step {state.global_step}: lower the learning rate, or "
+                f"go on from the checkpoint before in {args.output_dir}"
+            )
+
+
+class PlotLosses(TrainerCallback):
+    """Draws the loss curve at every save, so that a killed run leaves one too."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        plot_losses(state.log_history, Path(args.output_dir) / "loss.png")
+
+
+def run_stage(
+    model: nn.Module,
+    data: Dataset[Any],
+    held_out: Dataset[Any] | None,
+    settings: StageSettings,
+    folder: Path,
+    collate: Any = None,
+    metrics: Any = None,
+) -> None:
+    """Train `model` in place, going on from the last checkpoint in `folder` if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(settings.model_dump_json(indent=1))
+    on_gpu = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        max_steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.02},
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        adam_beta1=ADAM_BETAS[0],
+        adam_beta2=ADAM_BETAS[1],
+        max_grad_norm=1.0,
+        bf16=use_bf16(settings.bf16),
+        use_cpu=not on_gpu,
+        logging_steps=25,
+        save_steps=settings.save_every,
+        save_total_limit=2,
+        eval_strategy="steps" if held_out is not None else "no",
+        eval_steps=settings.save_every,
+        include_num_input_tokens_seen=False,
+        remove_unused_columns=False,
+        label_names=[],
+        report_to=["tensorboard"],
+        seed=settings.seed,
+        data_seed=settings.seed,
+        dataloader_num_workers=settings.workers,
+        disable_tqdm=not settings.progress,
+    )
+    muon = settings.optimizer == "muon"
+    optimizer = (
+        muon_and_adamw(model, settings.learning_rate, settings.weight_decay) if muon else None
+    )
+    trainer = _Trainer(
+        model=model, args=arguments, train_dataset=data, eval_dataset=held_out,
+        optimizers=(optimizer, None),
+        data_collator=collate, compute_metrics=metrics,
+        callbacks=[_StopOnNonFinite(), PlotLosses()],
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    (folder / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1))
+    plot_losses(trainer.state.log_history, folder / "loss.png")
+
+
+class _Trainer(Trainer):
+    """Items are drawn from their number, so their order needs no shuffling."""
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return torch.utils.data.SequentialSampler(cast(Sized, self.train_dataset))
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Keep one name of each tensor: safetensors refuses tied weights under two names."""
+        unique: dict[int, str] = {}
+        state = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
+        for name, tensor in state.items():
+            unique.setdefault(tensor.data_ptr(), name)
+        super()._save(output_dir, {name: state[name] for name in unique.values()})
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Models here return their own hit counts as logits, beside the loss."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            out = model(**self._prepare_inputs(inputs))
+        logits = out.get("logits")
+        keep = logits is not None and not prediction_loss_only
+        count = torch.zeros(1)
+        return out["loss"].detach(), logits if keep else None, count if keep else None
+
+
+def plot_losses(history: list[dict[str, Any]], file: Path) -> None:
+    """Training and held-out loss against step, as a PNG."""
+    figure, axis = pyplot.subplots(figsize=(7, 4))
+    for key, label in (("loss", "training"), ("eval_loss", "held out")):
+        points = [(h["step"], h[key]) for h in history if key in h]
+        if points:
+            axis.plot(*zip(*points, strict=True), label=label)
+    axis.set_xlabel("step")
+    axis.set_ylabel("loss")
+    axis.set_yscale("log")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,147 @@
+"""Make records of a data set: `python -m chatspot_train.data.build --source NAME --out DIR ...`.
+
+The folder gets Parquet shards, `report.json` (what was kept and dropped) and `drops.jsonl` (every
+single drop, with its place and reason). docs/data.md says which files each source reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.data.records import write_records
+from chatspot_train.data.sources import SOURCES, find_source
+from chatspot_train.data.sources.base import Job, Source, SourceError, read_source
+from chatspot_train.data.sources.conversion_report import Report
+from chatspot_train.data.sources.image_folder import Pictures
+
+REASONS_SHOWN = 20
+
+
+def build(
+    source: Source,
+    annotations: Path | None,
+    images: Path | None,
+    out: Path,
+    *,
+    split: str = "",
+    limit: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Convert a data set into a folder of records; returns what was written to `report.json`.
+
+    Raises:
+        SourceError: files or options are missing or of the wrong kind.
+    """
+    annotations, images = _files(source, annotations, images, out)
+    if split and split not in source.splits:
+        known = f"use one of {', '.join(source.splits)}" if source.splits else "leave --split out"
+        raise SourceError(f"{source.name} has no such split", value=split, remedy=known)
+    if limit is not None and limit < 1:
+        raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
+    (out / "report.json").unlink(missing_ok=True)
+    with Report(out) as report:
+        job = Job(annotations, Pictures(images), out, report, split, limit)
+        write_records(read_source(source, job, progress), out)
+    about = {
+        "source": source.name, "annotations": str(annotations.resolve()),
+        "images": str(images.resolve()), "split": split, "limit": limit,
+        "licence": source.licence,
+    }  # fmt: skip
+    found = about | report.to_dict()
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    (out / "report.json").write_text(text, encoding="utf-8")
+    return found
+
+
+def _files(
+    source: Source, annotations: Path | None, images: Path | None, out: Path
+) -> tuple[Path, Path]:
+    if not source.needs_files:
+        if annotations is not None or images is not None:
+            raise SourceError(
+                f"{source.name} makes its own pictures and annotations",
+                value=annotations or images, remedy="leave --annotations and --images out",
+            )  # fmt: skip
+        return out, out / "images"
+    if annotations is None or not annotations.exists():
+        raise SourceError(
+            f"{source.name} needs its annotations", value=annotations or "no --annotations",
+            remedy=f"give the path of {source.annotations} with --annotations",
+        )  # fmt: skip
+    if images is None or not images.is_dir():
+        raise SourceError(
+            f"{source.name} needs the folder of its pictures", value=images or "no --images",
+            remedy="give it with --images",
+        )  # fmt: skip
+    return annotations, images
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print what was kept, and what was dropped for which reason."""
+    kept = Table("kept", "count", title=f"{found['source']}: {found['licence']}")
+    for name in ("entries", "records", "turns"):
+        kept.add_row(name, f"{found[name]:,}")
+    for group in ("tasks", "regions", "tags"):
+        for name, count in found[group].items():
+            kept.add_row(Text(f"  {group[:-1]}: {name}"), f"{count:,}")
+    console.print(kept)
+    if not found["drops"]:
+        console.print("nothing was dropped")
+        return
+    dropped = Table("dropped because", "count", "for example", "which says")
+    for drop in found["drops"][:REASONS_SHOWN]:
+        example = drop["examples"][0]
+        words = (drop["reason"], f"{drop['count']:,}", example["where"], example["detail"])
+        dropped.add_row(*(Text(word) for word in words))
+    hidden = len(found["drops"]) - REASONS_SHOWN
+    if hidden > 0:
+        dropped.add_row(f"... {hidden} more reasons in report.json", "", "", "")
+    console.print(dropped)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 0, 1 when no record was kept, 2 for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m chatspot_train.data.build", description="Make records of a data set.",
+        epilog=f"sources: {', '.join(SOURCES)}",
+    )  # fmt: skip
+    parser.add_argument("--source", required=True, help="name of the data set")
+    parser.add_argument("--annotations", type=Path, help="the data set's own annotation file")
+    parser.add_argument("--images", type=Path, help="folder of its pictures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the records")
+    parser.add_argument("--split", default="", help="only this split of the data set")
+    parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
+    options = parser.parse_args(argv)
+    try:
+        source = find_source(options.source)
+        found = build(source, options.annotations, options.images, options.out,
+                      split=options.split, limit=options.limit)  # fmt: skip
+    except ChatspotError as error:
+        print(f"chatspot_train.data.build: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"chatspot_train.data.build: {error}: check the path and its permissions",
+            file=sys.stderr,
+        )
+        return 2
+    show(found, Console())
+    if not found["records"]:
+        print(f"chatspot_train.data.build: no record was kept; {options.out}/report.json says why",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

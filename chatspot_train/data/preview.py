@@ -1,0 +1,256 @@
+"""Preview records as one HTML page: `python -m chatspot_train.data.preview DIR`.
+
+The page needs nothing else: pictures are inside it, regions are drawn over them as SVG. A region
+has the same number and colour on the picture and in the text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from chatspot_ros.core.prompts import TAGS
+from chatspot_ros.core.regions import REGION_MARK, Point, Region
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.data.records import Record, Records
+
+LONGEST_SIDE = 640  # pixels of the pictures in the page
+JPEG_QUALITY = 80
+LETTERS = 40  # of a region's number fit side by side into the longer side of a picture
+LOWER_PLACES = 6
+COLOURS = ("#e6194b", "#0a7d2c", "#1f4fd8", "#c45500", "#7b1fa2", "#00788a", "#b0077f", "#5d6b00",
+           "#6d3b12", "#37474f")  # fmt: skip
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+ body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1280px;
+   padding: 0 1rem; color: #222; background: #f4f4f2 }
+ h1 { font-size: 1.3rem; margin: 0 } .about { color: #555; margin: .2rem 0 1.2rem }
+ article { display: grid; grid-template-columns: minmax(0, 55%) 1fr; gap: 1.2rem;
+   background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 1rem; margin: 1rem 0 }
+ @media (max-width: 800px) { article { grid-template-columns: 1fr } }
+ svg { width: 100%; max-height: 80vh; display: block; background: #ddd; position: sticky;
+   top: 1rem }
+ svg circle, svg polygon { fill: none; stroke: currentColor; stroke-width: 2;
+   vector-effect: non-scaling-stroke }
+ svg .rim { stroke: #fff; stroke-width: 4 }
+ svg text { fill: #fff; font-family: sans-serif; font-weight: bold }
+ h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere }
+ .tag { font-size: .8rem; background: #eceff1; border-radius: 3px; padding: 0 .4rem }
+ .task { background: #fff3cd } dl { margin: .6rem 0 0 }
+ dt { margin-top: .55rem; padding-top: .35rem; border-top: 1px solid #eee }
+ dd { margin: .1rem 0 0 1.2rem; font-weight: 600 }
+ .region { color: #fff; border-radius: 3px; padding: 0 .35rem; font-weight: 600;
+   font-size: .85rem; white-space: nowrap }
+ .wrong { color: #b00020 } footer { color: #777; font-size: .85rem; margin-top: .8rem }
+</style></head><body>
+<h1>{{ title }}</h1><p class="about">{{ cards|length }} of {{ total }} records, drawn with seed
+ {{ seed }}. A region has the same number and colour on the picture and in the text.</p>
+{% for card in cards %}{% set record = card.record %}<article>
+ <div>{% if card.problem %}<p class="wrong">{{ card.problem }}</p>{% endif %}
+ <svg viewBox="0 0 {{ record.width }} {{ record.height }}" role="img">
+ {% if card.picture %}<image href="{{ card.picture }}" width="{{ record.width }}"
+   height="{{ record.height }}" preserveAspectRatio="none"/>{% endif %}
+ {% for mark in card.marks if mark.corners %}
+ <g color="{{ mark.colour }}">{% for rim in ("rim", "") %}
+  {% if mark.corners|length == 1 %}<circle class="{{ rim }}" cx="{{ mark.corners[0][0] }}"
+   cy="{{ mark.corners[0][1] }}" r="{{ mark.unit * 0.55 }}"/>
+  {% else %}<polygon class="{{ rim }}"
+   points="{% for x, y in mark.corners %}{{ x }},{{ y }} {% endfor %}"/>{% endif %}{% endfor %}
+ </g>{% endfor %}
+ {% for mark in card.marks if mark.corners %}{% set x, y = mark.label_xy %}
+ <rect x="{{ x }}" y="{{ y }}" width="{{ mark.unit * (0.6 + 0.6 * (mark.number|string|length)) }}"
+  height="{{ mark.unit * 1.3 }}" fill="{{ mark.colour }}"/>
+ <text x="{{ x + mark.unit * 0.3 }}" y="{{ y + mark.unit }}"
+  font-size="{{ mark.unit }}">{{ mark.number }}</text>{% endfor %}
+ </svg></div>
+ <div><h2>{{ record.source }} / {{ record.id }}</h2>
+ {% for tag in record.tags %}<span class="tag">{{ tag }}</span>{% endfor %}
+ <dl>{% for turn in card.turns %}
+  <dt><span class="tag task">{{ turn.tag }}</span> {{ turn.question }}</dt>
+  <dd>{{ turn.answer }}</dd>{% endfor %}</dl>
+ <footer>{{ record.image }}, {{ record.width }} × {{ record.height }}<br>{{ record.licence }}
+ </footer></div></article>{% endfor %}</body></html>
+"""
+_ENVIRONMENT = Environment(autoescape=True, trim_blocks=True)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A region of a record: its number on the page and how it is drawn.
+
+    `label_xy` is the upper left corner of its number, `unit` the height of letters, both in pixels
+    of the picture.
+    """
+
+    number: int
+    region: Region
+    label_xy: Point
+    unit: float
+
+    @property
+    def colour(self) -> str:
+        """Its CSS colour."""
+        return COLOURS[(self.number - 1) % len(COLOURS)]
+
+    @property
+    def corners(self) -> tuple[Point, ...]:
+        """What to draw, in pixels: a point to circle, an outline's corners, or nothing."""
+        points = self.region.points_px
+        return _box_corners(self.region) if len(points) == 2 else points
+
+
+def _box_corners(region: Region) -> tuple[Point, ...]:
+    left, top, right, bottom = region.box_xyxy_px
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+@dataclass(frozen=True)
+class Said:
+    """A turn as the page shows it."""
+
+    tag: str
+    question: Markup
+    answer: Markup
+
+
+@dataclass
+class Card:
+    """One record on the page. `picture` is a data URI; `problem` says why there is none."""
+
+    record: Record
+    picture: str = ""
+    problem: str = ""
+    marks: list[Mark] = field(default_factory=list)
+    turns: list[Said] = field(default_factory=list)
+
+    def add(self, text: str, regions: Sequence[Region]) -> Markup:
+        """Number the regions and put their labels into the text, an unmentioned one at its end."""
+        pieces = text.split(REGION_MARK)
+        if len(pieces) == 1 and len(regions) == 1:
+            pieces = [f"{text} ", ""]
+        html = Markup.escape(pieces[0])
+        for region, piece in zip(regions, pieces[1:], strict=True):
+            unit = max(self.record.width, self.record.height) / LETTERS
+            mark = Mark(len(self.marks) + 1, region, self._free_place(region, unit), unit)
+            self.marks.append(mark)
+            label = Markup('<span class="region" style="background: {}">{} {}</span>')
+            html += label.format(mark.colour, mark.number, region.kind) + piece
+        return html
+
+    def _free_place(self, region: Region, unit: float) -> Point:
+        """Where a number hides no other one: at a corner of the region, or below that."""
+        if not region.points_px:
+            return (0.0, 0.0)
+        wide, high = 2 * unit, 1.3 * unit
+        right, bottom = self.record.width - wide, self.record.height - high
+        taken = [mark.label_xy for mark in self.marks if mark.region.points_px]
+        corners = [
+            (min(max(x, 0), right), min(max(y + lower * high, 0), bottom))
+            for lower in range(LOWER_PLACES)
+            for x, y in _box_corners(region)
+        ]
+        free = (
+            (x, y) for x, y in corners
+            if all(abs(x - a) > 0.99 * wide or abs(y - b) > 0.99 * high for a, b in taken)
+        )  # fmt: skip
+        return next(free, corners[0])
+
+
+def make_card(record: Record, images: Path) -> Card:
+    """Prepare a record for the page; a picture that cannot be shown is said to be so."""
+    card = Card(record)
+    try:
+        card.picture = data_uri(images / record.image)
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        card.problem = f"The picture cannot be shown: {error}"
+    for turn in record.turns:
+        question = card.add(turn.question, turn.regions)
+        answer = card.add(turn.answer, turn.answer_regions)
+        card.turns.append(Said(TAGS[turn.task], question, answer))
+    return card
+
+
+def data_uri(path: Path) -> str:
+    """Return the picture as a data URI; see `small_jpeg`."""
+    return f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(path)).decode()}"
+
+
+def small_jpeg(path: Path) -> bytes:
+    """Return the picture as a JPEG file's bytes, its longer side at most LONGEST_SIDE pixels.
+
+    Raises OSError or ValueError where it cannot be read.
+    """
+    with Image.open(path) as picture:
+        picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+        shown = picture.convert("RGB")
+    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    data = io.BytesIO()
+    shown.save(data, "JPEG", quality=JPEG_QUALITY)
+    return data.getvalue()
+
+
+def make_page(records: Records, images: Path, count: int, seed: int) -> str:
+    """Return the HTML of `count` records drawn at random, in the order they stand in."""
+    chosen = sorted(random.Random(seed).sample(range(len(records)), min(count, len(records))))
+    cards = [make_card(records[k], images) for k in tqdm(chosen, desc="pictures", unit="record")]
+    return _ENVIRONMENT.from_string(PAGE).render(
+        title=f"Records of {records.folder.resolve().name}", cards=cards, total=len(records),
+        seed=seed,
+    )  # fmt: skip
+
+
+def images_folder(folder: Path) -> Path:
+    """Return where the pictures of a folder of records are, by its report.json.
+
+    Raises FileNotFoundError where it does not say.
+    """
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return Path(report["images"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileNotFoundError(
+            f"{folder}/report.json does not say where the pictures are; give --images"
+        ) from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status: 0, or 2 where something is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m chatspot_train.data.preview",
+        description="Show random records as an HTML page.",
+    )
+    parser.add_argument("folder", type=Path, help="folder of records")
+    parser.add_argument("--images", type=Path, help="folder of the pictures (as in report.json)")
+    parser.add_argument("--out", type=Path, help="the page (FOLDER/inspect.html)")
+    parser.add_argument("--count", type=int, default=24, help="how many records")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    out: Path = options.out or options.folder / "inspect.html"
+    try:
+        records = Records(options.folder)
+        page = make_page(records, options.images or images_folder(options.folder),
+                         max(options.count, 0), options.seed)  # fmt: skip
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except (OSError, ChatspotError) as error:
+        print(f"chatspot_train.data.preview: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""One record format for every data set: a picture, and turns of questions and answers about it.
+
+A folder holds Parquet shards `records-00000.parquet`, ... and `report.json` (what was kept and
+dropped, and why). Regions are in pixels of the picture, as in `chatspot_ros.core.regions`; each
+`<region>` in a text stands for the next region of that text's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chatspot_ros.core.prompts import TASKS
+from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.errors import RegionError
+
+RECORDS_PER_SHARD = 5000
+
+_POINT = pa.struct([("x", pa.float64()), ("y", pa.float64())])
+_REGIONS = pa.list_(pa.list_(_POINT))
+_TURN = pa.struct(
+    [
+        ("question", pa.string()),
+        ("regions", _REGIONS),
+        ("task", pa.string()),
+        ("answer", pa.string()),
+        ("answer_regions", _REGIONS),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("id", pa.string()),
+        ("image", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("turns", pa.list_(_TURN)),
+        ("tags", pa.list_(pa.string())),
+        ("licence", pa.string()),
+    ]
+)
+
+
+class RecordError(ValueError):
+    """A record that cannot be learned from; the message says what is wrong with which value."""
+
+
+@dataclass(frozen=True)
+class RecordTurn:
+    """One question and its answer.
+
+    `task` is one of `chatspot_ros.core.prompts.TASKS`; it chooses the tag that sets the answer's
+    form ("" short, "describe" detailed, "locate" a box, ...). A question with one region and no
+    `<region>` in its words is asked of that region.
+    """
+
+    question: str
+    answer: str
+    regions: tuple[Region, ...] = ()
+    task: str = ""
+    answer_regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """A picture of `width` x `height` pixels with its turns.
+
+    `image` is a path relative to the images' folder, `id` the source's own, `tags` words to count
+    and filter by ("region level", "split: val"), `licence` a note on what the source allows.
+    """
+
+    source: str
+    id: str
+    image: str
+    width: int
+    height: int
+    turns: tuple[RecordTurn, ...]
+    tags: tuple[str, ...] = ()
+    licence: str = field(default="", compare=False)
+
+
+def check(record: Record) -> None:
+    """Raise RecordError unless the record can be learned from as it is."""
+    if record.width < 1 or record.height < 1:
+        raise RecordError(f"the picture's size is {record.width} x {record.height}")
+    if not record.image:
+        raise RecordError("it names no picture")
+    if not record.turns:
+        raise RecordError("it has no turns")
+    for turn in record.turns:
+        _check_turn(turn, record.width, record.height)
+
+
+def _check_turn(turn: RecordTurn, width: int, height: int) -> None:
+    if not turn.question.strip():
+        raise RecordError("a question is empty")
+    if not turn.answer.strip():
+        raise RecordError(f"the answer to {turn.question!r} is empty")
+    if turn.task not in TASKS:
+        raise RecordError(f"there is no task {turn.task!r}")
+    marks = turn.question.count(REGION_MARK)
+    alone = marks == 0 and len(turn.regions) == 1
+    if not alone and marks != len(turn.regions):
+        raise RecordError(f"{marks} {REGION_MARK} for {len(turn.regions)} regions in a question")
+    if turn.answer.count(REGION_MARK) != len(turn.answer_regions):
+        raise RecordError(
+            f"{turn.answer.count(REGION_MARK)} {REGION_MARK} for {len(turn.answer_regions)} "
+            "regions in an answer"
+        )
+    for region in (*turn.regions, *turn.answer_regions):
+        try:
+            region.clipped(width, height)
+        except RegionError as error:
+            raise RecordError(str(error)) from error
+
+
+def write_records(
+    records: Iterable[Record], folder: Path, per_shard: int = RECORDS_PER_SHARD
+) -> int:
+    """Write shards of `per_shard` records into `folder`, in order; returns how many records.
+
+    Older shards there are removed first. Each shard is moved into place when it is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("records-*.parquet"):
+        old.unlink()
+    count, shard, rows = 0, 0, []
+    for record in records:
+        rows.append(_to_row(record))
+        count += 1
+        if len(rows) == per_shard:
+            _write_shard(rows, folder, shard)
+            shard, rows = shard + 1, []
+    if rows or not count:
+        _write_shard(rows, folder, shard)
+    return count
+
+
+def _write_shard(rows: list[dict[str, Any]], folder: Path, number: int) -> None:
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    part = folder / f"records-{number:05d}.part"
+    pq.write_table(table, part, compression="zstd", row_group_size=256)
+    part.rename(part.with_suffix(".parquet"))
+
+
+def _to_row(record: Record) -> dict[str, Any]:
+    return {
+        "source": record.source, "id": record.id, "image": record.image,
+        "width": record.width, "height": record.height,
+        "turns": [
+            {"question": t.question, "regions": _to_points(t.regions), "task": t.task,
+             "answer": t.answer, "answer_regions": _to_points(t.answer_regions)}
+            for t in record.turns
+        ],
+        "tags": list(record.tags), "licence": record.licence,
+    }  # fmt: skip
+
+
+def _to_points(regions: Sequence[Region]) -> list[list[dict[str, float]]]:
+    return [[{"x": float(x), "y": float(y)} for x, y in region.points_px] for region in regions]
+
+
+def _from_row(row: dict[str, Any]) -> Record:
+    return Record(
+        row["source"], row["id"], row["image"], row["width"], row["height"],
+        tuple(
+            RecordTurn(t["question"], t["answer"], _from_points(t["regions"]), t["task"],
+                       _from_points(t["answer_regions"]))
+            for t in row["turns"]
+        ),
+        tuple(row["tags"]), row["licence"],
+    )  # fmt: skip
+
+
+def _from_points(regions: list[list[dict[str, float]]]) -> tuple[Region, ...]:
+    return tuple(Region(tuple((p["x"], p["y"]) for p in points)) for points in regions)
+
+
+class Records(Sequence[Record]):
+    """The records of a folder by number, read when asked for; only the shards' sizes are in memory.
+
+    The row group read last is kept, so reading in order is cheap.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises FileNotFoundError where there are no shards."""
+        self.folder = Path(folder)
+        shards = sorted(self.folder.glob("records-*.parquet"))
+        if not shards:
+            raise FileNotFoundError(
+                f"no records in {folder}; write some with python -m chatspot_train.data.build"
+            )
+        self._files = [pq.ParquetFile(shard, memory_map=True) for shard in shards]
+        self._groups: list[tuple[int, int, int]] = []  # first record, file, group
+        count = 0
+        for number, file in enumerate(self._files):
+            for group in range(file.metadata.num_row_groups):
+                self._groups.append((count, number, group))
+                count += file.metadata.row_group(group).num_rows
+        self._count = count
+        self._kept: tuple[int, list[dict[str, Any]]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        """One record by its number (negative ones count from the end), or a list for a slice."""
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(f"record {index} of {self._count}")
+        index %= self._count
+        low, high = 0, len(self._groups)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._groups[middle][0] <= index else (low, middle)
+        first, number, group = self._groups[low]
+        if self._kept[0] != low:
+            self._kept = (low, self._files[number].read_row_group(group).to_pylist())
+        return _from_row(self._kept[1][index - first])
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[k] for k in range(self._count))

@@ -1,0 +1,143 @@
+"""What a source is: how one data set's own files become records.
+
+A source lists the entries of its annotation file and converts one at a time. What is wrong with
+one entry, or with a part of it, is reported and left out; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.data.records import Record, RecordTurn, check
+from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, Report, SkipError
+from chatspot_train.data.sources.image_folder import Pictures
+
+# A picture with more questions gives several records, which a trainer may mix as it likes.
+TURNS_PER_RECORD = 16
+Entry = tuple[str, Any]
+
+
+class SourceError(ChatspotError):
+    """A whole source cannot be read: a file or an option is missing or of the wrong kind."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a source is asked to convert.
+
+    `annotations` is the data set's own file, `pictures` its pictures, `split` the only split to
+    take (empty: all), `limit` the most records to keep, `out` the folder that is being written.
+    """
+
+    annotations: Path
+    pictures: Pictures
+    out: Path
+    report: Report
+    split: str = ""
+    limit: int | None = None
+
+    @contextmanager
+    def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
+        """Report what is wrong inside the block under `where`, and go on behind it."""
+        try:
+            yield
+        except ENTRY_ERRORS as error:
+            self.report.drop(file or self.annotations, where, error)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set.
+
+    `entries` gives (where it stands in the file, what stands there); `convert` makes records of
+    one entry and raises one of ENTRY_ERRORS where it is of no use. `splits` are the values that
+    `--split` may have. `annotations` says which file of the data set's own layout is read.
+    """
+
+    name: str
+    licence: str
+    tags: tuple[str, ...]
+    annotations: str
+    entries: Callable[[Job], Iterable[Entry]]
+    convert: Callable[[Any, str, Job], Iterable[Record]]
+    splits: tuple[str, ...] = ()
+    needs_files: bool = True
+
+    def record(
+        self,
+        key: str,
+        image: str,
+        size: tuple[int, int],
+        turns: Sequence[RecordTurn],
+        split: str = "",
+    ) -> Record:
+        """Return a record with the id `key`; `size` is (width, height) in pixels."""
+        tags = (*self.tags, f"split: {split}") if split else self.tags
+        return Record(self.name, key, image, *size, tuple(turns), tags, self.licence)
+
+    def records(
+        self,
+        key: str,
+        image: str,
+        size: tuple[int, int],
+        turns: Sequence[RecordTurn],
+        split: str = "",
+    ) -> Iterator[Record]:
+        """Return records of TURNS_PER_RECORD turns each; the later ones are `key#1`, ..."""
+        for first in range(0, len(turns), TURNS_PER_RECORD):
+            part = f"#{first // TURNS_PER_RECORD}" if first else ""
+            some = turns[first : first + TURNS_PER_RECORD]
+            yield self.record(f"{key}{part}", image, size, some, split)
+
+
+def read_source(source: Source, job: Job, progress: bool = True) -> Iterator[Record]:
+    """Convert entry by entry; yields records that passed `records.check`, at most `job.limit`.
+
+    Raises:
+        SourceError: the source as a whole cannot be read.
+    """
+    report = job.report
+    entries = source.entries(job)
+    total = len(entries) if isinstance(entries, Sized) else job.limit
+    with tqdm(total=total, desc=source.name, unit="entry", disable=not progress) as bar:
+        for where, raw in entries:
+            report.entries += 1
+            bar.update()
+            before = report.records + report.dropped
+            for record in _converted(source, job, where, raw):
+                report.keep(record)
+                yield record
+                if job.limit is not None and report.records >= job.limit:
+                    return
+            if report.records + report.dropped == before:
+                report.drop(job.annotations, where, SkipError("nothing to ask about"))
+            bar.set_postfix(records=report.records, dropped=report.dropped, refresh=False)
+
+
+def _converted(source: Source, job: Job, where: str, raw: Any) -> list[Record]:
+    kept: list[Record] = []
+    with job.guard(where):
+        for record in source.convert(raw, where, job):
+            with job.guard(where):
+                check(record)
+                kept.append(record)
+    return kept
+
+
+def draw(choices: Sequence[str], *key: object) -> str:
+    """Draw one of the texts by a hash of the key: the same key always draws the same."""
+    return choices[draw_number(len(choices), *key)]
+
+
+def draw_number(count: int, *key: object) -> int:
+    """Draw one of 0 .. count - 1 by a hash of the key, evenly, the same in every run."""
+    digest = blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % count

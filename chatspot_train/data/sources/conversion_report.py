@@ -1,0 +1,124 @@
+"""What became of every entry of a data set: how much was kept, what was dropped, where and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import ValidationError
+
+from chatspot_ros.core.regions import Region
+from chatspot_ros.errors import RegionError, shorten
+from chatspot_train.common.closing import Closing
+from chatspot_train.data.records import Record, RecordError
+
+EXAMPLES_PER_REASON = 3
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+class SkipError(ValueError):
+    """An entry cannot be used. `reason` is worded alike for all such, `detail` is its own."""
+
+    def __init__(self, reason: str, detail: object = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail != "" else reason)
+        self.reason, self.detail = reason, shorten(detail)
+
+
+# What may be wrong with one entry, without anything being wrong with the others.
+ENTRY_ERRORS = (SkipError, ValidationError, RegionError, RecordError)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One thing left out. `where` is its place in `file`, as `annotations[7]` or `line 3`."""
+
+    file: str
+    where: str
+    reason: str
+    detail: str
+
+
+class Report(Closing):
+    """Counts what is kept, and writes every drop as a line of `drops.jsonl` in `folder`.
+
+    Only counts and a few examples of each reason stay in memory. Use it as a context manager.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lines: TextIO = (folder / "drops.jsonl").open("w", encoding="utf-8")
+        self.entries = self.records = self.turns = 0
+        self.reasons: Counter[str] = Counter()
+        self.tasks: Counter[str] = Counter()
+        self.regions: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.examples: dict[str, list[Drop]] = {}
+
+    def close(self) -> None:
+        """Close the file of drops."""
+        self._lines.close()
+
+    @property
+    def dropped(self) -> int:
+        """How many things were left out."""
+        return self.reasons.total()
+
+    def keep(self, record: Record) -> None:
+        """Count a record that is kept."""
+        self.records += 1
+        self.turns += len(record.turns)
+        self.tags.update(record.tags)
+        for turn in record.turns:
+            self.tasks[turn.task or "short"] += 1
+            self.regions.update(_kind(r) for r in (*turn.regions, *turn.answer_regions))
+
+    def drop(self, file: Path | None, where: str, error: Exception) -> None:
+        """Write down what was left out, and why. `error` is one of ENTRY_ERRORS."""
+        reason, detail = explain(error)
+        drop = Drop(str(file or ""), where, reason, detail)
+        self._lines.write(json.dumps(asdict(drop), ensure_ascii=False) + "\n")
+        self.reasons[reason] += 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES_PER_REASON:
+            examples.append(drop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All counts as JSON has them, the most frequent reason first."""
+        return {
+            "entries": self.entries, "records": self.records, "turns": self.turns,
+            "dropped": self.dropped,
+            "tasks": dict(self.tasks.most_common()),
+            "regions": dict(self.regions.most_common()),
+            "tags": dict(self.tags.most_common()),
+            "drops": [
+                {"reason": reason, "count": count,
+                 "examples": [asdict(drop) for drop in self.examples[reason]]}
+                for reason, count in self.reasons.most_common()
+            ],
+        }  # fmt: skip
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return why an entry is left out: in words that are the same for all alike, and its own."""
+    if isinstance(error, SkipError):
+        return error.reason, error.detail
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join("[]" if isinstance(p, int) else str(p) for p in first["loc"])
+        return f"{place or 'entry'}: {first['msg']}", shorten(repr(first["input"]))
+    if isinstance(error, RegionError):
+        return _alike(error.problem), shorten(error.value)
+    return _alike(str(error)), shorten(error)
+
+
+def _alike(text: str) -> str:
+    return shorten(_NUMBERS.sub("N", _QUOTED.sub("'..'", text)))
+
+
+def _kind(region: Region) -> str:
+    return str(region.kind)

@@ -1,0 +1,85 @@
+"""Simulated kitchens, without end: pictures are rendered and their truth is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from chatspot_ros.core.regions import Region
+from chatspot_sim.asking import KitchenQuestion
+from chatspot_sim.kitchen import Split, draw_kitchen
+from chatspot_sim.questions import KINDS, draw_dialogue
+from chatspot_sim.unseen_wordings import TEST
+from chatspot_sim.wordings import TRAIN
+from chatspot_train.data.records import Record, RecordTurn
+from chatspot_train.data.sources.base import (
+    TURNS_PER_RECORD,
+    Entry,
+    Job,
+    Source,
+    SourceError,
+)
+from chatspot_train.data.sources.conversion_report import SkipError
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+CAMERA_SIZES = ((448, 336), (448, 336), (448, 336), (640, 480))
+JPEG_QUALITY = 95
+_RNG_KEY = 61
+
+
+def _entries(job: Job) -> Iterator[Entry]:
+    if job.limit is None:
+        raise SourceError(
+            "there is no end of kitchens", value="no --limit",
+            remedy="say how many with --limit",
+        )  # fmt: skip
+    split = job.split or "train"
+    return ((f"{split} kitchen {seed}", (split, seed)) for seed in count())
+
+
+def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
+    split, seed = raw
+    # Only here: it starts the renderer.
+    from chatspot_sim.world import World
+
+    size = CAMERA_SIZES[seed % len(CAMERA_SIZES)]
+    with World(draw_kitchen(seed, cast(Split, split)), *size) as world:
+        frame = world.frame(measure_visibility=True)
+    rng = np.random.default_rng([seed, _RNG_KEY])
+    wordings = TEST if split == "test" else TRAIN
+    asked: list[KitchenQuestion] = []
+    for kind in rng.permutation(list(KINDS)):
+        dialogue = draw_dialogue(frame.truth, str(kind), rng, wordings, labels=frame.labels) or []
+        if len(asked) + len(dialogue) <= TURNS_PER_RECORD:
+            asked += dialogue
+    if not asked:
+        raise SkipError("nothing in the kitchen is large enough to be asked about", seed)
+    name = f"{split}-{seed:06d}.jpg"
+    job.pictures.folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frame.rgb).save(job.pictures.folder / name, quality=JPEG_QUALITY)
+    turns = [_turn(question, size) for question in asked]
+    yield SOURCE.record(f"{split}-{seed}", name, size, turns, split)
+
+
+def _turn(asked: KitchenQuestion, size: tuple[int, int]) -> RecordTurn:
+    regions = tuple(region.clipped(*size) for region in asked.regions)
+    if asked.box_xyxy_px is None:
+        return RecordTurn(asked.question, asked.answer, regions, asked.task)
+    place = Region.box(*asked.box_xyxy_px).clipped(*size)
+    return RecordTurn(asked.question, "<region>", regions, asked.task, (place,))
+
+
+SOURCE = Source(
+    name="kitchen",
+    licence="made by this project, Apache-2.0",
+    tags=("region level", "simulated"),
+    annotations="none: it makes its own, with pictures in images/ of the --out folder",
+    entries=_entries,
+    convert=_convert,
+    splits=SPLITS,
+    needs_files=False,
+)

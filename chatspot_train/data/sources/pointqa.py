@@ -1,0 +1,176 @@
+"""PointQA: questions that only the pointed place makes clear, on Visual Genome's pictures.
+
+LookTwice-QA asks for a count of what is pointed at (look at the point, then at the whole picture);
+Local-QA for an attribute of it. Both come as the authors' own files (an object of lists, by
+picture) and as lines with `file_path`, as Shikra rewrote them, whose boxes are corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from chatspot_ros.core.regions import Region
+from chatspot_train.data.records import Record, RecordTurn
+from chatspot_train.data.sources.base import Entry, Job, Source, SourceError, draw_number
+from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.image_folder import visual_genome_names
+from chatspot_train.data.sources.json_reader import (
+    Schema,
+    XywhBox,
+    box_xyxy,
+    clean,
+    json_lines,
+    load_json,
+    mapping_entries,
+)  # fmt: skip
+
+LEVELS = ("obj_question", "super_question", "general_question")
+
+
+class _Point(Schema):
+    x: float
+    y: float
+    ans: str = ""
+
+
+class LookTwice(Schema):
+    """One entry of LookTwice-QA."""
+
+    answer: str = Field(validation_alias=AliasChoices("ans", "answer"))
+    bbox: XywhBox | tuple[float, ...]
+    point: _Point | tuple[float, float]
+    obj_question: str = ""
+    super_question: str = ""
+    general_question: str = ""
+
+
+class _LocalObjects(Schema):
+    question: str
+    all_objs: tuple[Any, ...]
+    points: tuple[Any, ...]
+
+
+class _LocalLine(Schema):
+    question: str
+    answer: str
+    bbox: tuple[float, ...]
+    point: tuple[float, float]
+
+
+def _entries(job: Job) -> Iterator[Entry]:
+    """(id, names its picture may have, question) of every question of the wanted split."""
+    if job.annotations.suffix == ".jsonl":
+        if job.split:
+            raise SourceError(
+                "these lines do not say their split", value=job.split,
+                remedy="leave --split out, and give the file of the split",
+            )  # fmt: skip
+        for where, raw in json_lines(job):
+            names = (str(raw.get("file_path")),) if isinstance(raw, dict) else ()
+            yield where, (where.replace("line ", ""), names, raw)
+        return
+    wanted = _split_ids(job)
+    for where, (image_id, questions) in mapping_entries(job):
+        if wanted is not None and image_id not in wanted:
+            continue
+        listed = questions if isinstance(questions, list) else [questions]
+        for k, raw in enumerate(listed):
+            yield f"{where}[{k}]", (f"{image_id}-{k}", visual_genome_names(image_id), raw)
+
+
+def _split_ids(job: Job) -> set[str] | None:
+    """The pictures of a split, from the list beside the file; None: all of them."""
+    if not job.split:
+        return None
+    name = job.annotations.stem.removesuffix("_dataset")
+    path = job.annotations.with_name(f"{name}_{job.split}_imgs.json")
+    loaded = load_json(path)
+    if not isinstance(loaded, list):
+        raise SourceError("the split's pictures are not a list", value=path,
+                          remedy="give the data set's own file")  # fmt: skip
+    return {str(image_id) for image_id in loaded}
+
+
+def _picture(names: tuple[str, ...], job: Job) -> tuple[str, tuple[int, int]]:
+    image = job.pictures.find(names)
+    return image, job.pictures.size(image)
+
+
+def box_region(box: XywhBox | tuple[float, ...]) -> Region:
+    return box.region() if isinstance(box, XywhBox) else box_xyxy(box)
+
+
+def point_region(point: _Point | tuple[float, float]) -> Region:
+    return Region.point(point.x, point.y) if isinstance(point, _Point) else Region.point(*point)
+
+
+def _about(question: str) -> str:
+    """The question with the region at its end, as in `What color is it? <region>`."""
+    return f"{clean(question)} <region>"
+
+
+def _convert_look_twice(raw: Any, where: str, job: Job) -> Iterator[Record]:
+    """One question of one level: all three have the same answer, and each would tell the next."""
+    key, names, loaded = raw
+    entry = LookTwice.model_validate(loaded)
+    levels = [text for text in (getattr(entry, level) for level in LEVELS) if text.strip()]
+    if not levels:
+        raise SkipError("there is none of " + ", ".join(LEVELS), loaded)
+    image, size = _picture(names, job)
+    pointed = draw_number(2, "looktwice_qa", key, "shape")
+    region = (point_region(entry.point) if pointed else box_region(entry.bbox)).clipped(*size)
+    question = levels[draw_number(len(levels), "looktwice_qa", key)]
+    turn = RecordTurn(_about(question), clean(entry.answer), (region,))
+    yield LOOK_TWICE.record(key, image, size, [turn], job.split)
+
+
+def _convert_local(raw: Any, where: str, job: Job) -> Iterator[Record]:
+    key, names, loaded = raw
+    image, size = _picture(names, job)
+    turns = []
+    for k, (question, answer, box, point) in enumerate(local_questions(loaded, where, job)):
+        with job.guard(f"{where}.points[{k}]"):
+            pointed = draw_number(2, "pointqa_local", key, k)
+            region = (point_region(point) if pointed else box_region(box)).clipped(*size)
+            turns.append(RecordTurn(_about(question), clean(answer), (region,)))
+    yield from LOCAL.records(key, image, size, turns, job.split)
+
+
+Asked = tuple[str, str, XywhBox | tuple[float, ...], _Point | tuple[float, float]]
+
+
+def local_questions(loaded: Any, where: str, job: Job) -> Iterator[Asked]:
+    """(question, answer, box, point) of each thing that an entry asks about."""
+    if isinstance(loaded, dict) and "file_path" in loaded:
+        line = _LocalLine.model_validate(loaded)
+        yield line.question, line.answer, line.bbox, line.point
+        return
+    entry = _LocalObjects.model_validate(loaded)
+    if len(entry.all_objs) != len(entry.points):
+        raise SkipError("not as many points as objects", f"{len(entry.points)} points")
+    for k, (thing, pointed) in enumerate(zip(entry.all_objs, entry.points, strict=True)):
+        with job.guard(f"{where}.all_objs[{k}]"):
+            point = _Point.model_validate(pointed)
+            yield entry.question, point.ans, XywhBox.model_validate(thing), point
+
+
+LOOK_TWICE = Source(
+    name="looktwice_qa",
+    licence="PointQA: see the authors' repository; the pictures are Visual Genome's, CC BY 4.0",
+    tags=("region level", "short"),
+    annotations="Datasets/LookTwiceQA/looktwiceqa_dataset.json",
+    entries=_entries,
+    convert=_convert_look_twice,
+    splits=("train", "val", "test"),
+)
+LOCAL = replace(
+    LOOK_TWICE,
+    name="pointqa_local",
+    annotations="Datasets/LocalQA/localqa_dataset.json",
+    convert=_convert_local,
+    splits=("train", "val", "testdev", "testfinal"),
+)

@@ -1,0 +1,223 @@
+"""Calibrate a model's confidence: `python -m chatspot_train.evaluation.calibrate --model DIR`.
+
+It asks about validation kitchens in wordings that training never saw, fits maps from the
+probabilities of an answer's tokens to the share of right answers (`confidence_fit`), chooses the
+least confidence from which on at most a tenth of the answers is wrong, and writes both into the
+model's chatspot.yaml. Kitchens are parted into five: all figures are of answers about kitchens
+that the map was not fitted to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from chatspot_ros.core.confidence import ANY_TASK, Calibration
+from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
+from chatspot_ros.core.prompts import route
+from chatspot_ros.engine.engine import Engine
+from chatspot_ros.errors import ChatspotError, ModelLoadError
+from chatspot_ros.server.engine_factory import read_skills, read_states
+from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
+from chatspot_train.evaluation.kitchen.suite import KitchenSuite
+from chatspot_train.evaluation.runner import EngineAnswerer, run
+from chatspot_train.evaluation.suite import Item, Predicted
+from chatspot_train.evaluation.suites.calibration import (
+    TARGET_RISK,
+    calibration_error,
+    reliability_plot,
+    risk_area,
+    risk_plot,
+)
+
+KITCHENS = 100
+PREDICTIONS = "predictions.jsonl"
+RESULTS = "calibration.json"
+# The block in chatspot.yaml, up to the next line that is not its own.
+_BLOCK = re.compile(r"^calibration:.*\n(?:[ \t#].*\n|\n)*", re.MULTILINE)
+
+
+def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
+    """Ask about the first validation kitchens, always anew; their pictures are kept in `out`."""
+    suite = KitchenSuite("val", kitchens)
+    items = list(suite.items(out, kitchens, 0))
+    file = out / PREDICTIONS
+    file.unlink(missing_ok=True)
+    predictions = run(EngineAnswerer(engine), items, file, len(items))
+    return judged(items, predictions, suite.right(predictions))
+
+
+def judged(
+    items: Sequence[Item], predictions: Sequence[Predicted], right: Sequence[bool]
+) -> Answers:
+    """The answers that were given, with what they are worth.
+
+    Raises:
+        ValueError: none were given.
+    """
+    given = [
+        (item.truth["kitchen"], item.turns[-1].task or route(item.turns[-1].question),
+         p.mean_log_probability, p.least_log_probability, ok)
+        for item, p, ok in zip(items, predictions, right, strict=True)
+        if not p.error and p.text
+    ]  # fmt: skip
+    if not given:
+        raise ValueError("the model gave no answers")
+    group, task, mean, least, ok = zip(*given, strict=True)
+    return Answers(np.array(group), np.array(task), np.array(mean, float), np.array(least, float),
+                   np.array(ok, float))  # fmt: skip
+
+
+def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
+    """Put a calibration into a model's settings in place of what was there; the rest stays.
+
+    `notes` become comments. Raises ModelLoadError where the file is not one of settings.
+    """
+    read_spec(file)
+    text = _BLOCK.sub("", file.read_text(encoding="utf-8"))
+    text = f"{text.rstrip()}\n{_as_yaml(calibration, notes)}"
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    read_spec(part)
+    part.replace(file)
+
+
+def _as_yaml(calibration: Calibration, notes: Sequence[str]) -> str:
+    lines = ["calibration:", *(f"  # {note}" for note in notes)]
+    lines += [f"  threshold: {calibration.threshold}", "  maps:"]
+    for task, line in calibration.maps.items():
+        knots = json.dumps([list(knot) for knot in line.knots])
+        lines += [f"    {task}:", f"      mean_weight: {line.mean_weight}"]
+        lines += textwrap.wrap(f"knots: {knots}", 96, initial_indent=" " * 6,
+                               subsequent_indent=" " * 8)  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def results(answers: Answers, fitted: Fitted, target_risk: float) -> dict[str, Any]:
+    """What was measured, before and after."""
+    before = answers.score(1.0)
+    by_task = {
+        task or ANY_TASK: {
+            "answers": int((which := answers.task == task).sum()),
+            "accuracy": float(answers.right[which].mean()),
+            "error_before": calibration_error(before[which], answers.right[which]),
+            "error_after": calibration_error(fitted.held_out[which], answers.right[which]),
+        }
+        for task in sorted(set(answers.task.tolist()))
+    }
+    chosen = fitted.threshold
+    return {
+        "kitchens": len(np.unique(answers.group)),
+        "answers": len(answers),
+        "accuracy": float(answers.right.mean()),
+        "error_before": calibration_error(before, answers.right),
+        "error_after": fitted.way.error,
+        "area_before": risk_area(before, answers.right),
+        "area_after": fitted.way.area,
+        "way": str(fitted.way),
+        "target_risk": target_risk,
+        "threshold": fitted.calibration.threshold,
+        "coverage": chosen.coverage if chosen else 0.0,
+        "risk": chosen.risk if chosen else 0.0,
+        "tasks": by_task,
+        "tried": {
+            str(way): {"error": way.error, "task_error": way.task_error, "area": way.area}
+            for way in fitted.tried
+        },
+    }
+
+
+def notes_of(found: dict[str, Any]) -> list[str]:
+    """The comments in chatspot.yaml."""
+    return [
+        "Measured by chatspot_train.evaluation.calibrate on "
+        f"{found['kitchens']} validation kitchens "
+        f"({found['answers']} answers),",
+        f"{found['way']}:",
+        f"expected calibration error {found['error_before']:.3f} before, "
+        f"{found['error_after']:.3f} after (on kitchens not fitted to).",
+        f"From the threshold on are {found['coverage']:.0%} of the answers, {found['risk']:.1%} of "
+        "them wrong.",
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    options = _parser().parse_args(argv)
+    try:
+        found = calibrate(options.model, options.kitchens, options.out, options.target_risk)
+    except ChatspotError as error:
+        sys.exit(f"chatspot_train.evaluation.calibrate: {error}")
+    _show(found)
+
+
+def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
+    """Ask, fit, and write the model's chatspot.yaml; results and plots go to `out`.
+
+    Raises:
+        ModelLoadError: no model with settings of its own.
+    """
+    settings = model / SPEC_FILE
+    if not settings.is_file():
+        raise ModelLoadError(
+            "the model has no settings of its own",
+            value=settings,
+            remedy=f"copy its family's file of config/models to {SPEC_FILE} beside its weights",
+        )
+    read_spec(settings)
+    engine = Engine.load(
+        str(model), skills=read_skills("skills.yaml"), states=read_states("states.yaml")
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    answers = ask(engine, kitchens, out)
+    fitted = fit(answers, target_risk)
+    found = results(answers, fitted, target_risk)
+    write(settings, fitted.calibration, notes_of(found))
+    (out / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    plots = {
+        "before.png": reliability_plot(answers.score(1.0), answers.right),
+        "after.png": reliability_plot(fitted.held_out, answers.right),
+        "risk.png": risk_plot(fitted.held_out, answers.right, target_risk, fitted.threshold),
+    }
+    for name, figure in plots.items():
+        figure.savefig(out / name)
+    return found
+
+
+def _show(found: dict[str, Any]) -> None:
+    table = Table("task", "answers", "right", "error before", "after")
+    everything = {key: found[key] for key in ("answers", "accuracy", "error_before", "error_after")}
+    for task, row in {"all": everything, **found["tasks"]}.items():
+        numbers = (f"{row[key]:.3f}" for key in ("accuracy", "error_before", "error_after"))
+        table.add_row(task, str(row["answers"]), *numbers)
+    console = Console()
+    console.print(table)
+    for note in notes_of(found):
+        console.print(note)
+    console.print(f"threshold {found['threshold']}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure what a model's confidence means.")
+    add = parser.add_argument
+    add("--model", type=Path, default=Path("models/chatspot-tiny"),
+        help="a folder with chatspot.yaml, which is written")  # fmt: skip
+    add("--kitchens", type=int, default=KITCHENS, help="of the validation split, from the first on")
+    add("--target-risk", type=float, default=TARGET_RISK,
+        help="share of wrong answers that can be borne among the certain ones")  # fmt: skip
+    add("--out", type=Path, default=Path("runs/calibrate"), help="answers, results and plots")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The simulated kitchen as a benchmark."""

@@ -1,0 +1,108 @@
+"""What is asked of a picture of an unseen kitchen, and the truth that its answers are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chatspot_ros.core.regions import Region
+from chatspot_sim.asking import Asker, KitchenQuestion
+from chatspot_sim.judging import iou, judge, kinds_named
+from chatspot_sim.questions import KINDS, draw_dialogue
+from chatspot_sim.truth import Box, Truth
+from chatspot_sim.wordings import Wordings
+from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.evaluation.suite import AskedTurn, Predicted
+from chatspot_train.evaluation.suites.refusal import denies
+
+SHAPES = ("box", "point", "polygon")
+REGION_NOISE = 1.0  # as in training: corners off by up to about 5 % of the box
+BOX_NOISE = 0.3
+OVERLAP = 0.5
+EXACT_ROW, NOISY_ROW = "name_box_exact", "name_box_noise_03"
+_RNG_KEY = 424
+
+
+def kitchen_questions(
+    truth: Truth, number: int, wordings: Wordings, seed: int = 0
+) -> Iterator[tuple[str, list[KitchenQuestion]]]:
+    """One dialogue of every kind on the picture of kitchen `number`, with its row.
+
+    Things are named once with each kind of region, and one thing twice: by its exact box and by one
+    moved by BOX_NOISE.
+    """
+    rng = np.random.default_rng([number, _RNG_KEY, seed])
+    for kind in KINDS:
+        for shape in SHAPES if kind == "name" else ("",):
+            dialogue = draw_dialogue(truth, kind, rng, wordings, noise=REGION_NOISE, shape=shape)
+            if dialogue:
+                yield f"name_{shape}" if kind == "name" else kind, dialogue
+    ask = Asker(truth, rng, wordings)
+    thing = ask.pick(ask.asked_things())
+    if thing is not None:
+        wording = ask.word("name")
+        for row, scale in ((EXACT_ROW, 0.0), (NOISY_ROW, BOX_NOISE)):
+            box = noisy_box(thing.box_xyxy_px, scale, truth.width, truth.height, rng)
+            question = KitchenQuestion("name", wording, "", (Region.box(*box),), thing.name,
+                                       thing=thing.id)  # fmt: skip
+            yield row, [question]
+
+
+def asked_turns(dialogue: list[KitchenQuestion]) -> tuple[AskedTurn, ...]:
+    """The dialogue as a suite's item has it."""
+    return tuple(AskedTurn(q.question, q.regions, q.task) for q in dialogue)
+
+
+def truth_of(row: str, number: int, asked: KitchenQuestion, truth: Truth) -> dict[str, Any]:
+    """Everything that an answer to the question is judged by, as JSON has it; boxes in pixels.
+
+    `overlapping` are the names of other kinds of things whose boxes overlap the asked thing's with
+    IoU > 0.5.
+    """
+    return {
+        "row": row, "kitchen": number, "split": truth.split, "kind": asked.kind,
+        "answer": asked.answer, "size": [truth.width, truth.height],
+        "box": None if asked.box_xyxy_px is None else list(asked.box_xyxy_px),
+        "overlapping": _overlapping(asked, truth),
+    }  # fmt: skip
+
+
+def _overlapping(asked: KitchenQuestion, truth: Truth) -> list[str]:
+    thing = next((t for t in truth.things if t.id == asked.thing), None)
+    if thing is None:
+        return []
+    return sorted({
+        t.name for t in truth.things
+        if t.name != thing.name and iou(t.box_xyxy_px, thing.box_xyxy_px) > OVERLAP
+    })  # fmt: skip
+
+
+def is_right(prediction: Predicted) -> bool:
+    """Whether the answer is right, by its truth; one that was never given is not."""
+    if prediction.error:
+        return False
+    told = prediction.truth
+    box: Box | None = None
+    if told["box"] is not None:
+        x1, y1, x2, y2 = map(float, told["box"])
+        box = (x1, y1, x2, y2)
+    asked = KitchenQuestion(told["kind"], prediction.question, "", (), told["answer"], box)
+    width, height = told["size"]
+    return judge(asked, prediction.text, width, height, prediction.boxes_xyxy_px)
+
+
+def names_neighbour(prediction: Predicted) -> bool:
+    """Whether the answer names a thing of another kind that overlaps the asked one."""
+    return bool(kinds_named(prediction.text) & set(prediction.truth["overlapping"]))
+
+
+def says_absent(prediction: Predicted) -> bool:
+    """Whether the answer says that the thing is not there; one that shows where it is does not."""
+    return not prediction.boxes_xyxy_px and denies(prediction.text)
+
+
+def is_absent(prediction: Predicted) -> bool:
+    """Whether the asked thing is truly not there."""
+    return denies(prediction.truth["answer"])

@@ -1,0 +1,136 @@
+"""Pictures of unseen kitchens with their truth, rendered once into a folder by several processes.
+
+A kitchen K of a split is `K.jpg` and `K.json` in `folder/kitchens_SPLIT`; the second is written
+last, so what is there is whole, and a run that was killed renders what is missing. A process that
+renders ends when it is done, or when nobody reads what it says any more.
+
+`python -m chatspot_train.evaluation.kitchen.render FOLDER SPLIT FIRST STEP COUNT` is one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from tqdm import tqdm
+
+from chatspot_ros.errors import ChatspotError
+from chatspot_sim.kitchen import Split, draw_kitchen
+from chatspot_sim.truth import Truth
+
+PROCESSES = 2
+JPEG_QUALITY = 95
+
+
+class RenderError(ChatspotError):
+    """A process that renders kitchens ended before it was done."""
+
+
+def folder_of(data: Path, split: Split) -> Path:
+    """Where the kitchens of a split are."""
+    return data / f"kitchens_{split}"
+
+
+def name_of(number: int) -> str:
+    """The file of a kitchen's picture; the number is also the picture's id in other layouts."""
+    return f"{number}.jpg"
+
+
+def render_kitchens(data: Path, split: Split, count: int, processes: int = PROCESSES) -> list[Path]:
+    """Render the first `count` kitchens of a split where they are not there; returns the pictures.
+
+    Raises RenderError.
+    """
+    folder = folder_of(data, split)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = count - sum(_truth_file(folder, k).exists() for k in range(count))
+    if missing:
+        _render(folder, split, count, missing, min(processes, missing))
+    return [folder / name_of(number) for number in range(count)]
+
+
+def truth_of(picture: Path) -> Truth:
+    """What is in a rendered picture. Raises OSError where it was not rendered."""
+    return Truth.from_json(picture.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def _truth_file(folder: Path, number: int) -> Path:
+    return folder / f"{number}.json"
+
+
+def _render(folder: Path, split: Split, count: int, missing: int, processes: int) -> None:
+    """Run the processes; each says what it has rendered in lines of one pipe, which ends with the
+    last of them."""
+    source, sink = os.pipe()
+    environment = {"LP_NUM_THREADS": "1", **os.environ}
+    command = [sys.executable, "-m", __name__, str(folder), split]
+    running = [
+        subprocess.Popen([*command, str(first), str(processes), str(count)], stdout=sink,
+                         stdin=subprocess.DEVNULL, env=environment)
+        for first in range(processes)
+    ]  # fmt: skip
+    os.close(sink)
+    try:
+        with os.fdopen(source, encoding="utf-8") as lines:
+            for _ in tqdm(lines, total=missing, desc=f"rendering {split} kitchens"):
+                pass
+    finally:
+        # Without a reader each of them ends at its next kitchen.
+        codes = [process.wait() for process in running]
+    if any(codes):
+        raise RenderError(
+            "kitchens could not be rendered", value=f"exit statuses {codes}",
+            remedy="see what was said above; run it again to go on",
+        )  # fmt: skip
+
+
+def _render_some(folder: Path, split: Split, numbers: range) -> Iterator[int]:
+    """Render every one that is missing; yields it when it is there."""
+    # Only here: it starts the renderer.
+    import cv2
+
+    from chatspot_sim.world import World
+
+    cv2.setNumThreads(1)
+    for number in numbers:
+        done = _truth_file(folder, number)
+        if done.exists():
+            continue
+        with World(draw_kitchen(number, split)) as world:
+            frame = world.frame(measure_visibility=True)
+        bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+        ok, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        if not ok:
+            raise OSError(f"OpenCV could not encode the picture of kitchen {number} as JPEG")
+        _write(folder / name_of(number), data.tobytes())
+        _write(done, frame.truth.to_json().encode())
+        yield number
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(f"{path.suffix}.part{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def main(arguments: list[str]) -> int:
+    """Render every STEP-th kitchen from FIRST on, below COUNT."""
+    folder, split, first, step, count = arguments
+    numbers = range(int(first), int(count), int(step))
+    try:
+        for number in _render_some(Path(folder), cast(Split, split), numbers):
+            print(number, flush=True)
+    except BrokenPipeError:
+        # Nobody is interested any more; nothing is left to be said at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

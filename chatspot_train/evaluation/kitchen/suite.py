@@ -1,0 +1,125 @@
+"""The simulated kitchen: questions of every kind about unseen pictures, and the rows of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chatspot_sim.kitchen import Split
+from chatspot_sim.unseen_wordings import TEST
+from chatspot_sim.wordings import Wordings
+from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.kitchen.questions import (
+    EXACT_ROW,
+    NOISY_ROW,
+    asked_turns,
+    is_absent,
+    is_right,
+    kitchen_questions,
+    names_neighbour,
+    says_absent,
+    truth_of,
+)  # fmt: skip
+from chatspot_train.evaluation.kitchen.render import render_kitchens
+from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
+from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+
+KITCHENS = 100
+MEANINGS = {
+    "name_box": "name the thing in a box",
+    "name_point": "name the thing under a point",
+    "name_polygon": "name the thing in a polygon",
+    "part": "name a part of a thing",
+    "colour": "colour of the thing in a region",
+    "state": "state of a thing, all attributes right",
+    "yes_no": "is it open, on, running, full, plugged in",
+    "read": "two digits or a printed word",
+    "count": "how many of a kind are in the picture",
+    "relation": "how one region stands to another",
+    "describe": "describe a region, all facts right",
+    "scene": "list what is in the picture, F1 of kinds at least 0.75",
+    "is_there": "whether a thing is there, in a region or the picture",
+    "locate": "answer with a box, IoU above 0.5, or say that it is not there",
+    "plan": "right steps in the right order",
+    "follow_up": '"and this?" after an earlier question',
+    EXACT_ROW: "name the thing in its exact box",
+    NOISY_ROW: "name the thing in a box moved by 0.3",
+    "absent_f1": "F1 of saying that a thing is absent",
+    "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
+    "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
+}
+LOWER_IS_BETTER = ("noise_drop_03", "hallucination")
+
+
+@dataclass(frozen=True)
+class KitchenSuite:
+    """Asks one dialogue of every kind of every kitchen; the last answer of each counts.
+
+    The pictures are rendered into the folder of the data where they are not there yet. `kitchens`
+    are asked where no limit is given, the first ones of the split; the seed draws the questions.
+    """
+
+    split: Split = "test"
+    kitchens: int = KITCHENS
+    wordings: Wordings = field(default_factory=lambda: TEST)
+
+    name = "kitchen"
+    wants = "nothing: its pictures are rendered"
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """All dialogues, kitchen by kitchen; `limit` counts kitchens. Raises RenderError."""
+        pictures = render_kitchens(data, self.split, limit or self.kitchens)
+        for number, picture in enumerate(pictures):
+            truth = truth_of_picture(picture)
+            for row, dialogue in kitchen_questions(truth, number, self.wordings, seed):
+                told = truth_of(row, number, dialogue[-1], truth)
+                yield Item(f"{self.split}-{number}-{row}", picture, asked_turns(dialogue), told)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer is right."""
+        return [is_right(p) for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows: the share right of every kind of question, and what is drawn from
+        several of them.
+
+        `absent_f1` is over all questions whether a thing is there and where it is; `noise_drop_03`
+        counts kitchens, the other rows questions; `hallucination` is the share of all things named
+        by their boxes where the answer is wrong and names a neighbour (paper, Table 3).
+        """
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        pairs: dict[str, dict[str, bool]] = defaultdict(dict)
+        for p, right in zip(predictions, self.right(predictions), strict=True):
+            row = p.truth["row"]
+            parts[row][p.key] = (float(right), 1.0)
+            if row in ("is_there", "locate"):
+                said, true = says_absent(p), is_absent(p)
+                parts["absent_f1"][p.key] = (2.0 * (said and true), float(said + true))
+            if row in ("name_box", EXACT_ROW):
+                wrong = not right and names_neighbour(p)
+                parts["hallucination"][p.key] = (float(wrong), 1.0)
+            if row in (EXACT_ROW, NOISY_ROW):
+                pairs[f"{p.truth['split']}-{p.truth['kitchen']}"][row] = right
+        for kitchen, found in pairs.items():
+            if len(found) == 2:
+                lost = float(found[EXACT_ROW]) - float(found[NOISY_ROW])
+                parts["noise_drop_03"][kitchen] = (lost, 1.0)
+        return {row: parts[row] for row in MEANINGS if row in parts}
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Every row with its 95 % interval. Raises ValueError for no predictions."""
+        rows = scored(self, predictions)
+        return Report(rows, table(rows))
+
+
+def table(rows: Mapping[str, Row]) -> str:
+    """The kitchen's own rows in Markdown, with what each of them means."""
+    lines = [
+        [f"`{name}`", MEANINGS[name], row["value"], f"{row['low']:.3f} to {row['high']:.3f}",
+         int(row["n"])]
+        for name, row in rows.items() if name in MEANINGS
+    ]  # fmt: skip
+    return markdown(("row", "what", "value", "95 %", "n"), lines)

@@ -1,0 +1,1 @@
+"""Scores, computed from answers and truths alone."""

@@ -1,0 +1,119 @@
+"""When an answer says what is true: contained, equal, nearly equal, or as the VQA challenge has it.
+
+Texts are compared without regard to case, width forms (NFKC) and runs of white space.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from chatspot_train.evaluation.intervals import Row
+
+# Scripts that put no space between words: Thai to Lao, Burmese, Khmer, kana, Chinese characters.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+_NUMBER_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen", "twenty",
+)  # fmt: skip
+_NUMBERS = {word: str(k) for k, word in enumerate(_NUMBER_WORDS)}
+_NUMBER_WORD = re.compile(rf"\b({'|'.join(_NUMBERS)})\b")
+_ARTICLE = re.compile(r"\b(a|an|the)\b")
+_QUOTES = "\"'`“”‘’«»„"
+
+
+def normal(text: str) -> str:
+    """The text in one case and form, on one line."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def with_digits(text: str) -> str:
+    """A normal text with the number words from zero to twenty written as digits."""
+    return _NUMBER_WORD.sub(lambda match: _NUMBERS[match[1]], text)
+
+
+def contains(answer: str, truth: str, whole_words: bool = True, numbers: bool = False) -> bool:
+    """Whether the answer contains the truth; an empty truth is in nothing.
+
+    With `whole_words` it must not stand inside a longer word or number (`3` is not in `13` or
+    `3.5`), except in scripts without spaces. With `numbers`, `two` and `2` are the same.
+    """
+    said, wanted = normal(answer), normal(truth)
+    if numbers:
+        said, wanted = with_digits(said), with_digits(wanted)
+    if not wanted:
+        return False
+    if not whole_words:
+        return wanted in said
+    before = _edge(wanted[0], r"(?<!\w)", r"(?<!\d[.,])")
+    after = _edge(wanted[-1], r"(?!\w)", r"(?![.,]\d)")
+    return re.search(before + re.escape(wanted) + after, said) is not None
+
+
+def _edge(char: str, word: str, number: str) -> str:
+    if not char.isalnum() or _SPACELESS.match(char):
+        return ""
+    return word + number if char.isdigit() else word
+
+
+def equal(answer: str, truth: str) -> bool:
+    """Whether both say the same, apart from quotes around it and a full stop behind it."""
+    return _bare(answer) == _bare(truth) != ""
+
+
+def _bare(text: str) -> str:
+    """Without quotes around it; a full stop goes with them, unless nothing else is left."""
+    stripped = normal(text).strip(_QUOTES + " ")
+    return stripped.rstrip(".").strip(_QUOTES + " ") or stripped
+
+
+def edit_distance(a: str, b: str) -> int:
+    """How many characters must be put in, taken out or changed to make one text the other."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, start=1):
+        before, row = row, [i]
+        for j, right in enumerate(b, start=1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (left != right)))
+    return row[-1]
+
+
+def normalised_edit_distance(answer: str, truth: str) -> float:
+    """Edit distance of the normal texts over the longer one's length: 0 equal, 1 nothing alike."""
+    a, b = normal(answer), normal(truth)
+    return edit_distance(a, b) / max(len(a), len(b), 1)
+
+
+def vqa_normal(text: str) -> str:
+    """As the VQA challenge compares answers: no case, articles or punctuation, digits for words.
+
+    A point between digits stays. Apostrophes go, so that contractions are alike with and without.
+    """
+    plain = re.sub(r"['’`]", "", normal(text))
+    plain = re.sub(r"(?<=\d),(?=\d)", "", plain)
+    plain = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]", " ", plain)
+    return " ".join(_ARTICLE.sub(" ", with_digits(plain)).split())
+
+
+def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
+    """Accuracy in [0, 1] by what people answered: each left out once, min(1, agreeing others / 3).
+
+    An empty answer has 0. Raises ValueError for fewer than two people's answers.
+    """
+    if len(answers) < 2:
+        raise ValueError(f"{len(answers)} answers cannot be left out one by one")
+    said = vqa_normal(answer)
+    same = [said != "" and vqa_normal(one) == said for one in answers]
+    return float(np.mean([min(1.0, (sum(same) - one) / 3) for one in same]))
+
+
+def percent(row: Row | None) -> str:
+    """A row's value as in the paper's tables, with one digit behind the point; `-` for none."""
+    return "-" if row is None else f"{100 * row['value']:.1f}"

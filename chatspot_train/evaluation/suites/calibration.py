@@ -1,0 +1,195 @@
+"""How far `confidence` can be trusted, from answers that another suite judges right or wrong.
+
+Expected calibration error: answers fall into 15 bins of equal width, ](k - 1)/15, k/15] (0 into the
+first); it is the mean distance between a bin's accuracy and its mean confidence, weighted by how
+many answers the bin has.
+
+Risk-coverage: the surest k of n answers are accepted (coverage k/n); the risk is the share of wrong
+ones among them. The area under the curve is the mean of the risks over k = 1..n; answers of equal
+confidence come in random order, which is averaged over exactly. The threshold for `uncertain` is
+the lowest confidence at which the risk of all that are at least as sure is within the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from chatspot_train.evaluation.intervals import Row, share
+from chatspot_train.evaluation.metrics.rows import JudgingSuite
+from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+
+BINS = 15
+TARGET_RISK = 0.1
+DRAWS = 300
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Accept answers with at least this confidence; `coverage` and `risk` of doing so."""
+
+    confidence: float
+    coverage: float
+    risk: float
+
+
+def bins(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
+    """Return of each of the BINS bins: how many, their mean confidence, their accuracy (nan where
+    it is empty)."""
+    number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    count = np.bincount(number, minlength=BINS).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sure = np.bincount(number, confidence, minlength=BINS) / count
+        accuracy = np.bincount(number, right, minlength=BINS) / count
+    return count, sure, accuracy
+
+
+def calibration_error(confidence: Values, right: Values) -> float:
+    """Expected calibration error of n answers; `confidence` in [0, 1], `right` 0 or 1."""
+    count, sure, accuracy = bins(confidence, right)
+    return float(np.nansum(count * np.abs(accuracy - sure)) / count.sum())
+
+
+def risk_curve(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
+    """Return, by falling distinct confidence: it, the coverage and the risk when it is accepted."""
+    distinct, where = np.unique(-confidence, return_inverse=True)
+    accepted = np.cumsum(np.bincount(where))
+    wrong = np.cumsum(np.bincount(where, 1 - right))
+    return -distinct, accepted / len(confidence), wrong / accepted
+
+
+def risk_area(confidence: Values, right: Values) -> float:
+    """Area under the risk-coverage curve."""
+    distinct, where, count = np.unique(-confidence, return_inverse=True, return_counts=True)
+    share_wrong = np.bincount(where, 1 - right, minlength=len(distinct)) / count
+    # The k-th answer is wrong with the probability that its ties are.
+    wrong = np.cumsum(np.repeat(share_wrong, count))
+    return float(np.mean(wrong / np.arange(1, len(confidence) + 1)))
+
+
+def choose_threshold(confidence: Values, right: Values, target: float) -> Threshold | None:
+    """Return the lowest threshold with a risk of at most `target` among the accepted; None where
+    even the surest answers have a higher one."""
+    sure, coverage, risk = risk_curve(confidence, right)
+    within = np.nonzero(risk <= target)[0]
+    if not len(within):
+        return None
+    last = within[-1]
+    return Threshold(float(sure[last]), float(coverage[last]), float(risk[last]))
+
+
+class CalibrationSuite:
+    """Asks what `suite` asks, and measures the confidence of its answers.
+
+    `target_risk` in [0, 1] is the share of wrong answers among the accepted that can be borne.
+    Answers that were never given (`error`) are left out.
+    """
+
+    name = "calibration"
+
+    def __init__(self, suite: JudgingSuite, target_risk: float = TARGET_RISK) -> None:
+        if not 0 <= target_risk <= 1:
+            raise ValueError(f"a risk of {target_risk} is not within 0 and 1")
+        self.suite, self.target_risk = suite, target_risk
+
+    @property
+    def wants(self) -> str:
+        """Which files, where from."""
+        return self.suite.wants
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """What the other suite asks."""
+        return self.suite.items(data, limit, seed)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """What the other suite says."""
+        return self.suite.right(predictions)
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Calibration error, area under the risk-coverage curve, the threshold and what it does."""
+        answered = [p for p in predictions if not p.error]
+        if not answered:
+            raise ValueError("there are no answers to score")
+        confidence = np.array([p.confidence for p in answered], float)
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise ValueError(f"a confidence outside 0 to 1: {confidence.min()} {confidence.max()}")
+        right = np.array(self.suite.right(answered), float)
+        rows = {
+            "accuracy": share([bool(value) for value in right]),
+            "calibration_error": _row(calibration_error, confidence, right),
+            "risk_coverage_area": _row(risk_area, confidence, right),
+        }
+        chosen = choose_threshold(confidence, right, self.target_risk)
+        accepted = confidence >= chosen.confidence if chosen else np.zeros(len(right), bool)
+        rows["coverage"] = share([bool(value) for value in accepted])
+        if chosen:
+            rows["risk"] = share([not value for value in right[accepted]])
+            rows["threshold"] = {"value": chosen.confidence, "n": len(answered)}
+        plots = {
+            "reliability.png": reliability_plot(confidence, right),
+            "risk_coverage.png": risk_plot(confidence, right, self.target_risk, chosen),
+        }
+        return Report(rows, self._table(rows, confidence, len(predictions)), plots)
+
+    def _table(self, rows: dict[str, Row], confidence: Values, asked: int) -> str:
+        table = markdown(
+            [f"calibration on {self.suite.name}", "value", "low", "high"],
+            [[name, row["value"], row.get("low", "-"), row.get("high", "-")]
+             for name, row in rows.items()],
+        )  # fmt: skip
+        notes = [f"{len(confidence)} of {asked} questions were answered."]
+        notes.append(
+            f"Answers less sure than {rows['threshold']['value']:.3f} are to be `uncertain`, for "
+            f"at most {self.target_risk:.0%} wrong ones among the others (on these questions)."
+            if "threshold" in rows
+            else f"No threshold has at most {self.target_risk:.0%} wrong answers among the others."
+        )
+        if len(np.unique(confidence)) == 1:
+            notes.append("All answers are equally sure: the model gives no confidence.")
+        return f"{table}\n\n{' '.join(notes)}"
+
+
+def _row(measure: Callable[[Values, Values], float], confidence: Values, right: Values) -> Row:
+    rng = np.random.default_rng(0)
+    indices = (rng.integers(len(right), size=len(right)) for _ in range(DRAWS))
+    values = [measure(confidence[index], right[index]) for index in indices]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return {"value": measure(confidence, right), "n": len(right), "low": float(low),
+            "high": float(high)}  # fmt: skip
+
+
+def reliability_plot(confidence: Values, right: Values) -> Figure:
+    """Accuracy over mean confidence of each bin; the size of a point is how many it stands for."""
+    count, sure, accuracy = bins(confidence, right)
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as it should be")
+    filled = count > 0
+    sizes = 15 + 300 * count[filled] / count.sum()
+    axes.scatter(sure[filled], accuracy[filled], s=sizes, label=f"{len(right)} answers")
+    axes.set(xlabel="mean confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set_title(f"calibration error {calibration_error(confidence, right):.3f}")
+    axes.legend()
+    return figure
+
+
+def risk_plot(confidence: Values, right: Values, target: float, chosen: Threshold | None) -> Figure:
+    """Risk over coverage, with the target and the chosen threshold."""
+    _, coverage, risk = risk_curve(confidence, right)
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(coverage, risk, marker=".")
+    axes.axhline(target, color="grey", linestyle="--", label="target")
+    if chosen:
+        said = f"confidence {chosen.confidence:.3f}"
+        axes.plot([chosen.coverage], [chosen.risk], "o", color="tab:red", label=said)
+    axes.set(xlabel="coverage", ylabel="risk", xlim=(0, 1.02), ylim=(0, None))
+    axes.set_title(f"area {risk_area(confidence, right):.3f}")
+    axes.legend()
+    return figure

@@ -1,0 +1,130 @@
+"""COCO's pictures with the boxes to ask about, and what COCO says is in them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chatspot_ros.core.regions import BoxXyxy, Region
+from chatspot_train.data.sources.base import Job
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
+from chatspot_train.data.sources.json_reader import Schema, box_xywh, items, load_json
+from chatspot_train.evaluation.dataset_files import sample
+from chatspot_train.evaluation.metrics.boxes import ious
+from chatspot_train.evaluation.metrics.coco_ap import CocoDict
+
+OVERLAP = 0.5
+
+
+class Thing(CocoAnnotation):
+    """`area` is that of its outline, in square pixels, as COCO tells small from large."""
+
+    bbox: tuple[float, float, float, float]
+    area: float
+
+    @property
+    def box_xyxy_px(self) -> BoxXyxy:
+        """Its box by two corners."""
+        x, y, w, h = self.bbox
+        return x, y, x + w, y + h
+
+
+class _Detection(Schema):
+    image_id: int
+    bbox: tuple[float, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class AskedBox:
+    """A box to ask about; `thing` is what it is, None for a detector's box."""
+
+    key: str
+    region: Region
+    score: float
+    thing: Thing | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, all that COCO marks in it, and the boxes to ask about."""
+
+    image: CocoImage
+    things: list[Thing]
+    boxes: list[AskedBox]
+
+
+def load_pictures(
+    job: Job, count: int, seed: int, detections: Path | None = None, max_boxes: int = 100
+) -> tuple[list[Picture], dict[int, str]]:
+    """`count` pictures drawn by the seed (0: all), in the order of their ids, and the categories.
+
+    The boxes are COCO's own without crowds, or the `max_boxes` best of a detector's result file.
+    """
+    coco = load_coco(job.annotations, job)
+    images = []
+    for where, raw in coco.images:
+        with job.guard(where):
+            images.append(CocoImage.model_validate(raw))
+    chosen = sample(sorted(images, key=lambda image: image.id), count, seed)
+    entries = coco.by_image(job)
+    pictures = [_with_own_boxes(image, entries.get(image.id, []), job) for image in chosen]
+    if detections is not None:
+        found = _detected(detections, job)
+        pictures = [_with_boxes(p, found.get(p.image.id, [])[:max_boxes], job) for p in pictures]
+    return pictures, coco.names
+
+
+def _with_boxes(picture: Picture, found: Sequence[tuple[str, Region, float]], job: Job) -> Picture:
+    boxes = []
+    for where, region, score in found:
+        with job.guard(where):
+            inside = region.clipped(picture.image.width, picture.image.height)
+            boxes.append(AskedBox(f"detection{where}", inside, score))
+    return replace(picture, boxes=boxes)
+
+
+def _with_own_boxes(image: CocoImage, entries: Sequence[tuple[str, Any]], job: Job) -> Picture:
+    things: list[Thing] = []
+    boxes: list[AskedBox] = []
+    for where, raw in entries:
+        with job.guard(where):
+            thing = Thing.model_validate(raw)
+            things.append(thing)
+            if not thing.iscrowd:
+                region = box_xywh(thing.bbox).clipped(image.width, image.height)
+                boxes.append(AskedBox(str(thing.id), region, 1.0, thing))
+    return Picture(image, things, boxes)
+
+
+def _detected(file: Path, job: Job) -> dict[int, list[tuple[str, Region, float]]]:
+    """A detector's boxes by picture, the best first: (where, box, score)."""
+    found: dict[int, list[tuple[str, Region, float]]] = defaultdict(list)
+    for where, raw in items(file, load_json(file)):
+        with job.guard(where, file):
+            one = _Detection.model_validate(raw)
+            found[one.image_id].append((where, box_xywh(one.bbox), one.score))
+    return {k: sorted(boxes, key=lambda box: -box[2]) for k, boxes in found.items()}
+
+
+def overlapping(thing: Thing, things: Sequence[Thing]) -> list[int]:
+    """The other categories of things, not crowds, whose boxes overlap with IoU > 0.5."""
+    others = [one for one in things if not one.iscrowd and one.category_id != thing.category_id]
+    near = ious([thing.box_xyxy_px], [one.box_xyxy_px for one in others])[0]
+    return sorted({one.category_id for one, v in zip(others, near, strict=True) if v > OVERLAP})
+
+
+def coco_dict(pictures: Sequence[Picture]) -> CocoDict:
+    """`images` and `annotations` as `precision.average_precision` reads them."""
+    things = [thing for picture in pictures for thing in picture.things]
+    return {
+        "images": [{"id": picture.image.id} for picture in pictures],
+        "annotations": [
+            {"image_id": t.image_id, "category_id": t.category_id, "bbox": list(t.bbox),
+             "area": t.area, "iscrowd": t.iscrowd}
+            for t in things
+        ],
+    }  # fmt: skip

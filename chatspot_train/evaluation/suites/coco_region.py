@@ -1,0 +1,204 @@
+"""COCO region recognition (the paper's Table 1): what is in a box, in words, as a category."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chatspot_train.evaluation.dataset_files import reading
+from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.category_match import (
+    CategoryMatcher,
+    PlainTextMatcher,
+)
+from chatspot_train.evaluation.metrics.coco_ap import AP_NAMES, CocoDict, average_precision
+from chatspot_train.evaluation.metrics.rows import Parts, rows_of
+from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    MissingDataError,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)  # fmt: skip
+from chatspot_train.evaluation.suites.coco_pictures import (
+    Picture,
+    coco_dict,
+    load_pictures,
+    overlapping,
+)
+
+QUESTION = "What can you see in this region? <region>"
+WANTS_DETECTIONS = (
+    "give a detector's result file for val2017 in COCO's form: a list of image_id, category_id, "
+    "bbox, score"
+)
+PAPER = {
+    "GT": ("48.8", "48.8", "48.8", "35.1", "56.0", "60.3", "64.5"),
+    "detector": ("39.6", "50.2", "44.1", "21.6", "45.8", "58.8", "-"),
+}
+
+
+@dataclass(frozen=True)
+class CocoRegion:
+    """Asks what is in each box of some of val2017's pictures, drawn by the seed.
+
+    The boxes are COCO's own, crowds left out, or those of `detections`: a detector's result file
+    in COCO's form, of which the `max_boxes` best of a picture are asked and the detector's own
+    categories ignored. `pictures` are drawn where no limit is given (0: all).
+
+    A detection's score is the detector's (1 for COCO's own boxes) times the model's confidence in
+    its answer; `use_confidence` False, or no answer with a confidence, leaves the detector's. The
+    paper does not say which it used. An answer that means no category detects nothing.
+    """
+
+    detections: Path | None = None
+    matcher: CategoryMatcher = field(default_factory=PlainTextMatcher)
+    pictures: int = 1000
+    max_boxes: int = 100
+    use_confidence: bool = True
+
+    name = "coco_region"
+    wants = (
+        "give --data a folder with annotations/instances_val2017.json and val2017/, both from "
+        "cocodataset.org (2017 Train/Val annotations, 2017 Val images)"
+    )
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """One question a box; `limit` counts pictures. Raises MissingDataError, SourceError."""
+        file = need(data / "annotations" / "instances_val2017.json", self.wants)
+        folder = need(data / "val2017", self.wants)
+        if self.detections is not None:
+            need(self.detections, WANTS_DETECTIONS)
+        with reading(file, folder) as job:
+            pictures, names = load_pictures(
+                job, limit or self.pictures, seed, self.detections, self.max_boxes
+            )
+        for picture in pictures:
+            need(folder / picture.image.file_name, self.wants)
+        if self.detections is not None and not any(picture.boxes for picture in pictures):
+            raise MissingDataError("no box is on the drawn pictures", value=self.detections,
+                                   remedy=WANTS_DETECTIONS)  # fmt: skip
+        return iter(_items(pictures, folder, names))
+
+    def named(self, predictions: Sequence[Predicted]) -> list[int | None]:
+        """The id of the category that each answer means; None where it means none."""
+        categories = _categories(predictions)
+        found = self.matcher.match([p.text for p in predictions], [c["name"] for c in categories])
+        return [None if k is None else categories[k]["id"] for k in found]
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer names the box's own category.
+
+        Raises ValueError for a detector's boxes: nothing says what they are.
+        """
+        return _right(self.named(predictions), predictions)
+
+    def hallucinated(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer wrongly names another thing, whose box overlaps with IoU > 0.5."""
+        named = self.named(predictions)
+        right = _right(named, predictions)
+        return [
+            not good and k in p.truth["overlapping"]
+            for good, k, p in zip(right, named, predictions, strict=True)
+        ]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the shares: accuracy for COCO's own boxes, and answers that mean no category."""
+        named = self.named(predictions)
+        parts = {
+            "no_category": {p.key: (float(k is None), 1.0)
+                            for k, p in zip(named, predictions, strict=True)}
+        }  # fmt: skip
+        if _own_boxes(predictions):
+            right = _right(named, predictions)
+            parts["accuracy"] = {
+                p.key: (float(good), 1.0) for good, p in zip(right, predictions, strict=True)
+            }
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
+        if not predictions:
+            raise ValueError("there are no answers to score")
+        truth, named = _truth(predictions), self.named(predictions)
+        confident = self.use_confidence and any(p.confidence > 0 for p in predictions)
+        detections = [
+            {"image_id": p.truth["image_id"], "category_id": k, "bbox": p.truth["bbox"],
+             "score": p.truth["score"] * (p.confidence if confident else 1.0)}
+            for k, p in zip(named, predictions, strict=True) if k is not None
+        ]  # fmt: skip
+        rows = average_precision(truth, detections) | rows_of(self.parts(predictions))
+        boxes = "GT" if _own_boxes(predictions) else "detector"
+        return Report(rows, self._table(rows, boxes, len(truth["images"]), confident))
+
+    def _table(self, rows: dict[str, Row], boxes: str, pictures: int, confident: bool) -> str:
+        ours = [percent(rows.get(name)) for name in (*AP_NAMES, "accuracy")]
+        table = markdown(
+            ("", "boxes", *AP_NAMES, "accuracy"),
+            [("paper", "GT" if boxes == "GT" else "DINO", *PAPER[boxes]), ("ours", boxes, *ours)],
+        )
+        score = "1" if boxes == "GT" else "the detector's"
+        times = " x the answer's confidence" if confident else ""
+        return (
+            f"{table}\n\n{pictures} pictures; in percent; categories by {self.matcher.name}; a "
+            f"detection's score is {score}{times}."
+        )
+
+
+def _own_boxes(predictions: Sequence[Predicted]) -> bool:
+    return all("category_id" in p.truth for p in predictions)
+
+
+def _right(named: Sequence[int | None], predictions: Sequence[Predicted]) -> list[bool]:
+    if not _own_boxes(predictions):
+        raise ValueError("accuracy needs COCO's own boxes, not a detector's")
+    return [k == p.truth["category_id"] for k, p in zip(named, predictions, strict=True)]
+
+
+def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> list[Item]:
+    """The first item of a picture carries what COCO says of it, the very first one also what it
+    says of pictures with no box to ask about: things there are missed all the same."""
+    found: list[Item] = []
+    silent = [picture for picture in pictures if not picture.boxes]
+    for picture in pictures:
+        image = picture.image
+        for box in picture.boxes:
+            x1, y1, x2, y2 = box.region.box_xyxy_px
+            truth: dict[str, Any] = {
+                "image_id": image.id, "size": [image.width, image.height],
+                "bbox": [x1, y1, x2 - x1, y2 - y1], "score": box.score,
+            }  # fmt: skip
+            if box.thing is not None:
+                truth["category_id"] = box.thing.category_id
+                truth["overlapping"] = overlapping(box.thing, picture.things)
+            if box is picture.boxes[0]:
+                truth["coco"] = coco_dict([picture] if found else [picture, *silent])
+            if not found:
+                truth["categories"] = [{"id": k, "name": name} for k, name in names.items()]
+            turn = AskedTurn(QUESTION, (box.region,))
+            found.append(Item(box.key, folder / image.file_name, (turn,), truth))
+    return found
+
+
+def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
+    """COCO's categories. Raises ValueError without the answer that carries them, the first."""
+    for p in predictions:
+        if "categories" in p.truth:
+            found: list[CocoDict] = p.truth["categories"]
+            return found
+    raise ValueError("the first answer is missing, which carries the categories")
+
+
+def _truth(predictions: Sequence[Predicted]) -> CocoDict:
+    """COCO's own words on all asked pictures, from the answers. Raises ValueError where missing."""
+    parts = [p.truth["coco"] for p in predictions if "coco" in p.truth]
+    images = [image for part in parts for image in part["images"]]
+    if {p.truth["image_id"] for p in predictions} - {image["id"] for image in images}:
+        raise ValueError("some answers are missing: each picture's first carries its truth")
+    annotations = [one for part in parts for one in part["annotations"]]
+    return {"images": images, "annotations": annotations, "categories": _categories(predictions)}

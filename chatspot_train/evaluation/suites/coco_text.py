@@ -1,0 +1,145 @@
+"""COCO-Text (the paper's Table 2): reading the words in boxes of COCO's pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from chatspot_train.data.sources.base import Job
+from chatspot_train.data.sources.coco_text import SOURCE
+from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.json_reader import Schema, box_xywh, clean
+from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.text import (
+    contains,
+    equal,
+    normalised_edit_distance,
+    percent,
+)
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+QUESTION = "What text can you see in this region? <region>"
+PAPER_CONTAINS = "31.8"
+ENGLISH = "english"
+SHARES = ("contains", "contains_words", "exact")
+
+
+class _Image(Schema):
+    file_name: str
+    width: int
+    height: int
+
+
+class _Word(Schema):
+    bbox: tuple[float, ...]
+    legibility: str
+    language: str
+    utf8_string: str = ""
+    kind: str = Field("", alias="class")
+
+
+@dataclass(frozen=True)
+class CocoText:
+    """Asks for the text in each word's box of a split (`set`: train, val or test).
+
+    Illegible words are not asked about: COCO-Text gives no text for them. Words in other languages
+    are left out as well, as their text is often missing or stands for signs; `all_languages` asks
+    about those that have one, and reports them in rows of their own besides.
+    """
+
+    split: str = "val"
+    all_languages: bool = False
+
+    name = "coco_text"
+    wants = (
+        "give --data a folder with cocotext.v2.json (from bgshih.github.io/cocotext) and "
+        "train2014/ (2014 Train images from cocodataset.org)"
+    )
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """One question a word. Raises MissingDataError, SourceError."""
+        file = need(data / "cocotext.v2.json", self.wants)
+        folder = first_there(data, ("train2014", "images/train2014"), self.wants)
+        with reading(file, folder, self.split) as job:
+            found = [
+                item
+                for where, raw in SOURCE.entries(job)
+                for item in self._picture(where, raw, folder, job)
+            ]
+        chosen = sample(found, limit, seed)
+        for picture in {item.image for item in chosen if isinstance(item.image, Path)}:
+            need(picture, self.wants)
+        return iter(chosen)
+
+    def _picture(self, where: str, raw: Any, folder: Path, job: Job) -> Iterator[Item]:
+        _, loaded, words = raw
+        with job.guard(where):
+            image = _Image.model_validate(loaded)
+            for key, one in words:
+                with job.guard(f"anns[{key}]"):
+                    yield self._item(str(key), _Word.model_validate(one), image, folder)
+
+    def _item(self, key: str, word: _Word, image: _Image, folder: Path) -> Item:
+        if word.legibility != "legible":
+            raise SkipError("the text is not legible", word.legibility)
+        if word.language != ENGLISH and not self.all_languages:
+            raise SkipError("the text is not English", word.language)
+        region = box_xywh(word.bbox).clipped(image.width, image.height)
+        turn = AskedTurn(QUESTION, (region,), "read")
+        truth = {"text": clean(word.utf8_string), "language": word.language, "kind": word.kind,
+                 "size": [image.width, image.height]}  # fmt: skip
+        return Item(key, folder / image.file_name, (turn,), truth)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer contains the text, by the paper's rule: anywhere in it."""
+        return [contains(p.text, p.truth["text"], whole_words=False) for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for suffix, group in _groups(predictions).items():
+            for p, right in zip(group, self.right(group), strict=True):
+                said, true = p.text, p.truth["text"]
+                values = {
+                    "contains": right, "contains_words": contains(said, true),
+                    "exact": equal(said, true),
+                    "edit_distance": normalised_edit_distance(said, true),
+                }  # fmt: skip
+                for name, value in values.items():
+                    parts[f"{name}{suffix}"][p.key] = (float(value), 1.0)
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Shares that contain the text (anywhere, and as whole words) and that equal it, and the
+        mean edit distance over the longer text's length (0 is best). Raises ValueError for none."""
+        rows = scored(self, predictions)
+        lines: list[Sequence[object]] = [("paper", PAPER_CONTAINS, "-", "-", "-", "-")]
+        for suffix, group in _groups(predictions).items():
+            shares = [percent(rows[f"{name}{suffix}"]) for name in SHARES]
+            distance = rows[f"edit_distance{suffix}"]["value"]
+            lines.append((f"ours{suffix}", *shares, distance, len(group)))
+        header = ("", "contains", "contains, whole words", "exact", "edit distance", "n")
+        return Report(rows, markdown(header, lines))
+
+
+def _groups(predictions: Sequence[Predicted]) -> dict[str, list[Predicted]]:
+    """All, and those of each kind and language where there are several, by a row's suffix."""
+    groups = {"": list(predictions)}
+    for field in ("kind", "language"):
+        values = sorted({p.truth[field] for p in predictions})
+        for value in values if len(values) > 1 else []:
+            groups[f" ({value})"] = [p for p in predictions if p.truth[field] == value]
+    return groups

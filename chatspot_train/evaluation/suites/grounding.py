@@ -1,0 +1,181 @@
+"""Grounded answers: phrases with boxes, counted as Grounding-Bench does.
+
+A predicted pair (phrase, box) matches a true one when their boxes' IoU is above 0.5 and their
+phrases match; pairs are matched one to one, so that as many match as can. Precision is the share
+of predicted pairs that are matched, recall that of true ones, over all questions together.
+
+Phrases match when, without case, punctuation, articles and a plural's s, all words of one stand in
+the other: a model's phrase may be longer ("There is a red mug") or shorter ("mug"). Grounding-Bench
+has a language model judge phrases; another judge may be given.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+
+from chatspot_ros.core.regions import BoxXyxy
+from chatspot_train.evaluation.dataset_files import sample
+from chatspot_train.evaluation.metrics.boxes import ious
+from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, rows_of
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+OVERLAP = 0.5
+ROWS = ("precision", "recall", "f1")
+SUFFIX = "Say where each thing is."
+_ARTICLES = {"a", "an", "the", "this", "that", "these", "those", "some", "its", "his", "her",
+             "their"}  # fmt: skip
+_MARKED = re.compile(r"<g_s>(.*?)<g_e>\s*<seg>", re.DOTALL)
+_NOISE = re.compile(r"<image>|\(with grounding\)", re.IGNORECASE)
+_SHORTEST_PLURAL = 4
+Pair = tuple[str, BoxXyxy]
+SamePhrase = Callable[[str, str], bool]
+
+
+def words_of(phrase: str) -> frozenset[str]:
+    """The words that matter in a phrase, in the singular."""
+    plain = unicodedata.normalize("NFKC", phrase).casefold()
+    return frozenset(_singular(word) for word in re.findall(r"\w+", plain) if word not in _ARTICLES)
+
+
+def _singular(word: str) -> str:
+    plural = len(word) >= _SHORTEST_PLURAL and word.endswith("s") and not word.endswith("ss")
+    return word[:-1] if plural else word
+
+
+def same_phrase(a: str, b: str) -> bool:
+    """Whether all words of one phrase stand in the other; a phrase without words matches none."""
+    one, other = words_of(a), words_of(b)
+    return bool(one) and bool(other) and (one <= other or other <= one)
+
+
+def matched(said: Sequence[Pair], true: Sequence[Pair], same: SamePhrase = same_phrase) -> int:
+    """The most pairs (phrase, (x1, y1, x2, y2) px) that can be matched one to one."""
+    alike = np.array([[same(p, q) for q, _ in true] for p, _ in said], bool)
+    near = ious([box for _, box in said], [box for _, box in true]) > OVERLAP
+    fits = alike.reshape(near.shape) & near
+    rows, columns = linear_sum_assignment(fits, maximize=True)
+    return int(fits[rows, columns].sum())
+
+
+class GroundingSuite:
+    """Conversations in LLaVA-Grounding's layout, their first question each.
+
+    `conversations` has `id`, `conversations` with `<g_s> phrase <g_e> <seg>` in the answers, and
+    `gd_ls`: for each `<seg>` the ids of its annotations (or null); `instances` is a COCO file with
+    those annotations. `suffix` is added to each question; `same` judges phrases.
+    """
+
+    name = "grounding"
+
+    def __init__(
+        self,
+        conversations: str = "llava/annotations/merged_v3_fixed.json",
+        instances: str = "coco/annotations/instances_train2017_instruct_grounding_fix_v3.json",
+        images: str = "coco/train2014",
+        suffix: str = SUFFIX,
+        same: SamePhrase = same_phrase,
+    ) -> None:
+        self.conversations, self.instances, self.images = conversations, instances, images
+        self.suffix, self.same = suffix, same
+
+    @property
+    def wants(self) -> str:
+        """Which files, where from."""
+        files = f"{self.conversations} and {self.instances}"
+        return (f"give --data a folder with {files} in the layout of UX-Decoder/LLaVA-Grounding, "
+                f"and COCO's pictures in {self.images}/")  # fmt: skip
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """The first question of each conversation whose answer is grounded."""
+        path = need(data / self.conversations, self.wants)
+        boxes, pictures = self._coco(data / self.instances)
+        grounded = []
+        for number, entry in enumerate(read_json(path, self.wants)):
+            try:
+                question, pairs = first_turn(entry, boxes)
+                picture = pictures[int(entry["id"])]
+            except (KeyError, ValueError, TypeError, IndexError) as error:
+                problem = f"entry {number}: {type(error).__name__} {error}"
+                raise malformed(path, problem, self.wants) from error
+            if pairs:
+                grounded.append((f"{entry['id']}/{number}", picture, question, pairs))
+        for key, picture, question, pairs in sample(grounded, limit, seed):
+            image = need(data / self.images / picture, self.wants)
+            turn = AskedTurn(f"{question} {self.suffix}".strip(), task="describe")
+            yield Item(key, image, (turn,), {"pairs": pairs})
+
+    def _coco(self, path: Path) -> tuple[dict[int, BoxXyxy], dict[int, str]]:
+        """Boxes (x1, y1, x2, y2) px by annotation, files by picture."""
+        coco = read_json(path, self.wants)
+        try:
+            boxes = {int(one["id"]): _corners(one["bbox"]) for one in coco["annotations"]}
+            return boxes, {int(one["id"]): str(one["file_name"]) for one in coco["images"]}
+        except (KeyError, ValueError, TypeError) as error:
+            raise malformed(path, f"{type(error).__name__} {error}", self.wants) from error
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the three rows."""
+        parts: dict[str, dict[str, tuple[float, float]]] = {row: {} for row in ROWS}
+        for p in predictions:
+            true: list[Pair] = [(phrase, _box(box)) for phrase, box in p.truth["pairs"]]
+            said: list[Pair] = list(zip(p.phrases, p.boxes_xyxy_px, strict=True))
+            hits = matched(said, true, self.same)
+            parts["precision"][p.key] = (hits, len(said))
+            parts["recall"][p.key] = (hits, len(true))
+            parts["f1"][p.key] = (2 * hits, len(said) + len(true))
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Grounded precision, recall and F1, with what was counted."""
+        if not predictions:
+            raise ValueError("there are no answers to score")
+        parts = self.parts(predictions)
+        rows = rows_of(parts)
+        hits = int(sum(one[0] for one in parts["precision"].values()))
+        said = int(sum(one[1] for one in parts["precision"].values()))
+        true = int(sum(one[1] for one in parts["recall"].values()))
+        table = markdown(
+            ["grounding", "precision", "recall", "F1", "matched", "said", "true"],
+            [["all", *(rows[name]["value"] for name in ROWS), hits, said, true]],
+        )
+        return Report(rows, table)
+
+
+def first_turn(entry: dict[str, Any], boxes: dict[int, BoxXyxy]) -> tuple[str, list[list[Any]]]:
+    """Return the first question and the [phrase, [x1, y1, x2, y2]] pairs of its answer, px.
+
+    Raises KeyError, IndexError, TypeError or ValueError where the entry is of another form.
+    """
+    asked, answered = entry["conversations"][:2]
+    question = " ".join(_NOISE.sub(" ", asked["value"]).split())
+    phrases = [" ".join(phrase.split()) for phrase in _MARKED.findall(answered["value"])]
+    grounds = entry.get("gd_ls") or [None] * len(phrases)
+    return question, [
+        [phrase, list(boxes[one])]
+        for k, phrase in enumerate(phrases)
+        for one in grounds[k] or ()
+    ]  # fmt: skip
+
+
+def _corners(bbox: Sequence[float]) -> BoxXyxy:
+    x, y, width, height = bbox
+    return _box((x, y, x + width, y + height))
+
+
+def _box(values: Sequence[float]) -> BoxXyxy:
+    x1, y1, x2, y2 = map(float, values)
+    return x1, y1, x2, y2

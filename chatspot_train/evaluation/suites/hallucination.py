@@ -1,0 +1,106 @@
+"""Region-referring hallucination (the paper's Table 3): wrong answers that name the neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from chatspot_train.evaluation.metrics.rows import Parts, rows_of
+from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+from chatspot_train.evaluation.suites.coco_region import CocoRegion
+from chatspot_train.evaluation.suites.noise import (
+    PAPER_ACCURACY,
+    SCALES,
+    Curve,
+    Noise,
+    RegionSuite,
+    accuracies,
+    accuracy_parts,
+    by_scale,
+    draw_curves,
+    item_of,
+    percent_or_dash,
+    rights,
+)  # fmt: skip
+
+PAPER_HALLUCINATION = {0.0: 0.022, 0.1: 0.024, 0.2: 0.021, 0.3: 0.023}
+
+
+class NamingSuite(RegionSuite, Protocol):
+    """A region suite whose answers name things, and that knows which others overlap the asked."""
+
+    def hallucinated(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer is wrong and names a thing whose box overlaps with IoU > 0.5."""
+
+
+@dataclass(frozen=True)
+class Hallucination:
+    """Asks a naming suite at every scale of box noise.
+
+    `hallucination_noise_S` is the share of all answers that are wrong and name a thing whose true
+    box overlaps the asked thing's with IoU > 0.5; the paper's numbers are read so, as it does not
+    say of what they are a share. `hallucination_of_wrong_noise_S` is the share of the wrong ones.
+    """
+
+    of: NamingSuite = field(default_factory=CocoRegion)
+    scales: tuple[float, ...] = SCALES
+
+    name = "hallucination"
+
+    @property
+    def wants(self) -> str:
+        """What the naming suite wants."""
+        return self.of.wants
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """Every item at every scale, as `noise` asks them."""
+        return Noise(self.of, self.scales).items(data, limit, seed)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """What the naming suite says."""
+        return self.of.right(predictions)
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows, by the naming suite's items. Raises ValueError for none."""
+        right = rights(self.of, predictions)
+        parts = accuracy_parts(right)
+        for scale, group in by_scale(predictions).items():
+            hits = dict(zip(map(item_of, group), self.of.hallucinated(group), strict=True))
+            parts[f"hallucination_noise_{scale:g}"] = {
+                item: (float(hit), 1.0) for item, hit in hits.items()
+            }
+            wrong = {item: (float(hit), 1.0) for item, hit in hits.items()
+                     if not right[scale][item]}  # fmt: skip
+            if wrong:
+                parts[f"hallucination_of_wrong_noise_{scale:g}"] = wrong
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Accuracy and hallucination at each scale. Raises ValueError for no predictions."""
+        groups = by_scale(predictions)
+        rows = rows_of(self.parts(predictions))
+        lines = [
+            (f"{scale:g}", percent_or_dash(PAPER_ACCURACY.get(scale)),
+             percent(rows[f"accuracy_noise_{scale:g}"]),
+             percent_or_dash(PAPER_HALLUCINATION.get(scale)),
+             percent(rows[f"hallucination_noise_{scale:g}"]),
+             percent(rows.get(f"hallucination_of_wrong_noise_{scale:g}")), len(group))
+            for scale, group in groups.items()
+        ]  # fmt: skip
+        table = markdown(
+            ("noise", "accuracy, paper", "accuracy, ours", "hallucination, paper",
+             "hallucination, ours", "of the wrong answers, ours", "n"),
+            lines,
+        )  # fmt: skip
+        curves = [
+            Curve("accuracy", accuracies(rows, groups), PAPER_ACCURACY),
+            Curve(
+                "hallucination",
+                {scale: rows[f"hallucination_noise_{scale:g}"] for scale in groups},
+                PAPER_HALLUCINATION,
+            ),
+        ]
+        return Report(rows, table, {"hallucination.png": draw_curves(curves)})

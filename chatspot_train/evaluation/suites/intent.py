@@ -1,0 +1,165 @@
+"""Intent: does the router of questions to tasks see what a question wants? No model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-untyped]
+
+from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.core.prompts import TASKS, route
+from chatspot_ros.util.resources import share_folder
+from chatspot_train.evaluation.dataset_files import sample
+from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.rows import Parts, malformed, scored
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+LISTS = ("intents", "intents_held_out")
+SHORT = "short"  # how the task "" is written in files and tables
+NAMES = tuple(task or SHORT for task in TASKS)
+DRAWS = 1000
+Counts = NDArray[np.int64]
+
+
+def no_picture() -> RgbImage:
+    """A black pixel: the router looks at words only."""
+    return np.zeros((1, 1, 3), np.uint8)
+
+
+class RouteAnswerer:
+    """Answers each question with the task that it is routed to."""
+
+    name = "chatspot_ros.core.prompts.route"
+
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
+        """See runner.Answerer."""
+        return [
+            Predicted(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
+                      question=item.turns[-1].question, truth=item.truth)
+            for item in items
+        ]  # fmt: skip
+
+
+class IntentSuite:
+    """Questions labelled by hand; ask them with RouteAnswerer.
+
+    `files` None: the package's own two lists, of which the router was tuned on `intents` alone.
+    """
+
+    name = "intent"
+    wants = "config/evaluation/intents.yaml and intents_held_out.yaml, which come with the package"
+
+    def __init__(self, files: Sequence[Path] | None = None) -> None:
+        self.files = files
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """One item for each question; `data` is not looked at, `limit` is of all lists together.
+
+        Raises MissingDataError, MalformedDataError.
+        """
+        folder = share_folder() / "config" / "evaluation"
+        files = self.files or [folder / f"{name}.yaml" for name in LISTS]
+        labelled = [(file.stem, *one) for file in files for one in read_intents(file, self.wants)]
+        for name, question, task in sample(labelled, limit, seed):
+            truth = {"list": name, "task": task}
+            yield Item(f"{name}: {question}", no_picture, (AskedTurn(question),), truth)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each task is the one that a person gave the question."""
+        return [p.text == p.truth["task"] for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the accuracy and of each task's F1, by list."""
+        parts: dict[str, dict[str, tuple[float, float]]] = {}
+        for p, right in zip(predictions, self.right(predictions), strict=True):
+            name = p.truth["list"]
+            parts.setdefault(f"{name}/accuracy", {})[p.key] = (float(right), 1.0)
+            for task in {p.text, p.truth["task"]} & set(NAMES):
+                part = parts.setdefault(f"{name}/f1/{task}", {})
+                part[p.key] = (2.0 * right, 1.0 + right)
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
+        the confusions."""
+        rows = scored(self, predictions)
+        tables: list[str] = []
+        plots: dict[str, Figure] = {}
+        for name in dict.fromkeys(p.truth["list"] for p in predictions):
+            pairs = [(p.truth["task"], p.text) for p in predictions if p.truth["list"] == name]
+            true, said = np.array(pairs).T
+            counts: Counts = confusion_matrix(true, said, labels=NAMES)
+            rows[f"{name}/weighted_f1"] = _weighted_f1(true, said, counts)
+            plots[f"confusion-{name}.png"] = confusion_plot(counts)
+            tables.append(_table(name, counts, rows))
+        return Report(rows, "\n\n".join(tables), plots)
+
+
+def _table(name: str, counts: Counts, rows: dict[str, Row]) -> str:
+    lines = [[task, *counts[k].tolist(), rows.get(f"{name}/f1/{task}", {}).get("value", "-")]
+             for k, task in enumerate(NAMES)]  # fmt: skip
+    value = rows[f"{name}/weighted_f1"]["value"]
+    summary = f"`{name}`: weighted F1 {value:.3f} on {counts.sum()} questions."
+    return markdown(["wanted \\ routed to", *NAMES, "F1"], lines) + f"\n\n{summary}"
+
+
+def read_intents(path: Path, wants: str) -> list[tuple[str, str]]:
+    """Read (question, task) pairs from a file of tasks with their questions.
+
+    Raises MissingDataError, or MalformedDataError for an unknown task or a question given twice.
+    """
+    try:
+        labelled = yaml.safe_load(need(path, wants).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise malformed(path, str(error), wants) from error
+    if not isinstance(labelled, dict) or not set(labelled) <= set(NAMES):
+        raise malformed(path, f"its keys are not of {', '.join(NAMES)}", wants)
+    pairs = [(str(question), task) for task, some in labelled.items() for question in some or ()]
+    questions = [question for question, _ in pairs]
+    twice = {question for question in questions if questions.count(question) > 1}
+    if twice:
+        raise malformed(path, f"{min(twice)!r} is there twice", wants)
+    return pairs
+
+
+def weighted_f1(counts: Counts) -> NDArray[np.float64]:
+    """Weighted F1 of confusion matrices (... x wanted x routed to); 0 for a task never met."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    wanted, routed = counts.sum(-1), counts.sum(-2)
+    found = 2 * hits / np.maximum(wanted + routed, 1)
+    return np.asarray((found * wanted).sum(-1) / wanted.sum(-1))
+
+
+def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts) -> Row:
+    value = float(f1_score(true, said, average="weighted", zero_division=0))
+    # Drawing questions with replacement draws cells of the matrix by their counts.
+    cells = counts.ravel() / counts.sum()
+    drawn = np.random.default_rng(0).multinomial(len(true), cells, size=DRAWS)
+    low, high = np.percentile(weighted_f1(drawn.reshape(DRAWS, *counts.shape)), [2.5, 97.5])
+    return {"value": value, "n": len(true), "low": float(low), "high": float(high)}
+
+
+def confusion_plot(counts: Counts) -> Figure:
+    """Questions by the task that they want (rows) and the one they are routed to (columns)."""
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues")
+    axes.set_xticks(range(len(NAMES)), NAMES, rotation=30)
+    axes.set_yticks(range(len(NAMES)), NAMES)
+    axes.set(xlabel="routed to", ylabel="wanted")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if count > counts.max() / 2 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    return figure

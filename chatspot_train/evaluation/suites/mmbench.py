@@ -1,0 +1,221 @@
+"""MMBench: a question counts as right when it is answered rightly with its choices in every order.
+
+The orders of one question ("circular" variants) have the same index modulo a million. The dev
+split is scored here; the answers of the test split are known to its server only, so predictions
+are written in the layout it takes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
+from chatspot_ros.errors import ImageError
+from chatspot_train.evaluation.dataset_files import first_there, sample
+from chatspot_train.evaluation.metrics.rows import (
+    Parts,
+    malformed,
+    one_picture_at_a_time,
+    scored,
+)
+from chatspot_train.evaluation.suite import AskedTurn, Item, Predicted, Report, markdown
+
+LETTERS = "ABCD"
+VARIANTS = 1_000_000
+PAPER = {"dev": 0.645, "test": 0.636}
+EXPORTED = ("index", "question", "hint", *LETTERS, "category", "l2-category", "split", "prediction")
+INSTRUCTION = "Reply with the letter of the right choice."
+_NOTHING = {"", "nan", "none"}
+# A picture field as short as this is the index of the row that holds the picture.
+_LONGEST_INDEX = 64
+_LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
+_STATED = re.compile(r"\b(?:answer|choice|option)\b\W*(?:is\b\W*)?\(?([A-D])\b", re.IGNORECASE)
+Tsv = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture as base64 of its file; equal for equal pictures."""
+
+    data: str
+
+    def __call__(self) -> RgbImage:
+        """uint8 H x W x 3, RGB. Raises ImageError."""
+        try:
+            coded = np.frombuffer(base64.b64decode(self.data, validate=True), np.uint8)
+        except binascii.Error:
+            coded = np.zeros(0, np.uint8)
+        bgr = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
+        if bgr is None:
+            raise ImageError(
+                "a picture of the table cannot be decoded", value=self.data[:20],
+                remedy="fetch the file again",
+            )  # fmt: skip
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def chosen_letter(text: str, choices: dict[str, str]) -> str:
+    """Return the letter of the choice that an answer takes, or nothing.
+
+    In this order: a letter that begins the answer and stands alone (`B`, `(b)`, `B. a mug`); a
+    letter behind "answer", "choice" or "option"; the one choice whose words the answer holds. With
+    several such choices, or none, it takes none.
+    """
+    bare = text.strip()
+    if bare.strip("().: ").upper() in choices:
+        return bare.strip("().: ").upper()
+    for pattern in (_LEADING.match(bare), _STATED.search(bare)):
+        if pattern and pattern[1] in choices:
+            return pattern[1]
+    said = f" {_words(bare)} "
+    named = [k for k, choice in choices.items() if _words(choice) and f" {_words(choice)} " in said]
+    # "left hand" also holds the words of "left".
+    longest = [
+        k for k in named
+        if not any(_words(choices[k]) in _words(choices[j]) for j in named if j != k)
+    ]  # fmt: skip
+    return longest[0] if len(longest) == 1 else ""
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+class MMBenchSuite:
+    """One split of MMBench; `limit` counts questions, each with all its variants.
+
+    `file` names the table where it has another name than the benchmark gives it.
+    """
+
+    name = "mmbench"
+
+    def __init__(self, split: Literal["dev", "test"] = "dev", file: str = "") -> None:
+        self.split, self.file = split, file
+
+    @property
+    def wants(self) -> str:
+        """Which files, where from."""
+        file = self._names()[0]
+        return f"give --data a folder with {file} (from open-compass/MMBench, split {self.split})"
+
+    def _names(self) -> tuple[str, ...]:
+        official = (f"mmbench_{self.split}_20230712.tsv", f"mmbench_{self.split}_en_20231003.tsv",
+                    f"MMBench_{self.split.upper()}_EN.tsv")  # fmt: skip
+        return (self.file,) if self.file else official
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """The questions, variants on one picture together."""
+        path = first_there(data, self._names(), self.wants)
+        rows = [row for row in self._read(path) if row.get("split", self.split) == self.split]
+        groups: dict[int, Tsv] = defaultdict(list)
+        for row in rows:
+            groups[int(row["index"]) % VARIANTS].append(row)
+        pictures = {row["index"]: row["image"] for row in rows}
+        kept = [row for group in sample(list(groups.values()), limit, seed) for row in group]
+        seen: dict[str, EncodedPicture] = {}
+        for row in one_picture_at_a_time((_picture(row, pictures), row) for row in kept):
+            coded = _picture(row, pictures)
+            image = seen.setdefault(coded, EncodedPicture(coded))
+            yield Item(row["index"], image, (AskedTurn(_question(row)),), _truth(row, self.split))
+
+    def _read(self, path: Path) -> Tsv:
+        csv.field_size_limit(sys.maxsize)
+        with path.open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table, delimiter="\t"))
+        for name in ("index", "question", "image", "A", "B"):
+            if not rows or rows[0].get(name) is None:
+                raise malformed(path, f"it has no column {name}", self.wants)
+        return rows
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each variant is answered rightly by itself."""
+        letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
+        return [
+            bool(letter) and letter == p.truth["answer"]
+            for p, letter in zip(predictions, letters, strict=True)
+        ]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of `circular` and of `circular/...` by category; a unit is a whole question."""
+        groups: dict[str, list[Predicted]] = defaultdict(list)
+        for p in predictions:
+            if p.truth["answer"]:
+                groups[str(int(p.key) % VARIANTS)].append(p)
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for unit, group in groups.items():
+            hits = self.right(group)
+            truth = group[0].truth
+            levels = [truth["l2-category"], truth["category"]]
+            for name in ("circular", *(f"circular/{level}" for level in levels if level)):
+                parts[name][unit] = (float(all(hits)), 1.0)
+            parts["single"][unit] = (float(sum(hits)), float(len(hits)))
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Share right in every order (`circular`), and of the single variants (`single`)."""
+        rows = scored(self, predictions)
+        if not rows:
+            note = "The answers of this split are not public: upload the predictions to be scored."
+            return Report({}, f"MMBench {self.split}: {len(predictions)} predictions. {note}")
+        lines = [
+            [name.replace("circular", "all", 1), row["n"], row["value"],
+             PAPER[self.split] if name == "circular" else "-"]
+            for name, row in rows.items() if name != "single"
+        ]  # fmt: skip
+        table = markdown([f"MMBench {self.split}", "questions", "ours", "paper"], lines)
+        return Report(rows, f"{table}\n\nEvery order alone: {rows['single']['value']:.3f}.")
+
+
+def write_submission(predictions: Sequence[Predicted], file: Path) -> None:
+    """Write the tab-separated table that MMBench's server takes: the questions as they stand in its
+    own file, without pictures and answers, and the column `prediction`."""
+    with file.open("w", encoding="utf-8", newline="") as table:
+        writer = csv.writer(table, delimiter="\t", lineterminator="\n")
+        writer.writerow(EXPORTED)
+        for p in predictions:
+            truth = p.truth
+            choices = [truth["choices"].get(letter, "") for letter in LETTERS]
+            writer.writerow([p.key, truth["question"], truth["hint"], *choices, truth["category"],
+                             truth["l2-category"], truth["split"], p.text])  # fmt: skip
+
+
+def _picture(row: dict[str, str], pictures: dict[str, str]) -> str:
+    coded = row["image"]
+    return pictures.get(coded, coded) if len(coded) <= _LONGEST_INDEX else coded
+
+
+def _said(row: dict[str, str], name: str) -> str:
+    value = (row.get(name) or "").strip()
+    # Tables write NaN for a choice that a question does not have; every question has A and B.
+    return "" if value.casefold() in _NOTHING and name not in ("A", "B") else value
+
+
+def _choices(row: dict[str, str]) -> dict[str, str]:
+    return {letter: _said(row, letter) for letter in LETTERS if _said(row, letter)}
+
+
+def _question(row: dict[str, str]) -> str:
+    lines = [_said(row, "question"), *(f"{k}. {choice}" for k, choice in _choices(row).items())]
+    asked = "\n".join([*lines, INSTRUCTION])
+    # A hint may be a page long; what is asked may not be cut.
+    hint = _said(row, "hint")[: max(0, MAX_QUESTION_CHARS - len(asked) - 1)]
+    return f"{hint}\n{asked}" if hint else asked
+
+
+def _truth(row: dict[str, str], split: str) -> dict[str, object]:
+    names = ("question", "hint", "category", "l2-category", "answer")
+    said = {name: _said(row, name) for name in names}
+    return {**said, "choices": _choices(row), "split": split}

@@ -1,0 +1,180 @@
+"""Box noise (the paper's Figure 5): a region suite asked again with boxes that are a little off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from chatspot_ros.core.regions import Region, RegionKind
+from chatspot_ros.errors import RequestError
+from chatspot_train.data.sources.base import draw_number
+from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.evaluation.metrics.rows import JudgingSuite, Part, Parts, rows_of
+from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+
+SCALES = (0.0, 0.1, 0.2, 0.3)
+PAPER_ACCURACY = {0.0: 0.647, 0.1: 0.639, 0.2: 0.635, 0.3: 0.632}
+
+
+class RegionSuite(JudgingSuite, Protocol):
+    """A suite that asks about regions and can say of each answer whether it is right.
+
+    The truth of its items holds `size`, the picture's width and height in pixels.
+    """
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Asks all questions of another suite at every scale of box noise.
+
+    Each edge of a box is moved by up to half of the scale of the box's side. An item's edges go
+    the same way at every scale, only farther, so that scales are compared in pairs. `limit` counts
+    as it does for the other suite.
+    """
+
+    of: RegionSuite
+    scales: tuple[float, ...] = SCALES
+
+    name = "noise"
+
+    @property
+    def wants(self) -> str:
+        """What the other suite wants."""
+        return self.of.wants
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """Every item at every scale. Raises RequestError for one that is not about boxes."""
+        for item in self.of.items(data, limit, seed):
+            for scale in self.scales:
+                yield moved(item, scale, seed)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """What the other suite says."""
+        return self.of.right(predictions)
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows, by the other suite's items. Raises ValueError for no predictions."""
+        return accuracy_parts(rights(self.of, predictions))
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Accuracy at each scale, and what is lost from the first. Raises ValueError for none."""
+        right = rights(self.of, predictions)
+        rows, first = rows_of(accuracy_parts(right)), next(iter(right))
+        paper = PAPER_ACCURACY if self.of.name == "coco_region" else {}
+        lines = [
+            (f"{scale:g}", percent_or_dash(paper.get(scale)),
+             percent(rows[f"accuracy_noise_{scale:g}"]),
+             "-" if scale == first else percent(rows[f"drop_noise_{scale:g}"]), len(hits))
+            for scale, hits in right.items()
+        ]  # fmt: skip
+        table = markdown(("noise", "accuracy, paper", f"accuracy, {self.of.name}", "lost", "n"),
+                         lines)  # fmt: skip
+        curve = Curve("accuracy", accuracies(rows, right), paper)
+        return Report(rows, table, {"noise.png": draw_curves([curve])})
+
+
+def moved(item: Item, scale: float, seed: int) -> Item:
+    """The item with its boxes moved; the item's name and the seed say which way.
+
+    Raises RequestError where a region is not a box, or there is none.
+    """
+    width, height = item.truth["size"]
+    rng = np.random.default_rng([seed, draw_number(2**32, item.key)])
+    turns = []
+    for turn in item.turns:
+        kinds = [str(region.kind) for region in turn.regions] or ["no region"]
+        if any(kind != RegionKind.BOX for kind in kinds):
+            raise RequestError(
+                "box noise moves boxes only", value=f"{item.key}: {kinds[0]}",
+                remedy="choose a suite, or its option, that asks about boxes",
+            )  # fmt: skip
+        boxes = [
+            Region.box(*noisy_box(region.box_xyxy_px, scale, width, height, rng))
+            for region in turn.regions
+        ]
+        turns.append(replace(turn, regions=tuple(boxes)))
+    truth = {**item.truth, "noise": scale}
+    return replace(item, key=f"{item.key}@{scale:g}", turns=tuple(turns), truth=truth)
+
+
+def by_scale(predictions: Sequence[Predicted]) -> dict[float, list[Predicted]]:
+    """The answers at each scale of noise, the smallest first. Raises ValueError for none."""
+    if not predictions:
+        raise ValueError("there are no answers to score")
+    scales = sorted({float(p.truth["noise"]) for p in predictions})
+    return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
+
+
+def item_of(prediction: Predicted) -> str:
+    """The other suite's item, the same at all scales."""
+    return prediction.key.rpartition("@")[0]
+
+
+def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, dict[str, bool]]:
+    """Whether each answer is right, by scale of noise and item. Raises ValueError for none."""
+    return {
+        scale: dict(zip(map(item_of, group), of.right(group), strict=True))
+        for scale, group in by_scale(predictions).items()
+    }
+
+
+def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
+    """`accuracy_noise_S` of every scale, and `drop_noise_S`, in pairs, of all but the first."""
+    first = next(iter(right))
+    parts: dict[str, Part] = {
+        f"accuracy_noise_{scale:g}": {item: (float(good), 1.0) for item, good in found.items()}
+        for scale, found in right.items()
+    }
+    return parts | {
+        f"drop_noise_{scale:g}": {
+            item: (float(right[first][item]) - good, 1.0)
+            for item, good in found.items() if item in right[first]
+        }
+        for scale, found in right.items() if scale != first
+    }  # fmt: skip
+
+
+def accuracies(rows: Mapping[str, Row], scales: Iterable[float]) -> dict[float, Row]:
+    """The accuracy of each scale."""
+    return {scale: rows[f"accuracy_noise_{scale:g}"] for scale in scales}
+
+
+def percent_or_dash(value: float | None) -> str:
+    """A share in percent; `-` for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A share against noise, with its intervals; `paper` the paper's values, where it has them."""
+
+    title: str
+    ours: dict[float, Row]
+    paper: dict[float, float] = field(default_factory=dict)
+
+
+def draw_curves(curves: Sequence[Curve]) -> Figure:
+    """One panel a curve, in percent against the scale of noise, the paper's as a dashed line."""
+    figure = Figure(figsize=(4.5 * len(curves), 3.5), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, curve in zip(panels, curves, strict=True):
+        scales = list(curve.ours)
+        values = np.array([100 * row["value"] for row in curve.ours.values()])
+        ends = np.array(
+            [[100 * row[end] for row in curve.ours.values()] for end in ("low", "high")]
+        )
+        axes.errorbar(scales, values, np.abs(ends - values), marker="o", capsize=3, label="ours")
+        if curve.paper:
+            axes.plot(list(curve.paper), [100 * value for value in curve.paper.values()],
+                      "s--", label="paper")  # fmt: skip
+        axes.set(xlabel="box noise (share of the side)", ylabel="%", title=curve.title)
+        axes.set_xticks(scales)
+        axes.legend()
+    return figure

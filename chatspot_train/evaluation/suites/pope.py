@@ -1,0 +1,117 @@
+"""POPE: is there a such-and-such in the picture? Objects that are not there are drawn at random,
+among the most frequent ones, or among those that often stand beside what is there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from chatspot_train.evaluation.dataset_files import first_there, sample
+from chatspot_train.evaluation.metrics.rows import (
+    Parts,
+    checked,
+    malformed,
+    one_picture_at_a_time,
+    read_json_lines,
+    scored,
+)
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+FILES = ("random", "popular", "adversarial")
+MEASURES = ("accuracy", "precision", "recall", "f1", "yes_ratio")
+PAPER = {"random": 0.914}
+_NO = {"No", "not", "no"}
+
+
+def says_yes(text: str) -> bool:
+    """POPE's own rule: of the first sentence, without commas, a word No, not or no means no;
+    everything else, an empty answer too, means yes."""
+    return not _NO & set(text.split(".")[0].replace(",", "").split(" "))
+
+
+class PopeSuite:
+    """Three files of yes/no questions, `limit` of them in all.
+
+    `prefix` begins the files' names (coco_pope, or another data set's); `images` is the folder of
+    pictures.
+    """
+
+    name = "pope"
+
+    def __init__(
+        self,
+        files: Sequence[str] = FILES,
+        prefix: str = "coco_pope",
+        images: str = "val2014",
+    ) -> None:
+        self.files, self.prefix, self.images = tuple(files), prefix, images
+
+    @property
+    def wants(self) -> str:
+        """Which files, where from."""
+        names = ", ".join(f"{self.prefix}_{name}.json" for name in self.files)
+        return (f"give --data a folder with {names} (from RUCAIBox/POPE, output/coco) and COCO's "
+                f"pictures in {self.images}/")  # fmt: skip
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """Questions picture by picture, those of all files on one picture together."""
+        entries: list[tuple[str, tuple[str, dict[str, Any]]]] = []
+        for name in self.files:
+            path = first_there(data, self._places(name), self.wants)
+            for entry in read_json_lines(path, self.wants):
+                checked(entry, ("question_id", "image", "text", "label"), path, self.wants)
+                if entry["label"] not in ("yes", "no"):
+                    raise malformed(path, f"the label {entry['label']!r}", self.wants)
+                entries.append((str(entry["image"]), (name, entry)))
+        for name, entry in one_picture_at_a_time(sample(entries, limit, seed)):
+            image = need(data / self.images / str(entry["image"]), self.wants)
+            truth = {"file": name, "label": entry["label"]}
+            turn = AskedTurn(str(entry["text"]))
+            yield Item(f"{name}/{entry['question_id']}", image, (turn,), truth)
+
+    def _places(self, name: str) -> tuple[str, ...]:
+        file = f"{self.prefix}_{name}.json"
+        return file, f"coco/{file}", f"output/coco/{file}"
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer says what is so."""
+        return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of `random_accuracy`, ... and of the same over all files, as `accuracy`, ..."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for p in predictions:
+            said, true = says_yes(p.text), p.truth["label"] == "yes"
+            found = {
+                "accuracy": (said == true, 1), "precision": (said and true, said),
+                "recall": (said and true, true), "f1": (2 * (said and true), said + true),
+                "yes_ratio": (said, 1),
+            }  # fmt: skip
+            for measure, (numerator, denominator) in found.items():
+                for row in (f"{p.truth['file']}_{measure}", measure):
+                    parts[row][p.key] = (float(numerator), float(denominator))
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """Accuracy, precision, recall and F1 of saying yes, and how often it says yes."""
+        rows = scored(self, predictions)
+        asked = [name for name in FILES if any(p.truth["file"] == name for p in predictions)]
+        lines = [
+            [name, *(rows[f"{name}_{measure}"]["value"] for measure in MEASURES),
+             PAPER.get(name, "-")]
+            for name in asked
+        ]  # fmt: skip
+        lines.append(["all", *(rows[measure]["value"] for measure in MEASURES), "-"])
+        table = markdown(
+            ["POPE", "accuracy", "precision", "recall", "F1", "yes ratio", "paper"], lines
+        )
+        return Report(rows, f"{table}\n\nThe paper gives one number, for the random file.")

@@ -1,0 +1,149 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: the box of the thing that an expression means."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatspot_train.data.sources import find_source
+from chatspot_train.data.sources.base import Source
+from chatspot_train.data.sources.json_reader import box_xywh
+from chatspot_train.data.sources.refcoco import Ref
+from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.metrics.boxes import iou
+from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    MissingDataError,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)  # fmt: skip
+
+QUESTION = "Where is {thing}?"
+DATASETS = ("refcoco", "refcoco+", "refcocog")
+THRESHOLD = 0.5
+ROWS = ("iou_over_0.5", "iou_at_least_0.5", "no_box")
+PAPER = {"refcoco val": "88.1", "refcoco testA": "91.4", "refcoco testB": "83.9"}
+
+
+@dataclass(frozen=True)
+class RefCoco:
+    """Asks for the box of every expression of the wanted splits.
+
+    `datasets` empty: those of the three that are there; `splits` empty: all but train. `question`
+    holds `{thing}` where the expression stands. The first box of an answer counts; an answer with
+    none is a miss. A hit is IoU > 0.5, as Shikra counts, or IoU >= 0.5, as Qwen and InternVL do:
+    both are reported.
+    """
+
+    datasets: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    question: str = QUESTION
+
+    name = "refcoco"
+    wants = (
+        "give --data a folder with refcoco/refs(unc).json, refcoco+/refs(unc).json or "
+        "refcocog/refs(umd).json (from github.com/lichengunc/refer, as JSON: docs/data.md shows "
+        "how), instances.json beside it, and train2014/ (2014 Train images from cocodataset.org)"
+    )
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """One item an expression, picture by picture. Raises MissingDataError, SourceError."""
+        sources = [find_source(name) for name in self.datasets or DATASETS]
+        files = {source: _refs(source, data) for source in sources}
+        if not self.datasets:
+            sources = [source for source in sources if files[source].exists()]
+        if not sources:
+            raise MissingDataError("no file of refs is there", value=files[find_source("refcoco")],
+                                   remedy=self.wants)  # fmt: skip
+        for source in sources:
+            need(files[source], self.wants)
+            need(files[source].with_name("instances.json"), self.wants)
+        folder = first_there(
+            data, ("train2014", "images/train2014", "images/mscoco/images/train2014"), self.wants
+        )
+        found = [item for one in sources for item in self._read(one, files[one], folder)]
+        chosen = sample(sorted(found, key=lambda item: str(item.image)), limit, seed)
+        for picture in {item.image for item in chosen if isinstance(item.image, Path)}:
+            need(picture, self.wants)
+        return iter(chosen)
+
+    def _read(self, source: Source, file: Path, folder: Path) -> list[Item]:
+        found: list[Item] = []
+        with reading(file, folder) as job:
+            for where, raw in source.entries(job):
+                with job.guard(where):
+                    item = self._item(source.name, raw, folder)
+                    if item is not None:
+                        found.append(item)
+        return found
+
+    def _item(self, dataset: str, raw: Any, folder: Path) -> Item | None:
+        loaded, k, instances = raw
+        ref = Ref.model_validate(loaded)
+        if ref.split not in self.splits if self.splits else ref.split == "train":
+            return None
+        expression = ref.expression(k)
+        image, thing = instances.image(ref.image_id), instances.thing(ref.ann_id)
+        box_xywh(thing.bbox).clipped(image.width, image.height)
+        x, y, w, h = thing.bbox
+        truth = {
+            "dataset": dataset, "split": ref.split, "expression": expression,
+            "box_xyxy_px": [x, y, x + w, y + h], "size": [image.width, image.height],
+        }  # fmt: skip
+        turn = AskedTurn(self.question.replace("{thing}", expression), (), "locate")
+        return Item(f"{dataset}-{ref.ref_id}-{k}", folder / image.file_name, (turn,), truth)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether the first box of each answer has IoU > 0.5 with the thing's."""
+        return [_iou(p) > THRESHOLD for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for p in predictions:
+            overlap = _iou(p)
+            values = (overlap > THRESHOLD, overlap >= THRESHOLD, not p.boxes_xyxy_px)
+            for row, value in zip(ROWS, values, strict=True):
+                parts[f"{_split(p).replace(' ', '_')}_{row}"][p.key] = (float(value), 1.0)
+        return dict(sorted(parts.items()))
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """The share of hits by both conventions, and of answers without a box, of every split.
+
+        Raises ValueError for no predictions.
+        """
+        rows = scored(self, predictions)
+        lines = []
+        for name in sorted({_split(p) for p in predictions}):
+            found = [rows[f"{name.replace(' ', '_')}_{row}"] for row in ROWS]
+            lines.append((name, PAPER.get(name, "-"), *map(percent, found), int(found[0]["n"])))
+        header = ("", "paper", "IoU > 0.5 (Shikra)", "IoU >= 0.5 (Qwen, InternVL)", "no box", "n")
+        table = markdown(header, lines)
+        return Report(rows, f"{table}\n\nThe paper does not say which convention it used.")
+
+
+def _split(prediction: Predicted) -> str:
+    return f"{prediction.truth['dataset']} {prediction.truth['split']}"
+
+
+def _iou(prediction: Predicted) -> float:
+    if not prediction.boxes_xyxy_px:
+        return 0.0
+    x1, y1, x2, y2 = prediction.truth["box_xyxy_px"]
+    return iou(prediction.boxes_xyxy_px[0], (x1, y1, x2, y2))
+
+
+def _refs(source: Source, data: Path) -> Path:
+    """The refs as JSON; where there is only the published pickle that one, for its reader to say
+    what to do with it."""
+    file = data / source.annotations
+    pickle = file.with_suffix(".p")
+    return pickle if pickle.exists() and not file.exists() else file

@@ -1,0 +1,193 @@
+"""Refusal: asked whether something is in a region, a model should deny what is not there.
+
+Each region of a COCO-like file is asked about twice: whether the thing in it is there, and whether
+one of another category is, drawn by the seed. Absent things are drawn in turn from elsewhere in the
+picture (`elsewhere`: no box or crowd of the category touches the region), where there are such, and
+from what the whole picture has none of (`nowhere`).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from chatspot_ros.core.regions import Region
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage
+from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS
+from chatspot_train.data.sources.json_reader import box_xywh
+from chatspot_train.evaluation.dataset_files import sample
+from chatspot_train.evaluation.metrics.boxes import ious
+from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, scored
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+QUESTION = "Is there {a_thing} in <region>?"
+LEAST_SIDE_PX = 16.0
+KINDS = ("elsewhere", "nowhere")
+_DENIAL = re.compile(
+    r"^\W*(no|nope|none|nothing)\b"
+    r"|\b(there|it|that|this|they)( is|'s| are| was| were) (no|not|none)\b"
+    r"|\b(isn|aren|wasn|weren|doesn)'?t\b|\b(don|can)'?t (see|find)\b"
+    r"|\b(cannot|can not|do not|does not) (see|find|contain|show|have)\b"
+    r"|\bnot (there|here|visible|present|shown|seen|in)\b|\b(contains?|shows?|sees?|finds?) no\b"
+    r"|\babsent\b|\bno such\b",
+    re.IGNORECASE,
+)
+_AFFIRMATION = re.compile(r"\W*(yes|yeah|yep)\b", re.IGNORECASE)
+
+
+def denies(text: str) -> bool:
+    """Whether the first sentence of an answer says that the thing is not there. One that begins
+    with yes does not, nor does an empty one."""
+    first = re.split(r"(?<=[.!?])\s", text.replace("’", "'").strip(), maxsplit=1)[0]
+    return not _AFFIRMATION.match(first) and bool(_DENIAL.search(first))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A region of a picture, what is in it, and what may be asked for in vain."""
+
+    annotation: CocoAnnotation
+    box: Region
+    elsewhere: tuple[int, ...]
+    nowhere: tuple[int, ...]
+
+
+class RefusalSuite:
+    """Two questions each about the regions of a COCO-like file; `limit` counts questions.
+
+    `question` holds `{a_thing}` and `<region>`; regions with a side below `least_side_px` are left
+    out.
+    """
+
+    name = "refusal"
+
+    def __init__(
+        self,
+        instances: str = "annotations/instances_val2017.json",
+        images: str = "val2017",
+        question: str = QUESTION,
+        least_side_px: float = LEAST_SIDE_PX,
+    ) -> None:
+        self.instances, self.images = instances, images
+        self.question, self.least_side_px = question, least_side_px
+
+    @property
+    def wants(self) -> str:
+        """Which files, where from."""
+        return (f"give --data a folder with {self.instances} in COCO's format and its pictures in "
+                f"{self.images}/")  # fmt: skip
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """Two items for each drawn region: what is there, then what is not."""
+        path = need(data / self.instances, self.wants)
+        coco = read_json(path, self.wants)
+        try:
+            names = {int(one["id"]): str(one["name"]) for one in coco["categories"]}
+            pictures = [CocoImage.model_validate(one) for one in coco["images"]]
+            groups: dict[int, list[CocoAnnotation]] = defaultdict(list)
+            for one in coco["annotations"]:
+                annotation = CocoAnnotation.model_validate(one)
+                groups[annotation.image_id].append(annotation)
+        except (KeyError, TypeError, ValueError, ValidationError) as error:
+            raise malformed(path, str(error), self.wants) from error
+        regions = [
+            (picture, asked) for picture in pictures
+            for asked in self._regions(groups[picture.id], picture, names)
+        ]  # fmt: skip
+        for number, (picture, asked) in enumerate(sample(regions, (limit + 1) // 2, seed)):
+            pair = self._pair(data, picture, asked, names, number, seed)
+            yield from pair[:1] if limit and 2 * number + 1 == limit else pair
+
+    def _regions(
+        self, group: list[CocoAnnotation], picture: CocoImage, names: dict[int, str]
+    ) -> Iterator[_Asked]:
+        boxes: list[tuple[CocoAnnotation, Region]] = []
+        unplaced: set[int] = set()
+        for annotation in group:
+            try:
+                box = box_xywh(annotation.bbox).clipped(picture.width, picture.height)
+                boxes.append((annotation, box))
+            except ENTRY_ERRORS:
+                unplaced.add(annotation.category_id)
+        present = {annotation.category_id for annotation in group}
+        nowhere = tuple(sorted(set(names) - present))
+        overlaps = ious([b.box_xyxy_px for _, b in boxes], [b.box_xyxy_px for _, b in boxes])
+        for (annotation, box), overlap in zip(boxes, overlaps, strict=True):
+            x1, y1, x2, y2 = box.box_xyxy_px
+            if annotation.iscrowd or min(x2 - x1, y2 - y1) < self.least_side_px:
+                continue
+            inside = {boxes[k][0].category_id for k in np.flatnonzero(overlap > 0)}
+            elsewhere = tuple(sorted((present & set(names)) - inside - unplaced))
+            if annotation.category_id in names and (nowhere or elsewhere):
+                yield _Asked(annotation, box, elsewhere, nowhere)
+
+    def _pair(
+        self, data: Path, picture: CocoImage, asked: _Asked, names: dict[int, str], number: int,
+        seed: int,
+    ) -> list[Item]:  # fmt: skip
+        image = need(data / self.images / picture.file_name, self.wants)
+        rng = random.Random(f"{seed} {asked.annotation.id}")
+        kind = "elsewhere" if asked.elsewhere and (number % 2 or not asked.nowhere) else "nowhere"
+        absent = rng.choice(asked.elsewhere if kind == "elsewhere" else asked.nowhere)
+        base: dict[str, Any] = {"box": list(asked.box.box_xyxy_px)}
+        return [
+            Item(
+                f"{asked.annotation.id}/{said}", image,
+                (AskedTurn(self.question.format(a_thing=_with_article(names[category])),
+                           (asked.box,)),),
+                {**base, "thing": names[category], "kind": said},
+            )
+            for said, category in (("present", asked.annotation.category_id), (kind, absent))
+        ]  # fmt: skip
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer denies what is absent, or says something else of what is there."""
+        return [
+            denies(p.text) if p.truth["kind"] in KINDS else bool(p.text) and not denies(p.text)
+            for p in predictions
+        ]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+        for p, right in zip(predictions, self.right(predictions), strict=True):
+            denied, absent = denies(p.text), p.truth["kind"] in KINDS
+            found = {
+                "refusals": (denied and absent, absent),
+                "false_denials": (denied and not absent, not absent),
+                "precision": (denied and absent, denied),
+                "f1": (2 * (denied and absent), denied + absent),
+                "accuracy": (right, True),
+            }
+            if absent:
+                found[f"refusals/{p.truth['kind']}"] = (denied, True)
+            for row, (numerator, denominator) in found.items():
+                parts[row][p.key] = (float(numerator), float(denominator))
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """`refusals`: share of absent things denied (the recall of a denial), also by kind;
+        `false_denials`: share of present things denied; precision and F1 of a denial."""
+        rows = scored(self, predictions)
+        lines = [[name, int(row["n"]), row["value"], row["low"], row["high"]]
+                 for name, row in sorted(rows.items())]  # fmt: skip
+        return Report(rows, markdown(["refusal", "n", "value", "low", "high"], lines))
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,129 @@
+"""VizWiz-VQA-Grounding (the paper's Table 2): blind people's questions, with the place given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chatspot_ros.core.regions import Region
+from chatspot_train.data.sources.base import SourceError
+from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.json_reader import Schema, clean, load_json
+from chatspot_train.data.sources.text_questions import majority
+from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.text import contains, percent, vqa_accuracy
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    Predicted,
+    Report,
+    markdown,
+    need,
+)
+
+PAPER_CONTAINS = "63.0"
+SHAPES = ("box", "polygon")
+
+
+class _Corner(Schema):
+    x: float
+    y: float
+
+
+class _Answer(Schema):
+    answer: str
+
+
+class _Entry(Schema):
+    """`answers` are ten people's, as texts or as VizWiz-VQA writes them."""
+
+    question: str
+    answers: tuple[str | _Answer, ...] = ()
+    most_common_answer: str = ""
+    width: int
+    height: int
+    answer_grounding: tuple[_Corner, ...]
+
+
+@dataclass(frozen=True)
+class VizWizGrounding:
+    """Asks each question of the region where its answer is seen.
+
+    `shape` is how the grounding polygon is given: as the box around it, since the paper's model
+    reads points and boxes, or as the polygon. An answer is right when it contains the most common
+    of the people's answers as whole words, number words being digits.
+    """
+
+    split: str = "val"
+    shape: str = "box"
+
+    name = "vizwiz_grounding"
+    wants = (
+        "give --data a folder with val_grounding.json and val/, both of VizWiz-VQA-Grounding "
+        "(from vizwiz.org/tasks-and-datasets/answer-grounding-for-vqa)"
+    )
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"the shape is {self.shape!r}, not one of {', '.join(SHAPES)}")
+
+    def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+        """One question a picture. Raises MissingDataError, SourceError."""
+        file = need(data / f"{self.split}_grounding.json", self.wants)
+        folder = first_there(data, (self.split, f"images/{self.split}"), self.wants)
+        loaded = load_json(file)
+        if not isinstance(loaded, dict):
+            raise SourceError("the annotations are not one JSON object", value=file,
+                              remedy=self.wants)  # fmt: skip
+        found: list[Item] = []
+        with reading(file, folder) as job:
+            for name, raw in sorted(loaded.items()):
+                with job.guard(name):
+                    found.append(self._item(name, raw, folder))
+        chosen = sample(found, limit, seed)
+        for item in chosen:
+            need(folder / item.key, self.wants)
+        return iter(chosen)
+
+    def _item(self, name: str, raw: Any, folder: Path) -> Item:
+        entry = _Entry.model_validate(raw)
+        answers = [one if isinstance(one, str) else one.answer for one in entry.answers]
+        answer = entry.most_common_answer.strip() or majority(answers)
+        corners = [(corner.x, corner.y) for corner in entry.answer_grounding]
+        if len(corners) < 3:
+            raise SkipError("the grounding is no polygon", f"{len(corners)} corners")
+        region = Region.polygon(corners).clipped(entry.width, entry.height)
+        if self.shape == "box":
+            region = Region.box(*region.box_xyxy_px)
+        truth = {"answer": answer, "answers": answers, "size": [entry.width, entry.height]}
+        turn = AskedTurn(f"{clean(entry.question)} <region>", (region,))
+        return Item(name, folder / name, (turn,), truth)
+
+    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        """Whether each answer contains the most common one as whole words."""
+        return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
+
+    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+        """Parts of the rows; see `score`."""
+        right = zip(predictions, self.right(predictions), strict=True)
+        parts = {"contains": {p.key: (float(good), 1.0) for p, good in right}}
+        judged = [p for p in predictions if len(p.truth["answers"]) > 1]
+        if judged:
+            parts["vqa_accuracy"] = {
+                p.key: (vqa_accuracy(p.text, p.truth["answers"]), 1.0) for p in judged
+            }
+        return parts
+
+    def score(self, predictions: Sequence[Predicted]) -> Report:
+        """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
+        questions with people's answers. Raises ValueError for no predictions."""
+        rows = scored(self, predictions)
+        ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
+        table = markdown(
+            ("", "contains the ground truth", "VQA accuracy", "n"),
+            [("paper", PAPER_CONTAINS, "-", "-"), (f"ours, by {self.shape}", *ours)],
+        )
+        return Report(rows, table)

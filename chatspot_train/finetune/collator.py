@@ -1,0 +1,121 @@
+"""From a record and its picture to the numbers a model learns from, as the node would give them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chatspot_ros.core.geometry import Fit, RgbImage
+from chatspot_ros.core.prompts import build, route
+from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.engine.api import Turn
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.data.records import Record, RecordError, RecordTurn
+from chatspot_train.finetune.model import Start
+
+IGNORE = -100
+_ANY_LENGTH = 10**9
+
+
+class Encoder:
+    """Turns records into lessons for one model. `longest` is in tokens, the picture's included."""
+
+    def __init__(self, start: Start, longest: int) -> None:
+        self._start, self._chat, self.longest = start, start.chat(), longest
+        self._dialect = start.spec.dialect.make()
+        off = {"do_resize": False, "do_center_crop": False, "do_pad": False}
+        self._off = {k: v for k, v in off.items() if hasattr(start.image_processor, k)}
+        self.pad = int(start.tokenizer.pad_token_id)
+        takes = inspect.signature(start.model.forward).parameters
+        self._takes_token_types = "mm_token_type_ids" in takes
+
+    def lesson(self, record: Record, image_rgb: RgbImage) -> dict[str, Any]:
+        """Token ids, labels (answers only) and the picture's inputs of one record.
+
+        `image_rgb` is uint8 H x W x 3, RGB, as large as the record says. Turns at the end that do
+        not fit are left out. Raises RecordError where not even the first fits, or a region or
+        question cannot be said.
+        """
+        height, width = image_rgb.shape[:2]
+        if (width, height) != (record.width, record.height):
+            raise RecordError(
+                f"{record.image} is {width} x {height} pixels, the record says "
+                f"{record.width} x {record.height}"
+            )
+        fit = self._start.spec.geometry.fit((width, height))
+        picture = fit.apply(image_rgb, self._start.spec.fill_rgb)
+        inputs = dict(self._start.image_processor(images=picture, return_tensors="pt", **self._off))
+        tokens = count_image_tokens(self._start.model.config, inputs)
+        turns = tuple(self.say(turn, fit) for turn in record.turns)
+        for count in range(len(turns), 0, -1):
+            ids, learned = self._chat.lesson(turns[:count], tokens)
+            if len(ids) <= self.longest:
+                break
+        else:
+            raise RecordError(f"its first turn takes {len(ids)} tokens of {self.longest}")
+        labels = [i if said else IGNORE for i, said in zip(ids, learned, strict=True)]
+        return {
+            "input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "inputs": inputs,
+            "name": f"{record.source}/{record.id}",
+        }  # fmt: skip
+
+    def say(self, turn: RecordTurn, fit: Fit) -> Turn:
+        """The turn in the model's words. Raises RecordError."""
+        width, height = fit.image_wh
+        try:
+            regions = [region.clipped(width, height) for region in turn.regions]
+            task = turn.task or route(turn.question)
+            asked = build(
+                turn.question, regions, task, fit, self._dialect, self._start.spec.prompt_style,
+                control_strings=self._chat.control_strings, max_chars=_ANY_LENGTH,
+            )  # fmt: skip
+            answered = self._with_regions(turn.answer, turn.answer_regions, fit)
+        except ChatspotError as error:
+            raise RecordError(str(error)) from error
+        return Turn(asked, answered)
+
+    def _with_regions(self, text: str, regions: Sequence[Region], fit: Fit) -> str:
+        first, *pieces = text.split(REGION_MARK)
+        for region, piece in zip(regions, pieces, strict=True):
+            first += self._dialect.say(region.clipped(*fit.image_wh), fit) + piece
+        return first.strip()
+
+    def collate(self, lessons: list[dict[str, Any]]) -> dict[str, Any]:
+        """Lessons padded on the right and stacked; `names` says which records they are."""
+        longest = max(len(lesson["input_ids"]) for lesson in lessons)
+
+        def padded(key: str, fill: int) -> Tensor:
+            out = torch.full((len(lessons), longest), fill)
+            for row, lesson in enumerate(lessons):
+                out[row, : len(lesson[key])] = lesson[key]
+            return out
+
+        ids = padded("input_ids", self.pad)
+        lengths = torch.tensor([len(lesson["input_ids"]) for lesson in lessons])
+        batch: dict[str, Any] = {
+            "input_ids": ids,
+            "labels": padded("labels", IGNORE),
+            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+            "names": [lesson["name"] for lesson in lessons],
+        }
+        for key in lessons[0]["inputs"]:
+            batch[key] = torch.cat([torch.as_tensor(lesson["inputs"][key]) for lesson in lessons])
+        if self._takes_token_types:
+            batch["mm_token_type_ids"] = (ids == self._start.image_token_id).int()
+        return batch
+
+
+def count_image_tokens(config: Any, inputs: dict[str, Any]) -> int:
+    """How many image tokens the language model reads for one picture."""
+    vision = config.vision_config
+    if "image_grid_thw" in inputs:
+        merge = int(vision.spatial_merge_size)
+        return int(torch.as_tensor(inputs["image_grid_thw"]).prod()) // merge**2
+    side = math.floor(vision.image_size / vision.patch_size)
+    full = getattr(config, "vision_feature_select_strategy", "default") == "full"
+    return side * side + int(full)

@@ -1,0 +1,156 @@
+"""The settings of an instruction-tuning run, read from YAML and checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chatspot_ros.core.model_spec import ModelSpec
+
+Part = Literal["projection", "language", "vision"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelSettings(_Strict):
+    """What the run starts from: a whole checkpoint, or a CLIP tower and a language model.
+
+    Folders or hub ids. `spec` is how regions and pictures are given to the model; it is needed for
+    a model put together here, and otherwise found as the node finds it.
+    """
+
+    checkpoint: str | None = None
+    vision: str | None = None
+    language: str | None = None
+    spec: ModelSpec | None = None
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> ModelSettings:
+        if self.checkpoint is None and not (self.vision and self.language and self.spec):
+            raise ValueError("give either checkpoint, or vision, language and spec")
+        if self.checkpoint is not None and (self.vision or self.language):
+            raise ValueError("give either checkpoint, or vision and language, not both")
+        return self
+
+
+class SourceSettings(_Strict):
+    """One folder of records. Each is seen `weight` times an epoch, on average."""
+
+    records: Path
+    images: Path
+    weight: float = Field(default=1.0, gt=0)
+
+
+class ReplaySettings(_Strict):
+    """Earlier data mixed in against forgetting: `share` of all that is seen."""
+
+    data: list[SourceSettings] = Field(min_length=1)
+    share: float = Field(default=0.1, gt=0, lt=1)
+
+
+class AugmentSettings(_Strict):
+    """Whether pictures are varied together with their regions, and by which file of synonyms
+    questions are reworded."""
+
+    pictures: bool = False
+    texts: Path | None = None
+
+
+class LoraSettings(_Strict):
+    """Low-rank adapters on the language model's linear layers (peft)."""
+
+    rank: int = Field(default=16, gt=0)
+    alpha: int = Field(default=32, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: list[str] = [
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    ]  # fmt: skip
+
+
+class DistillSettings(_Strict):
+    """A teacher whose next-token scores the student learns, besides the answers themselves.
+
+    `temperature` softens both; `weight` is the teacher's part of the loss.
+    """
+
+    teacher: str
+    temperature: float = Field(default=2.0, gt=0)
+    weight: float = Field(default=0.5, ge=0, le=1)
+
+
+class OptimSettings(_Strict):
+    """AdamW with a warm-up and a cosine. `batch` conversations a step over all devices, in
+    parts of `per_device` at a time; `steps` limits a run (0: the epochs decide)."""
+
+    learning_rate: float = Field(gt=0)
+    epochs: float = Field(default=1.0, gt=0)
+    steps: int = Field(default=0, ge=0)
+    batch: int = Field(default=128, gt=0)
+    per_device: int = Field(default=8, gt=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    save_every: int = Field(default=500, gt=0)
+    log_every: int = Field(default=10, gt=0)
+    workers: int = Field(default=2, ge=0)
+    bf16: bool = True
+    gradient_checkpointing: bool = True
+    seed: int = 7
+    progress: bool = True
+
+
+class InstructSettings(_Strict):
+    """A whole run: `out` gets checkpoints, logs, `loss.png` and `model/`, the exported folder.
+
+    `learn` names the parts that move; with `lora` the language model moves through adapters.
+    `longest` cuts a conversation to that many tokens, by whole turns. `fsdp` and `deepspeed` name
+    configuration files for several GPUs (start with `accelerate launch` or `torchrun`).
+    """
+
+    recipe: Literal["instruct"]
+    out: Path
+    model: ModelSettings
+    data: list[SourceSettings] = Field(min_length=1)
+    validation: list[SourceSettings] = []
+    replay: ReplaySettings | None = None
+    learn: list[Part] = Field(min_length=1)
+    longest: int = Field(default=2048, gt=16)
+    optim: OptimSettings
+    lora: LoraSettings | None = None
+    distill: DistillSettings | None = None
+    augment: AugmentSettings = AugmentSettings()
+    fsdp: Path | None = None
+    deepspeed: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> InstructSettings:
+        if self.fsdp and self.deepspeed:
+            raise ValueError("give fsdp or deepspeed, not both")
+        if self.lora and "language" not in self.learn:
+            raise ValueError("lora adapts the language model: learn must name language")
+        if self.optim.batch % self.optim.per_device:
+            raise ValueError("batch must be a multiple of per_device")
+        return self
+
+    @classmethod
+    def read(cls, file: Path) -> InstructSettings:
+        """Read a YAML file. pydantic.ValidationError names every wrong or unknown key."""
+        return cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def public(settings: InstructSettings) -> dict[str, Any]:
+    """The settings as plain values, without the folders of the machine it ran on."""
+    values = settings.model_dump(mode="json", exclude={"out": True, "fsdp": True})
+    for source in (
+        *values["data"],
+        *values["validation"],
+        *((values["replay"] or {}).get("data", [])),
+    ):
+        source["records"] = Path(source["records"]).name
+        del source["images"]
+    return values

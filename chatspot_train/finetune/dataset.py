@@ -1,0 +1,192 @@
+"""Which record is learned from when: mixing by weight, replay, several turns of one picture
+together, batches of like length. All of it follows from the settings and the seed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from chatspot_train.data.augment_images import vary_picture
+from chatspot_train.data.augment_text import Synonyms, vary_text
+from chatspot_train.data.image_io import read_picture
+from chatspot_train.data.records import Record, RecordError, Records
+from chatspot_train.finetune.collator import Encoder
+from chatspot_train.finetune.config import AugmentSettings, ReplaySettings, SourceSettings
+
+MAX_TURNS = 16
+TRIES = 20
+LENGTH_GROUP = 32  # batches are sorted by length within so many
+_log = logging.getLogger(__name__)
+
+
+class PictureRecords(Sequence[Record]):
+    """The records of one source, those that follow each other on one picture put together.
+
+    `lengths` is about how many characters each holds, for batches of like length.
+    """
+
+    def __init__(self, source: SourceSettings, progress: bool = False) -> None:
+        self.source = source
+        self._records = Records(source.records)
+        self._runs: list[tuple[int, int]] = []
+        lengths: list[int] = []
+        image, turns = None, 0
+        name = f"reading {source.records.name}"
+        for k, record in enumerate(tqdm(self._records, desc=name, disable=not progress)):
+            size = sum(len(t.question) + len(t.answer) + 20 * len(t.regions) for t in record.turns)
+            if record.image == image and turns + len(record.turns) <= MAX_TURNS:
+                self._runs[-1] = (self._runs[-1][0], k + 1)
+                lengths[-1] += size
+                turns += len(record.turns)
+            else:
+                self._runs.append((k, k + 1))
+                lengths.append(size)
+                image, turns = record.image, len(record.turns)
+        self.lengths = np.array(lengths, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: Any) -> Any:
+        first, end = self._runs[index]
+        records = self._records[first:end]
+        whole: Record = records[0]
+        if len(records) == 1:
+            return whole
+        turns = tuple(turn for record in records for turn in record.turns)
+        return replace(whole, turns=turns, id=f"{whole.id}+{len(records) - 1}")
+
+
+def source_note(source: SourceSettings) -> dict[str, Any]:
+    """What a model's card says of one source."""
+    records = Records(source.records)
+    first = records[0] if len(records) else None
+    return {
+        "name": first.source if first else source.records.name,
+        "records": len(records),
+        "weight": source.weight,
+        "licence": first.licence if first else "",
+    }
+
+
+def draw_epoch(
+    sources: Sequence[PictureRecords],
+    replayed: Sequence[PictureRecords],
+    share: float,
+    batch: int,
+    rng: np.random.Generator,
+) -> list[tuple[int, int]]:
+    """One epoch as (source, record) pairs; replayed sources are numbered after the others.
+
+    Each source's records come `weight` times, in a new order; replayed ones, drawn by weight, are
+    `share` of the whole. Neighbours are of like length, batches in random order.
+    """
+    pairs = [
+        (number, int(k))
+        for number, source in enumerate(sources)
+        for k in _times(len(source), source.source.weight, rng)
+    ]
+    if replayed and share:
+        count = round(len(pairs) * share / (1 - share))
+        mass = np.array([len(one) * one.source.weight for one in replayed], float)
+        for pick in rng.choice(len(replayed), count, p=mass / mass.sum()):
+            pairs.append((len(sources) + int(pick), int(rng.integers(len(replayed[pick])))))
+    everything = [*sources, *replayed]
+    lengths = np.array([everything[s].lengths[k] for s, k in pairs])
+    order = by_length(lengths, batch, rng)
+    return [pairs[k] for k in order]
+
+
+def _times(count: int, weight: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    wanted = max(1, round(count * weight)) if count else 0
+    rounds = [rng.permutation(count) for _ in range(-(-wanted // count))] if count else []
+    return np.concatenate(rounds)[:wanted] if rounds else np.zeros(0, np.int64)
+
+
+def by_length(
+    lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """An order in which batches hold items of like length, and nothing else is sorted."""
+    order = rng.permutation(len(lengths))
+    batches: list[NDArray[np.int64]] = []
+    for first in range(0, len(order), LENGTH_GROUP * batch):
+        group = order[first : first + LENGTH_GROUP * batch]
+        group = group[np.argsort(-lengths[group], kind="stable")]
+        batches += [group[k : k + batch] for k in range(0, len(group), batch)]
+    short = [b for b in batches if len(b) < batch]
+    whole = [b for b in batches if len(b) == batch]
+    mixed = [whole[k] for k in rng.permutation(len(whole))] + short
+    return np.concatenate(mixed) if mixed else np.zeros(0, np.int64)
+
+
+class Lessons(Dataset[dict[str, Any]]):
+    """Item k is lesson k of the whole run, whatever was killed and resumed before it.
+
+    A record that cannot be used is logged with its name and the next one takes its place, so
+    nothing bad stops a run; where `TRIES` in a row fail, RecordError is raised.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[SourceSettings],
+        encoder: Encoder,
+        *,
+        epochs: float = 1.0,
+        batch: int = 1,
+        replay: ReplaySettings | None = None,
+        augment: AugmentSettings | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> None:
+        taught = [PictureRecords(source, progress) for source in sources]
+        replayed = [PictureRecords(s, progress) for s in replay.data] if replay else []
+        self.sources = [*taught, *replayed]
+        self.encoder, self.augment, self.seed = encoder, augment, seed
+        texts = augment.texts if augment is not None else None
+        self.synonyms = Synonyms.read(texts) if texts is not None else None
+        self._order: list[tuple[int, int]] = []
+        for epoch in range(int(np.ceil(epochs))):
+            rng = np.random.default_rng([seed, 17, epoch])
+            drawn = draw_epoch(taught, replayed, replay.share if replay else 0.0, batch, rng)
+            part = min(1.0, epochs - epoch)
+            self._order += drawn[: round(part * len(drawn))]
+        if not self._order:
+            raise RecordError("there is nothing to learn from: all records' folders are empty")
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def name(self, index: int) -> str:
+        """Which record item `index` is."""
+        source, k = self._order[index]
+        record = self.sources[source][k]
+        return f"{record.source}/{record.id}"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        failure: RecordError | None = None
+        for offset in range(TRIES):
+            source, k = self._order[(index + offset) % len(self._order)]
+            record = self.sources[source][k]
+            try:
+                return self._lesson(record, self.sources[source].source.images, index)
+            except RecordError as error:
+                _log.warning("left out %s/%s: %s", record.source, record.id, error)
+                failure = error
+        raise RecordError(f"{TRIES} records in a row cannot be used, the last: {failure}")
+
+    def _lesson(self, record: Record, images: Path, index: int) -> dict[str, Any]:
+        rgb = read_picture(images / record.image)
+        rng = np.random.default_rng([self.seed, 18, index])
+        if self.augment is not None and self.augment.pictures:
+            rgb, record = vary_picture(rgb, record, rng)
+        if self.synonyms is not None:
+            record = vary_text(record, rng, self.synonyms)
+        return self.encoder.lesson(record, rgb)

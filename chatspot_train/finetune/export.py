@@ -1,0 +1,48 @@
+"""A taught model as a folder that the node loads as it is.
+
+A run that was stopped is exported from its last checkpoint by
+`python -m chatspot_train.finetune.run --run DIR [--out DIR]`; adapters are merged in.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from chatspot_ros.core.model_spec import SPEC_FILE
+from chatspot_train.evaluation.model_card import write_card
+from chatspot_train.finetune.model import Start
+
+
+def export_start(
+    start: Start, folder: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16
+) -> Path:
+    """Write safetensors of `dtype`, tokenizer, picture processor, chat template, chatspot.yaml, the
+    settings and losses of the run (`training.json`) and the model's card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = start.model
+    model.config.use_cache = True
+    name = str(dtype).removeprefix("torch.")
+    state = {
+        key: value.to(dtype) if value.is_floating_point() else value
+        for key, value in model.state_dict().items()
+    }
+    model.save_pretrained(folder, state_dict=state)
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = name
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    start.tokenizer.chat_template = start.chat_template
+    start.tokenizer.save_pretrained(folder)
+    start.image_processor.save_pretrained(folder)
+    # What the confidences of the model it started from meant says nothing of this one's.
+    new = start.spec.model_copy(update={"calibration": None})
+    spec = new.model_dump(mode="json", exclude_defaults=True)
+    (folder / SPEC_FILE).write_text(yaml.safe_dump(spec, sort_keys=False))
+    named = {"name": start.spec.name, **training}
+    (folder / "training.json").write_text(json.dumps(named, indent=1) + "\n")
+    write_card(folder, {})
+    return folder

@@ -1,0 +1,145 @@
+"""What a run starts from: a whole checkpoint, or a CLIP tower joined to a language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPImageProcessor,
+    CLIPVisionModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
+
+from chatspot_ros.core.model_spec import ModelSpec, find_spec
+from chatspot_ros.core.prompts import TAGS
+from chatspot_ros.engine.loading import checkpoint
+from chatspot_ros.engine.prompting.chat_template import Chat
+from chatspot_ros.errors import ModelLoadError
+from chatspot_train.finetune.config import ModelSettings, Part
+
+IMAGE_TOKEN = "<image>"
+# Vicuna's conversation, as LLaVA-1.5 has it.
+VICUNA_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+    "{% if message['role'] == 'user' %} {% else %}</s>{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+_PARTS: dict[Part, tuple[str, ...]] = {
+    "projection": ("multi_modal_projector", "visual.merger", "visual.deepstack_merger_list"),
+    "language": ("language_model", "lm_head"),
+    "vision": ("vision_tower", "visual"),
+}
+
+
+@dataclass
+class Start:
+    """A model ready to be taught, with all that turns pictures and words into its inputs."""
+
+    model: Any
+    tokenizer: Any
+    image_processor: Any
+    chat_template: str
+    spec: ModelSpec
+
+    @property
+    def image_token_id(self) -> int:
+        """The token that stands for one vision feature."""
+        return int(self.model.config.image_token_id)
+
+    def chat(self) -> Chat:
+        """The chat format, as the node uses it."""
+        control = self.spec.dialect.make().control_strings
+        return Chat(self.tokenizer, self.chat_template, self.image_token_id, control)
+
+
+def load_start(settings: ModelSettings, dtype: torch.dtype = torch.float32) -> Start:
+    """Load or join the model. Raises ModelLoadError, which says what to do."""
+    if settings.checkpoint is None:
+        return _join(str(settings.vision), str(settings.language), _spec_of(settings), dtype)
+    folder = checkpoint.find_folder(settings.checkpoint, local_only=False)
+    name = "bfloat16" if dtype == torch.bfloat16 else "float32"
+    loaded = checkpoint.load(folder, "cpu", name)
+    spec = settings.spec or find_spec(
+        folder.name, str(checkpoint.read_config(folder)["model_type"]), folder
+    )
+    return Start(loaded.model, loaded.tokenizer, loaded.image_processor, loaded.chat_template, spec)
+
+
+def _spec_of(settings: ModelSettings) -> ModelSpec:
+    if settings.spec is None:
+        raise ModelLoadError("no spec", value=settings, remedy="say how regions are written")
+    return settings.spec
+
+
+def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> Start:
+    """A LLaVA of a CLIP tower and a language model, its projection new.
+
+    Control strings of the dialect and the tags that the tokenizer lacks become tokens; their
+    embeddings start at the mean of the others'.
+    """
+    try:
+        tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
+        words = AutoModelForCausalLM.from_pretrained(language, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(language)
+        images = CLIPImageProcessor.from_pretrained(vision)
+        text_config = AutoConfig.from_pretrained(language)
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"the parts cannot be loaded: {str(error).splitlines()[0]}",
+            value=f"{vision} and {language}",
+            remedy="give folders or hub ids of a CLIP and a causal language model in safetensors",
+        ) from error
+    tags = TAGS.values() if spec.prompt_style == "tags" else ()
+    tokenizer.add_tokens([*spec.dialect.make().control_strings, *dict.fromkeys(tags)])
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    words.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    _start_at_mean(words, int(text_config.vocab_size))
+    config = LlavaConfig(
+        vision_config=tower.config, text_config=words.config,
+        image_token_index=int(tokenizer.vocab[IMAGE_TOKEN]),
+        vision_feature_layer=-2, vision_feature_select_strategy="default",
+        tie_word_embeddings=bool(words.config.tie_word_embeddings),
+    )  # fmt: skip
+    model = LlavaForConditionalGeneration(config)
+    cast(torch.nn.Module, model).to(dtype=dtype)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.language_model.load_state_dict(words.model.state_dict())
+    model.lm_head.load_state_dict(words.lm_head.state_dict())
+    model.generation_config = words.generation_config
+    return Start(model, tokenizer, images, VICUNA_TEMPLATE, spec)
+
+
+def _start_at_mean(words: Any, known: int) -> None:
+    with torch.no_grad():
+        for table in (words.get_input_embeddings().weight, words.get_output_embeddings().weight):
+            table[known:] = table[:known].mean(0)
+
+
+def part_of(name: str) -> Part:
+    """Which part of a model the parameter `name` belongs to. Raises KeyError for none."""
+    for part, marks in _PARTS.items():
+        if any(mark in name for mark in marks):
+            return part
+    raise KeyError(name)
+
+
+def choose_parts(model: nn.Module, learn: list[Part]) -> int:
+    """Let exactly the named parts move; returns how many numbers that is."""
+    count = 0
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) in learn)
+        count += parameter.numel() if parameter.requires_grad else 0
+    return count

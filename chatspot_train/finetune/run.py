@@ -1,0 +1,201 @@
+"""One instruction-tuning run, from settings to an exported folder that the node loads."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import ValidationError
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.trainer import PlotLosses, plot_losses
+from chatspot_train.finetune.collator import Encoder
+from chatspot_train.finetune.config import (
+    InstructSettings,
+    LoraSettings,
+    ModelSettings,
+    public,
+)
+from chatspot_train.finetune.dataset import Lessons, source_note
+from chatspot_train.finetune.export import export_start
+from chatspot_train.finetune.model import Start, choose_parts, load_start
+from chatspot_train.finetune.trainer import InstructTrainer
+
+PROJECTIONS = ("multi_modal_projector", "merger")
+
+
+def run(settings: InstructSettings) -> Path:
+    """Train, going on from the last checkpoint in `settings.out` if there is one, and export.
+
+    Returns the exported folder. Raises ModelLoadError, RecordError, FileNotFoundError or
+    NonFiniteLossError, each of which says what to do.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
+    (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
+    torch.manual_seed(settings.optim.seed)
+    start = load_start(settings.model)
+    teacher = None
+    if settings.distill is not None:
+        teacher = load_start(ModelSettings(checkpoint=settings.distill.teacher)).model
+    encoder = Encoder(start, settings.longest)
+    optim = settings.optim
+    lessons = Lessons(
+        settings.data, encoder, epochs=optim.epochs, batch=optim.per_device,
+        replay=settings.replay, augment=settings.augment, seed=optim.seed,
+        progress=optim.progress,
+    )  # fmt: skip
+    held_out = Lessons(settings.validation, encoder) if settings.validation else None
+    model = prepare(start, settings)
+    trainer = InstructTrainer(
+        model=model, args=arguments(settings), train_dataset=lessons, eval_dataset=held_out,
+        data_collator=encoder.collate, callbacks=[PlotLosses()],
+        teacher=teacher, distill=settings.distill,
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(settings.out)))
+    history = trainer.state.log_history
+    folder = settings.out / "model"
+    if trainer.is_world_process_zero():
+        (settings.out / "log.json").write_text(json.dumps(history, indent=1))
+        plot_losses(history, settings.out / "loss.png")
+        start.model = merged(trainer.accelerator.unwrap_model(trainer.model))
+        export_start(start, folder, told(settings, history))
+    return folder
+
+
+def told(settings: InstructSettings, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an exported model says of its training: settings, sources with licences, losses."""
+    replayed = settings.replay.data if settings.replay else []
+    return {
+        **public(settings),
+        "sources": [source_note(source) for source in (*settings.data, *replayed)],
+        "log": summary(history),
+    }
+
+
+def prepare(start: Start, settings: InstructSettings) -> Any:
+    """The model with exactly the parts that `settings.learn` names set to move."""
+    choose_parts(start.model, settings.learn)
+    start.model.config.use_cache = False
+    if settings.lora is None:
+        return start.model
+    return with_adapters(start.model, settings.lora, keep="projection" in settings.learn)
+
+
+def with_adapters(model: Any, lora: LoraSettings, keep: bool) -> PeftModel:
+    """Low-rank adapters on the language model; with `keep` the projection moves as a whole."""
+    names = "|".join(lora.targets)
+    whole = [
+        name for name, _ in model.named_modules() if name.split(".")[-1] in PROJECTIONS
+    ]  # fmt: skip
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+            target_modules=rf".*language_model.*\.({names})",
+            modules_to_save=whole if keep else None,
+        ),
+    )  # fmt: skip
+
+
+def merged(model: Any) -> Any:
+    """The plain model: adapters added into the weights they adapt."""
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+
+
+def arguments(settings: InstructSettings) -> TrainingArguments:
+    """transformers' own arguments for these settings, on whatever devices there are."""
+    optim = settings.optim
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    on_gpu = torch.cuda.is_available()
+    sharding: dict[str, Any] = {}
+    if settings.fsdp is not None:
+        sharding = {"fsdp": True, "fsdp_config": str(settings.fsdp)}
+    if settings.deepspeed is not None:
+        sharding = {"deepspeed": str(settings.deepspeed)}
+    return TrainingArguments(
+        output_dir=str(settings.out),
+        num_train_epochs=1,  # the data set holds all epochs, each in its own order
+        max_steps=optim.steps or -1,
+        per_device_train_batch_size=optim.per_device,
+        per_device_eval_batch_size=optim.per_device,
+        gradient_accumulation_steps=max(1, optim.batch // (optim.per_device * devices)),
+        learning_rate=optim.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=optim.warmup,
+        weight_decay=optim.weight_decay,
+        max_grad_norm=optim.max_grad_norm,
+        bf16=use_bf16(optim.bf16),
+        use_cpu=not on_gpu,
+        activation_checkpointing=optim.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        logging_steps=optim.log_every,
+        logging_nan_inf_filter=False,
+        save_steps=optim.save_every,
+        save_total_limit=2,
+        eval_strategy="steps" if settings.validation else "no",
+        eval_steps=optim.save_every,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=optim.workers,
+        report_to=["tensorboard"],
+        seed=optim.seed,
+        data_seed=optim.seed,
+        disable_tqdm=not optim.progress,
+        **sharding,
+    )
+
+
+def summary(history: list[dict[str, Any]]) -> dict[str, float]:
+    """First and last training loss, last held-out loss, steps."""
+    losses = [h["loss"] for h in history if "loss" in h]
+    held_out = [h["eval_loss"] for h in history if "eval_loss" in h]
+    found = {"steps": max((h["step"] for h in history), default=0)}
+    if losses:
+        found |= {"first_loss": float(losses[0]), "last_loss": float(losses[-1])}
+    if held_out:
+        found["held_out_loss"] = float(held_out[-1])
+    return found
+
+
+def export_stopped(folder: Path, out: Path) -> Path:
+    """Export the last checkpoint of the run in `folder`, as `run` does at its end.
+
+    Raises FileNotFoundError where there is no run or no checkpoint yet.
+    """
+    file = folder / "settings.json"
+    checkpoint = get_last_checkpoint(str(folder)) if file.is_file() else None
+    if checkpoint is None:
+        raise FileNotFoundError(f"no run with a checkpoint in {folder}")
+    settings = InstructSettings.model_validate_json(file.read_text(encoding="utf-8"))
+    start = load_start(settings.model)
+    model = prepare(start, settings)
+    trainer = InstructTrainer(model=model, args=arguments(settings))
+    trainer._load_from_checkpoint(checkpoint)
+    start.model = merged(trainer.model)
+    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    return export_start(start, out, told(settings, state["log_history"]))
+
+
+def main() -> None:
+    """Command line: export a run that was stopped."""
+    parser = argparse.ArgumentParser(description="Export the last checkpoint of a run.")
+    parser.add_argument("--run", type=Path, required=True, help="the run's `out`")
+    parser.add_argument("--out", type=Path, help="default: model/ in the run's folder")
+    options = parser.parse_args()
+    try:
+        print(f"exported to {export_stopped(options.run, options.out or options.run / 'model')}")
+    except (ChatspotError, ValidationError, OSError) as error:
+        sys.exit(f"chatspot_train.finetune.run: {error}")
+
+
+if __name__ == "__main__":
+    main()

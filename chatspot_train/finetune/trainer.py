@@ -1,0 +1,105 @@
+"""transformers' Trainer with what instruction tuning needs besides: an abort that names the batch
+when a loss is not finite, and a teacher's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import PreTrainedModel, Trainer
+
+from chatspot_train.common.trainer import NonFiniteLossError
+from chatspot_train.finetune.collator import IGNORE
+from chatspot_train.finetune.config import DistillSettings
+
+
+class InstructTrainer(Trainer):
+    """Teaches in the order of the data set; its batches carry the names of their records."""
+
+    def __init__(
+        self, *args: Any, teacher: nn.Module | None = None,
+        distill: DistillSettings | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        self.distill = distill
+        self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
+        if self.teacher is not None:
+            self.teacher.to(self.args.device)
+
+    def _get_train_sampler(self, *_: Any) -> Sampler[int]:
+        return SequentialSampler(cast(Sized, self.train_dataset))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Trainer writes a LLaVA's weights under the hub's names and reads them back under the
+        model's own, which finds none of them and goes on from the start; from_pretrained knows
+        both."""
+        target = self.model if model is None else model
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        elif isinstance(target, PreTrainedModel):
+            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+            target.load_state_dict(saved.state_dict())
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:  # fmt: skip
+        """The mean over answer tokens. Raises NonFiniteLossError naming the batch's records."""
+        names = inputs.pop("names", [])
+        loss, outputs = cast(
+            "tuple[Tensor, Any]",
+            super().compute_loss(model, inputs, True, num_items_in_batch),
+        )
+        if self.teacher is not None and self.distill is not None and model.training:
+            told = self._taught(inputs, outputs.logits, num_items_in_batch)
+            loss = (1 - self.distill.weight) * loss + self.distill.weight * told
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteLossError(
+                f"the loss was {float(loss.detach())} after step {self.state.global_step} "
+                f"on the records {', '.join(names)}: look at them with "
+                f"chatspot_train.data.preview, lower the learning rate, or go on from the "
+                f"checkpoint "
+                f"before in {self.args.output_dir}"
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def _taught(
+        self, inputs: dict[str, Any], logits: Tensor, num_items_in_batch: Tensor | int | None
+    ) -> Tensor:
+        with torch.no_grad():
+            shown = {key: value for key, value in inputs.items() if key != "labels"}
+            right = cast(nn.Module, self.teacher)(**shown).logits
+        settings = cast(DistillSettings, self.distill)
+        return distillation_loss(
+            logits, right, inputs["labels"], settings.temperature, num_items_in_batch
+        )
+
+
+def distillation_loss(
+    logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    temperature: float,
+    items: Tensor | int | None = None,
+) -> Tensor:
+    """Kullback-Leibler divergence from the teacher on answer tokens, times temperature squared.
+
+    Logits are B x N x V, `labels` B x N with IGNORE elsewhere; the mean is over `items` tokens,
+    by default those of this batch. Raises ValueError where the vocabularies differ.
+    """
+    if logits.shape[-1] != teacher_logits.shape[-1]:
+        raise ValueError(
+            f"the student has {logits.shape[-1]} tokens and the teacher "
+            f"{teacher_logits.shape[-1]}: they must share a tokenizer"
+        )
+    asked = labels[:, 1:] != IGNORE
+    student = F.log_softmax(logits[:, :-1][asked].float() / temperature, -1)
+    teacher = F.log_softmax(teacher_logits[:, :-1][asked].float() / temperature, -1)
+    total = F.kl_div(student, teacher, log_target=True, reduction="sum") * temperature**2
+    return total / (int(asked.sum()) if items is None else items)

@@ -1,0 +1,1 @@
+"""Training of chatspot-tiny from nothing."""

@@ -1,0 +1,166 @@
+"""The model is loaded, forgotten and freed, all in a thread of its own."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chatspot_ros.errors import ModelError, ModelLoadError
+from chatspot_ros.server.engine_factory import load_engine
+from chatspot_ros.server.metrics import Health
+from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.settings import Settings
+
+
+class Engine:
+    name = "scripted"
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, Any]] = []
+
+    def prepare(self, image_rgb: Any) -> Any:
+        self.asked.append(("picture", image_rgb))
+
+    def answer(self, scene: Any, question: Any) -> Any:
+        self.asked.append((scene, question))
+
+
+class Caches:
+    """Stands for an answerer; what matters here is that it can be let go."""
+
+    settings: Any = None
+
+
+def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
+    made: list[weakref.ref[Caches]] = []
+
+    def make_answerer() -> Any:
+        caches = Caches()
+        made.append(weakref.ref(caches))
+        return caches
+
+    return ModelLife(load, make_answerer, Health()), made
+
+
+def test_it_is_loaded_in_its_thread_and_asked_nothing_more() -> None:
+    engine = Engine()
+    threads = []
+
+    def load(_: Any) -> Engine:
+        threads.append(threading.current_thread().name)
+        return engine
+
+    life, _ = make(load)
+    life.load(Settings())
+    assert (life.name, life.device, life.waiting) == ("scripted", "cpu", 0)
+    assert threads == ["inference"]
+    assert engine.asked == []
+    assert life.unload()
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_a_real_model_is_warmed_as_often_as_the_parameter_says(
+    warm_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed = []
+    monkeypatch.setattr("chatspot_ros.engine.engine.ask_some", lambda engine: warmed.append(1))
+    life, _ = make(load_engine)
+    life.load(Settings(model="models/chatspot-tiny", warm_up=warm_up))
+    assert len(warmed) == warm_up
+    assert life.unload()
+
+
+@pytest.mark.parametrize(
+    "error", [ModelLoadError("gone", value="/nowhere", remedy="look there"), KeyError("scripted")]
+)
+def test_a_model_that_cannot_be_loaded_leaves_nothing(error: Exception) -> None:
+    def fail(_: Any) -> Any:
+        raise error
+
+    life, _ = make(fail)
+    before = threading.active_count()
+    with pytest.raises(type(error)) as caught:
+        life.load(Settings())
+    assert caught.value is error
+    assert (life.worker, life.name) == (None, "")
+    assert threading.active_count() == before
+    assert life.unload()
+
+
+def test_a_model_that_fails_at_its_first_answer_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ModelError("it computed nonsense", value="nan", remedy="none")
+
+    monkeypatch.setattr("chatspot_ros.engine.Engine.prepare", fail)
+    life, _ = make(load_engine)
+    with pytest.raises(ModelLoadError, match="does not run: it computed nonsense"):
+        life.load(Settings(model="models/chatspot-tiny"))
+    assert life.worker is None
+
+
+def test_unloading_frees_the_engine_and_what_it_has_seen() -> None:
+    engines: list[weakref.ref[Engine]] = []
+
+    def load(_: Any) -> Engine:
+        engine = Engine()
+        engines.append(weakref.ref(engine))
+        return engine
+
+    life, caches = make(load)
+    life.load(Settings())
+    assert engines[0]() is not None
+    assert life.unload()
+    gc.collect()
+    assert engines[0]() is None
+    assert (life.worker, life.name, life.device) == (None, "", "")
+    assert [one() is None for one in caches] == [True, False]
+    # And again.
+    life.load(Settings())
+    assert life.name == "scripted"
+    life.unload()
+
+
+def test_forgetting_lets_the_scenes_go_and_keeps_the_model() -> None:
+    engine = Engine()
+    life, caches = make(lambda _: engine)
+    life.load(Settings())
+    worker = life.worker
+    life.forget()
+    assert [one() is None for one in caches] == [True, False]
+    assert life.worker is worker
+    life.unload()
+
+
+def test_a_model_that_still_computes_is_said_and_freed_later() -> None:
+    life, _ = make(lambda _: Engine())
+    life.load(Settings())
+    begun, may_end = threading.Event(), threading.Event()
+
+    def block(_: Any) -> None:
+        begun.set()
+        may_end.wait(60.0)
+
+    assert life.worker is not None
+    handle = life.worker.submit(block)
+    assert begun.wait(60.0)
+    assert life.unload(0.01) is False
+    may_end.set()
+    assert handle.wait(60.0)
+
+
+def test_any_failure_of_a_query_is_a_typed_error() -> None:
+    def answer(engine: Any, pending: Any) -> Any:
+        raise KeyError("scripted")
+        yield
+
+    life = ModelLife(lambda _: Engine(), lambda: SimpleNamespace(answer=answer), Health())  # type: ignore[arg-type, return-value]
+    with pytest.raises(ModelError, match=r"KeyError.*scripted"):
+        next(life.answer(None, None))  # type: ignore[arg-type]
