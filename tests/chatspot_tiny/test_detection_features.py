@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.chatspot_tiny.test_modeling_vision import SMALL, make_detailed
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
@@ -18,6 +17,7 @@ from chatspot_ros.chatspot_tiny.detection_features import (
 )
 from chatspot_ros.chatspot_tiny.modeling_detector import alone
 from chatspot_ros.chatspot_tiny.modeling_vision import DetailVisionConfig, DetailVisionModel
+from tests.chatspot_tiny.test_modeling_vision import SMALL, make_detailed
 
 KINDS, SIDE, WIDTH = 2, 4, 34
 COUNTED = slice(0, 8)  # of each of the four surest: a kind behind the other

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.chatspot_tiny.test_modeling_vision import SMALL, make_detailed
 from transformers import AutoModelForImageTextToText, RTDetrImageProcessor
 
 from chatspot_ros.chatspot_tiny.modeling_detector import (
@@ -15,6 +14,7 @@ from chatspot_ros.chatspot_tiny.modeling_detector import (
 )
 from chatspot_ros.detector.object_detector import Detector
 from chatspot_ros.errors import ModelLoadError
+from tests.chatspot_tiny.test_modeling_vision import SMALL, make_detailed
 
 KINDS = {0: "mug", 1: "plate"}
 

@@ -11,7 +11,8 @@ from chatspot_ros.core.geometry import PictureGeometry
 from chatspot_ros.core.model_spec import GeometrySpec
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn
-from chatspot_ros.engine.decoding import greedy, sequence
+from chatspot_ros.engine.decoding import sequence
+from chatspot_ros.engine.decoding_types import Decoded
 from chatspot_ros.engine.prompting.conversation import Dialogue
 from chatspot_ros.errors import (
     CancelledError,
@@ -38,9 +39,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[greedy.Decoded]:
+def said(monkeypatch: pytest.MonkeyPatch) -> list[Decoded]:
     """What every later answer decoded, token by token."""
-    all_decoded: list[greedy.Decoded] = []
+    all_decoded: list[Decoded] = []
     reply = Dialogue.reply
 
     def spy(self: Dialogue, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
@@ -78,7 +79,7 @@ def generate(engine: Engine, image_rgb: np.ndarray, reply: Reply, question: Ques
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda one: one.text[:12])
 def test_cached_equals_plain_generate_token_for_token(
-    engine: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded], question: Question
+    engine: Engine, image_rgb: np.ndarray, said: list[Decoded], question: Question
 ) -> None:
     question = replace(question, max_new_tokens=24)
     reply = engine.answer(engine.prepare(image_rgb), question)
@@ -118,7 +119,7 @@ def test_two_scenes_do_not_mix(engine: Engine, image_rgb: np.ndarray) -> None:
 
 
 def test_a_conversation_equals_one_built_anew(
-    engine: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded]
+    engine: Engine, image_rgb: np.ndarray, said: list[Decoded]
 ) -> None:
     scene = engine.prepare(image_rgb)
     turns: tuple[Turn, ...] = ()
@@ -173,13 +174,13 @@ def test_the_answers_task_is_routed(llava: Engine, image_rgb: np.ndarray) -> Non
 
 
 def test_confidence_is_the_geometric_mean(
-    llava: Engine, image_rgb: np.ndarray, said: list[greedy.Decoded]
+    llava: Engine, image_rgb: np.ndarray, said: list[Decoded]
 ) -> None:
     reply = llava.answer(llava.prepare(image_rgb), QUESTIONS[0])
     probabilities = np.exp(said[0].log_probabilities)
     assert reply.answer.confidence == pytest.approx(np.prod(probabilities) ** (1 / reply.tokens))
     assert 0 < reply.answer.confidence < 1
-    assert greedy.Decoded([], [], truncated=False).confidence == 0
+    assert Decoded([], [], truncated=False).confidence == 0
 
 
 def test_the_limit_of_tokens_truncates(llava: Engine, image_rgb: np.ndarray) -> None:

@@ -15,9 +15,10 @@ import torch
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Reply
-from chatspot_ros.engine.decoding import cuda_graphs, greedy
+from chatspot_ros.engine.decoding import cuda_graphs
 from chatspot_ros.engine.decoding.batch import Batch
 from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.models.cache import share_cache
 
 QUESTION = Question("What is this?", (Region.box(5, 5, 90, 60),), max_new_tokens=10)
 
@@ -195,7 +196,7 @@ def test_branches_over_one_prefix_by_masks(llava: Engine, image_rgb: np.ndarray)
     texts = [[20, 21, 22], [30, 31]]
     with torch.inference_mode():
         for ids in texts:
-            cache = greedy.share_cache(scene.cache, scene.cache.get_seq_length())
+            cache = share_cache(scene.cache, scene.cache.get_seq_length())
             for token in ids:
                 output = llava._runner.model(
                     input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True

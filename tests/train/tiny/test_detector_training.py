@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.tiny.test_detail_stage import SHAPE
 
 from chatspot_ros.detector.object_detector import Detected
 from chatspot_ros.images.decode import RgbImage
@@ -19,6 +18,7 @@ from chatspot_train.tiny.detector_training import detector_loss, targets
 from chatspot_train.tiny.evaluate_detector import measure, write_card
 from chatspot_train.tiny.images import normalised
 from chatspot_train.tiny.vision_stage import vision_config
+from tests.train.tiny.test_detail_stage import SHAPE
 
 
 def thing(name: str, *box: float) -> Thing:
