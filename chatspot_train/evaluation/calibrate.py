@@ -25,9 +25,9 @@ from rich.table import Table
 from chatspot_ros.core.confidence import ANY_TASK, Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
 from chatspot_ros.core.prompts import route
+from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_ros.server.engine_factory import read_skills, read_states
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.runner import EngineAnswerer, run
