@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.engine.api import Question, RegionEngine, Turn
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage, message_to_rgb
+from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
+from chatspot_ros.core.boxes import xyxy_to_xywh
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.detector.object_detector import Detected, Detector
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.util.atomic_write import write_whole
 from chatspot_sim.asking import clear_things
 from chatspot_sim.dataset import RenderedKitchens
@@ -80,7 +81,7 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
         truth["images"].append({"id": k, "width": told.width, "height": told.height})
         clear = {thing.id for thing in clear_things(told)}
         for thing in told.things:
-            box = _wide(thing.box_xyxy_px)
+            box = list(xyxy_to_xywh(thing.box_xyxy_px))
             truth["annotations"].append({
                 "image_id": k, "category_id": numbers[thing.name], "bbox": box,
                 "area": box[2] * box[3], "iscrowd": int(thing.id not in clear),
@@ -91,15 +92,9 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
             if one.label in numbers:
                 found.append({
                     "image_id": k, "category_id": numbers[one.label], "score": one.score,
-                    "bbox": _wide((x1 * across, y1 * down, x2 * across, y2 * down)),
+                    "bbox": list(xyxy_to_xywh((x1 * across, y1 * down, x2 * across, y2 * down))),
                 })  # fmt: skip
     return average_precision(truth, found)
-
-
-def _wide(box: tuple[float, float, float, float]) -> list[float]:
-    """x, y, width, height of x1, y1, x2, y2."""
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]
 
 
 def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens) -> None:

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from chatspot_ros.core.boxes import ious
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.metrics.boxes import ious
 from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, scored
 from chatspot_train.evaluation.suite import (
     AskedTurn,

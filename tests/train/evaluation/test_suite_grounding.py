@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.metrics.boxes import iou
+from chatspot_ros.core.boxes import iou
 from chatspot_train.evaluation.metrics.rows import MalformedDataError
 from chatspot_train.evaluation.suite import MissingDataError, Predicted
 from chatspot_train.evaluation.suites.grounding import (
