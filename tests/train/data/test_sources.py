@@ -21,7 +21,7 @@ from chatspot_train.data.sources import (
 )
 from chatspot_train.data.sources.base import draw, draw_number
 from chatspot_train.data.sources.conversion_report import SkipError
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.data.sources.json_reader import load_json
 from chatspot_train.data.sources.text_questions import majority
 
@@ -74,7 +74,7 @@ def test_a_picture_tells_its_size_without_being_decoded(tmp_path: Path) -> None:
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[:700])
     (tmp_path / "text.jpg").write_text("<html>not found</html>")
-    pictures = Pictures(tmp_path)
+    pictures = ImageFolder(tmp_path)
     assert pictures.size("a.jpg") == pictures.size("cut.jpg") == (300, 200)
     assert pictures.find(("b.jpg", "a.jpg")) == "a.jpg"
     with pytest.raises(SkipError, match=r"a\.jpg is 300 x 200, not 200 x 300"):
@@ -90,7 +90,7 @@ def test_annotations_cannot_name_a_file_elsewhere(name: str, tmp_path: Path) -> 
     (tmp_path / "images").mkdir()
     Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg")
     with pytest.raises(SkipError, match="leads out"):
-        Pictures(tmp_path / "images").size(name)
+        ImageFolder(tmp_path / "images").size(name)
 
 
 @pytest.mark.parametrize(
