@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from chatspot_ros.errors import ChatspotError
 from chatspot_train.data.records import write_records
 from chatspot_train.data.sources import SOURCES, find_source
 from chatspot_train.data.sources.base import Job, Source, SourceError, read_source
-from chatspot_train.data.sources.conversion_report import Report
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.conversion_report import ConversionReport
+from chatspot_train.data.sources.image_folder import ImageFolder
 
 REASONS_SHOWN = 20
 
@@ -49,8 +50,8 @@ def build(
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     (out / "report.json").unlink(missing_ok=True)
-    with Report(out) as report:
-        job = Job(annotations, Pictures(images), out, report, split, limit)
+    with closing(ConversionReport(out)) as report:
+        job = Job(annotations, ImageFolder(images), out, report, split, limit)
         write_records(read_source(source, job, progress), out)
     about = {
         "source": source.name, "annotations": str(annotations.resolve()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from chatspot_train.data.sources.base import Job
-from chatspot_train.data.sources.conversion_report import Report
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.conversion_report import ConversionReport
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.evaluation.suite import MissingDataError
 
 _log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ T = TypeVar("T")
 @contextmanager
 def reading(annotations: Path, pictures: Path, split: str = "") -> Iterator[Job]:
     """A job for a source's own reader; what cannot be asked about is logged, by reason."""
-    with TemporaryDirectory() as folder, Report(Path(folder)) as report:
-        yield Job(annotations, Pictures(pictures), Path(folder), report, split)
+    with TemporaryDirectory() as folder, closing(ConversionReport(Path(folder))) as report:
+        yield Job(annotations, ImageFolder(pictures), Path(folder), report, split)
         for reason, count in report.reasons.most_common():
             _log.warning("%s: %d not asked about: %s", annotations.name, count, reason)
 

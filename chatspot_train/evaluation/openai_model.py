@@ -10,6 +10,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import cv2
@@ -19,7 +20,6 @@ from chatspot_ros.core import answer_parser, prompts
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.errors import RegionError, RequestError
-from chatspot_train.common.closing import Closing
 from chatspot_train.evaluation.suite import Item, Predicted
 from chatspot_train.openai_client import (
     Asker,
@@ -39,7 +39,7 @@ class EndpointDownError(RuntimeError):
     to keep empty answers, and to go on later."""
 
 
-class EndpointAnswerer(Closing):
+class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     """Asks one model; use it as a context manager.
 
     `spec` says how regions are written and the picture is laid out. `concurrency` bounds how many
@@ -77,6 +77,9 @@ class EndpointAnswerer(Closing):
         """Close the connections."""
         self._loop.run(self._asker.__aexit__())
         self._loop.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
         """Answer items about one picture (uint8 H x W x 3, RGB), in order.

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -59,7 +60,7 @@ async def _run(options: argparse.Namespace, tally: Tally) -> None:
         annotations = Annotations(
             options.regions, options.attributes, options.relationships, options.images_info
         )
-        with Journal(options.out) as journal:
+        with closing(Journal(options.out)) as journal:
             writer = Writer(annotations, wording, asker, journal, tally)
             await writer.run(options.limit, options.concurrency)
 
