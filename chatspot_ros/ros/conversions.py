@@ -15,10 +15,11 @@ from std_msgs.msg import Header
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
+from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChange
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.server.request import Picture, Query, QueryReply
+from chatspot_ros.server.watch_tracker import Change
 from chatspot_ros.srv import RegionQuery
 
 
@@ -133,6 +134,19 @@ def _fill_outcome(message: Any, reply: QueryReply) -> None:
     message.header = to_header(reply.picture)
     message.answers = [_to_answer_message(answer) for answer in reply.answers]
     message.model = reply.model
+
+
+def to_state_change_message(change: Change, picture: Picture | None) -> StateChange:
+    """Return a change of state, seen on a picture, as it is published on ~/states."""
+    return StateChange(
+        header=to_header(picture),
+        thing=change.thing,
+        label=change.label,
+        attribute=change.attribute,
+        old_value=change.old,
+        new_value=change.new,
+        confidence=float(change.confidence),
+    )
 
 
 def to_header(picture: Picture | None) -> Header:

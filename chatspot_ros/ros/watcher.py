@@ -1,6 +1,6 @@
 """Asks the watch list's questions and what the detector's boxes hold, and publishes what is new.
 
-Topics: `~/states` (std_msgs/String, `fridge_1 door: closed -> open`) and, while somebody
+Topics: `~/states` (StateChange) and, while somebody
 subscribes, `~/detections`: the detector's own messages with the names that the model gives. Of
 several cameras each called NAME, things are called NAME/fridge_1 and the second topic
 `~/NAME/detections`.
@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from std_msgs.msg import String
 from vision_msgs.msg import (
     Detection2DArray,
 )
@@ -26,7 +25,12 @@ from vision_msgs.msg import (
 from chatspot_ros.core.detection_space import DetectionSpace
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ChatspotError, RegionError, RequestError
-from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions
+from chatspot_ros.msg import StateChange
+from chatspot_ros.ros.conversions import (
+    detections_stamp_ns,
+    to_detected_regions,
+    to_state_change_message,
+)
 from chatspot_ros.ros.relabel import relabelled
 from chatspot_ros.server import watch_tracker
 from chatspot_ros.server.cameras import CameraFeed
@@ -105,7 +109,7 @@ class Watching:
         self._node = node
         self._ask = ask
         self._entries = read_watch_list(settings)
-        self._states = node.create_publisher(String, "~/states", QoSProfile(depth=100))
+        self._states = node.create_publisher(StateChange, "~/states", QoSProfile(depth=100))
         several = len(feeds) > 1
         self._cameras = {
             name: _Camera(
@@ -237,7 +241,7 @@ class Watching:
             thing = things[answer.regions[0].id]
             for change in thing.changes(answer, chosen.entry.confirm):
                 self._node.get_logger().info(f"{reply.id}: {change}")
-                self._states.publish(String(data=str(change)))
+                self._states.publish(to_state_change_message(change, reply.picture))
 
 
 def _is_wanted(camera: _Camera) -> bool:

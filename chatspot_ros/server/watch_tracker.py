@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import BoxXyxy, Region
-from chatspot_ros.errors import RequestError
 from chatspot_ros.server.watch_config import WatchEntry
 
 # A box is the thing whose last box it covers by this intersection over union.
@@ -26,35 +25,22 @@ MAX_ATTRIBUTES = 32
 # A question for which the node had no room is asked again so soon.
 RETRY_S = 1.0
 _NAME_CHARS = 60
-_CHANGE = re.compile(r"(\S+) ([^:]+): (.*?) -> (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A state that is no longer what it was, as it is told on ~/states.
-
-    `thing` is a name without spaces, such as fridge_1.
-    """
+    """A changed state of a thing. The fields are those of StateChange.msg."""
 
     thing: str
+    label: str
     attribute: str
     old: str
     new: str
+    confidence: float
 
     def __str__(self) -> str:
+        """Return the line for the log: `fridge_1 door: closed -> open`."""
         return f"{self.thing} {self.attribute}: {self.old} -> {self.new}"
-
-    @classmethod
-    def parse(cls, text: str) -> Change:
-        """Read what `str` has written. Raises RequestError."""
-        found = _CHANGE.fullmatch(text)
-        if found is None:
-            raise RequestError(
-                "this is no change of a state",
-                value=text,
-                remedy="it has the form `fridge_1 door: closed -> open`",
-            )
-        return cls(*found.groups())
 
 
 @dataclass
@@ -104,7 +90,10 @@ class Thing:
             if reading.note(value, confirm):
                 old, reading.value, reading.times = reading.value, value, 0
                 if old:
-                    found.append(Change(self.name, attribute, old, value))
+                    change = Change(
+                        self.name, self.label, attribute, old, value, answer.confidence
+                    )
+                    found.append(change)
         return found
 
 
