@@ -15,13 +15,13 @@ from chatspot_ros.engine.api import RegionEngine, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture, Query
 from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
-OnEnd = Callable[[Pending, ChatspotError | None], None]
+OnEnd = Callable[[InflightRequest, ChatspotError | None], None]
 
 
 class Frame(Picture):
@@ -69,7 +69,7 @@ class Desk:
         """Put a query in; return its handle. Raises BusyError."""
         query = Query(asks[0].text, use_detections=sweep, session=session, task=task)
         now_s = time.monotonic()
-        pending = Pending(
+        pending = InflightRequest(
             id=f"q{next(self._ids)}", query=query, on_reply=lambda reply: None, on_text=None,
             arrived_s=now_s, deadline_s=now_s + timeout_s, frame_deadline_s=now_s,
             picture=frame, asks=list(asks),
@@ -89,12 +89,12 @@ class Desk:
             line=session or None,
         )
 
-    def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> Pending:
+    def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> InflightRequest:
         """Put a query in and wait for its answers. Raises what it ended with."""
         ended = threading.Event()
-        found: list[tuple[Pending, ChatspotError | None]] = []
+        found: list[tuple[InflightRequest, ChatspotError | None]] = []
 
-        def on_end(pending: Pending, error: ChatspotError | None) -> None:
+        def on_end(pending: InflightRequest, error: ChatspotError | None) -> None:
             found.append((pending, error))
             ended.set()
 

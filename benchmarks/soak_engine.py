@@ -23,7 +23,7 @@ from benchmarks.queries import Desk, Frame, noise
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.errors import BusyError, ChatspotError
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util.process_memory import process_bytes
@@ -89,7 +89,7 @@ class Soak:
         if kind == 7 and number % 3 == 0:
             more["timeout_s"] = 0.01
 
-        def on_end(pending: Pending, error: ChatspotError | None) -> None:
+        def on_end(pending: InflightRequest, error: ChatspotError | None) -> None:
             self.statuses["OK" if error is None else error.status] += 1
             if counted:
                 self._free.release()

@@ -23,7 +23,7 @@ from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.detector.settings import SPECS, parse_labels
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.decode import message_to_rgb
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.ros.table_parameters import Values, declare
 from chatspot_ros.util.resources import find_model
 
@@ -195,7 +195,7 @@ def _labels(values: Values) -> tuple[str, ...]:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the node until it is told to stop."""
-    serve(DetectorNode, args)
+    run_node(DetectorNode, args)
 
 
 if __name__ == "__main__":

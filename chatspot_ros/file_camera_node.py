@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError, RequestError
 from chatspot_ros.ros.conversions import to_image_message
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 
@@ -131,7 +131,7 @@ class FileCamera(Node):
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the camera until it is told to stop."""
-    serve(FileCamera, args)
+    run_node(FileCamera, args)
 
 
 if __name__ == "__main__":

@@ -21,25 +21,25 @@ from rclpy.task import Future
 from chatspot_ros.action import AskRegion
 from chatspot_ros.core.regions import Region
 from chatspot_ros.msg import RegionAnswers
-from chatspot_ros.ros.annotated_publisher import Drawing
-from chatspot_ros.ros.camera_subscriber import CameraInput
+from chatspot_ros.ros.annotated_publisher import AnnotatedPublisher
+from chatspot_ros.ros.camera_subscriber import CameraSubscriber
 from chatspot_ros.ros.conversions import fill, to_answers_message, to_query
 from chatspot_ros.ros.deferred_service import DeferredService, SendReply
-from chatspot_ros.ros.diagnostics_publisher import PERIOD_S, Reporter
-from chatspot_ros.ros.lifecycle_node import ManagedNode
-from chatspot_ros.ros.log_forwarding import Forwarding
+from chatspot_ros.ros.diagnostics_publisher import PERIOD_S, DiagnosticsPublisher
+from chatspot_ros.ros.lifecycle_node import ThreadedLifecycleNode
+from chatspot_ros.ros.log_forwarding import LogForwarding
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, serve, tell
-from chatspot_ros.ros.watcher import Watching
+from chatspot_ros.ros.run_node import Stop, run_node, tell
+from chatspot_ros.ros.watcher import Watcher
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.cameras import CameraFeed, Feeds
+from chatspot_ros.server.cameras import Camera, Cameras
 from chatspot_ros.server.engine_factory import load_engine
 from chatspot_ros.server.frame_buffer import NS, REORDERING_NS
-from chatspot_ros.server.inflight_request import OnText, Pending
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.inflight_request import InflightRequest, OnText
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.model_manager import ModelManager
 from chatspot_ros.server.request import OK, Query, QueryReply
-from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.srv import RegionQuery
@@ -55,51 +55,53 @@ _REQUESTS = QoSProfile(depth=1000)
 LoadEngine = Callable[[Settings], Any]
 
 
-class RegionQueryNode(ManagedNode):
+class RegionQueryNode(ThreadedLifecycleNode):
     """Its service and action are there from the start; until it is active they say NOT_ACTIVE."""
 
     def __init__(self, stop: Stop, load: LoadEngine = load_engine) -> None:
         """`load` returns the engine (see chatspot_ros.engine); it may take its time."""
         super().__init__(NAME, stop)
         self._action: ActionServer | None = None
-        self._logging = Forwarding(self.get_logger())
+        self._logging = LogForwarding(self.get_logger())
         self._settings = settings = declare(self, self._on_settings)
         # Queries await their answers: a second one must get in meanwhile.
         group = ReentrantCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._health = Health()
-        self._feeds = Feeds(settings)
+        self._metrics = Metrics()
+        self._cameras = Cameras(settings)
         self._sessions: SessionStore[Any, Any] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
             max_turns=settings.session_turns,
         )
-        self._model = ModelLife(
-            load, lambda: Answerer(self._settings, self._sessions), self._health
+        self._model = ModelManager(
+            load, lambda: Answerer(self._settings, self._sessions), self._metrics
         )
-        drawing = Drawing(self, self._health)
-        self.service = QueryService(
-            settings, self._feeds, self._sessions, self._model, self._now_ns, drawing.draw
+        drawing = AnnotatedPublisher(self, self._metrics)
+        self.service = RequestHandler(
+            settings, self._cameras, self._sessions, self._model, self._now_ns, drawing.draw
         )
         self.service.stop(self._hint("not configured", "configure"))
         self._answers = self.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
-        watching = Watching(self, self._feeds.cameras, settings, self._ask)
-        several = len(self._feeds.cameras) > 1
+        watching = Watcher(self, self._cameras.cameras, settings, self._ask)
+        several = len(self._cameras.cameras) > 1
         self._inputs = [
-            CameraInput(
+            CameraSubscriber(
                 self,
-                feed,
-                prefix=f"{feed.name}/" if several else "",
+                camera,
+                prefix=f"{camera.name}/" if several else "",
                 group=group,
                 on_arrival=self.service.frame_arrived,
                 on_click=self._on_click,
                 on_detections=watching.on_detections,
             )
-            for feed in self._feeds.cameras.values()
+            for camera in self._cameras.cameras.values()
         ]
-        self._goals: dict[bytes, Pending] = {}
+        self._goals: dict[bytes, InflightRequest] = {}
         self._replying = 0
-        reporter = Reporter(self, self.service, self._model, self._health, self._inputs)
+        reporter = DiagnosticsPublisher(
+            self, self.service, self._model, self._metrics, self._inputs
+        )
         self._tick_timer = self.create_timer(_TICK_S, self._tick, group, clock=steady)
         self.create_timer(PERIOD_S, reporter.report, group, clock=steady)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-REORDERING_NS))
@@ -167,7 +169,7 @@ class RegionQueryNode(ManagedNode):
             self.service.stop(self._hint("inactive", "activate"))
             for camera in self._inputs:
                 camera.stop()
-            self._feeds.clear()
+            self._cameras.clear()
             self._sessions.clear()
 
         self.in_executor(end)
@@ -204,7 +206,7 @@ class RegionQueryNode(ManagedNode):
         self,
         query: Query,
         on_text: OnText | None = None,
-        on_pending: Callable[[Pending], None] | None = None,
+        on_inflight: Callable[[InflightRequest], None] | None = None,
     ) -> QueryReply:
         """Put a query through and publish its outcome, for who awaits it in the executor."""
         executor = self.executor
@@ -219,9 +221,9 @@ class RegionQueryNode(ManagedNode):
         self._replying += 1
         try:
             self._tick_timer.reset()
-            pending = self.service.submit(query, on_reply, on_text)
-            if on_pending is not None:
-                on_pending(pending)
+            inflight = self.service.submit(query, on_reply, on_text)
+            if on_inflight is not None:
+                on_inflight(inflight)
             reply: QueryReply = await replied
             self._publish(reply)
             return reply
@@ -244,28 +246,28 @@ class RegionQueryNode(ManagedNode):
 
     def _publish(self, reply: QueryReply) -> None:
         """Count an outcome, and tell it to all who listen."""
-        self._health.note_reply(reply)
+        self._metrics.note_reply(reply)
         self._answers.publish(to_answers_message(reply))
 
-    async def _on_click(self, feed: CameraFeed, x: float, y: float) -> None:
+    async def _on_click(self, camera: Camera, x: float, y: float) -> None:
         query = Query(
-            self._settings.default_question, camera=feed.name, regions=(Region.point(x, y),)
+            self._settings.default_question, camera=camera.name, regions=(Region.point(x, y),)
         )
         await self._ask(query)
 
     async def _on_goal(self, goal: Any) -> AskRegion.Result:
         key = bytes(goal.goal_id.uuid)
-        first_word = self._health.first_token_timer()
+        first_word = self._metrics.first_token_timer()
 
         def send_text(index: int, added: str) -> None:
             goal.publish_feedback(AskRegion.Feedback(answer_index=index, text=added))
             if added:
                 first_word()
 
-        def note(pending: Pending) -> None:
-            self._goals[key] = pending
+        def note(inflight: InflightRequest) -> None:
+            self._goals[key] = inflight
             if goal.is_cancel_requested:
-                self.service.cancel(pending)
+                self.service.cancel(inflight)
 
         try:
             reply = await self._ask(to_query(goal.request), send_text, note)
@@ -280,21 +282,21 @@ class RegionQueryNode(ManagedNode):
         return fill(AskRegion.Result(), reply)
 
     def _on_cancel(self, goal: Any) -> CancelResponse:
-        pending = self._goals.get(bytes(goal.goal_id.uuid))
-        if pending is not None:
-            self.service.cancel(pending)
+        inflight = self._goals.get(bytes(goal.goal_id.uuid))
+        if inflight is not None:
+            self.service.cancel(inflight)
         return CancelResponse.ACCEPT
 
     # --- what happens besides
 
     def _tick(self) -> None:
         self.service.tick()
-        if not self.service.pending_count:
+        if not self.service.inflight_count:
             self._tick_timer.cancel()
 
     def _on_time_jump(self, jump: TimeJump) -> None:
         """Forget all frames: their stamps may come again, on other pictures."""
-        self._feeds.clear()
+        self._cameras.clear()
         self.get_logger().warning(
             f"time went back by {-jump.delta.nanoseconds / NS:.3f} s, or its source has changed; "
             "the frames and detections held are forgotten"
@@ -303,7 +305,7 @@ class RegionQueryNode(ManagedNode):
     def _on_settings(self, settings: Settings) -> None:
         self._settings = self.service.settings = settings
         self._model.configure(settings)
-        self._feeds.configure(settings)
+        self._cameras.configure(settings)
         self._sessions.configure(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
@@ -323,7 +325,7 @@ class RegionQueryNode(ManagedNode):
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the node until it is told to stop."""
-    serve(RegionQueryNode, args)
+    run_node(RegionQueryNode, args)
 
 
 if __name__ == "__main__":

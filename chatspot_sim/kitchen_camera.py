@@ -20,7 +20,7 @@ from std_msgs.msg import Header, String
 
 from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.camera_messages import camera_info, compressed_image
@@ -157,7 +157,7 @@ def parse_faults(text: str) -> list[str]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the camera until it is told to stop; return the process's exit code."""
-    return serve(KitchenCamera, args)
+    return run_node(KitchenCamera, args)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from chatspot_ros.ros.conversions import to_ns
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.detector import Detection, DetectorSettings, detect
@@ -104,7 +104,7 @@ def to_message(detections: Sequence[Detection], header: Header) -> Detection2DAr
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the detector until it is told to stop; return the process's exit code."""
-    return serve(KitchenDetector, args)
+    return run_node(KitchenDetector, args)
 
 
 if __name__ == "__main__":

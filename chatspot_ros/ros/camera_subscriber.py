@@ -19,12 +19,12 @@ from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.ros.diagnostics import CameraReport
-from chatspot_ros.server.cameras import CameraFeed
+from chatspot_ros.server.cameras import Camera
 from chatspot_ros.server.frame_buffer import NS, Frame
 from chatspot_ros.server.request import Picture
 
-OnClick = Callable[[CameraFeed, float, float], Coroutine[Any, Any, None]]
-OnDetections = Callable[[CameraFeed, Detection2DArray], None]
+OnClick = Callable[[Camera, float, float], Coroutine[Any, Any, None]]
+OnDetections = Callable[[Camera, Detection2DArray], None]
 _RELIABILITY = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -44,13 +44,13 @@ _CDR_BYTES = 4
 _UNMATCHED = 5
 
 
-class CameraInput:
-    """Fills a camera's feed from its topics, and warns when images should come and do not."""
+class CameraSubscriber:
+    """Fills a camera's camera from its topics, and warns when images should come and do not."""
 
     def __init__(
         self,
         node: Node,
-        feed: CameraFeed,
+        camera: Camera,
         *,
         prefix: str,
         group: CallbackGroup,
@@ -62,8 +62,8 @@ class CameraInput:
 
         `on_arrival` is called after each frame and detection, then `on_detections`.
         """
-        settings = feed.settings
-        self.feed = feed
+        settings = camera.settings
+        self.camera = camera
         self._node = node
         self._group = group
         self._prefix = prefix
@@ -110,7 +110,7 @@ class CameraInput:
         self._subscriptions = []
 
     def _subscribe_images(self) -> Any:
-        settings = self.feed.settings
+        settings = self.camera.settings
         qos = QoSProfile(
             depth=settings.image_depth, reliability=_RELIABILITY[settings.image_reliability]
         )
@@ -139,22 +139,22 @@ class CameraInput:
         now_s = time.monotonic()
         since_s, before = self._measured
         self._measured = (now_s, self._frames)
-        held, matched = self.feed.detection_counts()
+        held, matched = self.camera.detection_counts()
         return CameraReport(
-            name=self.feed.name,
+            name=self.camera.name,
             topic=self.topic,
             subscribed=bool(self._subscriptions),
             frames=self._frames,
             lost=self._lost,
             rate_hz=(self._frames - before) / max(now_s - since_s, 1e-3),
             age_s=None if self._last_frame_s is None else now_s - self._last_frame_s,
-            max_age_s=self.feed.settings.max_image_age,
-            held=len(self.feed.frames),
-            held_bytes=self.feed.frames.total_bytes,
+            max_age_s=self.camera.settings.max_image_age,
+            held=len(self.camera.frames),
+            held_bytes=self.camera.frames.total_bytes,
             detections=self._detections,
             detections_held=held,
             detections_matched=matched,
-            detections_unusable=self.feed.unusable_detections,
+            detections_unusable=self.camera.unusable_detections,
         )
 
     def watch(self, report: CameraReport) -> None:
@@ -172,7 +172,7 @@ class CameraInput:
 
     def _watch_images(self) -> None:
         """Warn while a publisher exists and no frame comes, ever more rarely."""
-        if self.feed.settings.no_image_warning <= 0:
+        if self.camera.settings.no_image_warning <= 0:
             return
         now_s = time.monotonic()
         publishers = self._node.count_publishers(self.topic)
@@ -188,7 +188,7 @@ class CameraInput:
 
     def _begin_patience(self, now_s: float) -> None:
         self._quiet_since_s = now_s
-        self._patience_s = self.feed.settings.no_image_warning
+        self._patience_s = self.camera.settings.no_image_warning
 
     def _on_image(self, data: bytes) -> None:
         message_type = self._message_type
@@ -198,7 +198,7 @@ class CameraInput:
             lambda: deserialize_message(data, message_type),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
-            camera=self.feed.name,
+            camera=self.camera.name,
             size_wh=head.size_wh,
         )
         self._last_frame_s = time.monotonic()
@@ -206,7 +206,7 @@ class CameraInput:
         self._frames += 1
         # A camera that does not stamp its images is known by when they came.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
-        if self.feed.add_frame(Frame(key_ns, picture, len(data), frame_id)):
+        if self.camera.add_frame(Frame(key_ns, picture, len(data), frame_id)):
             self._node.get_logger().warning(
                 f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
                 "are forgotten",
@@ -223,12 +223,12 @@ class CameraInput:
                 "frame: a detector must copy the image's header",
                 throttle_duration_sec=_WARN_AGAIN_S,
             )
-        self.feed.add_detections(stamp_ns, to_detected_regions(message))
+        self.camera.add_detections(stamp_ns, to_detected_regions(message))
         self._on_arrival()
-        self._tell_detections(self.feed, message)
+        self._tell_detections(self.camera, message)
 
     async def _on_point(self, point: Point) -> None:
-        await self._on_click(self.feed, point.x, point.y)
+        await self._on_click(self.camera, point.x, point.y)
 
     def _on_message_lost(self, info: Any) -> None:
         self._lost += info.total_count_change

@@ -1,4 +1,4 @@
-"""Publishes the node's health on /diagnostics, once a second as is the custom."""
+"""Publishes the node's metrics on /diagnostics, once a second as is the custom."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 
-from chatspot_ros.ros.camera_subscriber import CameraInput
+from chatspot_ros.ros.camera_subscriber import CameraSubscriber
 from chatspot_ros.ros.diagnostics import NodeReport, to_diagnostics
-from chatspot_ros.ros.lifecycle_node import ManagedNode
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
-from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.ros.lifecycle_node import ThreadedLifecycleNode
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.model_manager import ModelManager
+from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.util import process_memory
 
 PERIOD_S = 1.0
@@ -20,21 +20,21 @@ PERIOD_S = 1.0
 _TIDY_EVERY = 10
 
 
-class Reporter:
+class DiagnosticsPublisher:
     """Gathers what /diagnostics tells, and has the cameras warn of what a person has to mend."""
 
     def __init__(
         self,
-        node: ManagedNode,
-        service: QueryService,
-        model: ModelLife,
-        health: Health,
-        inputs: Sequence[CameraInput],
+        node: ThreadedLifecycleNode,
+        service: RequestHandler,
+        model: ModelManager,
+        metrics: Metrics,
+        inputs: Sequence[CameraSubscriber],
     ) -> None:
         self._node = node
         self._service = service
         self._model = model
-        self._health = health
+        self._metrics = metrics
         self._inputs = inputs
         self._count = 0
         self._publisher = node.create_publisher(
@@ -63,15 +63,15 @@ class Reporter:
         return NodeReport(
             state=self._node.state,
             why_not=service.inactive_because,
-            broken=self._node.last_failure or self._health.failing,
+            broken=self._node.last_failure or self._metrics.failing,
             waiting=self._model.waiting,
             queue_size=service.settings.queue_size,
-            answered=self._health.answered,
+            answered=self._metrics.answered,
             values={
                 "model": service.model,
                 "device": self._model.device,
                 **process_memory.values(),
-                "pending": service.pending_count,
-                **self._health.values(),
+                "pending": service.inflight_count,
+                **self._metrics.values(),
             },
         )

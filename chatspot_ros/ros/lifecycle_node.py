@@ -36,7 +36,7 @@ _HANDED_OVER_S = 20.0
 _AT_ONCE_S = 0.001
 
 
-class ManagedNode(LifecycleNodeMixin, Node):
+class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
     """What `configure`, `activate`, `deactivate` and `clean_up` of a subclass do, as a lifecycle.
 
     They run in a thread of their own, one at a time. A ChatspotError keeps the state that was

@@ -67,7 +67,7 @@ class _Lines(QueueHandler):
             self.queue.put_nowait(record)
 
 
-class Forwarding:
+class LogForwarding:
     """Sends the records of this project's packages to a ROS logger, in order, until `close`."""
 
     def __init__(self, ros_logger: Any) -> None:

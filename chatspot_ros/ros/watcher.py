@@ -33,7 +33,7 @@ from chatspot_ros.ros.conversions import (
 )
 from chatspot_ros.ros.relabel import relabelled
 from chatspot_ros.server import watch_tracker
-from chatspot_ros.server.cameras import CameraFeed
+from chatspot_ros.server.cameras import Camera
 from chatspot_ros.server.frame_buffer import NS, Frame
 from chatspot_ros.server.request import OK, Picture, Query, QueryReply
 from chatspot_ros.server.settings import Settings
@@ -82,8 +82,8 @@ class _Seen:
 class _Camera:
     """What is known of one camera's things, and whether one of its questions is on its way."""
 
-    def __init__(self, feed: CameraFeed, prefix: str, publisher: Any) -> None:
-        self.feed = feed
+    def __init__(self, camera: Camera, prefix: str, publisher: Any) -> None:
+        self.camera = camera
         self.tracker = watch_tracker.Tracker(prefix)
         self.publisher = publisher
         self.seen: deque[_Seen] = deque(maxlen=_HELD)
@@ -92,7 +92,7 @@ class _Camera:
         self.asking = False
 
 
-class Watching:
+class Watcher:
     """Asks of the detections, at the low priority of sweeps, one question per camera at a time.
 
     For the executor's thread.
@@ -101,7 +101,7 @@ class Watching:
     def __init__(
         self,
         node: Node,
-        feeds: Mapping[str, CameraFeed],
+        cameras: Mapping[str, Camera],
         settings: Settings,
         ask: Ask,
     ) -> None:
@@ -110,10 +110,10 @@ class Watching:
         self._ask = ask
         self._entries = read_watch_list(settings)
         self._states = node.create_publisher(StateChange, "~/states", QoSProfile(depth=100))
-        several = len(feeds) > 1
+        several = len(cameras) > 1
         self._cameras = {
             name: _Camera(
-                feed,
+                camera,
                 f"{name}/" if several else "",
                 node.create_publisher(
                     Detection2DArray,
@@ -121,12 +121,12 @@ class Watching:
                     QoSProfile(depth=10),
                 ),
             )
-            for name, feed in feeds.items()
+            for name, camera in cameras.items()
         }
 
-    def on_detections(self, feed: CameraFeed, message: Detection2DArray) -> None:
+    def on_detections(self, camera: Camera, message: Detection2DArray) -> None:
         """Take what a detector says; ask about it when something is due and nothing is asked."""
-        camera = self._cameras[feed.name]
+        camera = self._cameras[camera.name]
         stamp_ns = detections_stamp_ns(message)
         if not stamp_ns or not (self._entries or _is_wanted(camera)):
             return
@@ -151,7 +151,7 @@ class Watching:
         if camera.asking:
             return
         for seen in reversed(camera.seen):
-            frame = frame_of(camera.feed, seen.stamp_ns)
+            frame = frame_of(camera.camera, seen.stamp_ns)
             if frame is None:
                 continue
             try:
@@ -165,7 +165,7 @@ class Watching:
 
     def _ask_of(self, camera: _Camera, seen: _Seen, frame: Frame[Picture]) -> None:
         """Ask a round of the watch list, or else the names of all boxes. Raises ImageError."""
-        now_s, limit = time.monotonic(), camera.feed.settings.max_regions
+        now_s, limit = time.monotonic(), camera.camera.settings.max_regions
         chosen = watch_tracker.next_round(self._entries, seen.things, now_s, limit)
         if chosen is not None:
             # Whatever comes of it, it is not asked again before its time.
@@ -178,7 +178,7 @@ class Watching:
     def _ask_round(
         self, camera: _Camera, seen: _Seen, frame: Frame[Picture], chosen: watch_tracker.Round
     ) -> None:
-        regions = usable(seen.regions, frame.payload, camera.feed.settings)
+        regions = usable(seen.regions, frame.payload, camera.camera.settings)
         asked = tuple(
             replace(regions[index], id=thing.name)
             for index, thing in chosen.things
@@ -188,7 +188,7 @@ class Watching:
             entry = chosen.entry
             query = Query(
                 entry.question,
-                camera.feed.name,
+                camera.camera.name,
                 frame.stamp_ns,
                 regions=asked,
                 task=entry.task,
@@ -197,7 +197,7 @@ class Watching:
             self._begin(camera, query, lambda reply: self._note(chosen, reply))
 
     def _ask_names(self, camera: _Camera, seen: _Seen, frame: Frame[Picture]) -> None:
-        settings = camera.feed.settings
+        settings = camera.camera.settings
         regions = usable(seen.regions, frame.payload, settings)
         places = list(regions)[: settings.max_regions]
         if not places:
@@ -211,7 +211,7 @@ class Watching:
 
         query = Query(
             settings.relabel_question,
-            camera.feed.name,
+            camera.camera.name,
             frame.stamp_ns,
             regions=tuple(regions[index] for index in places),
             sweep=True,
@@ -258,12 +258,12 @@ def own_id(detection: Any, index: int) -> str:
     return "" if name == str(index) else name
 
 
-def frame_of(feed: CameraFeed, stamp_ns: int) -> Frame[Picture] | None:
+def frame_of(camera: Camera, stamp_ns: int) -> Frame[Picture] | None:
     """Return the frame that detections of this stamp were made on; None when it is not held."""
-    exact = feed.frames.get(stamp_ns)
+    exact = camera.frames.get(stamp_ns)
     if exact is not None:
         return exact
-    return feed.frames.only_near(stamp_ns, round(feed.settings.detection_tolerance * NS))
+    return camera.frames.only_near(stamp_ns, round(camera.settings.detection_tolerance * NS))
 
 
 def usable(regions: Sequence[Region], picture: Picture, settings: Settings) -> dict[int, Region]:

@@ -16,7 +16,8 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, OnReplyOf, Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import Stepwise
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.images.decode import RgbImage
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
@@ -65,25 +66,25 @@ class Answerer:
         self._keys: OrderedDict[int, Hashable] = OrderedDict()
         self._usual_bytes = 0
 
-    def answer(self, engine: RegionEngine, pending: Pending) -> Stepwise[RgbImage]:
-        """Answer all asks of a query into `pending.answers`, in steps.
+    def answer(self, engine: RegionEngine, inflight: InflightRequest) -> Stepwise[RgbImage]:
+        """Answer all asks of a query into `inflight.answers`, in steps.
 
         Return the picture's pixels. Raises ChatspotError.
         """
-        picture = pending.picture
+        picture = inflight.picture
         if picture is None:
-            raise RuntimeError(f"{pending.id} came to the worker without a picture")
-        pending.started_s = time.monotonic()
-        pending.should_stop()
+            raise RuntimeError(f"{inflight.id} came to the worker without a picture")
+        inflight.started_s = time.monotonic()
+        inflight.should_stop()
         known = self._keys.get(picture.key) in self._scenes
         key = self._see(engine, picture)
         seen_s = time.monotonic()
-        pending.seeing_s = 0.0 if known else seen_s - pending.started_s
+        inflight.seeing_s = 0.0 if known else seen_s - inflight.started_s
         with self._scenes.using(key) as seen:
             try:
-                yield from self._ask_all(engine, key, seen, pending)
+                yield from self._ask_all(engine, key, seen, inflight)
             finally:
-                pending.answering_s = time.monotonic() - seen_s
+                inflight.answering_s = time.monotonic() - seen_s
         return seen.image_rgb
 
     def give_back(self) -> None:
@@ -110,25 +111,25 @@ class Answerer:
         return key
 
     def _ask_all(
-        self, engine: RegionEngine, key: Hashable, seen: _Seen, pending: Pending
+        self, engine: RegionEngine, key: Hashable, seen: _Seen, inflight: InflightRequest
     ) -> Stepwise[None]:
         """Put all questions to the engine and note the answers, in the order of the questions.
 
         Where it ends early, the answers that were complete are noted.
         """
-        session, frame_key = pending.query.session, pending.picture and pending.picture.key
+        session, frame_key = inflight.query.session, inflight.picture and inflight.picture.key
         # The regions of one query do not hear of one another, so all of them see the same earlier
         # turns.
         turns = self._sessions.turns(session, frame_key) if session else ()
-        if pending.on_text is not None:
-            for index in range(len(pending.asks)):
-                pending.on_text(index, "")
+        if inflight.on_text is not None:
+            for index in range(len(inflight.asks)):
+                inflight.on_text(index, "")
         batch = seen.batch(engine)
         asked = batch.admit(
-            self._questions(pending, turns),
-            pending.on_text,
-            pending.should_stop,
-            self._noting(pending),
+            self._questions(inflight, turns),
+            inflight.on_text,
+            inflight.should_stop,
+            self._noting(inflight),
             memory=self._memory(session, key) if turns else None,
             remember=bool(session),
         )
@@ -145,28 +146,28 @@ class Answerer:
                 self._memories.put(session, (key, asked.memory), asked.memory.nbytes)
                 self._memories.make_room(0)
 
-    def _questions(self, pending: Pending, turns: tuple[Turn, ...]) -> list[Question]:
+    def _questions(self, inflight: InflightRequest, turns: tuple[Turn, ...]) -> list[Question]:
         least = self.settings.min_confidence
         return [
             Question(
                 ask.text,
                 regions=ask.regions,
-                task=pending.query.task,
+                task=inflight.query.task,
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,
             )
-            for ask in pending.asks
+            for ask in inflight.asks
         ]
 
-    def _noting(self, pending: Pending) -> OnReplyOf:
+    def _noting(self, inflight: InflightRequest) -> OnReplyOf:
         """What notes each answer of a query as it is complete."""
         complete: dict[int, Answer] = {}
 
         def on_reply(index: int, reply: Reply) -> None:
             complete[index] = reply.answer
-            pending.notes += [note for note in reply.notes if note not in pending.notes]
-            pending.answers[:] = [complete[k] for k in sorted(complete)]
+            inflight.notes += [note for note in reply.notes if note not in inflight.notes]
+            inflight.answers[:] = [complete[k] for k in sorted(complete)]
 
         return on_reply
 

@@ -15,7 +15,7 @@ _DETECTION_BYTES = 100
 _MAX_DETECTION_BYTES = 10_000_000
 
 
-class CameraFeed:
+class Camera:
     """The frames and detections of one camera, by stamp."""
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -141,23 +141,23 @@ class CameraFeed:
         return tuple(usable)
 
 
-class Feeds:
+class Cameras:
     """All cameras of the node, and the choice of the frame that a query is about."""
 
     def __init__(self, settings: Settings) -> None:
-        self.cameras = {name: CameraFeed(name, settings) for name in settings.cameras}
+        self.cameras = {name: Camera(name, settings) for name in settings.cameras}
 
     def configure(self, settings: Settings) -> None:
         """Take new settings, as far as they can change."""
-        for feed in self.cameras.values():
-            feed.settings = settings
+        for camera in self.cameras.values():
+            camera.settings = settings
 
     def clear(self) -> None:
         """Forget all frames and detections of all cameras."""
-        for feed in self.cameras.values():
-            feed.clear()
+        for camera in self.cameras.values():
+            camera.clear()
 
-    def named(self, name: str) -> CameraFeed:
+    def named(self, name: str) -> Camera:
         """Return a camera by name; the first one for an empty name. Raises RequestError."""
         if not name:
             return next(iter(self.cameras.values()))
@@ -187,7 +187,7 @@ class Feeds:
         Raises:
             RequestError, NoImageError, StaleImageError, FrameExpiredError: why there is none.
         """
-        feed = self.named(query.camera)
+        camera = self.named(query.camera)
         if query.picture is not None:
             if query.use_detections:
                 raise RequestError(
@@ -197,14 +197,14 @@ class Feeds:
                 )
             return query.picture, ()
         if query.stamp_ns:
-            frame = feed.frames.get(query.stamp_ns)
+            frame = camera.frames.get(query.stamp_ns)
             if frame is None:  # why not
-                frame = feed.frames.at(query.stamp_ns, now_ns=now_ns())
+                frame = camera.frames.at(query.stamp_ns, now_ns=now_ns())
             picture = frame.payload
         elif in_session is not None and query.camera in ("", in_session.camera):
             picture = in_session
         elif query.use_detections:
-            picture = feed.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
+            picture = camera.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
         else:
-            picture = feed.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
-        return picture, feed.detections_on(picture) if query.use_detections else ()
+            picture = camera.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
+        return picture, camera.detections_on(picture) if query.use_detections else ()

@@ -23,7 +23,7 @@ def _nobody(reply: QueryReply) -> None:
 
 
 @dataclass(eq=False)
-class Pending:
+class InflightRequest:
     """A query on its way. Times are of the monotonic clock, in seconds."""
 
     id: str

@@ -18,7 +18,7 @@ _MODEL_ERROR = "MODEL_ERROR"
 _NO_ERRORS = ("CANCELLED", "NOT_ACTIVE")
 
 
-class Health:
+class Metrics:
     """Counts from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -107,9 +107,9 @@ def _median(values: Sequence[float], form: str) -> str:
 class MeasuredEngine:
     """An engine whose answers are noted; everything else is the engine's own."""
 
-    def __init__(self, engine: Any, health: Health) -> None:
+    def __init__(self, engine: Any, metrics: Metrics) -> None:
         self._engine = engine
-        self._health = health
+        self._metrics = metrics
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -124,21 +124,21 @@ class MeasuredEngine:
     ) -> list[Reply]:
         """Answer several questions; see `RegionEngine.answer_many`."""
         replies: list[Reply] = self._engine.answer_many(
-            scene, questions, on_text, should_stop, _noting(on_reply, self._health)
+            scene, questions, on_text, should_stop, _noting(on_reply, self._metrics)
         )
         return replies
 
     def open(self, scene: Any) -> Any:
         """Begin to answer questions about a scene; see `RegionEngine.open`."""
-        return _MeasuredBatch(self._engine.open(scene), self._health)
+        return _MeasuredBatch(self._engine.open(scene), self._metrics)
 
 
 class _MeasuredBatch:
     """A batch of the engine whose answers are noted."""
 
-    def __init__(self, batch: Any, health: Health) -> None:
+    def __init__(self, batch: Any, metrics: Metrics) -> None:
         self._batch = batch
-        self._health = health
+        self._metrics = metrics
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -152,13 +152,13 @@ class _MeasuredBatch:
         **rest: Any,
     ) -> Any:
         """Take questions in; see `Batch.admit`."""
-        noting = _noting(on_reply, self._health)
+        noting = _noting(on_reply, self._metrics)
         return self._batch.admit(questions, on_text, should_stop, noting, **rest)
 
 
-def _noting(on_reply: OnReplyOf | None, health: Health) -> OnReplyOf:
+def _noting(on_reply: OnReplyOf | None, metrics: Metrics) -> OnReplyOf:
     def note(index: int, reply: Reply) -> None:
-        health.note_answer(reply.tokens, reply.seconds)
+        metrics.note_answer(reply.tokens, reply.seconds)
         if on_reply is not None:
             on_reply(index, reply)
 

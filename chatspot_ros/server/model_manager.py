@@ -10,8 +10,8 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
-from chatspot_ros.server.metrics import Health, MeasuredEngine
+from chatspot_ros.server.inflight_request import InflightRequest
+from chatspot_ros.server.metrics import MeasuredEngine, Metrics
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util import process_memory
 
@@ -19,19 +19,19 @@ _FORGET_S = 5.0
 _STOP_S = 5.0
 
 
-class ModelLife:
+class ModelManager:
     """One model and the thread that owns it; what it has seen is in an answerer that can go."""
 
     def __init__(
         self,
         load: Callable[[Settings], Any],
         make_answerer: Callable[[], Answerer],
-        health: Health,
+        metrics: Metrics,
     ) -> None:
         """`load` returns the engine, and may take its time; it is called in the model's thread."""
         self._load = load
         self._make_answerer = make_answerer
-        self._health = health
+        self._metrics = metrics
         self._answerer = make_answerer()
         self.worker: InferenceWorker[Any] | None = None
         self.name = ""
@@ -58,19 +58,19 @@ class ModelLife:
             engines.append(self._load(settings))
             # A full device gets back what is only kept for later questions.
             engines[0].on_out_of_memory = lambda: self._answerer.give_back()
-            return MeasuredEngine(engines[0], self._health)
+            return MeasuredEngine(engines[0], self._metrics)
 
         worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
         self.worker, self.name = worker, str(engines[0].name)
         self.device = str(getattr(engines[0], "device", ""))
 
-    def answer(self, engine: Any, pending: Pending) -> Generator[Any, None, RgbImage]:
+    def answer(self, engine: Any, inflight: InflightRequest) -> Generator[Any, None, RgbImage]:
         """Answer a query; see `Answerer.answer`.
 
         Whatever goes wrong is a ChatspotError, which is logged with the query's id.
         """
         try:
-            return (yield from self._answerer.answer(engine, pending))
+            return (yield from self._answerer.answer(engine, inflight))
         except (ChatspotError, GeneratorExit):
             raise
         except BaseException as error:

@@ -90,9 +90,7 @@ class Thing:
             if reading.note(value, confirm):
                 old, reading.value, reading.times = reading.value, value, 0
                 if old:
-                    change = Change(
-                        self.name, self.label, attribute, old, value, answer.confidence
-                    )
+                    change = Change(self.name, self.label, attribute, old, value, answer.confidence)
                     found.append(change)
         return found
 

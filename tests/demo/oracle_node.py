@@ -26,7 +26,7 @@ from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.core.regions import Region
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
@@ -114,7 +114,7 @@ class OracleNode(RegionQueryNode):
 
 
 def main() -> int:
-    return serve(partial(OracleNode), sys.argv)
+    return run_node(partial(OracleNode), sys.argv)
 
 
 if __name__ == "__main__":

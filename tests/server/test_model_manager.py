@@ -12,8 +12,8 @@ import pytest
 
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.server.engine_factory import load_engine
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.model_manager import ModelManager
 from chatspot_ros.server.settings import Settings
 
 
@@ -37,7 +37,7 @@ class Caches:
     settings: Any = None
 
 
-def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
+def make(load: Any) -> tuple[ModelManager, list[weakref.ref[Caches]]]:
     made: list[weakref.ref[Caches]] = []
 
     def make_answerer() -> Any:
@@ -45,7 +45,7 @@ def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
         made.append(weakref.ref(caches))
         return caches
 
-    return ModelLife(load, make_answerer, Health()), made
+    return ModelManager(load, make_answerer, Metrics()), made
 
 
 def test_it_is_loaded_in_its_thread_and_asked_nothing_more() -> None:
@@ -157,10 +157,10 @@ def test_a_model_that_still_computes_is_said_and_freed_later() -> None:
 
 
 def test_any_failure_of_a_query_is_a_typed_error() -> None:
-    def answer(engine: Any, pending: Any) -> Any:
+    def answer(engine: Any, inflight: Any) -> Any:
         raise KeyError("scripted")
         yield
 
-    life = ModelLife(lambda _: Engine(), lambda: SimpleNamespace(answer=answer), Health())  # type: ignore[arg-type, return-value]
+    life = ModelManager(lambda _: Engine(), lambda: SimpleNamespace(answer=answer), Metrics())  # type: ignore[arg-type, return-value]
     with pytest.raises(ModelError, match=r"KeyError.*scripted"):
         next(life.answer(None, None))  # type: ignore[arg-type]

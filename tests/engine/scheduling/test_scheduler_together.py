@@ -23,7 +23,7 @@ from chatspot_ros.engine.decoding.kv_cache import Memory
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, CancelledError, ChatspotError, DeadlineError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
@@ -56,7 +56,7 @@ class Picture:
 class Asked:
     """A query on its way."""
 
-    pending: Pending
+    pending: InflightRequest
     handle: Any = None
     error: ChatspotError | None = None
     words: dict[int, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Desk:
         """Ask `count` questions; on_text is called for the words of each."""
         query = Query(text, use_detections=sweep, session=session)
         now_s = time.monotonic()
-        pending = Pending(
+        pending = InflightRequest(
             f"q{next(_ids)}", query, print, None, now_s, now_s + timeout_s, now_s,
             picture, asks(count, text),
         )  # fmt: skip
