@@ -75,7 +75,7 @@ class Desk:
             picture=frame, asks=list(asks),
         )  # fmt: skip
         if session:
-            self.sessions.enter(session, frame.key, frame)
+            self.sessions.enter(session, frame)
 
         def on_done(result: object, error: ChatspotError | None) -> None:
             on_end(pending, error)
@@ -85,7 +85,7 @@ class Desk:
             deadline_s=pending.deadline_s,
             on_done=on_done,
             priority=pending.priority,
-            frame=frame.key,
+            frame=frame.id,
             line=session or None,
         )
 

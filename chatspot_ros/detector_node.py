@@ -23,8 +23,8 @@ from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.detector.settings import SPECS, parse_labels
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.decode import message_to_rgb
+from chatspot_ros.ros.parameters import Values, declare
 from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.ros.table_parameters import Values, declare
 from chatspot_ros.util.resources import find_model
 
 NAME = "detector_node"

@@ -20,8 +20,8 @@ from std_msgs.msg import Header
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError, RequestError
 from chatspot_ros.ros.conversions import to_image_message
+from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 
 NAME = "file_camera"

@@ -20,8 +20,8 @@ from std_msgs.msg import Header, String
 
 from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
+from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen

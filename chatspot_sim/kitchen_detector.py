@@ -17,8 +17,8 @@ from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from chatspot_ros.ros.conversions import to_ns
+from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.ros.table_parameters import declare
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.detector import Detection, DetectorSettings, detect
 from chatspot_sim.truth import Truth

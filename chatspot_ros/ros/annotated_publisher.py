@@ -1,4 +1,4 @@
-"""Publishes the picture with regions and answers on ~/annotated, for those who look."""
+"""Publishes the picture with regions and answers on ~/annotated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WARN_AGAIN_S = 10.0
 
 
 class AnnotatedPublisher:
-    """Draws only while somebody subscribes."""
+    """Draws and publishes only while somebody subscribes."""
 
     def __init__(self, node: Node, metrics: Metrics) -> None:
         self._node = node
@@ -26,7 +26,7 @@ class AnnotatedPublisher:
         self._publisher = node.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
 
     def draw(self, picture: Picture, image_rgb: RgbImage, reply: QueryReply) -> None:
-        """Publish a reply's picture (uint8 H x W x 3, RGB). In the worker's thread, after it."""
+        """Publish the picture (uint8 H x W x 3, RGB) of a reply. In the worker's thread."""
         if not self._publisher.get_subscription_count():
             return
         try:

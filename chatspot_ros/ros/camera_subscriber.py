@@ -1,4 +1,4 @@
-"""The topics of one camera: images, detections, clicks. Callbacks only store what came."""
+"""Subscriptions of one camera: images, detections, clicks. Callbacks only store messages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
+from chatspot_ros.core.regions import Region
 from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.ros.diagnostics import CameraReport
 from chatspot_ros.server.cameras import Camera
@@ -24,7 +25,7 @@ from chatspot_ros.server.frame_buffer import NS, Frame
 from chatspot_ros.server.request import Picture
 
 OnClick = Callable[[Camera, float, float], Coroutine[Any, Any, None]]
-OnDetections = Callable[[Camera, Detection2DArray], None]
+OnDetections = Callable[[Camera, Detection2DArray, tuple[Region, ...]], None]
 _RELIABILITY = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -38,14 +39,14 @@ _REMEDY = (
     "the two do not meet at all"
 )
 _WARN_AGAIN_S = 30.0
-# What says how a serialized message is encoded.
+# The encapsulation header of a serialized message.
 _CDR_BYTES = 4
-# As many messages of detections without a frame are no accident.
+# From this number of detection messages without a frame on, a warning is due.
 _UNMATCHED = 5
 
 
 class CameraSubscriber:
-    """Fills a camera's camera from its topics, and warns when images should come and do not."""
+    """Stores a camera's messages, and warns if images or detections should come and do not."""
 
     def __init__(
         self,
@@ -58,9 +59,10 @@ class CameraSubscriber:
         on_click: OnClick,
         on_detections: OnDetections,
     ) -> None:
-        """`prefix` stands before the topics' names. Nothing is subscribed before `start`.
+        """`prefix` is put before the topics' names. Nothing is subscribed before `start`.
 
-        `on_arrival` is called after each frame and detection, then `on_detections`.
+        `on_arrival` is called after each frame and each message of detections; after the latter
+        also `on_detections`, with the message and its boxes in the detector's pixels.
         """
         settings = camera.settings
         self.camera = camera
@@ -104,7 +106,7 @@ class CameraSubscriber:
         ]
 
     def stop(self) -> None:
-        """Unsubscribe: an image costs time even when nobody looks at it."""
+        """Unsubscribe: receiving an image costs time even if it is never used."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -116,7 +118,7 @@ class CameraSubscriber:
         )
 
         def subscribe(**events: Any) -> Any:
-            # Images come as bytes and are unpacked only when one is asked about.
+            # Images stay serialized until one is asked about.
             return self._node.create_subscription(
                 self._message_type,
                 self.topic,
@@ -135,7 +137,7 @@ class CameraSubscriber:
             return subscribe()
 
     def report(self) -> CameraReport:
-        """Return how it goes, for /diagnostics. Call it once a second."""
+        """Return the camera's state for /diagnostics. Call it once a second."""
         now_s = time.monotonic()
         since_s, before = self._measured
         self._measured = (now_s, self._frames)
@@ -158,7 +160,7 @@ class CameraSubscriber:
         )
 
     def watch(self, report: CameraReport) -> None:
-        """Warn of what a person has to mend. Call it once a second."""
+        """Warn of faults that an operator has to mend. Call it once a second."""
         if not self._subscriptions:
             return
         self._watch_images()
@@ -171,7 +173,7 @@ class CameraSubscriber:
             )
 
     def _watch_images(self) -> None:
-        """Warn while a publisher exists and no frame comes, ever more rarely."""
+        """Warn while a publisher exists and no frame comes; each wait is twice the one before."""
         if self.camera.settings.no_image_warning <= 0:
             return
         now_s = time.monotonic()
@@ -204,9 +206,9 @@ class CameraSubscriber:
         self._last_frame_s = time.monotonic()
         self._begin_patience(self._last_frame_s)
         self._frames += 1
-        # A camera that does not stamp its images is known by when they came.
+        # Images without a stamp are ordered by their time of arrival.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
-        if self.camera.add_frame(Frame(key_ns, picture, len(data), frame_id)):
+        if self.camera.add_frame(Frame(key_ns, picture, len(data))):
             self._node.get_logger().warning(
                 f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
                 "are forgotten",
@@ -223,9 +225,10 @@ class CameraSubscriber:
                 "frame: a detector must copy the image's header",
                 throttle_duration_sec=_WARN_AGAIN_S,
             )
-        self.camera.add_detections(stamp_ns, to_detected_regions(message))
+        regions = to_detected_regions(message)
+        self.camera.add_detections(stamp_ns, regions)
         self._on_arrival()
-        self._tell_detections(self.camera, message)
+        self._tell_detections(self.camera, message, regions)
 
     async def _on_point(self, point: Point) -> None:
         await self._on_click(self.camera, point.x, point.y)
@@ -245,7 +248,7 @@ class CameraSubscriber:
 
 @dataclass(frozen=True)
 class Head:
-    """What a serialized image begins with; `size_wh` in pixels, None where it is not told."""
+    """The first fields of a serialized image; `size_wh` in pixels, None if they do not say."""
 
     stamp_ns: int
     frame_id: str
@@ -253,10 +256,10 @@ class Head:
 
 
 def read_head(data: bytes, message_type: type[Any]) -> Head:
-    """Return what a serialized sensor_msgs Image or CompressedImage says before its data.
+    """Return the fields before the data of a serialized sensor_msgs Image or CompressedImage.
 
-    Only these bytes are read: unpacking a whole 1080p image costs milliseconds, for frames nobody
-    may ask about.
+    Reading only these bytes saves the milliseconds of deserializing a whole 1080p image, which may
+    never be asked about.
     """
     try:
         order = "<" if data[1] & 1 else ">"
@@ -266,11 +269,11 @@ def read_head(data: bytes, message_type: type[Any]) -> Head:
         if len(frame_id) == length and frame_id[-1] == 0:
             size_wh = None
             if message_type is Image:
-                # Numbers begin at multiples of 4, counted behind the encapsulation, which is 4 too.
+                # Numbers are aligned to 4 bytes; the encapsulation header is 4 bytes as well.
                 height, width = struct.unpack_from(f"{order}II", data, -(-end // 4) * 4)
                 size_wh = width, height
             return Head(sec * NS + nanosec, frame_id[:-1].decode(), size_wh)
     except (struct.error, IndexError, UnicodeDecodeError):
-        pass  # Not the encoding that was thought: let the middleware read it.
+        pass  # Another encoding than expected: let the middleware deserialize it.
     header = deserialize_message(data, message_type).header
     return Head(to_ns(header.stamp), header.frame_id)

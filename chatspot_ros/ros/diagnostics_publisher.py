@@ -1,4 +1,4 @@
-"""Publishes the node's metrics on /diagnostics, once a second as is the custom."""
+"""Publishes the state of the node on /diagnostics, once a second as usual."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.util import process_memory
 
 PERIOD_S = 1.0
-# How often circles of objects are looked for, in periods.
+# How often the garbage collector runs, in periods.
 _TIDY_EVERY = 10
 
 
 class DiagnosticsPublisher:
-    """Gathers what /diagnostics tells, and has the cameras warn of what a person has to mend."""
+    """Gathers and publishes /diagnostics, and lets the cameras log their warnings."""
 
     def __init__(
         self,
         node: ThreadedLifecycleNode,
-        service: RequestHandler,
+        handler: RequestHandler,
         model: ModelManager,
         metrics: Metrics,
-        inputs: Sequence[CameraSubscriber],
+        subscribers: Sequence[CameraSubscriber],
     ) -> None:
         self._node = node
-        self._service = service
+        self._handler = handler
         self._model = model
         self._metrics = metrics
-        self._inputs = inputs
+        self._subscribers = subscribers
         self._count = 0
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
@@ -46,8 +46,8 @@ class DiagnosticsPublisher:
         self._count += 1
         if self._count % _TIDY_EVERY == 0:
             process_memory.tidy()
-        cameras = [camera.report() for camera in self._inputs]
-        for camera, report in zip(self._inputs, cameras, strict=True):
+        cameras = [camera.report() for camera in self._subscribers]
+        for camera, report in zip(self._subscribers, cameras, strict=True):
             camera.watch(report)
         self._publisher.publish(
             to_diagnostics(
@@ -59,19 +59,19 @@ class DiagnosticsPublisher:
         )
 
     def _report_node(self) -> NodeReport:
-        service = self._service
+        handler = self._handler
         return NodeReport(
             state=self._node.state,
-            why_not=service.inactive_because,
+            why_not=handler.inactive_because,
             broken=self._node.last_failure or self._metrics.failing,
             waiting=self._model.waiting,
-            queue_size=service.settings.queue_size,
+            queue_size=handler.settings.queue_size,
             answered=self._metrics.answered,
             values={
-                "model": service.model,
+                "model": handler.model,
                 "device": self._model.device,
                 **process_memory.values(),
-                "pending": service.inflight_count,
+                "pending": handler.inflight_count,
                 **self._metrics.values(),
             },
         )

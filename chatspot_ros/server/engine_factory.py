@@ -1,4 +1,4 @@
-"""From the parameters to a loaded engine: where the model, skills and states are found."""
+"""Loads the engine, the skills and the states that the parameters name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from chatspot_ros.util.resources import find_model
 
 
 def load_engine(settings: Settings) -> RegionEngine:
-    """Load the model that the parameters name. Raises ModelLoadError, which says what to do."""
+    """Load the model that the parameters name. Raises ModelLoadError."""
     model, skills = find_model(settings.model), read_skills(settings.skills_file)
     states = read_states(settings.states_file)
-    # Importing torch takes seconds, in which the node serves already.
+    # Importing torch takes seconds; the node serves meanwhile.
     from chatspot_ros.engine import Engine
     from chatspot_ros.engine.loading.host_resources import cores
     from chatspot_ros.engine.loading.memory_estimate import MB, Plan

@@ -1,8 +1,7 @@
-"""The one path of every query, by service, action or click: check, choose the frame, ask the
-engine, reply.
+"""The path of every request, by service, action or click: check, choose the frame, ask, reply.
 
-Free of ROS. Its methods are quick and called in the executor's thread; the engine's work is done by
-the inference worker in its own. Every query gets exactly one reply, whatever happens.
+No ROS. The methods are quick and run in the executor's thread; the inference worker uses the engine
+in its own thread. Every request gets exactly one reply, whatever happens.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from chatspot_ros.server.settings import Settings
 OnSeen = Callable[[Picture, RgbImage, QueryReply], None]
 _log = logging.getLogger(__name__)
 _LOG_CHARS = 300
-# Of why the node does not answer.
+# Longest reason of a NOT_ACTIVE reply.
 _REASON_CHARS = 1000
 
 
 class Worker(Protocol):
-    """The thread that owns the engine, as far as this module needs it."""
+    """The part of `worker.InferenceWorker` that this module needs."""
 
     def submit(
         self,
@@ -52,21 +51,21 @@ class Worker(Protocol):
         frame: Hashable,
         line: Hashable,
     ) -> Any:
-        """Queue a job, which gets the engine and goes on in steps; see `worker.InferenceWorker`.
+        """Queue a job, which is called with the engine and runs in steps.
 
         Raises BusyError, NotActiveError.
         """
 
 
 class Answerer(Protocol):
-    """What a job does with the engine: see `answering.Answerer`."""
+    """The part of `answerer.Answerer` that this module needs."""
 
     def answer(self, engine: Any, inflight: InflightRequest) -> Stepwise[RgbImage]:
-        """Answer all of the query's asks, in the worker's thread; return the picture's pixels."""
+        """Answer all questions of a request in the worker's thread; return the picture's pixels."""
 
 
 class RequestHandler:
-    """Takes queries, and calls each one's `on_reply` exactly once, in whichever thread it ended."""
+    """Takes requests; calls each one's `on_reply` exactly once, in the thread where it ends."""
 
     def __init__(
         self,
@@ -77,9 +76,11 @@ class RequestHandler:
         now_ns: Callable[[], int],
         on_seen: OnSeen,
     ) -> None:
-        """`now_ns` is the clock of the cameras' stamps; `on_seen` is called in the worker's thread
-        after each reply
-        that is OK, with the picture, its pixels (uint8 H x W x 3, RGB) and the reply."""
+        """`now_ns` reads the clock of the cameras' stamps.
+
+        `on_seen` is called in the worker's thread after each reply with status OK, with the
+        picture, its pixels (uint8 H x W x 3, RGB) and the reply.
+        """
         self.settings = settings
         self.model = ""
         self._cameras = cameras
@@ -91,39 +92,40 @@ class RequestHandler:
         self._inactive_because = "the model is loading"
         self._lock = threading.Lock()
         self._inflight: dict[str, InflightRequest] = {}
+        # Requests that wait for their frame.
         self._waiting: list[InflightRequest] = []
         self._numbers = itertools.count(1)
 
     def activate(self, worker: Worker, model: str) -> None:
-        """Begin to take queries."""
+        """Start to take requests."""
         self.model = model
         self._worker = worker
 
     def stop(self, reason: str) -> None:
-        """Answer everything pending with NOT_ACTIVE, and whatever comes after it too."""
+        """End every request in flight, and every later one, with NOT_ACTIVE."""
         self._worker = None
         self._inactive_because = reason
         with self._lock:
             inflight = list(self._inflight.values())
-        # Those that wait first: the worker would begin one when the running one ends.
+        # Newest first: otherwise the worker would start one that waits when the running one ends.
         for one in reversed(inflight):
             self._end(one, self._not_active())
 
     @property
     def inactive_because(self) -> str:
-        """Why queries are not answered now; empty while they are."""
+        """The reason why requests are not answered now; empty if they are."""
         return self._inactive_because if self._worker is None else ""
 
     @property
     def inflight_count(self) -> int:
-        """How many queries wait or are being answered."""
+        """The number of requests without a reply."""
         with self._lock:
             return len(self._inflight)
 
     def submit(
         self, query: Query, on_reply: OnReply, on_text: OnText | None = None
     ) -> InflightRequest:
-        """Take a query. `on_text(answer index, added text)` is called in the worker's thread."""
+        """Take a request. `on_text(answer index, added text)` is called in the worker's thread."""
         now_s = time.monotonic()
         limit_s = query.timeout_s if query.timeout_s > 0 else self.settings.default_timeout
         inflight = InflightRequest(
@@ -138,38 +140,36 @@ class RequestHandler:
         with self._lock:
             self._inflight[inflight.id] = inflight
         self._start(inflight)
-        # Behind the work, which begins the sooner: writing takes a thread's turn.
+        # Log after the worker was started: logging takes the thread's time.
         self._log_asked(inflight)
         return inflight
 
     def cancel(
         self, inflight: InflightRequest, reason: str = "the caller cancelled the query"
     ) -> None:
-        """End a query; nothing happens when it has ended already."""
+        """End a request with CANCELLED, unless it has ended already."""
         self._end(
             inflight,
             CancelledError(reason, value=inflight.id, remedy="ask again if the answer is wanted"),
         )
 
     def frame_arrived(self) -> None:
-        """Start the queries that waited for a frame or its detections, as far as they have come."""
+        """Start the requests whose frame or detections have come."""
         waiting, self._waiting = self._waiting, []
         for inflight in waiting:
             if not inflight.replied:
                 self._start(inflight)
 
     def tick(self) -> None:
-        """End the queries whose time ran out.
+        """End the requests whose time ran out.
 
-        Call it some twenty times a second while queries are inflight.
+        Call it some twenty times a second while there are requests in flight.
         """
         now_s = time.monotonic()
         if any(now_s >= inflight.frame_deadline_s for inflight in self._waiting):
             self.frame_arrived()
         with self._lock:
-            late = [
-                inflight for inflight in self._inflight.values() if now_s >= inflight.deadline_s
-            ]
+            late = [one for one in self._inflight.values() if now_s >= one.deadline_s]
         for inflight in late:
             self._end(inflight, inflight.out_of_time())
 
@@ -184,14 +184,14 @@ class RequestHandler:
         )
 
     def _start(self, inflight: InflightRequest) -> None:
-        """Begin a query, or end it with what is wrong with it."""
+        """Submit a request to the worker, or end it with the error that prevents it."""
         try:
             self._hand_over(inflight)
         except ChatspotError as error:
             self._end(inflight, error)
             inflight.let_go()
         except Exception as error:
-            # A fault of ours: this caller gets an answer too, and the others are served on.
+            # A fault of this program: the caller gets a reply, and other requests go on.
             failure = ModelError(
                 "the node failed", value=repr(error), remedy="see its log and report this"
             )
@@ -200,7 +200,7 @@ class RequestHandler:
             inflight.let_go()
 
     def _hand_over(self, inflight: InflightRequest) -> None:
-        """Choose the frame and hand the query to the worker, or let it wait for its frame."""
+        """Choose the frame and submit the job, or let the request wait for its frame."""
         worker = self._worker
         if worker is None:
             raise self._not_active()
@@ -227,16 +227,17 @@ class RequestHandler:
             inflight.let_go()
             return
         if query.session:
-            note = self._sessions.enter(query.session, picture.key, picture)
+            note = self._sessions.enter(query.session, picture)
             inflight.notes += [note] if note else []
+        self._submit(worker, inflight, picture)
 
+    def _submit(self, worker: Worker, inflight: InflightRequest, picture: Picture) -> None:
         def work(engine: Any) -> Stepwise[None]:
             return self._work(engine, inflight)
 
         def on_done(_: None, error: ChatspotError | None) -> None:
-            self._end(
-                inflight, inflight.out_of_time() if isinstance(error, DeadlineError) else error
-            )
+            late = isinstance(error, DeadlineError)
+            self._end(inflight, inflight.out_of_time() if late else error)
             inflight.let_go()
 
         handle = worker.submit(
@@ -244,21 +245,21 @@ class RequestHandler:
             deadline_s=inflight.deadline_s,
             on_done=on_done,
             priority=inflight.priority,
-            frame=picture.key,
-            line=query.session or None,
+            frame=picture.id,
+            line=inflight.query.session or None,
         )
         if not inflight.over:
             inflight.handle = handle
 
     def _work(self, engine: Any, inflight: InflightRequest) -> Stepwise[None]:
-        """Answer a query and reply, in the worker's thread."""
+        """Answer a request and reply, in the worker's thread."""
         image_rgb = yield from self._answerer.answer(engine, inflight)
         reply = self._end(inflight, None)
         if reply is not None and reply.picture is not None:
             self._on_seen(reply.picture, image_rgb, reply)
 
     def _may_come(self, inflight: InflightRequest) -> bool:
-        """Whether the frame that is missing was named and may still be on its way."""
+        """Return True if the request names the missing frame and it can still come in time."""
         query = inflight.query
         wait_s = inflight.frame_deadline_s - time.monotonic()
         if wait_s <= 0 or not (query.stamp_ns or query.use_detections):
@@ -266,9 +267,9 @@ class RequestHandler:
         return query.stamp_ns <= self._now_ns() + wait_s * NS
 
     def _end(self, inflight: InflightRequest, error: ChatspotError | None) -> QueryReply | None:
-        """Reply, once.
+        """Send the reply, once; `error` None means status OK.
 
-        `error` None means that all went well. Return the reply; None when it was given before.
+        Return the reply; None if it was sent before.
         """
         with self._lock:
             if inflight.replied:
@@ -279,11 +280,11 @@ class RequestHandler:
             inflight.stopped_by = error
             self._inflight.pop(inflight.id, None)
             answers = list(inflight.answers)
-            # The worker lets go of them when its job ends, which may be in between.
+            # Read them now: `let_go` in the worker's thread may clear them at any time.
             on_reply, picture, handle = inflight.on_reply, inflight.picture, inflight.handle
         query, now_s = inflight.query, time.monotonic()
         if error is not None and query.session and picture is not None:
-            self._sessions.drop_if_silent(query.session, picture.key)
+            self._sessions.drop_if_silent(query.session, picture)
         waited_until_s = now_s if inflight.started_s is None else inflight.started_s
         reply = QueryReply(
             query=query,
@@ -297,7 +298,7 @@ class RequestHandler:
             seeing_s=inflight.seeing_s,
             answering_s=inflight.answering_s,
         )
-        # The caller first: what is written comes off its time.
+        # Reply before logging, which takes time.
         try:
             on_reply(reply)
         except Exception:
@@ -308,7 +309,7 @@ class RequestHandler:
         return reply
 
     def _log_asked(self, inflight: InflightRequest) -> None:
-        """Write that the query came, if that is not written yet."""
+        """Log the question of a request, once."""
         with self._lock:
             logged, inflight.logged = inflight.logged, True
         if not logged:

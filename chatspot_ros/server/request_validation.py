@@ -1,7 +1,4 @@
-"""From a query and its picture's size to the questions that the engine is asked.
-
-Pure: no ROS, no torch.
-"""
+"""Validates a query and composes the questions for the engine. No ROS, no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
 
-# Asked when a request names a task that needs no question of its own.
+# The default question of a task.
 _QUESTION_OF_TASK = {
     "describe": "Describe this.",
     "read": "What does it say?",
@@ -24,14 +21,14 @@ _QUESTION_OF_TASK = {
 
 @dataclass(frozen=True)
 class Ask:
-    """One question to the engine, about all of its regions together."""
+    """One question to the engine, about all its regions together."""
 
     text: str
     regions: tuple[Region, ...]
 
 
 def check(query: Query, settings: Settings) -> str:
-    """Check what can be checked before there is a picture; return the question's text.
+    """Validate the parts of a query that need no picture; return the question's text.
 
     Raises:
         RequestError: unknown task, empty or too long question, negative time limit.
@@ -69,18 +66,16 @@ def compose(
     size_wh: tuple[int, int],
     settings: Settings,
 ) -> list[Ask]:
-    """Return the questions to ask, their regions clipped to the picture of `size_wh` pixels, in
-    order.
+    """Return the questions in order, their regions clipped to the picture of `size_wh` pixels.
 
-    Without a `<region>` in the text, one question for each region; else a single one about all of
-    them. No region
-    at all means the whole picture. An empty list: every detection was to be asked about, and there
-    is none.
+    Without a `<region>` in the text: one question for each region, or one about the whole picture
+    if there is no region. Else a single question about all regions. An empty list: all detections
+    were requested, and there is none.
 
     Raises:
-        RegionError: an unusable region, or too many.
-        RequestError: `<region>`s and regions do not match in number, or regions are given in two
-        ways.
+        RegionError: a region is unusable, or there are too many.
+        RequestError: the numbers of `<region>` and of regions differ, or regions are given in two
+            ways.
     """
     given = (*query.regions, *detections)
     text, typed = parse_typed_regions(text, *size_wh)
@@ -118,7 +113,7 @@ def _check_count(count: int, settings: Settings) -> None:
 
 
 def _clipped(index: int, region: Region, size_wh: tuple[int, int]) -> Region:
-    """Clip one region; an error names which one it was."""
+    """Clip one region; an error names its index and id."""
     try:
         return region.clipped(*size_wh)
     except RegionError as error:

@@ -1,11 +1,10 @@
-"""Every parameter of the node, declared once: its name, type, default, range and meaning.
+"""The parameters of region_query_node, declared once: name, type, default, range, meaning.
 
 `python -m chatspot_ros.tools.reference_docs` writes docs/parameters.md from this table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -31,10 +30,7 @@ def _of(
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of all parameters at one moment.
-
-    `fixed` ones are read once, at start-up (read-only).
-    """
+    """The values of all parameters at one moment. Those that are `fixed` are read-only."""
 
     autostart: bool = _of(
         True,
@@ -265,16 +261,6 @@ class Settings:
     )
 
 
-def specs() -> Iterator[Spec]:
-    """Yield every parameter in the order of the table."""
-    for entry in fields(Settings):
-        yield Spec(name=entry.name, default=entry.default, **entry.metadata)
-
-
-def problems_with(values: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with values of the right types, by parameter name.
-
-    Unknown names are not looked at.
-    """
-    checked = (spec.problem_with(values[spec.name]) for spec in specs() if spec.name in values)
-    return [problem for problem in checked if problem]
+SPECS = tuple(
+    Spec(name=entry.name, default=entry.default, **entry.metadata) for entry in fields(Settings)
+)

@@ -45,7 +45,7 @@ _HEAD = (
 
 def parameters_page() -> str:
     """Return docs/parameters.md."""
-    tables = {"region_query_node": settings.specs(), "detector_node": detector_settings.SPECS}
+    tables = {"region_query_node": settings.SPECS, "detector_node": detector_settings.SPECS}
     parts = [_PARAMETERS]
     for node, specs in tables.items():
         parts += [f"\n## {node}\n\n{_HEAD}\n", *(f"{_row(spec)}\n" for spec in specs)]

@@ -78,7 +78,7 @@ def test_what_is_the_same_is_told_once(root: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "specs"),
     [
-        ("region_query_node", list(settings.specs())),
+        ("region_query_node", list(settings.SPECS)),
         ("detector_node", list(detector_settings.SPECS)),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from chatspot_ros.ros.diagnostics import CameraReport, NodeReport, to_diagnostics
-from chatspot_ros.server.metrics import MeasuredEngine, Metrics
+from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import Query, QueryReply
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -124,35 +123,11 @@ def test_time_to_the_first_token_is_noted_once_per_question() -> None:
     assert metrics.values()["time to first token, s (median)"] == "2"
 
 
-def test_the_pace_of_answers_is_measured_both_ways_of_asking() -> None:
-    class Batch:
-        live = 1
-
-        def admit(self, questions: Any, on_text: Any, stop: Any, on_reply: Any, memory: Any) -> Any:
-            for index, _ in enumerate(questions):
-                on_reply(index, SimpleNamespace(tokens=20, seconds=0.5))
-            return memory
-
-    class Engine:
-        name = "scripted"
-
-        def answer_many(self, scene: Any, questions: Any, *rest: Any) -> list[Any]:
-            replies = [SimpleNamespace(tokens=10, seconds=0.5) for _ in questions]
-            for index, one in enumerate(replies):
-                rest[2](index, one)
-            return replies
-
-        def open(self, scene: Any) -> Batch:
-            return Batch()
-
+def test_the_pace_of_answers_is_a_median() -> None:
     metrics = Metrics()
-    engine = MeasuredEngine(Engine(), metrics)
-    heard: list[int] = []
-    assert engine.name == "scripted"
-    assert len(engine.answer_many(None, ["a"], None, None, lambda n, _: heard.append(n))) == 1
+    metrics.note_answer(10, 0.5)
     assert metrics.values()["tokens a second (median)"] == "20.0"
-    batch = engine.open(None)
-    assert batch.live == 1
-    assert batch.admit(["a", "b"], None, None, lambda n, _: heard.append(n), memory="m") == "m"
-    assert heard == [0, 0, 1]
+    for _ in range(2):
+        metrics.note_answer(20, 0.5)
+    metrics.note_answer(0, 0.5)
     assert metrics.values()["tokens a second (median)"] == "40.0"

@@ -35,7 +35,6 @@ TEXTS = ("What is this?", "And this?", "Is it open?")
 hundred_times = pytest.mark.parametrize(
     "repeat", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 100))]
 )
-_keys = itertools.count(10_000)
 _ids = itertools.count()
 
 
@@ -44,7 +43,7 @@ class Picture:
     """What the node's Picture is, with pixels at hand. `asked_for` counts its decoding."""
 
     seed: int
-    key: int = field(default_factory=lambda: next(_keys))
+    id: int = field(default_factory=lambda: next(_ids))
     asked_for: int = 0
 
     def rgb(self, max_pixels: int) -> np.ndarray:
@@ -116,13 +115,13 @@ class Desk:
 
         pending.on_text = hear
         if session:
-            self.sessions.enter(session, picture.key, picture)
+            self.sessions.enter(session, picture)
         asked.handle = self.worker.submit(
             lambda engine: self.answerer.answer(engine, pending),
             deadline_s=pending.deadline_s,
             on_done=on_done,
             priority=pending.priority,
-            frame=picture.key,
+            frame=picture.id,
             line=session or None,
         )
         return asked
