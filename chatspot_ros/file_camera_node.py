@@ -1,7 +1,7 @@
-"""A camera out of files: publishes a picture, a folder of pictures or a video as `image`.
+"""A camera that reads files: publishes a picture, a folder of pictures or a video as `image`.
 
 For trying the chain without a camera. Pictures come in the order of their names, stamped with the
-time of now.
+current time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_pictures(path: Path) -> Iterator[RgbImage]:
     """Yield the pictures of a file, folder or video once, uint8 H x W x 3, RGB.
 
     Raises:
-        ImageError: there is none, or one cannot be read.
+        ImageError: there is no picture, or one cannot be read.
     """
     if path.is_dir():
         files = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES)
@@ -109,7 +109,7 @@ class FileCamera(Node):
         print(f"ready: {self.get_name()}", flush=True)
 
     def close(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._timer.cancel()
 
     def _on_time(self) -> None:

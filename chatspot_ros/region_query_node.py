@@ -15,6 +15,7 @@ from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 
+from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.ros.annotated_publisher import AnnotatedPublisher
 from chatspot_ros.ros.camera_subscriber import CameraSubscriber
 from chatspot_ros.ros.diagnostics_publisher import PERIOD_S, DiagnosticsPublisher
@@ -108,6 +109,7 @@ class RegionQueryNode(ThreadedLifecycleNode):
         settings = self._settings
         self.get_logger().info(f"loading the model '{settings.model}'")
         began_s = time.monotonic()
+        load_cv_bridge()  # may take seconds: not at the first picture
         self._model.load(settings)
         self.handler.model = self._model.name
         process_memory.settle()
