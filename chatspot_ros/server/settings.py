@@ -35,7 +35,7 @@ class Settings:
     autostart: bool = _of(
         True,
         "Configure and activate at start. Off: a lifecycle manager (or `ros2 lifecycle set`) does "
-        "it.",
+        "it, once or repeatedly.",
         fixed=True,
     )
     model: str = _of(
