@@ -47,6 +47,8 @@ class RegionQueryNode(ThreadedLifecycleNode):
     def __init__(self, stop: Stop, load: LoadEngine = load_engine) -> None:
         """`load` returns the engine (see chatspot_ros.engine) and may take long."""
         super().__init__(NAME, stop)
+        # rclpy destroys a node also where its constructor failed.
+        self._endpoints: QueryEndpoints | None = None
         self._logging = LogForwarding(self.get_logger())
         self._settings = settings = Settings(**declare(self, SPECS, self._on_values))
         self._metrics = metrics = Metrics()
@@ -163,7 +165,8 @@ class RegionQueryNode(ThreadedLifecycleNode):
     def close(self) -> None:
         """End requests in flight with NOT_ACTIVE, send the replies, stop the worker."""
         self.handler.stop("the node is shutting down")
-        self._endpoints.flush(_CLOSING_S)
+        if self._endpoints is not None:
+            self._endpoints.flush(_CLOSING_S)
         self._model.unload(_CLOSING_S)
         self.finish()
 
@@ -193,7 +196,8 @@ class RegionQueryNode(ThreadedLifecycleNode):
 
     def destroy_node(self) -> None:
         """Destroy the node and its action server."""
-        self._endpoints.destroy()
+        if self._endpoints is not None:
+            self._endpoints.destroy()
         self._logging.close()
         super().destroy_node()
 
