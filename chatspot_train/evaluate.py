@@ -1,4 +1,4 @@
-"""Measure a model: `python -m chatspot_train.evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
+"""Measure a model: `chatspot evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
 
 The suite `kitchen` renders unseen simulated kitchens, asks its own questions about them, and every
 other suite's. `--compare A B` holds two result folders of the same suite against each other
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from rich.table import Table
 
 from chatspot_ros.core.model_spec import read_spec
 from chatspot_ros.engine.engine import Engine
-from chatspot_ros.errors import ChatspotError, ModelLoadError
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.command_line import Command
 from chatspot_sim.kitchen import Split
 from chatspot_train.evaluation.compare import compare
 from chatspot_train.evaluation.intervals import Row
@@ -82,15 +83,6 @@ def evaluate_kitchen(
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    options = _parser().parse_args(argv)
-    try:
-        show(_run(options))
-    except (ChatspotError, EndpointDownError) as error:
-        sys.exit(f"chatspot_train.evaluate: {error}")
-
-
 def _run(options: argparse.Namespace) -> Mapping[str, Row]:
     out: Path = options.out
     suite = make(options.suite, of=options.of, detections=options.detections, clip=options.clip)
@@ -124,8 +116,7 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
     return EngineAnswerer(Engine.load(options.model))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure a model, or compare two.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--suite", choices=NAMES, required=True)
     add("--model", default="models/chatspot-tiny",
@@ -143,8 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")
     add("--out", type=Path, required=True, help="results; a run that was killed goes on there")
-    return parser
 
+
+main = Command(
+    "evaluate", _add_arguments, lambda options: show(_run(options)),
+    description="Measure a model, or compare two results.", errors=(EndpointDownError,), failed=1,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

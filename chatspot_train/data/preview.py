@@ -1,4 +1,4 @@
-"""Preview records as one HTML page: `python -m chatspot_train.data.preview DIR`.
+"""Preview records as one HTML page: `chatspot preview DIR`.
 
 The page needs nothing else: pictures are inside it, regions are drawn over them as SVG. A region
 has the same number and colour on the picture and in the text.
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from chatspot_ros.core.prompts import TAGS
 from chatspot_ros.core.regions import REGION_MARK, Point, Region
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.data.records import Record, Records
 
 LONGEST_SIDE = 640  # pixels of the pictures in the page
@@ -177,31 +177,25 @@ def images_folder(folder: Path) -> Path:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, or 2 where something is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_train.data.preview",
-        description="Show random records as an HTML page.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of records")
     parser.add_argument("--images", type=Path, help="folder of the pictures (as in report.json)")
     parser.add_argument("--out", type=Path, help="the page (FOLDER/inspect.html)")
     parser.add_argument("--count", type=int, default=24, help="how many records")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
-    out: Path = options.out or options.folder / "inspect.html"
-    try:
-        records = Records(options.folder)
-        page = make_page(records, options.images or images_folder(options.folder),
-                         max(options.count, 0), options.seed)  # fmt: skip
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-    except (OSError, ChatspotError) as error:
-        print(f"chatspot_train.data.preview: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {out}")
-    return 0
 
+
+def _run(options: argparse.Namespace) -> None:
+    out: Path = options.out or options.folder / "inspect.html"
+    records = Records(options.folder)
+    page = make_page(records, options.images or images_folder(options.folder),
+                     max(options.count, 0), options.seed)  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    print(f"wrote {out}")
+
+
+main = Command("preview", _add_arguments, _run, description="Show random records as an HTML page.")
 
 if __name__ == "__main__":
     sys.exit(main())
