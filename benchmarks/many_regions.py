@@ -78,7 +78,7 @@ class Peer:
         self.engine = engine
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").eval()
         self.scene = engine.prepare(rgb)
-        self.ids = [engine.dialogue.read(self.scene, question).ids for question in asked]
+        self.ids = [engine.conversation.read(self.scene, question).ids for question in asked]
         self.pixels = self._see(rgb)
 
     def _see(self, rgb: np.ndarray) -> torch.Tensor:

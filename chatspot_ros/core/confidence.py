@@ -74,7 +74,7 @@ class Calibration(_Strict):
         return maps
 
     def confidence(self, task: str, log_probabilities: Sequence[float]) -> float:
-        """Return the confidence, in [0, 1], of an answer to a task of prompts.TASKS."""
+        """Return the confidence, in [0, 1], of an answer to a task."""
         return self.maps.get(task, self.maps[ANY_TASK])(log_probabilities)
 
 

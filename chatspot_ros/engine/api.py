@@ -30,7 +30,7 @@ class Turn:
 class Question:
     """A question about all of `regions` together, after the earlier `turns`, oldest first.
 
-    `task` is one of prompts.TASKS; empty lets the wording decide. `max_new_tokens` None: the
+    `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
     model's own limit. An answer whose confidence is below `min_confidence` is uncertain; None: the
     model's own threshold.
     """

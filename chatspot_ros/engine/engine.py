@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chatspot_ros.core.answer_grammars import States
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import RgbImage, check_image
 from chatspot_ros.core.model_spec import ModelSpec, find_spec
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.engine.api import OnReplyOf, OnText, OnTextOf, Question, Reply, ShouldStop
 from chatspot_ros.engine.decoding.batch import Batch
 from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
@@ -24,8 +25,8 @@ from chatspot_ros.engine.decoding.oom_recovery import try_again
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.runner import Runner, Scene
-from chatspot_ros.engine.prompting.chat_template import Chat
-from chatspot_ros.engine.prompting.conversation import Dialogue
+from chatspot_ros.engine.prompting.chat_template import ChatTemplate
+from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.engine.prompting.grammar_constraint import Grammars
 from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.engine.warm_up import warm_up as ask_some
@@ -60,7 +61,7 @@ class Engine:
         self._runner = Runner(loaded)
         self.device, self.dtype = loaded.device, loaded.dtype
         spoken = spec.dialect.make().control_strings
-        self._chat = Chat(
+        self._chat = ChatTemplate(
             loaded.tokenizer,
             loaded.chat_template or spec.chat_template,
             self._runner.image_token_id,
@@ -70,29 +71,27 @@ class Engine:
         )
         size = loaded.model.config.get_text_config().vocab_size
         held = (loaded.tokenizer, self._runner.end_ids, self._chat.silent_ids, size)
-        self.dialogue = Dialogue(
+        self.conversation = Conversation(
             self._chat,
-            spec,
+            PromptBuilder(spec, skills, states, self._chat.control_strings),
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
-            tuple(skills),
-            states,
         )
 
     @property
     def skills(self) -> tuple[str, ...]:
         """The names of the actions that a plan may use; empty: any words."""
-        return self.dialogue.skills
+        return self.conversation.builder.context.skills
 
     @property
     def states(self) -> States:
         """The attributes of a state with the values of each; empty: any words."""
-        return self.dialogue.states
+        return self.conversation.builder.context.states
 
     @property
     def dialect(self) -> Dialect:
         """How regions are said."""
-        return self.dialogue.dialect
+        return self.conversation.builder.dialect
 
     @classmethod
     def load(
@@ -224,7 +223,7 @@ class Engine:
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
         """Return the user's turn as the model will read it; its regions are clipped. Raises
         RequestError."""
-        return self.dialogue.prompt_of(scene, question, task)
+        return self.conversation.prompt_of(scene, question, task)
 
     def _try(self, tokens: int, compiles: str, warm_up: bool) -> None:
         """Ask a question or more, so that a wrong setting shows at start-up."""
@@ -232,7 +231,7 @@ class Engine:
             if compiles != "off" and self.device.type == "cuda":
                 self.static_steps = self._record(tokens, "inductor" if compiles == "on" else None)
             if warm_up:
-                self.dialogue.compile_grammars()
+                self.conversation.compile_grammars()
                 _log.info("%s is warm after %.1f s", self.name, ask_some(self))
             else:
                 scene = self.prepare(np.full((48, 64, 3), 127, np.uint8))

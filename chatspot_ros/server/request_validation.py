@@ -8,18 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from chatspot_ros.core.prompts import TASKS, check_question
+from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
+from chatspot_ros.core.tasks import TASKS, find_task
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-
-# Asked when a request names a task that needs no question of its own.
-_QUESTION_OF_TASK = {
-    "describe": "Describe this.",
-    "read": "What does it say?",
-    "state": "What is the state of this?",
-}
 
 
 @dataclass(frozen=True)
@@ -37,25 +31,20 @@ def check(query: Query, settings: Settings) -> str:
         RequestError: unknown task, empty or too long question, negative time limit.
         RegionError: too many regions.
     """
-    if query.task not in TASKS:
-        raise RequestError(
-            "there is no such task",
-            value=query.task,
-            remedy=f"use one of {', '.join(TASKS[1:])}, or leave it empty",
-        )
+    task = find_task(query.task)
     if query.timeout_s < 0 or not math.isfinite(query.timeout_s):
         raise RequestError(
             "the timeout is negative",
             value=f"{query.timeout_s:g} s",
             remedy="give a positive one, or 0 for the default",
         )
-    text = query.question.strip() or _QUESTION_OF_TASK.get(query.task, "")
+    text = query.question.strip() or task.question
     if not text:
         raise RequestError(
             "the question is empty",
             value=query.question,
             remedy="say what to ask, or give a task that brings its own question "
-            f"({', '.join(_QUESTION_OF_TASK)})",
+            f"({', '.join(one.name for one in TASKS.values() if one.question)})",
         )
     check_question(text, settings.max_question_chars)
     _check_count(len(query.regions), settings)

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from chatspot_ros.core.confidence import ANY_TASK, Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
-from chatspot_ros.core.prompts import route
 from chatspot_ros.core.skills import read_skills, read_states
+from chatspot_ros.core.task_router import route
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command

@@ -26,7 +26,7 @@ class MissingDataError(ChatspotError):
 
 @dataclass(frozen=True)
 class AskedTurn:
-    """One question; `regions` in pixels, `task` one of chatspot_ros.core.prompts.TASKS."""
+    """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS."""
 
     question: str
     regions: tuple[Region, ...] = ()

@@ -13,7 +13,7 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn
 from chatspot_ros.engine.decoding import sequence
 from chatspot_ros.engine.decoding_types import Decoded
-from chatspot_ros.engine.prompting.conversation import Dialogue
+from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.errors import (
     CancelledError,
     DeadlineError,
@@ -42,13 +42,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[Decoded]:
     """What every later answer decoded, token by token."""
     all_decoded: list[Decoded] = []
-    reply = Dialogue.reply
+    reply = Conversation.reply
 
-    def spy(self: Dialogue, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
+    def spy(self: Conversation, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
         all_decoded.append(decoded)
         return reply(self, scene, ready, decoded, *rest)
 
-    monkeypatch.setattr(Dialogue, "reply", spy)
+    monkeypatch.setattr(Conversation, "reply", spy)
     return all_decoded
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from chatspot_ros.core.dialects.base import AS_ITS_CENTRE, SpokenRegion, region_from_units
+from chatspot_ros.core.dialects.base import (
+    AS_ITS_CENTRE,
+    Dialect,
+    SpokenRegion,
+    region_from_units,
+)
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Point, Region, RegionKind
 
@@ -18,7 +24,7 @@ _ALT = re.compile(r'\balt="([^"]*)"')
 
 
 @dataclass(frozen=True)
-class MolmoDialect:
+class MolmoDialect(Dialect):
     """Molmo 2's: `<points coords="1 1 432 321">mug</points>`; Molmo's: `<point x="43.2" y="32.1">`.
 
     Molmo 2 names the picture (1), then each point's number and its thousandths; Molmo gives
@@ -62,13 +68,22 @@ class MolmoDialect:
         return found
 
     def mentions(self, text: str) -> bool:
-        """Whether the text tries to say a region, well-formed or not."""
+        """Return True if the text contains region markup, well-formed or not."""
         return "<point" in text
 
     def simplifies(self, region: Region) -> str:
-        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
+        """Return a sentence on what is lost when the region is written; empty: nothing."""
         extended = region.kind in (RegionKind.BOX, RegionKind.POLYGON)
         return AS_ITS_CENTRE if extended else ""
+
+    def locate_grammar(self) -> None:
+        """Return None: the model writes its points among free text."""
+        return
+
+    def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
+        """Write the places of an answer, each phrase within its tag."""
+        named = ((phrase or self.phrase, region) for phrase, region in places)
+        return " ".join(replace(self, phrase=phrase).say(region, fit) for phrase, region in named)
 
 
 def _units(settings: str) -> list[Point]:

@@ -126,7 +126,7 @@ class Batch:
     """Answers questions about one scene, all at once where the model allows it."""
 
     def __init__(self, engine: Engine, scene: Scene) -> None:
-        self._dialogue, self._scene = engine.dialogue, scene
+        self._conversation, self._scene = engine.conversation, scene
         runner = engine._runner
         self._known = 0
         self._pack: Pack | Alone
@@ -164,18 +164,18 @@ class Batch:
             RequestError, RegionError: one of the questions cannot be asked; none is taken in.
         """
         began_s = time.perf_counter()
-        all_ready = [self._dialogue.read(self._scene, question) for question in questions]
+        all_ready = [self._conversation.read(self._scene, question) for question in questions]
         branches: list[Branch] = []
         asked = Asked(branches, self._tidy)
         for index, ready in enumerate(all_ready):
             if tuple(ready.ids[: self._known]) != self._scene.prefix_ids[: self._known]:
                 raise RuntimeError("a question about a scene does not begin with its picture")
-            words = self._dialogue.words(for_index(on_text, index))
+            words = self._conversation.words(for_index(on_text, index))
 
             def on_done(index: int = index, ready: Ready = ready, words: Words = words) -> None:
                 seconds = time.perf_counter() - began_s
                 decoded = branches[index].decoded
-                reply = self._dialogue.reply(self._scene, ready, decoded, words, seconds)
+                reply = self._conversation.reply(self._scene, ready, decoded, words, seconds)
                 asked.replies[index] = reply
                 if on_reply is not None:
                     on_reply(index, reply)

@@ -25,7 +25,7 @@ class _Picture:
     ids: list[int]
 
 
-class Chat:
+class ChatTemplate:
     """The chat format of one checkpoint: its template, tokenizer and control tokens."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Chat:
         )
         return _Picture("".join(names), end_ids, ids) if apart else None
 
-    def lesson(
+    def example(
         self, turns: tuple[Turn, ...], image_tokens: int | str
     ) -> tuple[list[int], list[bool]]:
         """Return the ids of a whole conversation, and which of them the model should say itself.
@@ -247,7 +247,7 @@ class TextStream:
     are spread over several tokens comes when it is complete.
     """
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: ChatTemplate) -> None:
         self._chat = chat
         self._sent = ""
 

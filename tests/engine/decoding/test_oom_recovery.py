@@ -80,7 +80,9 @@ def texts(replies: list[Reply]) -> list[str]:
 def test_fewer_at_a_time_say_the_same(engine: Engine, make_full: Any) -> None:
     scene, asked = engine.prepare(IMAGE), questions(6)
     expected = texts(engine.answer_many(scene, asked))
-    tokens = max(len(engine.dialogue.read(scene, one).ids) for one in asked) - len(scene.prefix_ids)
+    tokens = max(len(engine.conversation.read(scene, one).ids) for one in asked) - len(
+        scene.prefix_ids
+    )
     full = make_full(lambda call: 3 * tokens)
     heard = [""] * 6
     done: list[int] = []
@@ -99,7 +101,9 @@ def test_fewer_at_a_time_say_the_same(engine: Engine, make_full: Any) -> None:
 def test_one_by_one_when_halves_do_not_fit(engine: Engine, make_full: Any) -> None:
     scene, asked = engine.prepare(IMAGE), questions(6)
     expected = texts(engine.answer_many(scene, asked))
-    tokens = max(len(engine.dialogue.read(scene, one).ids) for one in asked) - len(scene.prefix_ids)
+    tokens = max(len(engine.conversation.read(scene, one).ids) for one in asked) - len(
+        scene.prefix_ids
+    )
     full = make_full(lambda call: tokens)
     assert texts(engine.answer_many(scene, asked)) == expected
     # All six, then three; after that never more than one question at a time.

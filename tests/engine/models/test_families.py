@@ -281,8 +281,8 @@ def test_the_prompt_is_what_the_familys_processor_makes(
     engine: Engine, name: str, image_rgb: np.ndarray, index: int
 ) -> None:
     question = QUESTIONS[index]
-    asked = engine.dialogue.read(engine.prepare(image_rgb), question).ids
-    task = question.task or engine.dialogue.read(engine.prepare(image_rgb), question).task
+    asked = engine.conversation.read(engine.prepare(image_rgb), question).ids
+    task = question.task or engine.conversation.read(engine.prepare(image_rgb), question).task
     assert asked == processor_ids(engine, name, image_rgb, replace(question, task=task))
 
 
