@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Region
+from chatspot_ros.core.tasks import TASKS, TaskContext
 from chatspot_ros.core.tasks import Step as Step
-from chatspot_ros.core.tasks import TaskContext, find_task
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -51,7 +51,7 @@ def read(
 
     `skills` are the only actions that a step may have; empty allows free text. A text of another
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
-    Raises RequestError for an unknown task only.
+    Never raises.
     """
     # A message's text ends at a NUL, and no control character means anything in an answer.
     text = _CONTROL.sub("", text).strip()
@@ -59,7 +59,7 @@ def read(
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
     uncertain = not text or confidence < min_confidence or (dialect.mentions(text) and not found)
     context = TaskContext(dialect, tuple(skills))
-    parsed = find_task(task).parse(text, grounded, truncated, context)
+    parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
     return Answer(
         text=text,
         regions=tuple(regions),

@@ -199,8 +199,7 @@ class Synonyms(BaseModel):
 def vary_text(record: Record, rng: np.random.Generator, synonyms: Synonyms) -> Record:
     """The record with its questions reworded and its turns reordered; answers stay as they are.
 
-    A wording that would ask for another kind of answer (`chatspot_ros.core.task_router.route`) is not
-    taken.
+    A wording that would ask for another task (`chatspot_ros.core.task_router.route`) is not taken.
     """
 
     def reworded(turn: RecordTurn) -> RecordTurn:

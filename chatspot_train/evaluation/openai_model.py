@@ -16,9 +16,10 @@ from typing import Literal
 import cv2
 from openai.types.chat import ChatCompletionMessageParam
 
-from chatspot_ros.core import answer_parser, prompts
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_train.evaluation.suite import Item, Predicted
 from chatspot_train.openai_client import (
@@ -42,7 +43,8 @@ class EndpointDownError(RuntimeError):
 class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     """Asks one model; use it as a context manager.
 
-    `spec` says how regions are written and the picture is laid out. `concurrency` bounds how many
+    `spec` says how regions are written and the picture is laid out; `skills` and `states` are given
+    to the model as the node does. `concurrency` bounds how many
     items of one picture are asked at a time. A request is repeated `retries` times; an item that
     still fails is answered with an `error`. Its answers have the confidence 0: endpoints tell none.
     """
@@ -54,6 +56,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         spec: ModelSpec,
         *,
         skills: Iterable[str] = (),
+        states: States | None = None,
         picture_format: PictureFormat = "png",
         concurrency: int = 8,
         retries: int = 6,
@@ -61,8 +64,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     ) -> None:
         """Raises EndpointError for what is not an address, or not a key."""
         self.name = model
-        self.spec, self.dialect = spec, spec.dialect.make()
-        self.skills = tuple(skills)
+        self.spec, self._builder = spec, PromptBuilder(spec, skills, states)
         self.picture_format: PictureFormat = picture_format
         self._asker = Asker(
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,
@@ -116,10 +118,9 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
             self._count(error)
             return Predicted(item.key, "", error=str(error), question=asked, truth=item.truth)
         self._failed = 0
-        answer = answer_parser.read(
-            reply.text, task=task, regions=(), fit=fit, dialect=self.dialect,
-            skills=self.skills, confidence=0.0, truncated=reply.cut_off,
-        )  # fmt: skip
+        answer = self._builder.read(
+            reply.text, (), task, fit, truncated=reply.cut_off, log_probabilities=None
+        )
         return Predicted(
             item.key, answer.text,
             tuple(region.box_xyxy_px for region in answer.grounded),
@@ -138,9 +139,8 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         said: list[ChatCompletionMessageParam] = []
         for turn in item.turns:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
-            task = turn.task or prompts.route(turn.question)
-            text = prompts.build(turn.question, regions, task, fit, self.dialect,
-                                 self.spec.prompt_style, self.skills)  # fmt: skip
+            task = self._builder.task(turn.question, turn.task)
+            text = self._builder.user_text(turn.question, regions, task, fit)
             said.append(_user(text, "" if said else picture))
             reply = await self._asker.ask(said)
             said.append({"role": "assistant", "content": reply.text})

@@ -8,10 +8,6 @@ import pytest
 
 from chatspot_ros.core.skills import read_states
 from chatspot_ros.errors import ModelLoadError
-<<<<<<<< HEAD:tests/core/test_skills.py
-========
-from chatspot_ros.util.robot_files import read_states
->>>>>>>> 063a89c (Make a task one record, a dialect the owner of its grammar, and prompts one builder's (callers of training still to follow)):tests/util/test_robot_files.py
 
 
 def test_the_bundled_states_are_those_of_the_kitchen() -> None:
