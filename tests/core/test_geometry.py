@@ -157,3 +157,9 @@ def test_of_equally_near_grids_the_larger_needs_half_its_pixels(
     wh: tuple[int, int], grid: tuple[int, int]
 ) -> None:
     assert tiled_wh(wh, (448, 448), 12) == (grid[0] * 448, grid[1] * 448)
+
+
+def test_exactly_half_the_pixels_are_not_enough() -> None:
+    # 2 x 2 tiles of 4 x 2 pixels: half are 16 pixels.
+    assert tiled_wh((4, 4), (4, 2), 4) == (4, 2)
+    assert tiled_wh((5, 5), (4, 2), 4) == (8, 4)
