@@ -1,4 +1,4 @@
-"""What must be known of a checkpoint beyond its own files: dialect, picture, style, limits."""
+"""Settings of a model beyond its checkpoint's own files: dialect, picture, prompts, limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class DialectSpec(_Strict):
-    """How regions are written; the settings below `name` are those of `chatspot` alone.
+    """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
     Qwen3-VL's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others are named after
@@ -103,10 +103,10 @@ class GeometrySpec(_Strict):
 
 
 class ModelSpec(_Strict):
-    """All that the engine needs to know of a model family or of one checkpoint.
+    """Settings of a model family or of one checkpoint.
 
-    `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
-    which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
+    `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
+    the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
     `chatspot calibrate` writes it. `phrases` replace the prompt
     style where a family was trained on fixed prompts, `chat_template` (Jinja) the template that
     its checkpoints lack.

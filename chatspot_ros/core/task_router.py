@@ -1,7 +1,9 @@
-"""Which kind of answer a question wants, by its wording alone.
+"""The task that a question asks for, by its wording alone.
 
-The rules were written with config/evaluation/intents.yaml in view; the suite `intent` of
-chatspot_train.evaluate measures them on that list and on one that was held out.
+A form of the answer ("step by step") ranks before the first words of a question. Relations of two
+regions, counts, and questions for yes or no want a short answer. The wordings were written with
+config/evaluation/intents.yaml in view; the suite `intent` of chatspot_train.evaluate measures them
+on that list and on a held-out one.
 """
 
 from __future__ import annotations

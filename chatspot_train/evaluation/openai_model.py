@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible chat endpoint, asked as a local one is.
+"""A model behind an OpenAI-compatible chat endpoint, with the same prompts as a local one.
 
 Regions are written in the dialect of a ModelSpec, for the picture as that spec lays it out; exactly
 that picture is sent. The key is read from the environment variable OPENAI_API_KEY only.

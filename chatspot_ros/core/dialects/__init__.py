@@ -1,4 +1,4 @@
-"""How a model family writes regions as text, and how its text is read back.
+"""Dialects: the regions of each model family as text, in both directions.
 
 The numbers refer to the model's picture, so every dialect works with a `geometry.Fit`.
 """

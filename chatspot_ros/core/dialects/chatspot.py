@@ -28,9 +28,9 @@ class ChatSpotDialect(Dialect):
     """ChatSpot's own: `<box>` fractions `</box>`, as `<box> 0.12 0.34 0.56 0.78</box>`.
 
     Every number has `decimals` digits and is clamped to [0, 1]; `lead` stands before the first one,
-    `separator` between two. Polygons are thinned to `max_vertices` corners and start at the one
-    nearest the top left, clockwise as seen. What rounding would leave without area is rounded
-    outwards, a polygon as its box.
+    `separator` between two. Polygons are simplified to `max_vertices` corners, clockwise from the
+    one nearest the top left. A region that rounding would leave without area is rounded outwards, a
+    polygon as its box.
     """
 
     decimals: int = 2
@@ -43,11 +43,11 @@ class ChatSpotDialect(Dialect):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The tags, unless they are mere brackets, which a user may type."""
+        """Return the tags; mere brackets are none, since a user may type them."""
         return tuple(tag for tag in (self.opening, self.closing) if len(tag) > 1)
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         steps = 10**self.decimals
@@ -63,7 +63,7 @@ class ChatSpotDialect(Dialect):
         return f"{self.opening}{self.lead}{self.separator.join(numbers)}{self.closing}"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed regions of a text, in order, clipped to the image.
+        """Read all well-formed regions of a text, in order.
 
         Spaces and commas between numbers are free. Wrong counts, numbers outside [0, 1], unclosed
         tags and regions without area inside the image are left out.
@@ -109,7 +109,7 @@ class ChatSpotDialect(Dialect):
 
 
 def _thinned(points: Sequence[Point], max_vertices: int) -> tuple[Point, ...]:
-    """Return a polygon with at most `max_vertices` corners, as near to the given one as can be."""
+    """Return a similar polygon with at most `max_vertices` corners."""
     outline, tolerance = Polygon(points), 0.002
     corners = tuple(points)
     while len(corners) > max_vertices:

@@ -33,7 +33,7 @@ class Florence2Dialect(BoxesOnly):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The places."""
+        """Return the places."""
         return tuple(f"<loc_{k}>" for k in range(self.bins))
 
     def _say_box(self, corners: tuple[Point, Point]) -> str:
@@ -41,9 +41,9 @@ class Florence2Dialect(BoxesOnly):
         return f"<loc_{x1}><loc_{y1}><loc_{x2}><loc_{y2}>"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes of a text, in order, clipped to the image.
+        """Read all well-formed boxes of a text, in order.
 
-        Places in other numbers than four or a multiple of it say something else.
+        Runs of other than a multiple of four places are no boxes.
         """
         found: list[SpokenRegion] = []
         last_end = 0

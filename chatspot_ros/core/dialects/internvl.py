@@ -30,7 +30,7 @@ class InternVLDialect(BoxesOnly):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The tags."""
+        """Return the tags."""
         return ("<box>", "</box>", "<ref>", "</ref>")
 
     def _say_box(self, corners: tuple[Point, Point]) -> str:
@@ -38,7 +38,7 @@ class InternVLDialect(BoxesOnly):
         return f"<box>[[{x1}, {y1}, {x2}, {y2}]]</box>"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes of a text, in order, clipped to the image."""
+        """Read all well-formed boxes of a text, in order."""
         groups = (
             (match, [[float(word) for word in box.split(",")]
                      for box in _FOUR.findall(match["boxes"])])

@@ -30,7 +30,7 @@ class Kosmos2Dialect(BoxesOnly):
 
     The picture has 32 x 32 cells, numbered row by row; a box is the cells of its top-left and
     bottom-right corners. Read back, a corner is the middle of its cell, but the whole cells count
-    where both lie in one row or column. `phrase` is what a region of a question is called.
+    where both lie in one row or column. `phrase` names the region of a question.
     Source: arXiv 2306.14824 and transformers' Kosmos2Processor.
     """
 
@@ -40,7 +40,7 @@ class Kosmos2Dialect(BoxesOnly):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The tags and the places."""
+        """Return the tags and the places."""
         tags = ("<phrase>", "</phrase>", "<object>", "</object>", _DELIMITER, "<grounding>")
         return (*tags, *(_place(k) for k in range(self.cells**2)))
 
@@ -58,7 +58,7 @@ class Kosmos2Dialect(BoxesOnly):
         return row * self.cells + column
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes of a text, in order, clipped to the image."""
+        """Read all well-formed boxes of a text, in order."""
         found: list[SpokenRegion] = []
         last_end = 0
         for match in _KOSMOS.finditer(text):

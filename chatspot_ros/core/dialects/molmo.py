@@ -28,8 +28,8 @@ class MolmoDialect(Dialect):
     """Molmo 2's: `<points coords="1 1 432 321">mug</points>`; Molmo's: `<point x="43.2" y="32.1">`.
 
     Molmo 2 names the picture (1), then each point's number and its thousandths; Molmo gives
-    percents with one decimal (`version` 1). Both are read. Boxes and polygons are said as their
-    middle, for it saw none. Source: the model cards of allenai/Molmo-7B-D-0924 and
+    percents with one decimal (`version` 1). Both are read. Boxes and polygons are written as their
+    centre: the models saw none. Source: the model cards of allenai/Molmo-7B-D-0924 and
     allenai/Molmo2-8B.
     """
 
@@ -39,11 +39,11 @@ class MolmoDialect(Dialect):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The beginnings of the tags."""
+        """Return the beginnings of the tags."""
         return ("<point", "</point")
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         left, top, right, bottom = region.box_xyxy_px
@@ -55,7 +55,7 @@ class MolmoDialect(Dialect):
         return f'<points coords="1 1 {place}">{self.phrase}</points>'
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed points of a text, in order, clipped to the image."""
+        """Read all well-formed points of a text, in order."""
         found: list[SpokenRegion] = []
         for match in _TAG.finditer(text):
             settings = match["settings"]
@@ -87,7 +87,7 @@ class MolmoDialect(Dialect):
 
 
 def _units(settings: str) -> list[Point]:
-    """The points of a tag in unit coordinates; none where a number is missing or out of range."""
+    """Return the points of a tag in unit coordinates; none for missing or wrong numbers."""
     coords = _COORDS.search(settings)
     if coords is None:
         percents = [(float(x) / 100, float(y) / 100) for x, y in _PERCENT.findall(settings)]

@@ -17,8 +17,9 @@ _PALIGEMMA = re.compile(r"(?P<places>(?:<loc\d{4}>){4})\s*(?P<ref>[^;<\n]*)")
 class PaliGemmaDialect(BoxesOnly):
     """PaliGemma's: `<loc0123><loc0045><loc0678><loc0910>`: top, left, bottom, right.
 
-    Each side has 1024 bins; read back, a place is where its bin begins. In answers what it is
-    stands behind, and `;` parts several. Source: arXiv 2407.07726 and the authors' demonstration.
+    Each side has 1024 bins; read back, a place is the start of its bin. In answers the phrase
+    follows the box, and `;` separates several. Source: arXiv 2407.07726 and the authors'
+    demonstration.
     """
 
     bins: int = 1024
@@ -26,7 +27,7 @@ class PaliGemmaDialect(BoxesOnly):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The places."""
+        """Return the places."""
         return tuple(f"<loc{k:04d}>" for k in range(self.bins))
 
     def _say_box(self, corners: tuple[Point, Point]) -> str:
@@ -34,7 +35,7 @@ class PaliGemmaDialect(BoxesOnly):
         return f"<loc{y1:04d}><loc{x1:04d}><loc{y2:04d}><loc{x2:04d}>"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes of a text, in order, clipped to the image."""
+        """Read all well-formed boxes of a text, in order."""
         found: list[SpokenRegion] = []
         for match in _PALIGEMMA.finditer(text):
             places = [int(number) for number in re.findall(r"\d{4}", match["places"])]

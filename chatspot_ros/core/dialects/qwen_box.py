@@ -31,7 +31,7 @@ class QwenBoxDialect(BoxesOnly):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The tags."""
+        """Return the tags."""
         return ("<|box_start|>", "<|box_end|>", "<|object_ref_start|>", "<|object_ref_end|>")
 
     def _say_box(self, corners: tuple[Point, Point]) -> str:
@@ -39,7 +39,7 @@ class QwenBoxDialect(BoxesOnly):
         return f"<|box_start|>({x1},{y1}),({x2},{y2})<|box_end|>"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes of a text, in order, clipped to the image."""
+        """Read all well-formed boxes of a text, in order."""
         groups = (
             (match, [[float(word) for word in match.groups()[1:]]])
             for match in _QWEN_BOX.finditer(text)

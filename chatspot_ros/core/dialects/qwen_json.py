@@ -35,8 +35,7 @@ class PixelJsonDialect(Dialect):
     With `grid` 0 they are pixels of the model's own (resized) picture, as Qwen2.5-VL has them
     (arXiv 2502.13923 and its cookbook on spatial understanding); else parts of that many of each
     side, 1000 for Qwen3-VL (its cookbook on 2D grounding), where larger numbers have been seen and
-    count as the edge. A polygon is said as its box. Answers
-    may carry a `"label"`.
+    count as the edge. A polygon is written as its box. Answers may carry a `"label"`.
     """
 
     grid: int = 0
@@ -44,11 +43,11 @@ class PixelJsonDialect(Dialect):
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """None: its text is plain JSON."""
+        """Return none: the text is plain JSON."""
         return ()
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         if region.kind is RegionKind.POINT:
@@ -58,7 +57,7 @@ class PixelJsonDialect(Dialect):
         return f'{{"bbox_2d": [{x1}, {y1}, {x2}, {y2}]}}'
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed regions of a text, in order, clipped to the image."""
+        """Read all well-formed regions of a text, in order."""
         found: list[SpokenRegion] = []
         w, h = self._steps(fit)
         for match in _OBJECT.finditer(text):

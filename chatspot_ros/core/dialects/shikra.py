@@ -16,8 +16,8 @@ class ShikraDialect(ChatSpotDialect):
     """Shikra's: `[0.123,0.456,0.789,0.900]` for a box, `[0.123,0.456]` for a point.
 
     Fractions of the picture padded to a square, three decimals; several boxes of one phrase stand
-    in one pair of brackets, parted by `;`. A polygon is said as its box: Shikra saw none. Source:
-    arXiv 2306.15195 and its code's box and point formatters.
+    in one pair of brackets, separated by `;`. A polygon is written as its box: Shikra saw none.
+    Source: arXiv 2306.15195 and its code's box and point formatters.
     """
 
     decimals: int = 3
@@ -28,14 +28,14 @@ class ShikraDialect(ChatSpotDialect):
     name: str = "shikra"
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.POLYGON:
             x1, y1, x2, y2 = region.box_xyxy_px
             region = Region.box(x1, y1, x2, y2)
         return super().say(region, fit)
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes and points of a text, in order, clipped to the image."""
+        """Read all well-formed boxes and points of a text, in order."""
         found: list[SpokenRegion] = []
         last_end = 0
         for match in re.finditer(r"\[([0-9., ;]+)\]", text):

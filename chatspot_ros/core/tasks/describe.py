@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatspot_ros.core.tasks.base import Task, TaskContext, wording
 
-_ROUTES = (
+_WORDINGS = (
     wording(
         40,
         r"\b(in|into|the|more|full|all|every) details?\b|\bdetailed\b|\bat length\b"
@@ -44,5 +44,5 @@ DESCRIBE = Task(
     tag="[detailed]",
     instruction=_instruction,
     question="Describe this.",
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
 )

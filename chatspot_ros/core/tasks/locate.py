@@ -18,7 +18,7 @@ _ABSENT = re.compile(
 )
 _NO_NAME = re.compile(rf"^[^{LETTERS}]+|[^{LETTERS}' -]|\s+$")
 _AND = re.compile(r"^\s*(?:and|or)\b\s*", re.IGNORECASE)
-_ROUTES = (
+_WORDINGS = (
     wording(
         30,
         r"\bbounding box|\bcoordinates\b"
@@ -50,7 +50,7 @@ def _grammar(context: TaskContext) -> str | None:
 
 
 def _parse(text: str, grounded: Sequence[Region], truncated: bool, context: TaskContext) -> Parsed:
-    # Either a place or none: words that say both say nothing.
+    # Either a place or none: an answer with both is contradictory.
     return Parsed(readable=bool(grounded) != bool(_ABSENT.search(text)) and not truncated)
 
 
@@ -66,7 +66,7 @@ LOCATE = Task(
     name="locate",
     tag="[locate]",
     instruction=_instruction,
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
     grammar=_grammar,
     parse=_parse,
     write=_write,

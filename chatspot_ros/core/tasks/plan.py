@@ -24,7 +24,7 @@ _ACTIONS = (
     r"|install|heat|cool|charge|flip|shake|squeeze|scoop|align|wrap|water|fix|repair"
     r"|let(?! (me|us)\b))"
 )
-# First words of a sentence that are no action of a robot, though a thing stands behind them.
+# First words of a sentence that are no action of a robot, though a thing follows them.
 _NO_ACTIONS = (
     r"(name|identify|tell|say|give|refer|sum|list|count|answer|guess|compare|classify|recogni[sz]e"
     r"|label|specify|estimate|judge|decide|choose|call|know|see|is|are|was|were|be|has|have|had|do"
@@ -33,7 +33,7 @@ _NO_ACTIONS = (
     r"|also|still|even|inside|outside|between|among|around|same|such|that|this|these|those|there"
     r"|here|it|he|she|they|we|i|you|the|a|an)"
 )
-_ROUTES = (
+_WORDINGS = (
     wording(
         10,
         r"\bstep by step\b|\b(which|what|the|all) (next )?(steps|actions)\b"
@@ -113,9 +113,9 @@ def read_steps(
 ) -> tuple[tuple[Step, ...], bool]:
     """Read `open fridge; pick cola`, numbered lists, lines and `open(fridge)`.
 
-    Return the steps, and whether every part of the text was one. `nothing to do` is readable and
-    has none. A step whose action is no skill is left out, and so is the last one of a truncated
-    text.
+    Return the steps, and True if every part of the text was a step. `nothing to do` has no steps
+    and is readable. Steps with another action than a skill are left out, and so is the last step of
+    a truncated text.
     """
     if _NOTHING_TO_DO.fullmatch(text) and not truncated:
         return (), True
@@ -140,7 +140,7 @@ def _split_steps(text: str, skills: tuple[str, ...]) -> list[str]:
 
 
 def _read_step(piece: str, skills: tuple[str, ...]) -> Step | None:
-    """Read one step; the longest skill that its words begin with is the action."""
+    """Read one step; its action is the longest skill at its beginning."""
     call = _CALL.fullmatch(piece)
     words = f"{call[1]} {call[2]}" if call else piece
     for skill in sorted(skills, key=len, reverse=True):
@@ -155,7 +155,7 @@ PLAN = Task(
     name="plan",
     tag="[plan]",
     instruction=_instruction,
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
     grammar=_grammar,
     parse=_parse,
     write=_write,

@@ -8,7 +8,7 @@ _PRINT = (
     r"(label|sign|sticker|tag|note|poster|screen|display|badge|banner|ticket|receipt|gauge|meter"
     r"|dial|clock|scales?|thermostat|thermometer|counter|monitor)"
 )
-_ROUTES = (
+_WORDINGS = (
     wording(
         60,
         r"^how (?!(do|is|are|can|could|would|should)\b)\w+\b.*"
@@ -55,5 +55,5 @@ READ = Task(
     tag="[short]",
     instruction=_instruction,
     question="What does it say?",
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatspot_ros.core.tasks.base import Task, TaskContext, wording
 
-_ROUTES = (
+_WORDINGS = (
     wording(70, r"<region>.*<region>|^(how many|count\b)|\bnumber of\b"),
     wording(
         100,
@@ -22,5 +22,5 @@ SHORT = Task(
     name="",
     tag="[short]",
     instruction=_instruction,
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
 )

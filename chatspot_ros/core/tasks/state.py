@@ -21,7 +21,7 @@ from chatspot_ros.core.tasks.base import (
 MAX_DISTINCT_ATTRIBUTES = 8
 _PAIR = re.compile(r"\s*([^:,;\n]{1,60}?)\s*[:=]\s*([^:,;\n]{1,60}?)\s*\.?\s*")
 _EITHER = r"(on or off|open or (closed|shut)|full or empty|locked or (un|not )\w+)"
-_ROUTES = (
+_WORDINGS = (
     wording(
         20,
         r"\b(attributes?|keys?) and (a |its )?values?\b"
@@ -92,10 +92,10 @@ def state_grammar(states: States) -> str:
 
 
 def read_state(text: str, truncated: bool = False) -> tuple[dict[str, str], bool]:
-    """Read `door: open, plug: in`; return the pairs, and whether all of the text was that.
+    """Read `door: open, plug: in`; return the pairs, and True if the text has nothing else.
 
-    Attributes are lower case. One that is given two values is left out, and the text counts as not
-    readable. Of a truncated text the last pair is left out: it may go on (`plug: in` or `inside`).
+    Attributes are lower case. An attribute with two values is left out and makes the text
+    unreadable. The last pair of a truncated text is left out: it may be cut (`plug: in|side`).
     """
     state: dict[str, str] = {}
     contradicted: set[str] = set()
@@ -122,7 +122,7 @@ STATE = Task(
     tag="[state]",
     instruction=_instruction,
     question="What is the state of this?",
-    wordings=_ROUTES,
+    wordings=_WORDINGS,
     grammar=_grammar,
     parse=_parse,
     write=_write,
