@@ -29,8 +29,8 @@ class Grammars:
     def __init__(
         self, tokenizer: Any, end_ids: Iterable[int], silent_ids: Iterable[int], size: int
     ) -> None:
-        """`end_ids` end an answer, `silent_ids` are never allowed in its text; `size` is the model's
-        number of logits.
+        """`end_ids` end an answer, `silent_ids` are never allowed in its text; `size` is the number
+        of logits.
 
         Raises:
             ModelLoadError: a tokenizer whose tokens have no texts of their own.
