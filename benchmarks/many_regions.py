@@ -33,7 +33,6 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.decoding.batch import Batch
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.settings import Settings
 
 REGIONS = 16
@@ -218,7 +217,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
 
         return call
 
-    asks = [Ask(one.text, one.regions) for one in questions(boxes)]
+    asks = [Question(one.text, one.regions) for one in questions(boxes)]
     desk.ask_and_wait(noise(0, *SIZE), asks)
     names = ("forward", "get_image_features")
     try:

@@ -6,18 +6,18 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.api import RegionEngine, Turn
+from chatspot_ros.engine.api import Question, RegionEngine, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture, Query
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -58,7 +58,7 @@ class Desk:
     def ask(
         self,
         frame: Frame,
-        asks: Sequence[Ask],
+        asks: Sequence[Question],
         on_end: OnEnd,
         *,
         sweep: bool = False,
@@ -72,7 +72,7 @@ class Desk:
         pending = Pending(
             id=f"q{next(self._ids)}", query=query, on_reply=lambda reply: None, on_text=None,
             arrived_s=now_s, deadline_s=now_s + timeout_s, frame_deadline_s=now_s,
-            picture=frame, asks=list(asks),
+            picture=frame, asks=[replace(one, task=task) for one in asks],
         )  # fmt: skip
         if session:
             self.sessions.enter(session, frame.key, frame)
@@ -89,7 +89,7 @@ class Desk:
             line=session or None,
         )
 
-    def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> Pending:
+    def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> Pending:
         """Put a query in and wait for its answers. Raises what it ended with."""
         ended = threading.Event()
         found: list[tuple[Pending, ChatspotError | None]] = []

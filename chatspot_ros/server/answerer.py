@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
@@ -148,10 +148,8 @@ class Answerer:
     def _questions(self, pending: Pending, turns: tuple[Turn, ...]) -> list[Question]:
         least = self.settings.min_confidence
         return [
-            Question(
-                ask.text,
-                regions=ask.regions,
-                task=pending.query.task,
+            replace(
+                ask,
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,

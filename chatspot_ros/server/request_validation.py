@@ -6,22 +6,14 @@ Pure: no ROS, no torch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
 from chatspot_ros.core.tasks import TASKS, find_task
+from chatspot_ros.engine.api import Question
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to the engine, about all of its regions together."""
-
-    text: str
-    regions: tuple[Region, ...]
 
 
 def check(query: Query, settings: Settings) -> str:
@@ -57,7 +49,7 @@ def compose(
     detections: tuple[Region, ...],
     size_wh: tuple[int, int],
     settings: Settings,
-) -> list[Ask]:
+) -> list[Question]:
     """Return the questions to ask, their regions clipped to the picture of `size_wh` pixels, in
     order.
 
@@ -91,10 +83,12 @@ def compose(
             "by itself",
         )
     if marks:
-        return [Ask(text, regions)]
+        return [Question(text, regions, query.task)]
     if not regions:
-        return [] if query.use_detections else [Ask(text, (Region.image(),))]
-    return [Ask(_with_label(text, region, settings), (region,)) for region in regions]
+        return [] if query.use_detections else [Question(text, (Region.image(),), query.task)]
+    return [
+        Question(_with_label(text, region, settings), (region,), query.task) for region in regions
+    ]
 
 
 def _check_count(count: int, settings: Settings) -> None:

@@ -14,6 +14,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,7 @@ def _ask_again(
     earlier = tuple(turns[session][-settings.session_turns :]) if session else ()
     try:
         asks = _asks(message, size_wh, settings)
-        questions = [
-            Question(ask.text, regions=ask.regions, task=message.task, turns=earlier)
-            for ask in asks
-        ]
+        questions = [replace(ask, turns=earlier) for ask in asks]
         replies = engine.answer_many(scene, questions)
     except ChatspotError as error:
         return [_skipped(one, str(error))]
@@ -117,9 +115,7 @@ def _ask_again(
     ]
 
 
-def _asks(
-    message: Any, size_wh: tuple[int, int], settings: Settings
-) -> list[request_validation.Ask]:
+def _asks(message: Any, size_wh: tuple[int, int], settings: Settings) -> list[Question]:
     """Return what was asked: the recorded regions are the asked ones, clipped.
 
     Raises RequestError or RegionError where question and regions do not fit together.
@@ -130,9 +126,10 @@ def _asks(
     text = request_validation.check(query, settings)
     if REGION_MARK not in text and not typed:
         # Each answer is about its own region; a whole picture has one without points.
-        return [request_validation.compose(Query(text, regions=(one,)), text, (), size_wh,
-        settings)[0]
-                for one in regions or (Region.image(),)]  # fmt: skip
+        queries = (
+            Query(text, regions=(one,), task=message.task) for one in regions or (Region.image(),)
+        )
+        return [request_validation.compose(one, text, (), size_wh, settings)[0] for one in queries]
     return request_validation.compose(query, text, (), size_wh, settings)
 
 
@@ -144,7 +141,7 @@ def _region(message: Any) -> Region:
 # --- comparing
 
 
-def _compare(one: Recorded, ask: request_validation.Ask, before: Any, now: Answer) -> Compared:
+def _compare(one: Recorded, ask: Question, before: Any, now: Answer) -> Compared:
     old, new = said_before(before), said_now(now)
     parts = ("text", "state", "steps", "grounded")
     differs = tuple(part for part in parts if _plain(old, part) != _plain(new, part))

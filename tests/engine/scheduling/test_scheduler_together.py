@@ -25,7 +25,6 @@ from chatspot_ros.errors import BusyError, CancelledError, ChatspotError, Deadli
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Query
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -147,12 +146,12 @@ class Desk:
         return said
 
 
-def asks(count: int, text: str) -> list[Ask]:
+def asks(count: int, text: str) -> list[Question]:
     boxes = [Region.box(4 * k, 2 * k, 70 + 4 * k, 50 + 2 * k) for k in range(count)]
-    return [Ask(text, (box,)) for box in boxes]
+    return [Question(text, (box,)) for box in boxes]
 
 
-def ask_one(ask: Ask, turns: tuple[Turn, ...] = ()) -> Question:
+def ask_one(ask: Question, turns: tuple[Turn, ...] = ()) -> Question:
     return Question(ask.text, ask.regions, turns=turns, max_new_tokens=TOKENS)
 
 
