@@ -38,16 +38,10 @@ class ChatTemplate:
         opening: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
-        contain, such as those of the dialect. `placeholder` is the template's token for
-        the picture, empty: the image token; `opening` the text at the start of every conversation,
-        where the template leaves it out. Raises ModelLoadError.
+        contain, such as those of the dialect. `placeholder` is the template's token for the picture,
+        empty: the image token; `opening` the text at the start of every conversation, where the
+        template leaves it out. Raises ModelLoadError.
         """
-        if not chat_template:
-            raise ModelLoadError(
-                "the checkpoint has no chat template",
-                value=tokenizer.name_or_path,
-                remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
-            )
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
         if self._fast is not None:
@@ -69,6 +63,16 @@ class ChatTemplate:
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
         # Tokens that end or pad a text.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        self._check_template()
+
+    def _check_template(self) -> None:
+        """Raise ModelLoadError unless the template writes the picture once."""
+        if not self._template:
+            raise ModelLoadError(
+                "the checkpoint has no chat template",
+                value=self.tokenizer.name_or_path,
+                remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
+            )
         try:
             shown = self._text("a", ())
         except RequestError as error:
