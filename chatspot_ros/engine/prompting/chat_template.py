@@ -38,9 +38,9 @@ class ChatTemplate:
         opening: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
-        contain, such as those of the dialect. `placeholder` is the template's token for the picture,
-        empty: the image token; `opening` the text at the start of every conversation, where the
-        template leaves it out. Raises ModelLoadError.
+        contain, such as those of the dialect. `placeholder` is the template's token for the
+        picture, empty: the image token; `opening` the text at the start of every conversation,
+        where the template leaves it out. Raises ModelLoadError.
         """
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
