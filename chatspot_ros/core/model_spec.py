@@ -107,9 +107,8 @@ class ModelSpec(_Strict):
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
     the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
-    `chatspot calibrate` writes it. `phrases` replace the prompt
-    style where a family was trained on fixed prompts, `chat_template` (Jinja) the template that
-    its checkpoints lack.
+    `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
+    fixed prompts, `chat_template` (Jinja) the template that its checkpoints lack.
     """
 
     name: str = Field(min_length=1)
