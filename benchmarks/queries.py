@@ -86,7 +86,7 @@ class Desk:
             on_done=on_done,
             priority=pending.priority,
             frame=frame.key,
-            line=session or None,
+            session_key=session or None,
         )
 
     def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> Pending:

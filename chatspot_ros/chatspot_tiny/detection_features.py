@@ -105,7 +105,7 @@ def told_kind(patches: int, kinds: int) -> Tensor:
     return torch.arange(patches) % kinds
 
 
-class ThingsSeen(nn.Module):
+class DetectionFeatures(nn.Module):
     """What the heads see, as `width` features of each of side x side patches.
 
     In this order, with K kinds: of each kind the scores of the _COUNTED surest things anywhere in

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, CLIPVisionModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from chatspot_ros.chatspot_tiny.detection_features import DetectorHeads, ThingsSeen
+from chatspot_ros.chatspot_tiny.detection_features import DetectionFeatures, DetectorHeads
 
 
 class DetailVisionConfig(CLIPVisionConfig):  # type: ignore[no-untyped-call]
@@ -110,10 +110,10 @@ class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
     def __init__(self, config: DetailVisionConfig) -> None:
         super().__init__(config)
         self.detail = DetailNet(config)
-        self.things: ThingsSeen | None = None
+        self.things: DetectionFeatures | None = None
         if config.thing_kinds:
             heads = make_heads(config, config.thing_kinds)
-            self.things = ThingsSeen(heads, self.detail.side, int(config.hidden_size))
+            self.things = DetectionFeatures(heads, self.detail.side, int(config.hidden_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: Tensor, **options: Any) -> BaseModelOutputWithPooling:

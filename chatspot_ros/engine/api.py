@@ -68,7 +68,7 @@ OnTextOf = Callable[[int, str], None]
 OnReplyOf = Callable[[int, Reply], None]
 
 
-class Asked(Protocol):
+class Admission(Protocol):
     """Questions that were taken into a batch, and what has become of them."""
 
     @property
@@ -105,7 +105,7 @@ class Batch(Protocol):
         on_reply: OnReplyOf | None = None,
         memory: Any = None,
         remember: bool = False,
-    ) -> Asked:
+    ) -> Admission:
         """Take questions in, each to be answered by itself; see `RegionEngine.answer_many`.
 
         `memory` is what an earlier turn about the same picture left; with `remember` the first

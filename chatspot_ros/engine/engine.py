@@ -17,10 +17,10 @@ from chatspot_ros.core.geometry import RgbImage, check_image
 from chatspot_ros.core.model_spec import ModelSpec, find_spec
 from chatspot_ros.engine.api import OnReplyOf, OnText, OnTextOf, Question, Reply, ShouldStop
 from chatspot_ros.engine.decoding.batch import Batch
-from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import tensor_bytes
-from chatspot_ros.engine.decoding.oom_batch import ShrinkingBatch
-from chatspot_ros.engine.decoding.oom_recovery import try_again
+from chatspot_ros.engine.decoding.oom_batch import OomBatch
+from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.runner import Runner, Scene
@@ -41,7 +41,7 @@ class Engine:
     # Called when the device's memory is full, to let go of scenes that can be made again.
     on_out_of_memory: Callable[[], None] | None = None
     # Where they are given, they decode a question that is alone in its batch.
-    static_steps: StaticSteps | None = None
+    cuda_graphs: CudaGraphSteps | None = None
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Engine:
         engine._try(plan.cache_tokens, compile, warm_up)
         return engine
 
-    @try_again
+    @retry_out_of_memory
     def prepare(self, image_rgb: RgbImage) -> Scene:
         """Compute what all questions about a picture share.
 
@@ -205,9 +205,9 @@ class Engine:
             asked.leave()
         return asked.result()
 
-    def open(self, scene: Scene) -> ShrinkingBatch:
+    def open(self, scene: Scene) -> OomBatch:
         """Begin to answer questions about a scene, which may come and go one by one."""
-        return ShrinkingBatch(Batch(self, scene), self)
+        return OomBatch(Batch(self, scene), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return what tells the scenes of pictures apart: their pixels, the model, its geometry.
@@ -230,7 +230,7 @@ class Engine:
         """Ask a question or more, so that a wrong setting shows at start-up."""
         try:
             if compiles != "off" and self.device.type == "cuda":
-                self.static_steps = self._record(tokens, "inductor" if compiles == "on" else None)
+                self.cuda_graphs = self._record(tokens, "inductor" if compiles == "on" else None)
             if warm_up:
                 self.dialogue.compile_grammars()
                 _log.info("%s is warm after %.1f s", self.name, ask_some(self))
@@ -244,9 +244,9 @@ class Engine:
                 remedy="check that chatspot.yaml (picture size, dialect) fits the checkpoint",
             ) from error
 
-    def _record(self, tokens: int, compiler: str | None) -> StaticSteps | None:
+    def _record(self, tokens: int, compiler: str | None) -> CudaGraphSteps | None:
         """Record decoding steps over at most so many tokens; None where it cannot be done."""
         cache = self.prepare(np.full((48, 64, 3), 127, np.uint8)).cache
-        steps = StaticSteps(self._runner.model, tokens=tokens, compiler=compiler)
+        steps = CudaGraphSteps(self._runner.model, tokens=tokens, compiler=compiler)
         with torch.inference_mode(), ModelFailure("record its steps"):
             return steps if steps.prepare(cache) else None

@@ -15,7 +15,7 @@ from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, OnReplyOf, Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
-from chatspot_ros.engine.scheduling.job import Stepwise
+from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore
@@ -65,7 +65,7 @@ class Answerer:
         self._keys: OrderedDict[int, Hashable] = OrderedDict()
         self._usual_bytes = 0
 
-    def answer(self, engine: RegionEngine, pending: Pending) -> Stepwise[RgbImage]:
+    def answer(self, engine: RegionEngine, pending: Pending) -> StepwiseJob[RgbImage]:
         """Answer all asks of a query into `pending.answers`, in steps.
 
         Return the picture's pixels. Raises ChatspotError.
@@ -111,7 +111,7 @@ class Answerer:
 
     def _ask_all(
         self, engine: RegionEngine, key: Hashable, seen: _Seen, pending: Pending
-    ) -> Stepwise[None]:
+    ) -> StepwiseJob[None]:
         """Put all questions to the engine and note the answers, in the order of the questions.
 
         Where it ends early, the answers that were complete are noted.

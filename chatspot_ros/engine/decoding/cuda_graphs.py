@@ -125,7 +125,7 @@ class _Shape:
         return logits
 
 
-class StaticSteps:
+class CudaGraphSteps:
     """Decodes behind a cache in steps of fixed shapes. Use it from one thread, in inference mode.
 
     `begin` with a cache, then `step` with what each new token sees.

@@ -59,7 +59,7 @@ class GrowingLayer(DynamicLayer):
 
 
 @dataclass(frozen=True)
-class Memory:
+class TurnCache:
     """What a conversation has left behind its picture: token ids, and their keys and values.
 
     `layers` has (keys, values) of each layer, (1, heads, tokens, head size). It holds for the
@@ -84,7 +84,7 @@ class Memory:
         return count
 
 
-class Columns:
+class PackedCache:
     """The cache of a pack: a scene's prefix, and behind it columns that come and go.
 
     The prefix is there once: while columns stand behind it, the scene's own cache looks at the
@@ -127,7 +127,7 @@ class Columns:
             scene_layer.keys = layer.keys[..., : self.prefix, :]
             scene_layer.values = layer.values[..., : self.prefix, :]
 
-    def insert(self, memory: Memory, count: int) -> None:
+    def insert(self, memory: TurnCache, count: int) -> None:
         """Append the first columns of a conversation's memory."""
         self.append(
             [(keys[..., :count, :], values[..., :count, :]) for keys, values in memory.layers]
@@ -138,10 +138,10 @@ class Columns:
         for layer, (keys, values) in zip(self._all, layers, strict=True):
             layer.update(keys, values)
 
-    def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> Memory:
+    def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> TurnCache:
         """Copy some columns (counted from the prefix's end), which hold `ids`."""
         index = self.prefix + columns
-        return Memory(ids, tuple(
+        return TurnCache(ids, tuple(
             (layer.keys.index_select(-2, index.to(layer.keys.device)),
              layer.values.index_select(-2, index.to(layer.values.device)))
             for layer in self._all

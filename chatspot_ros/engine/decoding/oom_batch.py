@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from chatspot_ros.engine.api import (
-    Asked,
+    Admission,
     Batch,
     OnReplyOf,
     OnTextOf,
@@ -23,17 +23,17 @@ from chatspot_ros.engine.api import (
 )
 from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.decoding.oom_recovery import (
-    Holder,
-    Listener,
-    forget,
-    give_back,
-    tell,
+    MemoryHolder,
+    NewTextOnly,
+    clear_tracebacks,
+    log_out_of_memory,
+    release_memory,
 )
 from chatspot_ros.engine.model_errors import OutOfMemoryError, is_out_of_memory, numbers
 
 
-class _Questions:
-    """Some questions in a batch that shrinks; an `api.Asked`."""
+class _OomAdmission:
+    """Some questions in a batch that shrinks; an `api.Admission`."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class _Questions:
     ) -> None:
         self._questions = questions
         self._hears = on_text is not None
-        self._listeners = [Listener(for_index(on_text, k)) for k in range(len(questions))]
+        self._listeners = [NewTextOnly(for_index(on_text, k)) for k in range(len(questions))]
         self._should_stop, self._on_reply = should_stop, on_reply
         self._past, self._remember = memory, remember
         self._began_s = time.perf_counter()
         self._replies: dict[int, Reply] = {}
         # What goes on in the batch, with the questions it holds; and what waits for room.
-        self._parts: list[tuple[list[int], Asked]] = []
-        self._first: Asked | None = None
+        self._parts: list[tuple[list[int], Admission]] = []
+        self._first: Admission | None = None
         self.waiting: list[int] = []
         self.error: Exception | None = None
 
@@ -150,12 +150,12 @@ class _Questions:
         return [index for index in held if index not in self._replies]
 
 
-class ShrinkingBatch:
+class OomBatch:
     """A batch that goes on with fewer questions at a time when the device's memory is full."""
 
-    def __init__(self, batch: Batch, holder: Holder) -> None:
+    def __init__(self, batch: Batch, holder: MemoryHolder) -> None:
         self._batch, self._holder = batch, holder
-        self._asked: list[_Questions] = []
+        self._asked: list[_OomAdmission] = []
         # Questions at a time; None: all that come.
         self._most: int | None = None
 
@@ -177,9 +177,9 @@ class ShrinkingBatch:
         on_reply: OnReplyOf | None = None,
         memory: Any = None,
         remember: bool = False,
-    ) -> Asked:
+    ) -> Admission:
         """Take questions in; see `api.Batch`."""
-        asked = _Questions(questions, on_text, should_stop, on_reply, memory, remember)
+        asked = _OomAdmission(questions, on_text, should_stop, on_reply, memory, remember)
         asked.ask(self._batch, list(range(len(questions))))
         self._asked.append(asked)
         if self._most is not None:
@@ -207,8 +207,8 @@ class ShrinkingBatch:
 
     def _shrink(self, error: OutOfMemoryError) -> None:
         """Take all questions back, make room, and go on with half of them, then with one."""
-        tell(error, "answering fewer questions at a time")
-        forget(error)
+        log_out_of_memory(error, "answering fewer questions at a time")
+        clear_tracebacks(error)
         taken = [(one, one.take_back()) for one in self._asked if one.error is None]
         count = sum(len(indices) for _, indices in taken)
         if self._most == 1:
@@ -216,7 +216,7 @@ class ShrinkingBatch:
                 if indices:
                     one.error = error
         self._most = -(-count // 2) if self._most is None else 1
-        give_back(self._holder)
+        release_memory(self._holder)
 
     def _fill(self, most: int) -> None:
         for one in self._asked:

@@ -23,16 +23,16 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Holder(Protocol):
+class MemoryHolder(Protocol):
     """What holds memory that it can do without."""
 
     on_out_of_memory: Callable[[], None] | None
 
 
-_H = TypeVar("_H", bound=Holder)
+_H = TypeVar("_H", bound=MemoryHolder)
 
 
-def give_back(holder: Holder) -> None:
+def release_memory(holder: MemoryHolder) -> None:
     """Call the holder's `on_out_of_memory`, and give what PyTorch keeps unused to the device."""
     if holder.on_out_of_memory is not None:
         holder.on_out_of_memory()
@@ -41,7 +41,9 @@ def give_back(holder: Holder) -> None:
         torch.cuda.empty_cache()
 
 
-def try_again(method: Callable[Concatenate[_H, _P], _T]) -> Callable[Concatenate[_H, _P], _T]:
+def retry_out_of_memory(
+    method: Callable[Concatenate[_H, _P], _T],
+) -> Callable[Concatenate[_H, _P], _T]:
     """Wrap a method: out of memory, its object's memory is given back and it is called again.
 
     The listener `on_text`, if it has one, hears nothing twice.
@@ -51,23 +53,23 @@ def try_again(method: Callable[Concatenate[_H, _P], _T]) -> Callable[Concatenate
     @functools.wraps(method)
     def wrapped(holder: _H, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         given = signature.bind(holder, *args, **kwargs)
-        listener = Listener(given.arguments.get("on_text"))
+        listener = NewTextOnly(given.arguments.get("on_text"))
         if given.arguments.get("on_text") is not None:
             given.arguments["on_text"] = listener
         try:
             return method(*given.args, **given.kwargs)
         except OutOfMemoryError as error:
-            tell(error, "trying once more")
-            forget(error)
+            log_out_of_memory(error, "trying once more")
+            clear_tracebacks(error)
         # Only behind the handler are the failed pass's tensors gone.
-        give_back(holder)
+        release_memory(holder)
         listener.begin()
         return method(*given.args, **given.kwargs)
 
     return wrapped
 
 
-def forget(error: BaseException | None) -> None:
+def clear_tracebacks(error: BaseException | None) -> None:
     """Let go of the tensors that the frames of an error and of its causes hold."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -77,7 +79,7 @@ def forget(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-class Listener:
+class NewTextOnly:
     """Hands an answer's words on, when it is given again only what is new."""
 
     def __init__(self, on_text: OnText | None) -> None:
@@ -96,6 +98,6 @@ class Listener:
             self._on_text(added[-new:])
 
 
-def tell(error: OutOfMemoryError, what: str) -> None:
+def log_out_of_memory(error: OutOfMemoryError, what: str) -> None:
     """Log that the memory was full, and what is done about it."""
     _log.warning("%s (%s); %s", error.problem, error.value, what)

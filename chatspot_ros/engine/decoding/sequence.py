@@ -9,14 +9,14 @@ import torch
 
 from chatspot_ros.engine.api import ShouldStop
 from chatspot_ros.engine.decoding.greedy import check_stop, likeliest
-from chatspot_ros.engine.decoding.kv_cache import Memory
+from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.decoding_types import Constraint, Decoded, OnIds
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.errors import CancelledError, ModelError
 
 
 @dataclass(eq=False)
-class Branch:
+class TokenSequence:
     """One question behind the prefix: its ids, and what came of it.
 
     `error` is set where it was stopped or failed; its answer is then not complete. With a
@@ -30,14 +30,14 @@ class Branch:
     should_stop: ShouldStop | None = None
     on_done: Callable[[], None] | None = None
     constraint: Constraint | None = None
-    past: Memory | None = None
+    past: TurnCache | None = None
     remember: bool = False
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False
     done: bool = False
     error: Exception | None = None
-    memory: Memory | None = None
+    memory: TurnCache | None = None
     # Which columns of a pack are its own, which it shares, and how many tokens it has there.
     number: int = -1
     stem: int = -1
@@ -72,7 +72,7 @@ class Branch:
         """End it because nobody waits for it any more."""
         self.fail(CancelledError("the answer was given up", value="a cancel", remedy="ask again"))
 
-    def say(self, token: int, log_probability: float, end_ids: frozenset[int]) -> None:
+    def append_token(self, token: int, log_probability: float, end_ids: frozenset[int]) -> None:
         """Go on with a token, or end with it."""
         if token in end_ids:
             self.done = True
@@ -93,17 +93,17 @@ class Branch:
                 self.error = error
 
 
-def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
-    """Give every branch its likeliest token, from logits (branches, vocabulary).
+def take(live: list[TokenSequence], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
+    """Give every sequence its likeliest token, from logits (sequences, vocabulary).
 
-    What fails for one branch (numbers that are not finite, a listener) ends that one alone.
+    What fails for one sequence (numbers that are not finite, a listener) ends that one alone.
     Raises ModelError where the device fails.
     """
     with ModelFailure("answer"):
-        chosen = likeliest(logits, [(branch.constraint, branch.answer) for branch in live])
-    for branch, (token, log_probability) in zip(live, chosen, strict=True):
+        chosen = likeliest(logits, [(sequence.constraint, sequence.answer) for sequence in live])
+    for sequence, (token, log_probability) in zip(live, chosen, strict=True):
         if not log_probability <= 0:
-            branch.fail(
+            sequence.fail(
                 ModelError(
                     "the model computed numbers that are not finite",
                     value=f"a log-probability of {log_probability}",
@@ -112,6 +112,6 @@ def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> N
             )
             continue
         try:
-            branch.say(token, log_probability, end_ids)
+            sequence.append_token(token, log_probability, end_ids)
         except Exception as error:  # a listener's, which must not end the others
-            branch.fail(error)
+            sequence.fail(error)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens that one branch or stem reads in a pass: its number, the stem that it goes on from
+    """Tokens that one sequence or stem reads in a pass: its number, the stem that it goes on from
     (-1: none), the tokens, and how many it has read before."""
 
     number: int
@@ -20,14 +20,14 @@ class Row:
     begin: int
 
 
-class Owners:
-    """The number of the branch or stem that each column belongs to."""
+class TreeMask:
+    """The number of the sequence or stem that each column belongs to."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         """`dtype` and `device` are those of the masks."""
         self._dtype, self._device = dtype, device
         self._numbers = torch.zeros(0, dtype=torch.long)
-        # The last mask, of one token for each of these branches, and their rows in it.
+        # The last mask, of one token for each of these sequences, and their rows in it.
         self._mask = torch.zeros(0, 0)
         self._masked: dict[int, int] = {}
 
@@ -39,7 +39,7 @@ class Owners:
         self._numbers = torch.cat([self._numbers, torch.tensor(numbers, dtype=torch.long)])
 
     def of(self, numbers: Sequence[int]) -> Tensor:
-        """Which columns belong to these branches and stems, counted from 0, rising."""
+        """Which columns belong to these sequences and stems, counted from 0, rising."""
         mine = torch.isin(self._numbers, torch.tensor(numbers, dtype=torch.long))
         return mine.nonzero()[:, 0]
 
@@ -52,7 +52,7 @@ class Owners:
         return bool((self._numbers == number).all())
 
     def seen(self, rows: Sequence[Row]) -> Tensor:
-        """Which columns the tokens of the rows see, (tokens, columns): those of their own branch
+        """Which columns the tokens of the rows see, (tokens, columns): those of their own sequence
         and of its stem up to themselves. The newest columns are theirs, in this order."""
         lengths = torch.tensor([len(row.ids) for row in rows])
         numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
@@ -67,7 +67,7 @@ class Owners:
         last = [self._masked.get(row.number, -1) for row in rows if len(row.ids) == 1]
         grown = self._mask.shape[1] + len(rows) == prefix + len(self)
         if grown and len(last) == len(rows) and min(last) >= 0:
-            # One more token for the same branches, which sees what the last one saw, and itself.
+            # One more token for the same sequences, which sees what the last one saw, and itself.
             itself = torch.full((len(rows), len(rows)), lowest, dtype=self._dtype)
             itself = itself.fill_diagonal_(0.0).to(self._device)
             before = self._mask if last == list(range(len(self._mask))) else self._mask[last]

@@ -18,7 +18,7 @@ _FEATURES = ("pooler_output", "deepstack_features")
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedImage:
     """A picture for the language model.
 
     `inputs` is what the model gets of it, `text` stands for it in a prompt, `tokens` says how many
@@ -63,7 +63,7 @@ class Family:
             )
         return int(found)
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
         """Run the vision tower on what the image processor made of one picture."""
         known = inspect.signature(self.whole.get_image_features).parameters
         known_pixels = {key: value for key, value in pixels.items() if key in known}
@@ -72,7 +72,7 @@ class Family:
         kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
         tokens = sum(len(one) for one in output.pooler_output)
         inputs = {"mm_encoder_outputs": {"image": type(output)(**kept)}}
-        return Seen(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
+        return EncodedImage(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
 
     def prefix_end(self, ids: list[int]) -> int:
         """How many tokens of a conversation do not depend on the question: up to the picture."""
@@ -94,21 +94,21 @@ class Family:
         return last
 
 
-class CountsPositions(Protocol):
+class PositionCounter(Protocol):
     """A family whose positions are not those of any causal model."""
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
         """The model's positions of tokens behind a cache, from plain ones (1, tokens)."""
 
 
-class Behind:
+class PositionAdapter:
     """A model that reads on behind a picture, with positions of its family's own kind.
 
     `position_ids` (1, tokens) are counted as in any causal model, from 0 at the first token; left
     out, they go on from the cache. Everything else is the model's own.
     """
 
-    def __init__(self, model: Any, family: CountsPositions) -> None:
+    def __init__(self, model: Any, family: PositionCounter) -> None:
         self._model, self._family = model, family
 
     def __call__(self, *, input_ids: Tensor, past_key_values: Any, **inputs: Any) -> Any:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Family, Seen
+from chatspot_ros.engine.models.base import EncodedImage, Family
 
 
 class Molmo2(Family):
-    """Molmo 2: two views of the picture, with marks between their rows, that see each other."""
+    """Molmo 2: two views of the picture, marks between their rows, that attend to each other."""
 
     _MARKS = ("<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<im_end>")
 
@@ -35,14 +35,14 @@ class Molmo2(Family):
         start = bool(settings.get("use_single_crop_start_token", True))
         return columns, columns if low is None else bool(low), start
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
         """Run the vision tower on what the image processor made of one picture."""
-        seen = super().see(pixels)
+        encoded = super().encode_image(pixels)
         low_rows, low_columns, rows, columns = pixels["image_grids"][0].tolist()
         low_mark = "<low_res_im_start>" if self._low_start else "<im_start>"
         low = self._view(low_mark, low_rows, low_columns, self._low_columns)
         text = low + self._view("<im_start>", rows, columns, self._columns)
-        return Seen(seen.inputs, text, seen.tokens)
+        return EncodedImage(encoded.inputs, text, encoded.tokens)
 
     def _view(self, mark: str, rows: int, columns: int, ends: bool) -> str:
         row = self.image_token * columns + ("<im_col>" if ends else "")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Behind, Family, Seen
+from chatspot_ros.engine.models.base import EncodedImage, Family, PositionAdapter
 
 
 class Qwen(Family):
@@ -17,17 +17,19 @@ class Qwen(Family):
 
     Text goes on with equal numbers on all axes, so all that a question needs to know of its
     picture is one number, which is kept on the cache. The model's own `rope_deltas`, that of the
-    picture seen last, is never used.
+    picture encoded last, is never used.
     """
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
-        self.model = Behind(self.whole, self)
+        self.model = PositionAdapter(self.whole, self)
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
         """Run the vision tower on what the image processor made of one picture."""
-        seen = super().see(pixels)
-        return Seen({**seen.inputs, "grid": pixels["image_grid_thw"]}, seen.text, seen.tokens)
+        encoded = super().encode_image(pixels)
+        return EncodedImage(
+            {**encoded.inputs, "grid": pixels["image_grid_thw"]}, encoded.text, encoded.tokens
+        )
 
     def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
         """Read a conversation with its picture into an empty cache; return the last logits."""

@@ -10,7 +10,7 @@ import torch
 
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Seen
+from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.cache import share_cache
 from chatspot_ros.engine.models.registry import find_family
 from chatspot_ros.errors import ModelLoadError
@@ -72,17 +72,17 @@ class Runner:
 
         `encode(picture)` returns the ids of any conversation about it.
         """
-        seen = self.see(picture)
+        encoded = self.encode_image(picture)
         prefix_ids: tuple[int, ...] = ()
         cache = None
         if self.caches_prefix:
-            ids = encode(seen.text)
+            ids = encode(encoded.text)
             prefix_ids = tuple(ids[: self._family.prefix_end(ids)])
             cache = self._family.new_cache()
-            self._family.prefill(list(prefix_ids), seen.inputs, cache)
-        return Scene(fit, seen.tokens, seen.text, seen.inputs, prefix_ids, cache)
+            self._family.prefill(list(prefix_ids), encoded.inputs, cache)
+        return Scene(fit, encoded.tokens, encoded.text, encoded.inputs, prefix_ids, cache)
 
-    def see(self, picture: RgbImage) -> Seen:
+    def encode_image(self, picture: RgbImage) -> EncodedImage:
         """Run the vision tower on the model's picture."""
         pixels = self.image_processor(images=picture, return_tensors="pt", **self._as_it_is())
         inputs = {
@@ -90,7 +90,7 @@ class Runner:
             for key, value in pixels.items()
             if isinstance(value, torch.Tensor)
         }
-        return self._family.see(inputs)
+        return self._family.encode_image(inputs)
 
     def _as_it_is(self) -> dict[str, Any]:
         """Settings that keep the image processor from changing the picture's size.

@@ -22,10 +22,10 @@ class Priority(IntEnum):
     """Which jobs come first: the smaller number."""
 
     INTERACTIVE = 0  # somebody waits for this answer
-    SWEEP = 1  # all detections of a frame, and what is asked again and again
+    BACKGROUND = 1  # all detections of a frame, and what is asked again and again
 
 
-class Steps(Protocol):
+class StepwiseBatch(Protocol):
     """What goes on step by step, for all jobs that wait for it; see `api.Batch`."""
 
     @property
@@ -37,7 +37,7 @@ class Steps(Protocol):
 
 
 # A job that is done in steps: it yields what it waits for, until that has a result for it.
-Stepwise = Generator[Steps, None, ResultT]
+StepwiseJob = Generator[StepwiseBatch, None, ResultT]
 
 
 def ignore(result: object, error: object) -> None:
@@ -55,14 +55,14 @@ class JobHandle(Generic[ResultT]):
         *,
         priority: Priority = Priority.INTERACTIVE,
         frame: Hashable = None,
-        line: Hashable = None,
+        session_key: Hashable = None,
     ) -> None:
         self.job = job
         self.deadline_s = deadline_s
-        self.priority, self.frame, self.line = priority, frame, line
+        self.priority, self.frame, self.session_key = priority, frame, session_key
         # While it runs in steps: the job itself, and what it waits for.
-        self.steps: Stepwise[ResultT] | None = None
-        self.waits_for: Steps | None = None
+        self.steps: StepwiseJob[ResultT] | None = None
+        self.waits_for: StepwiseBatch | None = None
         # How many jobs that came later have begun before it.
         self.overtaken = 0
         self._on_done = on_done

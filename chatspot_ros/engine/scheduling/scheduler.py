@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from chatspot_ros.engine.scheduling.job import JobHandle, Priority, Steps
+from chatspot_ros.engine.scheduling.job import JobHandle, Priority, StepwiseBatch
 from chatspot_ros.errors import BusyError, ChatspotError
 
 # While jobs of several priorities wait or run, each gets at least one of so many turns.
@@ -24,14 +24,14 @@ Ended = tuple[Job, ChatspotError]
 
 
 @dataclass(frozen=True)
-class Turn:
+class NextAction:
     """What the thread does next: begin a job, or go on with what some jobs wait for."""
 
     begin: Job | None = None
-    steps: Steps | None = None
+    steps: StepwiseBatch | None = None
 
 
-class Pace:
+class RateEstimate:
     """How long a job has taken the thread lately, so that a full queue can say when to come."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Pace:
         return max(SOONEST_S, each_s * jobs - self._busy_s)
 
 
-class Schedule:
+class Scheduler:
     """The jobs that wait and those that run. Guarded by its user's lock."""
 
     def __init__(self, queue_size: int) -> None:
@@ -65,7 +65,7 @@ class Schedule:
         # Both in the order in which they came or began.
         self.waiting: list[Job] = []
         self.running: list[Job] = []
-        self.pace = Pace()
+        self.pace = RateEstimate()
         # Turns that each priority has let others have since its last one.
         self._passed: dict[Priority, int] = {}
 
@@ -112,7 +112,7 @@ class Schedule:
         self.running.remove(handle)
         self.pace.ended()
 
-    def next(self) -> Turn | None:
+    def next(self) -> NextAction | None:
         """Choose what is done next; None when there is nothing to do."""
         ready = [handle for handle in self.waiting if self._in_line(handle)]
         work = {handle.priority for handle in (*ready, *self.running)}
@@ -122,14 +122,14 @@ class Schedule:
         running = [handle for handle in self.running if handle.priority == chosen]
         for handle in ready:
             if handle.priority == chosen and (not running or self._may_join(handle)):
-                return Turn(begin=handle)
+                return NextAction(begin=handle)
         if not running:
             raise RuntimeError(f"{chosen} has work and nothing to begin or to go on with")
         steps = running[0].waits_for
         for handle in self.running:
             if handle.waits_for is steps:
                 self._passed[handle.priority] = 0
-        return Turn(steps=steps)
+        return NextAction(steps=steps)
 
     def _choose(self, work: set[Priority]) -> Priority:
         """The highest priority that has work, unless another has let too many turns go."""
@@ -154,10 +154,10 @@ class Schedule:
 
     def _in_line(self, handle: Job) -> bool:
         """Whether all jobs of its line that came before have ended."""
-        if handle.line is None:
+        if handle.session_key is None:
             return True
         before = self.waiting[: self.waiting.index(handle)]
-        return all(one.line != handle.line for one in (*before, *self.running))
+        return all(one.session_key != handle.session_key for one in (*before, *self.running))
 
     def _busy(self, problem: str) -> BusyError:
         """The error of a job that there is no room for, with when there will be."""

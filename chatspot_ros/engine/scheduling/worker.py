@@ -13,11 +13,11 @@ from chatspot_ros.engine.scheduling.job import (
     JobHandle,
     OnDone,
     Priority,
-    Steps,
-    Stepwise,
+    StepwiseBatch,
+    StepwiseJob,
     ignore,
 )
-from chatspot_ros.engine.scheduling.scheduler import Job, Schedule
+from chatspot_ros.engine.scheduling.scheduler import Job, Scheduler
 from chatspot_ros.errors import ChatspotError, ModelError, NotActiveError
 
 EngineT = TypeVar("EngineT")
@@ -31,13 +31,13 @@ class InferenceWorker(Generic[EngineT]):
     """The one thread that touches an engine, with a bounded queue before it.
 
     A job that is a generator is done in steps, between which others get their turns: it yields
-    what it waits for (`jobs.Steps`), and its return value is the result.
+    what it waits for (`jobs.StepwiseBatch`), and its return value is the result.
     """
 
     def __init__(self, engine: EngineT, *, queue_size: int) -> None:
         """`queue_size` jobs may wait while others run. The thread starts at once."""
         self._engine = engine
-        self._schedule = Schedule(queue_size)
+        self._schedule = Scheduler(queue_size)
         self._running: Job | None = None
         self._stopped = False
         # Guards the schedule. Whoever has changed it rings, and the idle thread looks again: a
@@ -76,28 +76,28 @@ class InferenceWorker(Generic[EngineT]):
 
     def submit(
         self,
-        job: Callable[[EngineT], ResultT | Stepwise[ResultT]],
+        job: Callable[[EngineT], ResultT | StepwiseJob[ResultT]],
         *,
         deadline_s: float | None = None,
         on_done: OnDone[ResultT] = ignore,
         priority: Priority = Priority.INTERACTIVE,
         frame: Hashable = None,
-        line: Hashable = None,
+        session_key: Hashable = None,
     ) -> JobHandle[ResultT]:
         """Queue a job, which is called with the engine in the worker's thread.
 
         `deadline_s` is on the clock of time.monotonic. A waiting job whose deadline passes ends
         at the next turn of the thread, or when room is needed; a running one between its steps, or
-        where it passes `should_stop` on. Jobs of one `frame` may share a batch; those of one `line`
-        run one after the other, as they came. `on_done` is called once, in the worker's thread or
-        in the one that cancelled, stopped or took its place.
+        where it passes `should_stop` on. Jobs of one `frame` may share a batch; those of one
+        `session_key` run one after the other, as they came. `on_done` is called once, in the
+        worker's thread or in the one that cancelled, stopped or took its place.
 
         Raises:
             BusyError: the queue is full of jobs that are no less urgent.
             NotActiveError: the worker was stopped.
         """
         handle: JobHandle[ResultT] = JobHandle(
-            job, deadline_s, on_done, priority=priority, frame=frame, line=line
+            job, deadline_s, on_done, priority=priority, frame=frame, session_key=session_key
         )
         with self._lock:
             if self._stopped:
@@ -186,7 +186,7 @@ class InferenceWorker(Generic[EngineT]):
         else:
             self._end(handle, result, None)
 
-    def _step(self, steps: Steps) -> None:
+    def _step(self, steps: StepwiseBatch) -> None:
         """Go on with what some jobs wait for, and then with those that it has a result for."""
         handles = [one for one in self._schedule.running if one.waits_for is steps]
         for handle in list(handles):

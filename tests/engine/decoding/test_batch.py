@@ -201,10 +201,10 @@ def test_the_prefix_is_there_once_and_the_scene_is_left_alone(
     taken = batch.admit(questions(6))
     batch.step()
     batch.step()
-    shared = batch._pack._columns.cache.layers[0]
+    shared = batch._packed._columns.cache.layers[0]
     assert scene.cache.layers[0].keys.data_ptr() == shared.keys.data_ptr()
     run(batch, taken)
-    assert batch._pack.nbytes == 0
+    assert batch._packed.nbytes == 0
     assert llava.scene_bytes(scene) == nbytes
     for layer, (keys, values) in zip(scene.cache.layers, before, strict=True):
         assert layer.keys.untyped_storage().nbytes() == keys.nbytes
@@ -225,9 +225,9 @@ def test_room_is_made_for_what_comes_and_not_much_more(
         batch.step()
         if not batch.live:
             break
-        used = len(scene.prefix_ids) + len(batch._pack._owners)
+        used = len(scene.prefix_ids) + len(batch._packed._tree_mask)
         share = pack_module.GROW_SHARE
-        assert used <= batch._pack.nbytes / one_column <= (1 + share) * used + 1
+        assert used <= batch._packed.nbytes / one_column <= (1 + share) * used + 1
 
 
 # --- conversations
@@ -242,11 +242,11 @@ def converse(
         question = Question(TEXTS[k % 3], (Region.box(5, 5, 50 + 9 * k, 60),), turns=turns,
                             max_new_tokens=8)  # fmt: skip
         asked = batch.admit([question], memory=memory, remember=remember)
-        branch = asked._branches[0]
+        sequence = asked._sequences[0]
         while not asked.done:
             batch.step()
         (reply,) = asked.result()
-        known.append(0 if memory is None else memory.known(branch.ids))
+        known.append(0 if memory is None else memory.known(sequence.ids))
         memory = asked.memory
         said.append(reply.raw_text)
         turns = (*turns, Turn(reply.prompt, reply.raw_text))
