@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,10 +29,3 @@ class Decoded:
     ids: list[int]
     log_probabilities: list[float]
     truncated: bool
-
-    @property
-    def confidence(self) -> float:
-        """Geometric mean of the tokens' probabilities, in [0, 1]; 0 when there are none."""
-        if not self.ids:
-            return 0.0
-        return min(1.0, math.exp(sum(self.log_probabilities) / len(self.ids)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import torch
 
 from chatspot_ros.engine.loading import host_resources
 from chatspot_ros.errors import ModelError
+from chatspot_ros.util.process_memory import process_bytes
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 # As the allocators of CUDA and of the CPU say it.
@@ -63,14 +62,8 @@ def numbers(message: str) -> str:
         device = torch.device("cuda", int(gpu[1]) if gpu else torch.cuda.current_device())
         allocated = torch.cuda.memory_allocated(device)
     else:
-        device, allocated = torch.device("cpu"), _resident()
+        device, allocated = torch.device("cpu"), process_bytes()
     free = host_resources.free_memory(device)
     sizes = {"needed": needed, "free": free, "allocated": allocated}
     said = [f"{name} {size / 1e9:.3f} GB" for name, size in sizes.items() if size is not None]
     return f"{', '.join(said)} on {device}"
-
-
-def _resident() -> int:
-    """The main memory of this process, in bytes."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -11,14 +11,14 @@ import time
 import numpy as np
 
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine.api import Question, RegionEngine
+from chatspot_ros.engine.api import BatchingEngine, Question
 
 _WIDTH, _HEIGHT = 640, 480
 _TOGETHER = 8
 _TOKENS = 6
 
 
-def warm_up(engine: RegionEngine) -> float:
+def warm_up(engine: BatchingEngine) -> float:
     """Ask one and then several questions of a picture of noise; return the seconds it took.
 
     Raises:

@@ -38,7 +38,6 @@ class InferenceWorker(Generic[EngineT]):
         """`queue_size` jobs may wait while others run. The thread starts at once."""
         self._engine = engine
         self._schedule = Scheduler(queue_size)
-        self._running: Job | None = None
         self._stopped = False
         # Guards the schedule. Whoever has changed it rings, and the idle thread looks again: a
         # queue written in C wakes it sooner than a condition, whose waiting is Python.
@@ -109,11 +108,6 @@ class InferenceWorker(Generic[EngineT]):
         _tell(ended)
         return handle
 
-    def should_stop(self) -> bool:
-        """Raise why the running job is to end; False while it may go on. For the engine to call."""
-        running = self._running
-        return running.check() if running is not None else False
-
     def stop(self, timeout_s: float = 5.0) -> bool:
         """End all jobs with NotActiveError and the thread too; return whether the thread ended.
 
@@ -171,15 +165,12 @@ class InferenceWorker(Generic[EngineT]):
         if not handle.start():
             self._end(handle, None, None)
             return
-        self._running = handle
         try:
             handle.check()
             result = handle.job(self._engine)
         except BaseException as error:
             self._end(handle, None, _as_our_own(error))
             return
-        finally:
-            self._running = None
         if isinstance(result, Generator):
             handle.steps = result
             self._go_on(handle)
@@ -208,7 +199,6 @@ class InferenceWorker(Generic[EngineT]):
         """Let a job in steps go on, or tell it why it must not; it ends or waits again."""
         if handle.steps is None:  # it runs to its end by itself
             return
-        self._running = handle
         result: object = None
         ended_by: ChatspotError | None = None
         try:
@@ -221,8 +211,6 @@ class InferenceWorker(Generic[EngineT]):
             result = end.value
         except BaseException as raised:
             ended_by = _as_our_own(raised)
-        finally:
-            self._running = None
         self._end(handle, result, ended_by)
 
     def _end(self, handle: Job, result: object, error: ChatspotError | None) -> None:
