@@ -179,7 +179,7 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
     Everything that is alive is counted: the scene's, the batch's, and the room made to grow.
     """
     scene = engine.prepare(picture())
-    batch = Batch(engine, scene)
+    batch = Batch(engine.dialogue, engine._runner, scene)
     asked = batch.admit(questions(count))
     sequences, pack = list(asked._sequences), batch._packed
     most = 0

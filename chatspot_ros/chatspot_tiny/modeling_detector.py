@@ -52,6 +52,11 @@ class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
     same_iou: float = SAME_IOU
     one_place_iou: float = ONE_PLACE_IOU
 
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether there are weights beside the detector's config.json."""
+        return not self.thing_kinds
+
 
 @dataclass
 class Detections(ModelOutput):
@@ -138,12 +143,6 @@ def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -
     kept = torch.zeros(len(boxes), dtype=torch.bool)
     kept[stays] = True
     return kept
-
-
-def has_own_weights(config: dict[str, Any]) -> bool:
-    """Whether there are weights beside the config.json of a detector, of whatever class."""
-    of_ours = config["model_type"] == DetailDetectorConfig.model_type
-    return not (of_ours and config.get("thing_kinds"))
 
 
 def _weights_of_model(folder: Path) -> dict[str, Tensor]:

@@ -23,7 +23,6 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.chatspot_tiny import modeling_detector  # makes transformers know it, besides
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.engine.loading.checkpoint import (
@@ -32,6 +31,7 @@ from chatspot_ros.engine.loading.checkpoint import (
     find_folder,
     read_config,
 )
+from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelError, ModelLoadError, RequestError
 
 _USE_A_DETECTOR = (
@@ -80,11 +80,12 @@ class Detector:
                 "or a hub id, such as PekingU/rtdetr_r18vd"
             )  # fmt: skip
         folder = find_folder(model, local_only)
-        if modeling_detector.has_own_weights(read_config(folder)):
+        import_classes(read_config(folder))
+        config = _from_folder(AutoConfig, folder, "configuration")
+        if getattr(config, "has_own_weights", True):
             check_weights(folder)
         chosen = choose_device(device)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        config = _from_folder(AutoConfig, folder, "configuration")
         zero_shot = _knows(AutoModelForZeroShotObjectDetection, config)
         if not zero_shot and not _knows(AutoModelForObjectDetection, config):
             raise ModelLoadError(

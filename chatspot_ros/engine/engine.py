@@ -23,6 +23,7 @@ from chatspot_ros.engine.decoding.oom_batch import OomBatch
 from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.prompting.chat_template import Chat
 from chatspot_ros.engine.prompting.conversation import Dialogue
@@ -149,11 +150,10 @@ class Engine:
         """
         began_s = time.perf_counter()
         check_image(image_rgb)
-        fit = self.spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
-        picture = fit.apply(image_rgb, self.spec.fill_rgb)
         with torch.inference_mode(), ModelFailure("see the picture"):
+            fit, pixels = image_inputs(image_rgb, self.spec, self._runner.image_processor)
             scene = self._runner.prepare(
-                picture, fit, lambda shown: self._chat.encode("x", (), shown)
+                pixels, fit, lambda shown: self._chat.encode("x", (), shown)
             )
         return replace(scene, seconds=time.perf_counter() - began_s)
 
@@ -207,7 +207,7 @@ class Engine:
 
     def open(self, scene: Scene) -> OomBatch:
         """Begin to answer questions about a scene, which may come and go one by one."""
-        return OomBatch(Batch(self, scene), self)
+        return OomBatch(Batch(self.dialogue, self._runner, scene, self.cuda_graphs), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return what tells the scenes of pictures apart: their pixels, the model, its geometry.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -16,16 +16,14 @@ from chatspot_ros.engine.api import (
     ShouldStop,
     for_index,
 )
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
 from chatspot_ros.engine.model_errors import ModelFailure
-from chatspot_ros.engine.prompting.conversation import Ready, Words
+from chatspot_ros.engine.models.runner import Runner, Scene
+from chatspot_ros.engine.prompting.conversation import Dialogue, Ready, Words
 from chatspot_ros.errors import ChatspotError
-
-if TYPE_CHECKING:
-    from chatspot_ros.engine.engine import Engine
-    from chatspot_ros.engine.models.runner import Runner, Scene
 
 
 class SerialBatch:
@@ -125,14 +123,20 @@ class SequenceAdmission:
 class Batch:
     """Answers questions about one scene, all at once where the model allows it."""
 
-    def __init__(self, engine: Engine, scene: Scene) -> None:
-        self._dialogue, self._scene = engine.dialogue, scene
-        runner = engine._runner
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        runner: Runner,
+        scene: Scene,
+        cuda_graphs: CudaGraphSteps | None = None,
+    ) -> None:
+        """`cuda_graphs` decode a question that is alone in the batch, where they fit."""
+        self._dialogue, self._scene = dialogue, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
         if scene.cache is not None and PackedCache.can_grow(scene.cache):
             self._known = len(scene.prefix_ids)
-            self._packed = PackedBatch(runner, scene.cache, engine.cuda_graphs)
+            self._packed = PackedBatch(runner, scene.cache, cuda_graphs)
         else:
             self._packed = SerialBatch(runner, scene)
 

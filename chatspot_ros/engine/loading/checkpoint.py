@@ -20,10 +20,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.chatspot_tiny import (
-    modeling_vision as modeling_vision,  # makes transformers know its class
-)
 from chatspot_ros.engine.loading import memory_estimate, quantization
+from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 
 # What a checkpoint needs; its pickled weights and code never leave the hub.
@@ -160,7 +158,7 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     Raises:
         ModelLoadError: it is broken, or does not fit.
     """
-    read_config(folder)
+    import_classes(read_config(folder))
     weights = memory_estimate.read_shapes(check_weights(folder))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)

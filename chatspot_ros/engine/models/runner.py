@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from chatspot_ros.core.geometry import Fit, RgbImage
+from chatspot_ros.core.geometry import Fit
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.cache import share_cache
@@ -67,12 +67,12 @@ class Runner:
         # How many tokens a conversation may have.
         self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
 
-    def prepare(self, picture: RgbImage, fit: Fit, encode: Encode) -> Scene:
-        """Return the scene of a model's picture (uint8, RGB, laid out by `fit`).
+    def prepare(self, pixels: dict[str, Any], fit: Fit, encode: Encode) -> Scene:
+        """Return the scene of a picture: `image_inputs` returned its `pixels` and `fit`.
 
         `encode(picture)` returns the ids of any conversation about it.
         """
-        encoded = self.encode_image(picture)
+        encoded = self.encode_image(pixels)
         prefix_ids: tuple[int, ...] = ()
         cache = None
         if self.caches_prefix:
@@ -82,26 +82,14 @@ class Runner:
             self._family.prefill(list(prefix_ids), encoded.inputs, cache)
         return Scene(fit, encoded.tokens, encoded.text, encoded.inputs, prefix_ids, cache)
 
-    def encode_image(self, picture: RgbImage) -> EncodedImage:
-        """Run the vision tower on the model's picture."""
-        pixels = self.image_processor(images=picture, return_tensors="pt", **self._as_it_is())
+    def encode_image(self, pixels: dict[str, Any]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
         inputs = {
             key: value.to(self.device, self.dtype if value.is_floating_point() else None)
             for key, value in pixels.items()
             if isinstance(value, torch.Tensor)
         }
         return self._family.encode_image(inputs)
-
-    def _as_it_is(self) -> dict[str, Any]:
-        """Settings that keep the image processor from changing the picture's size.
-
-        Only cutting into tiles is left to it, for which the picture has the right size already.
-        """
-        wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
-                  "crop_to_patches": True}  # fmt: skip
-        known = {key: on for key, on in wanted.items() if hasattr(self.image_processor, key)}
-        # It would guess from the shape, and a picture may be one or three pixels high.
-        return {**known, "input_data_format": "channels_last"}
 
     def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
         """Read a conversation; return the logits of the next token (vocabulary,) and its cache.

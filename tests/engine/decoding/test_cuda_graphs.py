@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, Scene
 from chatspot_ros.engine.api import Question, Reply
 from chatspot_ros.engine.decoding import cuda_graphs
 from chatspot_ros.engine.decoding.batch import Batch
@@ -43,6 +43,11 @@ class Recorder:
             return logits.copy_(run())
 
         return replay
+
+
+def batch_of(engine: Engine, scene: Scene) -> Batch:
+    """A batch as the engine opens it, without a second try where memory is full."""
+    return Batch(engine.dialogue, engine._runner, scene, engine.cuda_graphs)
 
 
 def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> CudaGraphSteps:
@@ -97,7 +102,7 @@ def test_who_comes_and_goes_changes_no_word(
     expected = [[llava.answer(scene, one).raw_text for one in (long, short)] for scene in scenes]
     record = Recorder()
     monkeypatch.setattr(llava, "cuda_graphs", make(llava, image_rgb, record=record))
-    batches = [Batch(llava, scene) for scene in scenes]
+    batches = [batch_of(llava, scene) for scene in scenes]
     first = [batch.admit([long], remember=True) for batch in batches]
     for _ in range(3):
         for batch in batches:
@@ -122,7 +127,7 @@ def test_a_conversation_remembers_what_recorded_steps_have_read(
     memories = []
     for steps in (None, make(llava, image_rgb, record=Recorder())):
         monkeypatch.setattr(llava, "cuda_graphs", steps)
-        batch = Batch(llava, llava.prepare(image_rgb))
+        batch = batch_of(llava, llava.prepare(image_rgb))
         asked = batch.admit([QUESTION], remember=True)
         while not asked.done:
             batch.step()
