@@ -62,7 +62,7 @@ def numbers(message: str) -> str:
         device = torch.device("cuda", int(gpu[1]) if gpu else torch.cuda.current_device())
         allocated = torch.cuda.memory_allocated(device)
     else:
-        device, allocated = torch.device("cpu"), process_bytes()
+        device, allocated = torch.device("cpu"), process_bytes() or 0
     free = host_resources.free_memory(device)
     sizes = {"needed": needed, "free": free, "allocated": allocated}
     said = [f"{name} {size / 1e9:.3f} GB" for name, size in sizes.items() if size is not None]
