@@ -13,10 +13,10 @@ OnIds = Callable[[list[int]], None]
 
 
 class Constraint(Protocol):
-    """Which tokens an answer may go on with. It belongs to one answer."""
+    """The tokens that may follow in one answer."""
 
     def allow(self, ids: list[int], bits: torch.Tensor) -> None:
-        """Write which tokens may follow the answer's `ids` into one row of bits.
+        """Set the bits of the tokens that may follow the answer's `ids`.
 
         `bits` is int32 (ceil(vocabulary / 32),) on the CPU; token n is bit n % 32 of word n // 32.
         """

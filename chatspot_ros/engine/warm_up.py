@@ -1,7 +1,7 @@
-"""A few questions before the first real one, so that that one is not slow.
+"""A few questions at start-up, so that the first real one is not slow.
 
-What is made at first use and kept: kernels and library handles on a GPU, the primitives of oneDNN
-for each shape on a CPU, the allocator's blocks, the grammars' tables.
+They create what is kept from the first use on: kernels and library handles on a GPU, oneDNN's
+primitives for each shape on a CPU, the allocator's blocks, the grammars' tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOKENS = 6
 
 
 def warm_up(engine: BatchingEngine) -> float:
-    """Ask one and then several questions of a picture of noise; return the seconds it took.
+    """Ask one and then several questions of a picture of noise; return the seconds taken.
 
     Raises:
         ModelError: the model failed.

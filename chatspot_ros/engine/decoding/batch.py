@@ -1,4 +1,4 @@
-"""Questions about one scene that are answered together; more may come between any two steps."""
+"""Batches of questions about one scene; more may join between any two steps."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from chatspot_ros.errors import ChatspotError
 
 
 class SerialBatch:
-    """Questions about a scene that shares no prefix, one after the other, token by token.
+    """Decodes questions one after the other, for a scene without a shared prefix.
 
-    Others may run on the same model between two steps.
+    Other batches may use the model between two steps.
     """
 
     merges = False
 
     def __init__(self, runner: Runner, scene: Scene) -> None:
-        """The sequences' ids are whole conversations."""
+        """Take sequences whose ids are whole conversations."""
         self._runner, self._scene = runner, scene
         self._sequences: list[TokenSequence] = []
         self._cache: Any = None
 
     @property
     def live(self) -> int:
-        """How many sequences go on."""
+        """The number of unfinished sequences."""
         return sum(not sequence.done for sequence in self._sequences)
 
     def admit(self, sequence: TokenSequence) -> None:
-        """Take a sequence in, behind the others."""
+        """Add a sequence behind the others."""
         self._sequences.append(sequence)
 
     def step(self) -> None:
-        """One more token for the first sequence that goes on."""
+        """Decode a token of the first unfinished sequence."""
         live = [sequence for sequence in self._sequences if sequence.goes_on()]
         self.tidy()
         if not live:
@@ -65,13 +65,13 @@ class SerialBatch:
         self.tidy()
 
     def tidy(self) -> None:
-        """Forget the sequences that have ended."""
+        """Drop the sequences that have ended."""
         if self._sequences and self._sequences[0].done:
             self._cache = None
         self._sequences = [sequence for sequence in self._sequences if not sequence.done]
 
     def _read(self, sequence: TokenSequence) -> torch.Tensor:
-        """Read what the sequence has not read; return the logits behind it, (words,)."""
+        """Read the unread tokens; return the logits behind them, (vocabulary,)."""
         with ModelFailure("answer"):
             if not sequence.read:
                 logits, self._cache = self._runner.read(self._scene, sequence.ids)
@@ -86,7 +86,7 @@ class SerialBatch:
 
 
 class SequenceAdmission:
-    """Some questions in a batch, and what has become of them."""
+    """Questions in a batch, and their replies."""
 
     def __init__(self, sequences: list[TokenSequence], tidy: Callable[[], None]) -> None:
         self._sequences, self._tidy = sequences, tidy
@@ -99,29 +99,29 @@ class SequenceAdmission:
 
     @property
     def error(self) -> Exception | None:
-        """Why the first one that failed or was stopped has ended."""
+        """The error of the first question that failed or was stopped."""
         return next((one.error for one in self._sequences if one.error is not None), None)
 
     @property
     def memory(self) -> TurnCache | None:
-        """What the next turn of the conversation can go on from."""
+        """The KV-cache entries for the conversation's next turn."""
         return self._sequences[0].memory if self._sequences else None
 
     def leave(self) -> None:
-        """End those that still go on; the others of the batch are left alone."""
+        """End the unfinished questions of this admission; the batch's others go on."""
         for sequence in self._sequences:
             sequence.leave()
         self._tidy()
 
     def result(self) -> list[Reply]:
-        """The replies in the order of the questions. Raises the error of the first that failed."""
+        """Return the replies in order. Raises the error of the first that failed."""
         if self.error is not None:
             raise self.error
         return [self.replies[index] for index in range(len(self._sequences))]
 
 
 class Batch:
-    """Answers questions about one scene, all at once where the model allows it."""
+    """Answers questions about one scene, in parallel where the model allows it."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Batch:
 
     @property
     def live(self) -> int:
-        """How many questions are being answered."""
+        """The number of unfinished questions."""
         return self._packed.live
 
     def admit(
@@ -161,11 +161,11 @@ class Batch:
     ) -> SequenceAdmission:
         """Take questions in, each to be answered by itself; see `Engine.answer_many`.
 
-        `memory` is what an earlier turn on the same picture left; with `remember` the first
-        question leaves one too. It changes no token.
+        `memory` are the KV-cache entries of an earlier turn about the same picture; with `remember`
+        the first question leaves them too. They change no token.
 
         Raises:
-            RequestError, RegionError: one of the questions cannot be asked; none is taken in.
+            RequestError, RegionError: one of the questions cannot be asked; none is admitted.
         """
         began_s = time.perf_counter()
         all_ready = [self._dialogue.read(self._scene, question) for question in questions]
@@ -201,7 +201,7 @@ class Batch:
         return asked
 
     def step(self) -> None:
-        """Do what brings every question a token further, or the first one alone."""
+        """Decode a token of every question, or of the first one alone."""
         with torch.inference_mode():
             self._packed.step()
 

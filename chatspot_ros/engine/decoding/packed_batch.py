@@ -1,10 +1,10 @@
 """Many questions about one picture at once, as sequences over one shared prefix.
 
-The questions stand behind each other in a single sequence under a mask that lets every token see
-the prefix and its own sequence alone, each counted from the end of the prefix on. So the prefix's
-keys and values are there once, whatever the number of questions, and nothing is padded
-(docs/adr/0007). What questions that come together begin with is there once too, as their stem.
-Between any two steps sequences may come and go (docs/adr/0011).
+The sequences stand behind each other in one row under a tree mask: every token attends to the
+prefix and its own sequence alone, with positions counted from the end of the prefix. So the
+prefix's keys and values exist once, whatever the number of questions, and nothing is padded
+(docs/adr/0007). The common beginning of questions that come together exists once too, as their
+stem. Between any two steps sequences may come and go (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from chatspot_ros.errors import ChatspotError
 if TYPE_CHECKING:
     from chatspot_ros.engine.models.runner import Runner
 
-# The mask has rows x columns numbers: longer packs are read in pieces of whole sequences.
+# The mask has rows x columns numbers: longer batches are read in pieces of whole sequences.
 MAX_PACKED_TOKENS = 2048
 # PackedCache of finished sequences are dropped from the cache once they are this share of it.
 COMPACT_SHARE = 0.25
-# Room made for columns to come, as a share of those that are there.
+# Room for further columns, as a share of the present ones.
 GROW_SHARE = 0.25
 
 
 class PackedBatch:
-    """The sequence behind a prefix. Call it inside torch.inference_mode."""
+    """The sequences behind a prefix. Call it inside torch.inference_mode."""
 
     merges = True
 
     def __init__(
         self, runner: Runner, home: DynamicCache, recorded: CudaGraphSteps | None = None
     ) -> None:
-        """`home` is the scene's cache of the prefix, which stays as it is.
+        """`home` is the scene's cache of the prefix, which stays unchanged.
 
-        Where `recorded` has a shape for all sequences, their steps are done by it.
+        Where `recorded` has a shape for all sequences, it decodes their steps.
         """
         self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
         self._device, self._dtype = runner.device, runner.dtype
@@ -52,29 +52,29 @@ class PackedBatch:
         self._numbers = itertools.count()
         self._sequences: list[TokenSequence] = []
         self._columns: PackedCache | None = None
-        # Whether columns belong to nobody any more.
+        # Whether columns of ended sequences remain.
         self._some_left = False
 
     @property
     def live(self) -> int:
-        """How many sequences go on."""
+        """The number of unfinished sequences."""
         return sum(not sequence.done for sequence in self._sequences)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its keys and values take, the prefix included; 0 when nothing is there."""
+        """The bytes of its keys and values, the prefix included; 0 without any."""
         return 0 if self._columns is None else self._columns.nbytes
 
     def admit(self, sequence: TokenSequence) -> None:
-        """Take a sequence in; it is read in the next step."""
+        """Add a sequence, to be read in the next step."""
         sequence.number = next(self._numbers)
         self._sequences.append(sequence)
 
     def step(self) -> None:
-        """One more token for every sequence; new ones read their question and give their first.
+        """Decode a token of every sequence; new ones read their question first.
 
         New ones beyond MAX_PACKED_TOKENS wait for the next step. A sequence that ends, fails or is
-        stopped leaves the others as they are; a failure of the model ends all, with its error.
+        stopped leaves the others unchanged; a failure of the model ends all, with its error.
         """
         live = [sequence for sequence in self._sequences if sequence.goes_on()]
         piece = _piece(live)
@@ -91,7 +91,7 @@ class PackedBatch:
         self.tidy()
 
     def tidy(self) -> None:
-        """Forget the sequences that have ended; when none is left, their columns too."""
+        """Drop the sequences that have ended; when none is left, their columns too."""
         going_on = [sequence for sequence in self._sequences if not sequence.done]
         self._some_left |= len(going_on) < len(self._sequences)
         self._sequences = going_on
@@ -103,7 +103,7 @@ class PackedBatch:
             self._replays = False
 
     def _read(self, piece: list[TokenSequence]) -> torch.Tensor:
-        """Read what each sequence has not read; return the logits behind it, (sequences, words)."""
+        """Read the unread tokens; return the logits behind each sequence, (sequences, words)."""
         with ModelFailure("answer"):
             recorded, columns = self._recorded, self._columns
             if (
@@ -116,7 +116,7 @@ class PackedBatch:
             return self._pass(piece)
 
     def _pass(self, piece: list[TokenSequence]) -> torch.Tensor:
-        """A forward pass of the model as it is."""
+        """Run a forward pass that is not recorded."""
         rows = self._rows(piece)
         columns = self._make_room(sum(len(row.ids) for row in rows), piece)
         for sequence in piece:
@@ -133,7 +133,7 @@ class PackedBatch:
             input_ids=torch.tensor([[i for row in rows for i in row.ids]], device=self._device),
             past_key_values=columns.cache,
             use_cache=True,
-            # A stem, which comes first, says nothing.
+            # A stem, which comes first, needs no logits.
             logits_to_keep=ends[-len(piece) :].to(self._device),
             **({} if alone else self._masked(rows, columns.prefix)),
         )
@@ -156,8 +156,7 @@ class PackedBatch:
         return rows + [Row(one.number, one.stem, one.unread, one.read) for one in piece]
 
     def _masked(self, rows: list[Row], prefix: int) -> dict[str, torch.Tensor]:
-        """What each new token sees, and where it stands: attention_mask (1, 1, new, columns),
-        position_ids (1, new)."""
+        """Return each new token's attention_mask (1, 1, new, columns) and position_ids (1, new)."""
         places = [prefix + row.begin + k for row in rows for k in range(len(row.ids))]
         return {
             "attention_mask": self._tree_mask.mask(rows, prefix)[None, None],
@@ -165,7 +164,7 @@ class PackedBatch:
         }
 
     def _make_room(self, need: int, piece: list[TokenSequence]) -> PackedCache:
-        """Make room for columns to come; drop those of ended sequences when they are many."""
+        """Make room for further columns; drop those of ended sequences when they are many."""
         if self._columns is None:
             self._columns = PackedCache(self._home)
         columns, used = self._columns, len(self._tree_mask)
@@ -179,7 +178,7 @@ class PackedBatch:
         if not fits or used - len(kept) > COMPACT_SHARE * (columns.prefix + used):
             self._tree_mask.keep(kept)
             there = columns.prefix + len(kept) + need
-            # Answers may be far shorter than their limits: these only bound the room.
+            # Answers may be far shorter than their limits, which only bound the room.
             most = sum(
                 one.limit - 1 - len(one.answer) + (0 if one in piece else len(one.ids))
                 for one in self._sequences
@@ -197,7 +196,7 @@ class PackedBatch:
     def _can_replay(
         self, recorded: CudaGraphSteps, columns: PackedCache, piece: list[TokenSequence]
     ) -> bool:
-        """Whether recorded steps serve these sequences; where they begin, they get the columns."""
+        """Return whether recorded steps can decode these sequences; hand them the columns first."""
         if any(sequence.read < len(sequence.ids) for sequence in piece):
             return False
         if not self._replays:
@@ -208,7 +207,7 @@ class PackedBatch:
     def _replay(
         self, recorded: CudaGraphSteps, prefix: int, piece: list[TokenSequence]
     ) -> torch.Tensor:
-        """The next token of each sequence, in a recorded step."""
+        """Return the logits behind each sequence by a recorded step."""
         rows = [Row(one.number, one.stem, one.unread, one.read) for one in piece]
         self._tree_mask.add([row.number for row in rows])
         for sequence in piece:
@@ -218,7 +217,7 @@ class PackedBatch:
         return recorded.step([row.ids[0] for row in rows], places, seen)
 
     def _fetch(self) -> None:
-        """Take back the columns that recorded steps have written, and go on without those."""
+        """Take back the columns that recorded steps have written, and end those steps."""
         if self._recorded is None or not self._replays or self._columns is None:
             return
         new = self._recorded.written()
@@ -231,7 +230,7 @@ class PackedBatch:
 
 
 def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
-    """All sequences that have begun, and as many new ones as fit; at least one."""
+    """Return all sequences that have begun, and as many new ones as fit; at least one."""
     piece = [sequence for sequence in live if sequence.read]
     tokens = len(piece)
     for sequence in live:
@@ -244,11 +243,11 @@ def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
 
 
 def _common_beginning(texts: list[list[int]]) -> list[int]:
-    """What several texts begin with, less than the shortest of them; nothing of a single one."""
+    """Return the common beginning of several texts, less than the shortest; [] for one text."""
     if len(texts) < 2:
         return []
     shortest = min(map(len, texts)) - 1
     first, last = min(texts), max(texts)
-    # What the first and the last in order have in common, all have.
+    # The common beginning of the first and the last in order is that of all.
     same = (k for k in range(shortest) if first[k] != last[k])
     return first[: next(same, shortest)]

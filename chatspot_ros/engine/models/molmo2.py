@@ -27,7 +27,7 @@ class Molmo2(Family):
 
     @staticmethod
     def _layout(loaded: Loaded) -> tuple[bool, bool, bool]:
-        """Which marks the processor's settings ask for; its defaults where there are none."""
+        """Return which marks the processor's settings ask for, or its defaults."""
         path = loaded.folder / "processor_config.json"
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         columns = bool(settings.get("image_use_col_tokens", True))
@@ -36,7 +36,7 @@ class Molmo2(Family):
         return columns, columns if low is None else bool(low), start
 
     def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
-        """Run the vision tower on what the image processor made of one picture."""
+        """Run the vision tower on the image processor's output for one picture."""
         encoded = super().encode_image(pixels)
         low_rows, low_columns, rows, columns = pixels["image_grids"][0].tolist()
         low_mark = "<low_res_im_start>" if self._low_start else "<im_start>"
@@ -49,7 +49,7 @@ class Molmo2(Family):
         return f"{mark}{row * rows}<im_end>"
 
     def prefix_end(self, ids: list[int]) -> int:
-        """How many tokens of a conversation do not depend on the question: up to the picture."""
+        """Return the length of a conversation's shared prefix: up to the end of the picture."""
         marks = set(self._marks.tolist())
         return 1 + max(place for place, i in enumerate(ids) if i in marks)
 

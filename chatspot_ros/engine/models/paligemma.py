@@ -13,7 +13,7 @@ from chatspot_ros.engine.models.base import Family
 class PaliGemma(Family):
     """PaliGemma: the picture and the whole prompt attend to each other; only the answer is causal.
 
-    So the picture's keys and values depend on the question, and its features alone are shared.
+    So the picture's keys and values depend on the question, and only its features are shared.
     """
 
     shares_prefix = False

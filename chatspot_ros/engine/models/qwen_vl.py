@@ -22,9 +22,9 @@ class Qwen(Family):
     """Qwen2-VL, 2.5-VL and 3-VL: positions have three axes, and a picture takes up fewer of them
     than it has tokens.
 
-    Text goes on with equal numbers on all axes, so all that a question needs to know of its
-    picture is one number, which is kept on the cache. The model's own `rope_deltas`, that of the
-    picture encoded last, is never used.
+    Text has equal positions on all axes, so a question needs one number of its picture, the
+    shift, which is kept on the cache. The model's own `rope_deltas`, that of the picture encoded
+    last, is never used.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -32,7 +32,7 @@ class Qwen(Family):
         self.model = PositionAdapter(self.whole, self)
 
     def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
-        """Run the vision tower on what the image processor made of one picture."""
+        """Run the vision tower on the image processor's output for one picture."""
         encoded = super().encode_image(pixels)
         return EncodedImage(
             {**encoded.inputs, "grid": pixels["image_grid_thw"]}, encoded.text, encoded.tokens
@@ -49,7 +49,7 @@ class Qwen(Family):
         return self._read(input_ids, cache, position_ids=positions, mm_encoder_outputs=features)
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
-        """Positions (3, 1, tokens) of text behind the cache's picture, from those of a causal model
-        (1, tokens)."""
+        """Return the positions (3, 1, tokens) of text behind the cache's picture, from those of a
+        causal model (1, tokens)."""
         shifted: Tensor = plain + cache.position_shift
         return shifted.expand(3, *plain.shape)

@@ -1,4 +1,4 @@
-"""The forward passes: a picture into a scene, a conversation into the next token's logits."""
+"""The forward passes: from a picture to a scene, from a conversation to the next logits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatspot_ros.engine.models.registry import find_family
 from chatspot_ros.errors import ModelLoadError
 
 _LONG = 10**9
-# From the text that stands for the picture to the ids of a conversation about it.
+# From the text in the place of the picture to the ids of a conversation about it.
 Encode = Callable[[str], list[int]]
 
 
@@ -24,9 +24,9 @@ Encode = Callable[[str], list[int]]
 class Scene:
     """A picture made ready for questions; belongs to the engine that made it.
 
-    `inputs` is what the model gets of the picture, `picture` stands for it in a prompt. Where the
-    model allows it, `cache` holds the attention's keys and values of `prefix_ids`, the
-    conversation up to the end of the picture.
+    `inputs` are the model's inputs of the picture, `picture` stands for it in a prompt. Where the
+    family shares the prefix, `cache` holds the keys and values of `prefix_ids`, the conversation
+    up to the end of the picture.
     """
 
     fit: Fit
@@ -35,7 +35,7 @@ class Scene:
     inputs: dict[str, Any]
     prefix_ids: tuple[int, ...] = ()
     cache: Any = None
-    # How long it took to make.
+    # The time of preparing.
     seconds: float = 0.0
 
     @property
@@ -47,9 +47,9 @@ class Scene:
 class Runner:
     """A model on its device. Call it inside torch.inference_mode, from one thread at a time.
 
-    `model` is called with more tokens behind a scene's cache: `input_ids` (1, tokens),
+    `model` takes further tokens behind a scene's cache: `input_ids` (1, tokens),
     `past_key_values`, and where its family shares the picture's prefix, a float `attention_mask`
-    (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in any causal model.
+    (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in a causal model.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -59,12 +59,12 @@ class Runner:
         self.image_processor = loaded.image_processor
         self.device, self.dtype = loaded.device, loaded.dtype
         self.image_token_id = self._family.image_token_id
-        # The token that the chat template writes for a picture, and what it leaves out before it.
+        # The template's token for a picture, and the opening text that the template leaves out.
         self.placeholder, self.opening = self._family.placeholder, self._family.opening
         self.end_ids = _end_ids(loaded.model, loaded.tokenizer)
         self.caches_prefix = self._family.shares_prefix
         text_config = loaded.model.config.get_text_config()
-        # How many tokens a conversation may have.
+        # The longest conversation, in tokens.
         self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
 
     def prepare(self, pixels: dict[str, Any], fit: Fit, encode: Encode) -> Scene:
@@ -94,7 +94,7 @@ class Runner:
     def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
         """Read a conversation; return the logits of the next token (vocabulary,) and its cache.
 
-        The scene's cache is used when the conversation begins with exactly its tokens.
+        Use the scene's cache where the conversation begins with exactly its tokens.
         """
         known = len(scene.prefix_ids)
         if scene.cache is None or tuple(ids[:known]) != scene.prefix_ids:
