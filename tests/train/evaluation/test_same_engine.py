@@ -47,7 +47,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def by_evaluate(argv: list[str]) -> None:
-    evaluate.main(["--suite", "kitchen", *argv])
+    evaluate.main(["--suite", "kitchen", "--out", "d", *argv])
 
 
 def by_replay(argv: list[str]) -> None:
