@@ -32,7 +32,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a checkpoint is stored in memory.
+    """The storage of a checkpoint in memory.
 
     `quantisation` is one of quantization.QUANTISATIONS; the loader sets `dtype`. `cache_tokens` are
     the tokens whose keys and values must fit besides the weights: the picture, the questions about

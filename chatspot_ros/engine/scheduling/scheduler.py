@@ -1,4 +1,4 @@
-"""Which job of the inference thread is next (docs/adr/0011). Pure: no thread, no torch."""
+"""The order of the inference thread's jobs (docs/adr/0011). Pure: no thread, no torch."""
 
 from __future__ import annotations
 
