@@ -178,9 +178,9 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
     Everything that is alive is counted: the scene's, the batch's, and the room made to grow.
     """
     scene = engine.prepare(picture())
-    batch = Batch(engine, scene)
+    batch = Batch(engine.conversation, engine._runner, scene)
     asked = batch.admit(questions(count))
-    branches, pack = list(asked._branches), batch._pack
+    sequences, pack = list(asked._sequences), batch._packed
     most = 0
     while not asked.done:
         batch.step()
@@ -191,7 +191,7 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
         storages = [one.untyped_storage() for layer in layers for one in (layer.keys, layer.values)]
         most = max(most, sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
     column = engine.scene_bytes(replace(scene, inputs={})) / len(scene.prefix_ids)
-    return most / (column * (len(scene.prefix_ids) + sum(one.read for one in branches)))
+    return most / (column * (len(scene.prefix_ids) + sum(one.read for one in sequences)))
 
 
 def overhead(engine: Engine, queries: int, boxes: int) -> float:

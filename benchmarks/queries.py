@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.api import Question, RegionEngine, Turn
+from chatspot_ros.engine.api import BatchingEngine, Question, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.server.answerer import Answerer
@@ -45,7 +45,7 @@ def noise(seed: int, width: int, height: int) -> Frame:
 class Desk:
     """An engine in its thread, and what takes queries to it; free of ROS."""
 
-    def __init__(self, engine: RegionEngine, settings: Settings) -> None:
+    def __init__(self, engine: BatchingEngine, settings: Settings) -> None:
         self.sessions: SessionStore[Picture, Turn] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
@@ -86,7 +86,7 @@ class Desk:
             on_done=on_done,
             priority=pending.priority,
             frame=frame.key,
-            line=session or None,
+            session_key=session or None,
         )
 
     def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> Pending:

@@ -51,8 +51,8 @@ class Pending:
     @property
     def priority(self) -> Priority:
         """All detections of a frame can wait for a question that somebody asks."""
-        sweep = self.query.sweep or self.query.use_detections
-        return Priority.SWEEP if sweep else Priority.INTERACTIVE
+        background = self.query.background or self.query.use_detections
+        return Priority.BACKGROUND if background else Priority.INTERACTIVE
 
     def should_stop(self) -> bool:
         """Raise why the query has ended; the engine asks between tokens."""

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Point
 from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import RecordError
@@ -46,7 +47,7 @@ class EngineAnswerer:
     wait for no other answer are asked together."""
 
     def __init__(self, engine: RegionEngine) -> None:
-        self.engine = engine
+        self.engine = as_batching(engine)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.tasks import States
 from chatspot_ros.engine.api import Turn
+from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.data.records import Record, RecordError, RecordTurn
@@ -33,8 +34,6 @@ class Encoder:
         """`skills` and `states` as the node gives them to the model; see PromptBuilder."""
         self._start, self._chat, self.longest = start, start.chat(), longest
         self._builder = PromptBuilder(start.spec, skills, states, self._chat.control_strings)
-        off = {"do_resize": False, "do_center_crop": False, "do_pad": False}
-        self._off = {k: v for k, v in off.items() if hasattr(start.image_processor, k)}
         self.pad = int(start.tokenizer.pad_token_id)
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
@@ -52,9 +51,7 @@ class Encoder:
                 f"{record.image} is {width} x {height} pixels, the record says "
                 f"{record.width} x {record.height}"
             )
-        fit = self._start.spec.geometry.fit((width, height))
-        picture = fit.apply(image_rgb, self._start.spec.fill_rgb)
-        inputs = dict(self._start.image_processor(images=picture, return_tensors="pt", **self._off))
+        fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
         tokens = count_image_tokens(self._start.model.config, inputs)
         turns = tuple(self.say(turn, fit) for turn in record.turns)
         for count in range(len(turns), 0, -1):

@@ -180,7 +180,6 @@ def test_confidence_is_the_geometric_mean(
     probabilities = np.exp(said[0].log_probabilities)
     assert reply.answer.confidence == pytest.approx(np.prod(probabilities) ** (1 / reply.tokens))
     assert 0 < reply.answer.confidence < 1
-    assert Decoded([], [], truncated=False).confidence == 0
 
 
 def test_the_limit_of_tokens_truncates(llava: Engine, image_rgb: np.ndarray) -> None:

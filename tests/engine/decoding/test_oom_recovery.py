@@ -14,7 +14,7 @@ import torch
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Reply
-from chatspot_ros.engine.decoding.oom_recovery import try_again
+from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.model_errors import ModelFailure, OutOfMemoryError, numbers
 from chatspot_ros.errors import CancelledError, ModelError, RequestError
 
@@ -165,7 +165,7 @@ def test_words_of_a_single_question_are_said_once(
 
 
 def test_a_picture_is_tried_once_more(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = engine._runner.see, []
+    real, calls = engine._runner.encode_image, []
 
     def see(picture: Any) -> Any:
         calls.append(1)
@@ -173,7 +173,7 @@ def test_a_picture_is_tried_once_more(engine: Engine, monkeypatch: pytest.Monkey
             raise torch.OutOfMemoryError(MESSAGE)
         return real(picture)
 
-    monkeypatch.setattr(engine._runner, "see", see)
+    monkeypatch.setattr(engine._runner, "encode_image", see)
     assert engine.prepare(IMAGE).image_tokens == 16
     with pytest.raises(OutOfMemoryError, match="see the picture"):
         engine.prepare(IMAGE)
@@ -189,7 +189,7 @@ def test_other_failures_are_not_tried_again(
         calls.append(1)
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(engine._runner, "see", see)
+    monkeypatch.setattr(engine._runner, "encode_image", see)
     with pytest.raises(ModelError, match="broken"):
         engine.prepare(IMAGE)
     assert len(calls) == 1
@@ -216,7 +216,7 @@ def test_the_failed_pass_is_gone_before_the_next() -> None:
             self.alive: list[bool] = []
             self.large: weakref.ref[torch.Tensor] | None = None
 
-        @try_again
+        @retry_out_of_memory
         def work(self) -> str:
             if self.large is not None:
                 return "done"
