@@ -29,16 +29,12 @@ from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.server.engine_factory import read_skills, read_states
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
+from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.runner import EngineAnswerer, run
-from chatspot_train.evaluation.suite import Item, Predicted
-from chatspot_train.evaluation.suites.calibration import (
-    TARGET_RISK,
-    calibration_error,
-    reliability_plot,
-    risk_area,
-    risk_plot,
-)
+from chatspot_train.evaluation.metrics.calibration import calibration_error, risk_area
+from chatspot_train.evaluation.runner import run
+from chatspot_train.evaluation.suite import Item, Prediction
+from chatspot_train.evaluation.suites.calibration import TARGET_RISK, reliability_plot, risk_plot
 
 KITCHENS = 100
 PREDICTIONS = "predictions.jsonl"
@@ -58,7 +54,7 @@ def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
 
 
 def judged(
-    items: Sequence[Item], predictions: Sequence[Predicted], right: Sequence[bool]
+    items: Sequence[Item], predictions: Sequence[Prediction], right: Sequence[bool]
 ) -> Answers:
     """The answers that were given, with what they are worth.
 

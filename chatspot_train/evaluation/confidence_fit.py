@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from chatspot_ros.core.confidence import ANY_TASK, Calibration, ConfidenceMap
-from chatspot_train.evaluation.suites.calibration import (
+from chatspot_train.evaluation.metrics.calibration import (
     Threshold,
     Values,
     calibration_error,

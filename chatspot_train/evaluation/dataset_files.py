@@ -1,23 +1,29 @@
-"""How a suite reads a data set: with the reader of its data source, and all pictures there."""
+"""Reading a data set's files: by the reader of its data source, or entry by entry."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from chatspot_ros.errors import ChatspotError, shorten
 from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.conversion_report import Report
 from chatspot_train.data.sources.image_folder import Pictures
-from chatspot_train.evaluation.suite import MissingDataError
+from chatspot_train.evaluation.suite import MissingDataError, need
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class MalformedDataError(ChatspotError):
+    """A data set's file is not in the layout that its suite reads."""
 
 
 @contextmanager
@@ -46,3 +52,50 @@ def sample(things: Sequence[T], limit: int, seed: int) -> list[T]:
         return list(things)
     drawn = np.random.default_rng(seed).choice(len(things), limit, replace=False)
     return [things[k] for k in sorted(drawn)]
+
+
+def read_json(path: Path, wants: str) -> Any:
+    """Read a JSON file. Raises MissingDataError or MalformedDataError."""
+    try:
+        return json.loads(need(path, wants).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise malformed(path, str(error), wants) from error
+
+
+def read_json_lines(path: Path, wants: str) -> list[Any]:
+    """Read one JSON value a line. Raises MissingDataError or MalformedDataError, with the line."""
+    text = need(path, wants).read_text(encoding="utf-8")
+    found = []
+    # Not splitlines(): a JSON string may hold U+2028 and its like.
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                found.append(json.loads(line))
+        except ValueError as error:
+            raise malformed(path, f"line {number}: {error}", wants) from error
+    return found
+
+
+def malformed(path: Path, problem: str, wants: str) -> MalformedDataError:
+    """Return the error to raise for a file in another layout."""
+    return MalformedDataError(
+        f"a file of the data set is not as it should be: {problem}", value=path, remedy=wants
+    )
+
+
+def checked(entry: Any, names: Sequence[str], path: Path, wants: str) -> dict[str, Any]:
+    """Return the entry. Raises MalformedDataError unless it is an object with all those fields."""
+    missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
+    if missing:
+        raise malformed(path, f"no {', '.join(missing)} in {shorten(entry)}", wants)
+    found: dict[str, Any] = entry
+    return found
+
+
+def one_picture_at_a_time(entries: Iterable[tuple[str, T]]) -> Iterator[T]:
+    """Yield the entries so that those of one picture (the text before each) follow each other."""
+    groups: dict[str, list[T]] = {}
+    for picture, entry in entries:
+        groups.setdefault(picture, []).append(entry)
+    for group in groups.values():
+        yield from group

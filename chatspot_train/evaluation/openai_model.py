@@ -20,7 +20,7 @@ from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_train.common.closing import Closing
-from chatspot_train.evaluation.suite import Item, Predicted
+from chatspot_train.evaluation.suite import Item, Prediction
 from chatspot_train.openai_client import (
     Asker,
     AskError,
@@ -78,7 +78,7 @@ class EndpointAnswerer(Closing):
         self._loop.run(self._asker.__aexit__())
         self._loop.close()
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """Answer items about one picture (uint8 H x W x 3, RGB), in order.
 
         Raises:
@@ -89,10 +89,10 @@ class EndpointAnswerer(Closing):
         picture = picture_uri(fit.apply(image_rgb, self.spec.fill_rgb), self.picture_format)
         return self._loop.run(self._answer_all(picture, fit, items))
 
-    async def _answer_all(self, picture: str, fit: Fit, items: list[Item]) -> list[Predicted]:
+    async def _answer_all(self, picture: str, fit: Fit, items: list[Item]) -> list[Prediction]:
         turn = asyncio.Semaphore(self._most_at_a_time)
 
-        async def answer(item: Item) -> Predicted:
+        async def answer(item: Item) -> Prediction:
             async with turn:
                 return await self._answer(picture, fit, item)
 
@@ -102,7 +102,7 @@ class EndpointAnswerer(Closing):
                 raise one
         return [one for one in found if not isinstance(one, BaseException)]
 
-    async def _answer(self, picture: str, fit: Fit, item: Item) -> Predicted:
+    async def _answer(self, picture: str, fit: Fit, item: Item) -> Prediction:
         began_s = time.perf_counter()
         asked = item.turns[-1].question
         try:
@@ -111,13 +111,13 @@ class EndpointAnswerer(Closing):
             raise EndpointDownError(f"{error}; run it again to go on") from error
         except (AskError, RegionError, RequestError) as error:
             self._count(error)
-            return Predicted(item.key, "", error=str(error), question=asked, truth=item.truth)
+            return Prediction(item.key, "", error=str(error), question=asked, truth=item.truth)
         self._failed = 0
         answer = answer_parser.read(
             reply.text, task=task, regions=(), fit=fit, dialect=self.dialect,
             skills=self.skills, confidence=0.0, truncated=reply.cut_off,
         )  # fmt: skip
-        return Predicted(
+        return Prediction(
             item.key, answer.text,
             tuple(region.box_xyxy_px for region in answer.grounded),
             tuple(region.label for region in answer.grounded),

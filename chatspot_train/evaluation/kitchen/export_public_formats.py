@@ -24,13 +24,13 @@ from chatspot_train.evaluation.kitchen.render import (
     render_kitchens,
     truth_of,
 )
+from chatspot_train.evaluation.suites.coco_region import KITCHEN_DETECTIONS
 
 CATEGORIES = [{"id": k + 1, "name": name} for k, name in enumerate(THING_KINDS)]
 IDS = {name: k + 1 for k, name in enumerate(THING_KINDS)}
 PRINTED = ("label", "display", "number")
 POPE_PAIRS = 3  # questions with yes, and as many with no, of each picture and file
 DONE = "kitchens.json"
-DETECTIONS = "detections.json"
 
 
 def write(folder: Path, kitchens: int) -> Path:
@@ -44,7 +44,7 @@ def write(folder: Path, kitchens: int) -> Path:
             (folder / alias).symlink_to(folder_of(folder, "test").name, target_is_directory=True)
     files = {
         "annotations/instances_val2017.json": instances(truths),
-        DETECTIONS: detections(truths),
+        KITCHEN_DETECTIONS: detections(truths),
         "cocotext.v2.json": coco_text(truths),
         "refcoco/instances.json": instances(truths),
         "refcoco/refs(unc).json": refs(truths),

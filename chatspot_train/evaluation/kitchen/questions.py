@@ -14,8 +14,8 @@ from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Box, Truth
 from chatspot_sim.wordings import Wordings
 from chatspot_train.evaluation.metrics.boxes import noisy_box
-from chatspot_train.evaluation.suite import AskedTurn, Predicted
-from chatspot_train.evaluation.suites.refusal import denies
+from chatspot_train.evaluation.metrics.text import denies
+from chatspot_train.evaluation.suite import AskedTurn, Prediction
 
 SHAPES = ("box", "point", "polygon")
 REGION_NOISE = 1.0  # as in training: corners off by up to about 5 % of the box
@@ -79,7 +79,7 @@ def _overlapping(asked: KitchenQuestion, truth: Truth) -> list[str]:
     })  # fmt: skip
 
 
-def is_right(prediction: Predicted) -> bool:
+def is_right(prediction: Prediction) -> bool:
     """Whether the answer is right, by its truth; one that was never given is not."""
     if prediction.error:
         return False
@@ -93,16 +93,16 @@ def is_right(prediction: Predicted) -> bool:
     return judge(asked, prediction.text, width, height, prediction.boxes_xyxy_px)
 
 
-def names_neighbour(prediction: Predicted) -> bool:
+def names_neighbour(prediction: Prediction) -> bool:
     """Whether the answer names a thing of another kind that overlaps the asked one."""
     return bool(kinds_named(prediction.text) & set(prediction.truth["overlapping"]))
 
 
-def says_absent(prediction: Predicted) -> bool:
+def says_absent(prediction: Prediction) -> bool:
     """Whether the answer says that the thing is not there; one that shows where it is does not."""
     return not prediction.boxes_xyxy_px and denies(prediction.text)
 
 
-def is_absent(prediction: Predicted) -> bool:
+def is_absent(prediction: Prediction) -> bool:
     """Whether the asked thing is truly not there."""
     return denies(prediction.truth["answer"])

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from chatspot_sim.kitchen import Split
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import Wordings
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.intervals import Parts, Row
+from chatspot_train.evaluation.kitchen import export_public_formats
 from chatspot_train.evaluation.kitchen.questions import (
     EXACT_ROW,
     NOISY_ROW,
@@ -24,10 +26,20 @@ from chatspot_train.evaluation.kitchen.questions import (
 )  # fmt: skip
 from chatspot_train.evaluation.kitchen.render import render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
-from chatspot_train.evaluation.metrics.rows import Parts, scored
-from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+from chatspot_train.evaluation.registry import register, suites
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    Option,
+    Prediction,
+    Report,
+    Suite,
+    SuiteOptionError,
+    markdown,
+)
 
 KITCHENS = 100
+SPLITS: tuple[Split, ...] = ("val", "test")
 MEANINGS = {
     "name_box": "name the thing in a box",
     "name_point": "name the thing under a point",
@@ -54,8 +66,9 @@ MEANINGS = {
 LOWER_IS_BETTER = ("noise_drop_03", "hallucination")
 
 
+@register
 @dataclass(frozen=True)
-class KitchenSuite:
+class KitchenSuite(JudgingSuite):
     """Asks one dialogue of every kind of every kitchen; the last answer of each counts.
 
     The pictures are rendered into the folder of the data where they are not there yet. `kitchens`
@@ -64,10 +77,37 @@ class KitchenSuite:
 
     split: Split = "test"
     kitchens: int = KITCHENS
+    only_kitchen: bool = False
     wordings: Wordings = field(default_factory=lambda: TEST)
 
     name = "kitchen"
+    makes_data = True
+    options = (
+        Option("split", "val or test (default)"),
+        Option("only_kitchen", "leave out the other suites on its images", None),
+    )
     wants = "nothing: its pictures are rendered"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        split = options.get("split") or "test"
+        if split not in SPLITS:
+            raise SuiteOptionError(
+                "the kitchen has no such split", value=split, remedy=f"use {' or '.join(SPLITS)}"
+            )
+        return cls(split, only_kitchen=bool(options.get("only_kitchen")))
+
+    def companions(self, data: Path, limit: int) -> dict[str, Suite]:
+        """See Suite: all suites that can be asked about the kitchen's files."""
+        if self.only_kitchen:
+            return {}
+        export_public_formats.write(data, limit or self.kitchens)
+        return {
+            prefix: variant
+            for suite in suites().values()
+            for prefix, variant in suite.kitchen_variants(data).items()
+        }
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """All dialogues, kitchen by kitchen; `limit` counts kitchens. Raises RenderError."""
@@ -78,11 +118,11 @@ class KitchenSuite:
                 told = truth_of(row, number, dialogue[-1], truth)
                 yield Item(f"{self.split}-{number}-{row}", picture, asked_turns(dialogue), told)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer is right."""
         return [is_right(p) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the rows: the share right of every kind of question, and what is drawn from
         several of them.
 
@@ -109,9 +149,9 @@ class KitchenSuite:
                 parts["noise_drop_03"][kitchen] = (lost, 1.0)
         return {row: parts[row] for row in MEANINGS if row in parts}
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Every row with its 95 % interval. Raises ValueError for no predictions."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         return Report(rows, table(rows))
 
 

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from chatspot_train.evaluation.intervals import Row
 
@@ -26,6 +27,16 @@ _NUMBER_WORDS = (
 _NUMBERS = {word: str(k) for k, word in enumerate(_NUMBER_WORDS)}
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_NUMBERS)})\b")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
+_DENIAL = re.compile(
+    r"^\W*(no|nope|none|nothing)\b"
+    r"|\b(there|it|that|this|they)( is|'s| are| was| were) (no|not|none)\b"
+    r"|\b(isn|aren|wasn|weren|doesn)'?t\b|\b(don|can)'?t (see|find)\b"
+    r"|\b(cannot|can not|do not|does not) (see|find|contain|show|have)\b"
+    r"|\bnot (there|here|visible|present|shown|seen|in)\b|\b(contains?|shows?|sees?|finds?) no\b"
+    r"|\babsent\b|\bno such\b",
+    re.IGNORECASE,
+)
+_AFFIRMATION = re.compile(r"\W*(yes|yeah|yep)\b", re.IGNORECASE)
 _QUOTES = "\"'`“”‘’«»„"
 
 
@@ -75,20 +86,16 @@ def _bare(text: str) -> str:
     return stripped.rstrip(".").strip(_QUOTES + " ") or stripped
 
 
-def edit_distance(a: str, b: str) -> int:
-    """How many characters must be put in, taken out or changed to make one text the other."""
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, start=1):
-        before, row = row, [i]
-        for j, right in enumerate(b, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (left != right)))
-    return row[-1]
+def denies(text: str) -> bool:
+    """Whether the first sentence of an answer says that the thing is not there. One that begins
+    with yes does not, nor does an empty one."""
+    first = re.split(r"(?<=[.!?])\s", text.replace("’", "'").strip(), maxsplit=1)[0]
+    return not _AFFIRMATION.match(first) and bool(_DENIAL.search(first))
 
 
 def normalised_edit_distance(answer: str, truth: str) -> float:
-    """Edit distance of the normal texts over the longer one's length: 0 equal, 1 nothing alike."""
-    a, b = normal(answer), normal(truth)
-    return edit_distance(a, b) / max(len(a), len(b), 1)
+    """Return the Levenshtein distance of the normal texts over the longer length, in [0, 1]."""
+    return float(Levenshtein.normalized_distance(normal(answer), normal(truth)))
 
 
 def vqa_normal(text: str) -> str:
@@ -114,6 +121,8 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     return float(np.mean([min(1.0, (sum(same) - one) / 3) for one in same]))
 
 
-def percent(row: Row | None) -> str:
-    """A row's value as in the paper's tables, with one digit behind the point; `-` for none."""
-    return "-" if row is None else f"{100 * row['value']:.1f}"
+def percent(value: Row | float | None) -> str:
+    """Return a row or a share in percent with one decimal, as the paper's tables; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{100 * (value if isinstance(value, float) else value['value']):.1f}"

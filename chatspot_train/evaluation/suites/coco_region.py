@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from chatspot_train.evaluation.dataset_files import reading
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.intervals import Parts, Row, rows_of
 from chatspot_train.evaluation.metrics.category_match import (
     CategoryMatcher,
+    ClipMatcher,
     PlainTextMatcher,
 )
 from chatspot_train.evaluation.metrics.coco_ap import AP_NAMES, CocoDict, average_precision
-from chatspot_train.evaluation.metrics.rows import Parts, rows_of
 from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
-    Predicted,
+    Option,
+    Prediction,
+    RegionSuite,
     Report,
+    Suite,
     markdown,
     need,
 )  # fmt: skip
@@ -33,18 +37,22 @@ from chatspot_train.evaluation.suites.coco_pictures import (
 )
 
 QUESTION = "What can you see in this region? <region>"
+KITCHEN_DETECTIONS = "detections.json"  # as kitchen/export_public_formats writes it
 WANTS_DETECTIONS = (
     "give a detector's result file for val2017 in COCO's form: a list of image_id, category_id, "
     "bbox, score"
 )
-PAPER = {
-    "GT": ("48.8", "48.8", "48.8", "35.1", "56.0", "60.3", "64.5"),
-    "detector": ("39.6", "50.2", "44.1", "21.6", "45.8", "58.8", "-"),
-}
+DETECTIONS = Option("detections", "a detector's result file, whose boxes are asked", Path)
+CLIP = Option("clip", "a CLIP checkpoint that maps answers to categories")
+PAPER_OWN_BOXES = dict(
+    zip((*AP_NAMES, "accuracy"), (0.488, 0.488, 0.488, 0.351, 0.560, 0.603, 0.645), strict=True)
+)
+PAPER_DETECTOR = dict(zip(AP_NAMES, (0.396, 0.502, 0.441, 0.216, 0.458, 0.588), strict=True))
 
 
+@register
 @dataclass(frozen=True)
-class CocoRegion:
+class CocoRegion(RegionSuite):
     """Asks what is in each box of some of val2017's pictures, drawn by the seed.
 
     The boxes are COCO's own, crowds left out, or those of `detections`: a detector's result file
@@ -63,10 +71,38 @@ class CocoRegion:
     use_confidence: bool = True
 
     name = "coco_region"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "AP": "average precision (AP)",
+        "AP50": "AP at IoU 0.5",
+        "accuracy": "accuracy on the true boxes",
+    }
+    options = (DETECTIONS, CLIP)
     wants = (
         "give --data a folder with annotations/instances_val2017.json and val2017/, both from "
         "cocodataset.org (2017 Train/Val annotations, 2017 Val images)"
     )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(options.get("detections"), _matcher(options))
+
+    @classmethod
+    def of_boxes(cls, options: Mapping[str, Any]) -> Self:
+        """See RegionSuite: COCO's own boxes."""
+        return cls(matcher=_matcher(options))
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        detector = cls(detections=data / KITCHEN_DETECTIONS)
+        return {cls.name: cls(), f"{cls.name}_simulated_detector": detector}
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return PAPER_OWN_BOXES if self.detections is None else PAPER_DETECTOR
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """One question a box; `limit` counts pictures. Raises MissingDataError, SourceError."""
@@ -85,20 +121,20 @@ class CocoRegion:
                                    remedy=WANTS_DETECTIONS)  # fmt: skip
         return iter(_items(pictures, folder, names))
 
-    def named(self, predictions: Sequence[Predicted]) -> list[int | None]:
+    def named(self, predictions: Sequence[Prediction]) -> list[int | None]:
         """The id of the category that each answer means; None where it means none."""
         categories = _categories(predictions)
         found = self.matcher.match([p.text for p in predictions], [c["name"] for c in categories])
         return [None if k is None else categories[k]["id"] for k in found]
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer names the box's own category.
 
         Raises ValueError for a detector's boxes: nothing says what they are.
         """
         return _right(self.named(predictions), predictions)
 
-    def hallucinated(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def hallucinated(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer wrongly names another thing, whose box overlaps with IoU > 0.5."""
         named = self.named(predictions)
         right = _right(named, predictions)
@@ -107,7 +143,7 @@ class CocoRegion:
             for good, k, p in zip(right, named, predictions, strict=True)
         ]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the shares: accuracy for COCO's own boxes, and answers that mean no category."""
         named = self.named(predictions)
         parts = {
@@ -121,7 +157,7 @@ class CocoRegion:
             }
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
         if not predictions:
             raise ValueError("there are no answers to score")
@@ -137,10 +173,12 @@ class CocoRegion:
         return Report(rows, self._table(rows, boxes, len(truth["images"]), confident))
 
     def _table(self, rows: dict[str, Row], boxes: str, pictures: int, confident: bool) -> str:
-        ours = [percent(rows.get(name)) for name in (*AP_NAMES, "accuracy")]
+        names = (*AP_NAMES, "accuracy")
+        known = PAPER_OWN_BOXES if boxes == "GT" else PAPER_DETECTOR
+        paper, ours = ([percent(some.get(name)) for name in names] for some in (known, rows))
         table = markdown(
             ("", "boxes", *AP_NAMES, "accuracy"),
-            [("paper", "GT" if boxes == "GT" else "DINO", *PAPER[boxes]), ("ours", boxes, *ours)],
+            [("paper", "GT" if boxes == "GT" else "DINO", *paper), ("ours", boxes, *ours)],
         )
         score = "1" if boxes == "GT" else "the detector's"
         times = " x the answer's confidence" if confident else ""
@@ -150,11 +188,15 @@ class CocoRegion:
         )
 
 
-def _own_boxes(predictions: Sequence[Predicted]) -> bool:
+def _matcher(options: Mapping[str, Any]) -> CategoryMatcher:
+    return ClipMatcher(options["clip"]) if options.get("clip") else PlainTextMatcher()
+
+
+def _own_boxes(predictions: Sequence[Prediction]) -> bool:
     return all("category_id" in p.truth for p in predictions)
 
 
-def _right(named: Sequence[int | None], predictions: Sequence[Predicted]) -> list[bool]:
+def _right(named: Sequence[int | None], predictions: Sequence[Prediction]) -> list[bool]:
     if not _own_boxes(predictions):
         raise ValueError("accuracy needs COCO's own boxes, not a detector's")
     return [k == p.truth["category_id"] for k, p in zip(named, predictions, strict=True)]
@@ -185,7 +227,7 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
     return found
 
 
-def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
+def _categories(predictions: Sequence[Prediction]) -> list[CocoDict]:
     """COCO's categories. Raises ValueError without the answer that carries them, the first."""
     for p in predictions:
         if "categories" in p.truth:
@@ -194,7 +236,7 @@ def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
     raise ValueError("the first answer is missing, which carries the categories")
 
 
-def _truth(predictions: Sequence[Predicted]) -> CocoDict:
+def _truth(predictions: Sequence[Prediction]) -> CocoDict:
     """COCO's own words on all asked pictures, from the answers. Raises ValueError where missing."""
     parts = [p.truth["coco"] for p in predictions if "coco" in p.truth]
     images = [image for part in parts for image in part["images"]]

@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from chatspot_ros.core.regions import BoxXyxy
-from chatspot_train.evaluation.dataset_files import sample
+from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
+from chatspot_train.evaluation.intervals import Parts, rows_of
 from chatspot_train.evaluation.metrics.boxes import ious
-from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, rows_of
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Prediction,
     Report,
+    Suite,
     markdown,
     need,
 )
@@ -71,7 +73,8 @@ def matched(said: Sequence[Pair], true: Sequence[Pair], same: SamePhrase = same_
     return int(fits[rows, columns].sum())
 
 
-class GroundingSuite:
+@register
+class GroundingSuite(Suite):
     """Conversations in LLaVA-Grounding's layout, their first question each.
 
     `conversations` has `id`, `conversations` with `<g_s> phrase <g_e> <seg>` in the answers, and
@@ -80,6 +83,11 @@ class GroundingSuite:
     """
 
     name = "grounding"
+    headline: ClassVar[Mapping[str, str]] = {
+        "precision": "phrases with boxes, precision",
+        "recall": "phrases with boxes, recall",
+        "f1": "phrases with boxes, F1",
+    }
 
     def __init__(
         self,
@@ -91,6 +99,18 @@ class GroundingSuite:
     ) -> None:
         self.conversations, self.instances, self.images = conversations, instances, images
         self.suffix, self.same = suffix, same
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        return {
+            cls.name: cls(
+                conversations="conversations.json",
+                instances="annotations/instances_val2017.json",
+                images="val2017",
+                suffix="",
+            )
+        }
 
     @property
     def wants(self) -> str:
@@ -127,7 +147,7 @@ class GroundingSuite:
         except (KeyError, ValueError, TypeError) as error:
             raise malformed(path, f"{type(error).__name__} {error}", self.wants) from error
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the three rows."""
         parts: dict[str, dict[str, tuple[float, float]]] = {row: {} for row in ROWS}
         for p in predictions:
@@ -139,7 +159,7 @@ class GroundingSuite:
             parts["f1"][p.key] = (2 * hits, len(said) + len(true))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Grounded precision, recall and F1, with what was counted."""
         if not predictions:
             raise ValueError("there are no answers to score")

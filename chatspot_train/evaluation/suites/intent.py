@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import yaml
@@ -14,13 +15,14 @@ from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-un
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.prompts import TASKS, route
 from chatspot_ros.util.resources import share_folder
-from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.intervals import Row
-from chatspot_train.evaluation.metrics.rows import Parts, malformed, scored
+from chatspot_train.evaluation.dataset_files import malformed, sample
+from chatspot_train.evaluation.intervals import Parts, Row
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    JudgingSuite,
+    Prediction,
     Report,
     markdown,
     need,
@@ -43,26 +45,36 @@ class RouteAnswerer:
 
     name = "chatspot_ros.core.prompts.route"
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See runner.Answerer."""
         return [
-            Predicted(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
+            Prediction(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
                       question=item.turns[-1].question, truth=item.truth)
             for item in items
         ]  # fmt: skip
 
 
-class IntentSuite:
+@register
+class IntentSuite(JudgingSuite):
     """Questions labelled by hand; ask them with RouteAnswerer.
 
     `files` None: the package's own two lists, of which the router was tuned on `intents` alone.
     """
 
     name = "intent"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "intents/weighted_f1": "weighted F1 of the router",
+        "intents_held_out/weighted_f1": "weighted F1 of the router, on the held-out list",
+    }
     wants = "config/evaluation/intents.yaml and intents_held_out.yaml, which come with the package"
 
     def __init__(self, files: Sequence[Path] | None = None) -> None:
         self.files = files
+
+    def answerer(self) -> RouteAnswerer:
+        """See Suite: the router is measured, not a model."""
+        return RouteAnswerer()
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """One item for each question; `data` is not looked at, `limit` is of all lists together.
@@ -76,11 +88,11 @@ class IntentSuite:
             truth = {"list": name, "task": task}
             yield Item(f"{name}: {question}", no_picture, (AskedTurn(question),), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each task is the one that a person gave the question."""
         return [p.text == p.truth["task"] for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the accuracy and of each task's F1, by list."""
         parts: dict[str, dict[str, tuple[float, float]]] = {}
         for p, right in zip(predictions, self.right(predictions), strict=True):
@@ -91,10 +103,10 @@ class IntentSuite:
                 part[p.key] = (2.0 * right, 1.0 + right)
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
         the confusions."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         tables: list[str] = []
         plots: dict[str, Figure] = {}
         for name in dict.fromkeys(p.truth["list"] for p in predictions):

@@ -1,8 +1,8 @@
 """MMBench: a question counts as right when it is answered rightly with its choices in every order.
 
 The orders of one question ("circular" variants) have the same index modulo a million. The dev
-split is scored here; the answers of the test split are known to its server only, so predictions
-are written in the layout it takes.
+split is scored here. Only MMBench's server has the answers of the test split, so a submission for
+the server is written.
 """
 
 from __future__ import annotations
@@ -13,32 +13,45 @@ import csv
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Self
 
 import cv2
 import numpy as np
+from xlsxwriter import Workbook
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
-from chatspot_train.evaluation.dataset_files import first_there, sample
-from chatspot_train.evaluation.metrics.rows import (
-    Parts,
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
     malformed,
     one_picture_at_a_time,
-    scored,
+    sample,
 )
-from chatspot_train.evaluation.suite import AskedTurn, Item, Predicted, Report, markdown
+from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.registry import register
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    JudgingSuite,
+    Option,
+    Prediction,
+    Report,
+    SuiteOptionError,
+    markdown,
+)
 
+SUBMISSION = "submission.xlsx"
 LETTERS = "ABCD"
 VARIANTS = 1_000_000
 PAPER = {"dev": 0.645, "test": 0.636}
 EXPORTED = ("index", "question", "hint", *LETTERS, "category", "l2-category", "split", "prediction")
 INSTRUCTION = "Reply with the letter of the right choice."
 _NOTHING = {"", "nan", "none"}
+_LONGEST_CELL = 32_767  # of a workbook, in characters
 # A picture field as short as this is the index of the row that holds the picture.
 _LONGEST_INDEX = 64
 _LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
@@ -94,7 +107,8 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-class MMBenchSuite:
+@register
+class MMBenchSuite(JudgingSuite):
     """One split of MMBench; `limit` counts questions, each with all its variants.
 
     `file` names the table where it has another name than the benchmark gives it.
@@ -102,8 +116,25 @@ class MMBenchSuite:
 
     name = "mmbench"
 
-    def __init__(self, split: Literal["dev", "test"] = "dev", file: str = "") -> None:
+    options = (Option("split", "dev (default), or test, which writes the submission"),)
+
+    def __init__(self, split: str = "dev", file: str = "") -> None:
+        """Raises SuiteOptionError for an unknown split."""
+        if split not in PAPER:
+            raise SuiteOptionError(
+                "MMBench has no such split", value=split, remedy=f"use {' or '.join(PAPER)}"
+            )
         self.split, self.file = split, file
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(options.get("split") or "dev")
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"circular": PAPER[self.split]}
 
     @property
     def wants(self) -> str:
@@ -140,7 +171,12 @@ class MMBenchSuite:
                 raise malformed(path, f"it has no column {name}", self.wants)
         return rows
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def export(self, predictions: Sequence[Prediction], out: Path) -> None:
+        """Write the submission of the test split."""
+        if self.split == "test":
+            write_submission(predictions, out / SUBMISSION)
+
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each variant is answered rightly by itself."""
         letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
         return [
@@ -148,9 +184,9 @@ class MMBenchSuite:
             for p, letter in zip(predictions, letters, strict=True)
         ]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of `circular` and of `circular/...` by category; a unit is a whole question."""
-        groups: dict[str, list[Predicted]] = defaultdict(list)
+        groups: dict[str, list[Prediction]] = defaultdict(list)
         for p in predictions:
             if p.truth["answer"]:
                 groups[str(int(p.key) % VARIANTS)].append(p)
@@ -164,32 +200,36 @@ class MMBenchSuite:
             parts["single"][unit] = (float(sum(hits)), float(len(hits)))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Share right in every order (`circular`), and of the single variants (`single`)."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         if not rows:
-            note = "The answers of this split are not public: upload the predictions to be scored."
+            note = f"Its answers are not public: upload {SUBMISSION} to MMBench's server."
             return Report({}, f"MMBench {self.split}: {len(predictions)} predictions. {note}")
         lines = [
             [name.replace("circular", "all", 1), row["n"], row["value"],
-             PAPER[self.split] if name == "circular" else "-"]
+             self.paper.get(name, "-")]
             for name, row in rows.items() if name != "single"
         ]  # fmt: skip
         table = markdown([f"MMBench {self.split}", "questions", "ours", "paper"], lines)
         return Report(rows, f"{table}\n\nEvery order alone: {rows['single']['value']:.3f}.")
 
 
-def write_submission(predictions: Sequence[Predicted], file: Path) -> None:
-    """Write the tab-separated table that MMBench's server takes: the questions as they stand in its
-    own file, without pictures and answers, and the column `prediction`."""
-    with file.open("w", encoding="utf-8", newline="") as table:
-        writer = csv.writer(table, delimiter="\t", lineterminator="\n")
-        writer.writerow(EXPORTED)
-        for p in predictions:
+def write_submission(predictions: Sequence[Prediction], file: Path) -> None:
+    """Write the workbook for MMBench's server: its own table without images and answers, with the
+    column `prediction`."""
+    with Workbook(file) as book:
+        sheet = book.add_worksheet()
+        for column, name in enumerate(EXPORTED):
+            sheet.write_string(0, column, name)
+        for row, p in enumerate(predictions, start=1):
             truth = p.truth
             choices = [truth["choices"].get(letter, "") for letter in LETTERS]
-            writer.writerow([p.key, truth["question"], truth["hint"], *choices, truth["category"],
-                             truth["l2-category"], truth["split"], p.text])  # fmt: skip
+            cells = [truth["question"], truth["hint"], *choices, truth["category"],
+                     truth["l2-category"], truth["split"], p.text]  # fmt: skip
+            sheet.write_number(row, 0, int(p.key))
+            for column, text in enumerate(cells, start=1):
+                sheet.write_string(row, column, text[:_LONGEST_CELL])
 
 
 def _picture(row: dict[str, str], pictures: dict[str, str]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import Job, Source
@@ -22,13 +22,15 @@ from chatspot_train.data.sources.pointqa import (
     point_region,
 )  # fmt: skip
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
-    Predicted,
+    Prediction,
+    RegionSuite,
     Report,
     markdown,
     need,
@@ -52,8 +54,9 @@ class _Asked:
     answer: str
 
 
+@register
 @dataclass(frozen=True)
-class PointQa:
+class PointQa(RegionSuite):
     """Asks every question of the wanted kinds, by a box and by a point.
 
     `datasets`: looktwice (a count; three levels of question) and local (an attribute of the
@@ -68,10 +71,22 @@ class PointQa:
     local_split: str = "testfinal"
 
     name = "pointqa"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "local_box": "local, by box",
+        "local_point": "local, by point",
+        "looktwice_box": "look-twice, by box",
+        "looktwice_point": "look-twice, by point",
+    }
     wants = (
         "give --data a folder with Datasets/ (from github.com/princetonvisualai/pointingqa) and "
         "Visual Genome's VG_100K/ and VG_100K_2/ (from visualgenome.org), or images/ around them"
     )
+
+    @classmethod
+    def of_boxes(cls, options: Mapping[str, Any]) -> Self:
+        """See RegionSuite."""
+        return cls(shapes=("box",))
 
     def __post_init__(self) -> None:
         for given, known in ((self.datasets, SOURCES), (self.shapes, SHAPES),
@@ -139,11 +154,11 @@ class PointQa:
                  "answer": one.answer, "size": [width, height]}  # fmt: skip
         return Item(one.key, job.pictures.folder / picture, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer contains the ground truth as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the rows; see `score`."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p, good in zip(predictions, self.right(predictions), strict=True):
@@ -153,12 +168,12 @@ class PointQa:
                 parts[f"{name}_{shape}"][p.key] = (float(good), 1.0)
         return dict(sorted(parts.items()))
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Shares right by data set, level and shape, and over all levels of LookTwice-QA by shape.
 
         Raises ValueError for no predictions.
         """
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         names = sorted({name.rpartition("_")[0] for name in rows})
         lines = []
         for name in names:

@@ -4,23 +4,25 @@ among the most frequent ones, or among those that often stand beside what is the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from chatspot_train.evaluation.dataset_files import first_there, sample
-from chatspot_train.evaluation.metrics.rows import (
-    Parts,
+from chatspot_train.evaluation.dataset_files import (
     checked,
+    first_there,
     malformed,
     one_picture_at_a_time,
     read_json_lines,
-    scored,
+    sample,
 )
+from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    JudgingSuite,
+    Prediction,
     Report,
     markdown,
     need,
@@ -28,7 +30,6 @@ from chatspot_train.evaluation.suite import (
 
 FILES = ("random", "popular", "adversarial")
 MEASURES = ("accuracy", "precision", "recall", "f1", "yes_ratio")
-PAPER = {"random": 0.914}
 _NO = {"No", "not", "no"}
 
 
@@ -38,7 +39,8 @@ def says_yes(text: str) -> bool:
     return not _NO & set(text.split(".")[0].replace(",", "").split(" "))
 
 
-class PopeSuite:
+@register
+class PopeSuite(JudgingSuite):
     """Three files of yes/no questions, `limit` of them in all.
 
     `prefix` begins the files' names (coco_pope, or another data set's); `images` is the folder of
@@ -46,6 +48,12 @@ class PopeSuite:
     """
 
     name = "pope"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "random_accuracy": "accuracy, random",
+        "popular_accuracy": "accuracy, popular",
+        "adversarial_accuracy": "accuracy, adversarial",
+    }
 
     def __init__(
         self,
@@ -61,6 +69,11 @@ class PopeSuite:
         names = ", ".join(f"{self.prefix}_{name}.json" for name in self.files)
         return (f"give --data a folder with {names} (from RUCAIBox/POPE, output/coco) and COCO's "
                 f"pictures in {self.images}/")  # fmt: skip
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """The paper's values in [0, 1], by row."""
+        return {"random_accuracy": 0.914}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """Questions picture by picture, those of all files on one picture together."""
@@ -82,11 +95,11 @@ class PopeSuite:
         file = f"{self.prefix}_{name}.json"
         return file, f"coco/{file}", f"output/coco/{file}"
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer says what is so."""
         return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of `random_accuracy`, ... and of the same over all files, as `accuracy`, ..."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
@@ -101,13 +114,13 @@ class PopeSuite:
                     parts[row][p.key] = (float(numerator), float(denominator))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Accuracy, precision, recall and F1 of saying yes, and how often it says yes."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         asked = [name for name in FILES if any(p.truth["file"] == name for p in predictions)]
         lines = [
             [name, *(rows[f"{name}_{measure}"]["value"] for measure in MEASURES),
-             PAPER.get(name, "-")]
+             self.paper.get(f"{name}_accuracy", "-")]
             for name in asked
         ]  # fmt: skip
         lines.append(["all", *(rows[measure]["value"] for measure in MEASURES), "-"])

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chatspot_train.data.sources import find_source
 from chatspot_train.data.sources.base import Source
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.data.sources.refcoco import Ref
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.intervals import Parts
 from chatspot_train.evaluation.metrics.boxes import iou
-from chatspot_train.evaluation.metrics.rows import Parts, scored
 from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
+    JudgingSuite,
     MissingDataError,
-    Predicted,
+    Prediction,
     Report,
     markdown,
     need,
@@ -30,11 +32,11 @@ QUESTION = "Where is {thing}?"
 DATASETS = ("refcoco", "refcoco+", "refcocog")
 THRESHOLD = 0.5
 ROWS = ("iou_over_0.5", "iou_at_least_0.5", "no_box")
-PAPER = {"refcoco val": "88.1", "refcoco testA": "91.4", "refcoco testB": "83.9"}
 
 
+@register
 @dataclass(frozen=True)
-class RefCoco:
+class RefCoco(JudgingSuite):
     """Asks for the box of every expression of the wanted splits.
 
     `datasets` empty: those of the three that are there; `splits` empty: all but train. `question`
@@ -48,11 +50,24 @@ class RefCoco:
     question: str = QUESTION
 
     name = "refcoco"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "refcoco_val_iou_over_0.5": "IoU > 0.5",
+    }
     wants = (
         "give --data a folder with refcoco/refs(unc).json, refcoco+/refs(unc).json or "
         "refcocog/refs(umd).json (from github.com/lichengunc/refer, as JSON: docs/data.md shows "
         "how), instances.json beside it, and train2014/ (2014 Train images from cocodataset.org)"
     )
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """The paper's values in [0, 1], by row."""
+        return {
+            "refcoco_val_iou_over_0.5": 0.881,
+            "refcoco_testA_iou_over_0.5": 0.914,
+            "refcoco_testB_iou_over_0.5": 0.839,
+        }
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """One item an expression, picture by picture. Raises MissingDataError, SourceError."""
@@ -101,11 +116,11 @@ class RefCoco:
         turn = AskedTurn(self.question.replace("{thing}", expression), (), "locate")
         return Item(f"{dataset}-{ref.ref_id}-{k}", folder / image.file_name, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether the first box of each answer has IoU > 0.5 with the thing's."""
         return [_iou(p) > THRESHOLD for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the rows; see `score`."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
@@ -115,26 +130,27 @@ class RefCoco:
                 parts[f"{_split(p).replace(' ', '_')}_{row}"][p.key] = (float(value), 1.0)
         return dict(sorted(parts.items()))
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """The share of hits by both conventions, and of answers without a box, of every split.
 
         Raises ValueError for no predictions.
         """
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         lines = []
         for name in sorted({_split(p) for p in predictions}):
             found = [rows[f"{name.replace(' ', '_')}_{row}"] for row in ROWS]
-            lines.append((name, PAPER.get(name, "-"), *map(percent, found), int(found[0]["n"])))
+            paper = self.paper.get(f"{name.replace(' ', '_')}_{ROWS[0]}")
+            lines.append((name, percent(paper), *map(percent, found), int(found[0]["n"])))
         header = ("", "paper", "IoU > 0.5 (Shikra)", "IoU >= 0.5 (Qwen, InternVL)", "no box", "n")
         table = markdown(header, lines)
         return Report(rows, f"{table}\n\nThe paper does not say which convention it used.")
 
 
-def _split(prediction: Predicted) -> str:
+def _split(prediction: Prediction) -> str:
     return f"{prediction.truth['dataset']} {prediction.truth['split']}"
 
 
-def _iou(prediction: Predicted) -> float:
+def _iou(prediction: Prediction) -> float:
     if not prediction.boxes_xyxy_px:
         return 0.0
     x1, y1, x2, y2 = prediction.truth["box_xyxy_px"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import SourceError
@@ -13,18 +13,19 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, load_json
 from chatspot_train.data.sources.text_questions import majority
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent, vqa_accuracy
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Prediction,
+    RegionSuite,
     Report,
     markdown,
     need,
 )
 
-PAPER_CONTAINS = "63.0"
 SHAPES = ("box", "polygon")
 
 
@@ -48,8 +49,9 @@ class _Entry(Schema):
     answer_grounding: tuple[_Corner, ...]
 
 
+@register
 @dataclass(frozen=True)
-class VizWizGrounding:
+class VizWizGrounding(RegionSuite):
     """Asks each question of the region where its answer is seen.
 
     `shape` is how the grounding polygon is given: as the box around it, since the paper's model
@@ -61,6 +63,10 @@ class VizWizGrounding:
     shape: str = "box"
 
     name = "vizwiz_grounding"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "contains": "contains the answer",
+    }
     wants = (
         "give --data a folder with val_grounding.json and val/, both of VizWiz-VQA-Grounding "
         "(from vizwiz.org/tasks-and-datasets/answer-grounding-for-vqa)"
@@ -69,6 +75,11 @@ class VizWizGrounding:
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ValueError(f"the shape is {self.shape!r}, not one of {', '.join(SHAPES)}")
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """The paper's values in [0, 1], by row."""
+        return {"contains": 0.63}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """One question a picture. Raises MissingDataError, SourceError."""
@@ -102,11 +113,11 @@ class VizWizGrounding:
         turn = AskedTurn(f"{clean(entry.question)} <region>", (region,))
         return Item(name, folder / name, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """Whether each answer contains the most common one as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Parts of the rows; see `score`."""
         right = zip(predictions, self.right(predictions), strict=True)
         parts = {"contains": {p.key: (float(good), 1.0) for p, good in right}}
@@ -117,13 +128,16 @@ class VizWizGrounding:
             }
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
         questions with people's answers. Raises ValueError for no predictions."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
         table = markdown(
             ("", "contains the ground truth", "VQA accuracy", "n"),
-            [("paper", PAPER_CONTAINS, "-", "-"), (f"ours, by {self.shape}", *ours)],
+            [
+                ("paper", percent(self.paper["contains"]), "-", "-"),
+                (f"ours, by {self.shape}", *ours),
+            ],
         )
         return Report(rows, table)

@@ -16,7 +16,7 @@ from chatspot_train.evaluation.metrics.text import (
     equal,
     normalised_edit_distance,
 )  # fmt: skip
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.coco_text import QUESTION, CocoText
 
 
@@ -66,7 +66,7 @@ def test_the_rows_by_hand(tmp_path: Path) -> None:
     suite = CocoText(all_languages=True)
     items = list(suite.items(coco_text(tmp_path), 0, 0))
     said = ["Stopped", "“ZOË'S  茶”.", ""]
-    kept = [Predicted(i.key, s, truth=i.truth) for i, s in zip(items, said, strict=True)]
+    kept = [Prediction(i.key, s, truth=i.truth) for i, s in zip(items, said, strict=True)]
     report = suite.score(kept)
     values = {name: row["value"] for name, row in report.rows.items()}
     assert values["contains"] == pytest.approx(2 / 3)

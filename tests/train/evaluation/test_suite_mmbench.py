@@ -12,8 +12,8 @@ from PIL import Image
 
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.mmbench import (
     EncodedPicture,
     MMBenchSuite,
@@ -66,9 +66,9 @@ def make_data(folder: Path, columns: tuple[str, ...] = COLUMNS, name: str = "dev
     return folder
 
 
-def answered(folder: Path, texts: list[str], suite: MMBenchSuite) -> list[Predicted]:
+def answered(folder: Path, texts: list[str], suite: MMBenchSuite) -> list[Prediction]:
     items = list(suite.items(folder, 0, 0))
-    return [Predicted(i.key, t, truth=i.truth) for i, t in zip(items, texts, strict=True)]
+    return [Prediction(i.key, t, truth=i.truth) for i, t in zip(items, texts, strict=True)]
 
 
 def test_the_table_is_read_with_its_pictures(tmp_path: Path) -> None:

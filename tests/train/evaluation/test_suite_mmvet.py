@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.mmvet import (
     MmVetSuite,
     grade,
@@ -47,13 +47,13 @@ class Grader:
         return Reply(reply, 1, 1)
 
 
-def run_grade(predictions: list[Predicted], grader: Grader, file: Path, runs: int = 1) -> Any:
+def run_grade(predictions: list[Prediction], grader: Grader, file: Path, runs: int = 1) -> Any:
     asker: Any = grader
     return asyncio.run(grade(predictions, asker, file, runs, concurrency=2))
 
 
-def predictions(*texts: str) -> list[Predicted]:
-    return [Predicted(key, text, truth=dict(entry))
+def predictions(*texts: str) -> list[Prediction]:
+    return [Prediction(key, text, truth=dict(entry))
             for (key, entry), text in zip(ENTRIES.items(), texts, strict=True)]  # fmt: skip
 
 
