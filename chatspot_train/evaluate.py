@@ -33,9 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         suite = registry.make(options.suite, vars(options))
         paper = {} if suite.makes_data or options.compare else suite.paper
-        print_rows(_rows(suite, options), paper)
+        rows = _rows(suite, options)
     except (ChatspotError, EndpointDownError, AskError) as error:
         sys.exit(f"chatspot_train.evaluate: {error}")
+    if rows:
+        print_rows(rows, paper)
+    else:
+        print(f"nothing could be scored here; see {options.out / 'report.md'}")
 
 
 def _rows(suite: Suite, options: argparse.Namespace) -> Mapping[str, Row]:

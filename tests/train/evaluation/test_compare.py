@@ -9,14 +9,21 @@ import cv2
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.compare import CompareError, compare, differences, parts_of
+from chatspot_train.evaluation.compare import CompareError, compare, differences
 from chatspot_train.evaluation.intervals import Parts, resampled, row_of, rows_of, share
 from chatspot_train.evaluation.runner import to_line
-from chatspot_train.evaluation.suite import Item, MissingDataError, Prediction, Report
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    MissingDataError,
+    Prediction,
+    Report,
+    Suite,
+)
 from chatspot_train.evaluation.suites.pope import PopeSuite
 
 
-class Equal:
+class Equal(Suite):
     """Share of answers equal to the truth."""
 
     name = "equal"
@@ -104,22 +111,25 @@ def test_parts_are_summed_with_their_own_questions() -> None:
     assert row_of({"a": (1.0, 1.0), "b": (0.0, 1.0)}) == share([True, False])
 
 
-def test_a_suite_tells_its_parts_or_at_least_what_is_right() -> None:
-    predictions = [Prediction(str(k), text, truth={"name": "mug"})
-                   for k, text in enumerate(("mug", "cup"))]  # fmt: skip
-    assert parts_of(Equal(), predictions) == {"equal": {"0": (1.0, 1.0), "1": (0.0, 1.0)}}
-
-    class Judging:
+def test_a_judging_suite_is_compared_by_its_right_answers(tmp_path: Path) -> None:
+    class Judging(JudgingSuite):
         name = "judging"
+        wants = ""
+
+        def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+            yield from ()
 
         def right(self, predictions: Sequence[Prediction]) -> list[bool]:
             return [p.text == "cup" for p in predictions]
 
-    judging: Any = Judging()
-    assert parts_of(judging, predictions) == {"right": {"0": (0.0, 1.0), "1": (1.0, 1.0)}}
-    silent: Any = type("Silent", (), {"name": "silent"})()
-    with pytest.raises(CompareError, match="silent"):
-        parts_of(silent, predictions)
+        def score(self, predictions: Sequence[Prediction]) -> Report:
+            return Report(self.rows(predictions), "")
+
+    a = keep(tmp_path / "a", {"1": "mug", "2": "cup"})
+    b = keep(tmp_path / "b", {"1": "cup", "2": "cup"})
+    found = compare(a, b, tmp_path / "out", Judging(), draws=50)
+    assert found.rows["right"]["value"] == 0.5
+    assert found.scored == 1
 
 
 def test_the_page_shows_pictures_and_escapes_text(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import RegionError
 from chatspot_train.evaluation.engine_model import EngineAnswerer
-from chatspot_train.evaluation.runner import OnceAnswerer, read_predictions, run, to_line
+from chatspot_train.evaluation.runner import CachingAnswerer, read_predictions, run, to_line
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
@@ -108,7 +108,7 @@ def test_an_answer_to_another_question_does_not_count(tmp_path: Path) -> None:
 
 def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
     counting = Counting()
-    once = OnceAnswerer(counting)
+    once = CachingAnswerer(counting)
     asked = list(items(tmp_path, 2))
     first = run(once, asked, tmp_path / "1.jsonl")
     assert counting.asked == ["0a", "1a"]  # both items of a picture ask alike

@@ -13,11 +13,11 @@ from chatspot_train.evaluation.metrics.calibration import (
     risk_area,
     risk_curve,
 )
-from chatspot_train.evaluation.suite import Item, Prediction, Report
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report
 from chatspot_train.evaluation.suites.calibration import CalibrationSuite
 
 
-class Echo:
+class Echo(JudgingSuite):
     """Right is what says so."""
 
     name = "echo"

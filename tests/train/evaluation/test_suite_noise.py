@@ -12,13 +12,13 @@ from PIL import Image
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
 from chatspot_train.evaluation.metrics.boxes import iou
-from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction, Report
+from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction, RegionSuite, Report
 from chatspot_train.evaluation.suites.coco_region import CocoRegion
 from chatspot_train.evaluation.suites.hallucination import Hallucination
 from chatspot_train.evaluation.suites.noise import Noise
 
 
-class Shapes:
+class Shapes(RegionSuite):
     """Asks for the name of `count` boxes."""
 
     name = "shapes"
