@@ -19,8 +19,8 @@ from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
 from chatspot_train.evaluation.engine_model import EngineAnswerer
-from chatspot_train.evaluation.intervals import Row
 from chatspot_train.evaluation.measure import measure_suite
+from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
 from chatspot_train.evaluation.report import print_rows
 from chatspot_train.evaluation.suite import Answerer, Suite

@@ -16,7 +16,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -30,11 +30,11 @@ from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.server.engine_factory import read_skills, read_states
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
-from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.metrics.calibration import calibration_error, risk_area
+from chatspot_train.evaluation.metrics.calibration import TARGET_RISK, calibration_error, risk_area
+from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
+from chatspot_train.evaluation.registry import make
 from chatspot_train.evaluation.runner import run
-from chatspot_train.evaluation.suite import Item, Prediction
-from chatspot_train.evaluation.suites.calibration import TARGET_RISK, reliability_plot, risk_plot
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction
 
 KITCHENS = 100
 PREDICTIONS = "predictions.jsonl"
@@ -44,8 +44,8 @@ _BLOCK = re.compile(r"^calibration:.*\n(?:[ \t#].*\n|\n)*", re.MULTILINE)
 
 
 def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
-    """Ask about the first validation kitchens, always anew; their pictures are kept in `out`."""
-    suite = KitchenSuite("val", kitchens)
+    """Ask about the first validation kitchens again; keep their images in `out`."""
+    suite = cast(JudgingSuite, make("kitchen", {"split": "val"}))
     items = list(suite.items(out, kitchens, 0))
     file = out / PREDICTIONS
     file.unlink(missing_ok=True)

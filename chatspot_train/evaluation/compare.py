@@ -13,7 +13,7 @@ import numpy as np
 
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.evaluation.comparison_page import Card, write_page
-from chatspot_train.evaluation.intervals import Part, Parts, Row, resampled
+from chatspot_train.evaluation.metrics.intervals import Part, Parts, Row, resampled
 from chatspot_train.evaluation.runner import PREDICTIONS, read_predictions
 from chatspot_train.evaluation.suite import JudgingSuite, Prediction, Suite, markdown, need
 

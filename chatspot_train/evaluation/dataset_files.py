@@ -18,6 +18,7 @@ from chatspot_train.data.sources.conversion_report import Report
 from chatspot_train.data.sources.image_folder import Pictures
 from chatspot_train.evaluation.suite import MissingDataError, need
 
+KITCHEN_DETECTIONS = "detections.json"  # the simulated detector's results on the kitchen
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 

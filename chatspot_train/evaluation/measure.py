@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.report import prefixed, summary, write_report
 from chatspot_train.evaluation.runner import CachingAnswerer, evaluate
 from chatspot_train.evaluation.suite import Answerer, Report, Suite

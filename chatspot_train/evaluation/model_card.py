@@ -12,7 +12,8 @@ from typing import Any
 
 from chatspot_ros.core.confidence import Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
-from chatspot_train.evaluation.kitchen.suite import LOWER_IS_BETTER, MEANINGS, table
+from chatspot_train.evaluation.registry import suites
+from chatspot_train.evaluation.report import headline_table
 
 
 def model_card(
@@ -94,9 +95,10 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
 
 def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | None) -> list[str]:
     lines = ["", "## Limits", "- a simulated kitchen only; no photographs were seen in training"]
+    kitchen = suites()["kitchen"]
     weak = [
         row for row, value in rows.items()
-        if row in MEANINGS and row not in LOWER_IS_BETTER and value["value"] < 0.8
+        if row in kitchen.headline and row not in kitchen.lower_is_better and value["value"] < 0.8
     ]  # fmt: skip
     if weak:
         lines.append(f"- weak at: {', '.join(weak)} (below 0.8 above)")
@@ -104,7 +106,8 @@ def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | N
 
 
 def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
-    if not rows.keys() & MEANINGS.keys():
+    headline = suites()["kitchen"].headline
+    if not rows.keys() & headline.keys():
         return ["", "## Measured", "Not measured yet: `python -m chatspot_train.evaluate`."]
     return [
         "",
@@ -112,7 +115,7 @@ def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
         "On unseen test kitchens (no seed, no wording and no light shared with training), regions "
         "off by up to about 5 %: `python -m chatspot_train.evaluate --suite kitchen --split test`.",
         "",
-        table(rows),
+        headline_table(rows, headline),
     ]
 
 

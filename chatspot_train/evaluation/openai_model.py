@@ -1,7 +1,7 @@
-"""A model behind an OpenAI-compatible chat endpoint, asked as a local one is.
+"""A model under test behind an OpenAI-compatible chat endpoint.
 
-Regions are written in the dialect of a ModelSpec, for the picture as that spec lays it out; exactly
-that picture is sent. The key is read from the environment variable OPENAI_API_KEY only.
+A ModelSpec gives the dialect of the regions and the geometry of the image that is sent. The key
+comes from the environment variable OPENAI_API_KEY only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import cv2
@@ -19,7 +20,6 @@ from chatspot_ros.core import answer_parser, prompts
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.errors import RegionError, RequestError
-from chatspot_train.common.closing import Closing
 from chatspot_train.evaluation.suite import Item, Prediction
 from chatspot_train.openai_client import (
     Asker,
@@ -35,16 +35,16 @@ PictureFormat = Literal["png", "jpeg"]
 
 
 class EndpointDownError(RuntimeError):
-    """The endpoint answers nothing any more. Not a ChatspotError: the run is to stop rather than
-    to keep empty answers, and to go on later."""
+    """The endpoint is down. Not a ChatspotError: the run stops without empty predictions and can
+    resume later."""
 
 
-class EndpointAnswerer(Closing):
-    """Asks one model; use it as a context manager.
+class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
+    """One model at an endpoint; a context manager.
 
-    `spec` says how regions are written and the picture is laid out. `concurrency` bounds how many
-    items of one picture are asked at a time. A request is repeated `retries` times; an item that
-    still fails is answered with an `error`. Its answers have the confidence 0: endpoints tell none.
+    `spec` gives the dialect and the geometry. At most `concurrency` items of an image are asked at
+    a time. A request is repeated `retries` times; an item that still fails gets a prediction with
+    an `error`. The confidence is 0: endpoints report none.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class EndpointAnswerer(Closing):
         retries: int = 6,
         timeout_s: float = 120.0,
     ) -> None:
-        """Raises EndpointError for what is not an address, or not a key."""
+        """Raises EndpointError for an invalid address or key."""
         self.name = model
         self.spec, self.dialect = spec, spec.dialect.make()
         self.skills = tuple(skills)
@@ -68,10 +68,13 @@ class EndpointAnswerer(Closing):
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,
             timeout_s=timeout_s,
         )  # fmt: skip
-        # Connections belong to an event loop, so all pictures are asked in the same one.
+        # Connections belong to an event loop, so all requests share one.
         self._loop = asyncio.Runner()
-        self._most_at_a_time = max(1, concurrency)
+        self._concurrency = max(1, concurrency)
         self._failed = 0
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -79,10 +82,10 @@ class EndpointAnswerer(Closing):
         self._loop.close()
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
-        """Answer items about one picture (uint8 H x W x 3, RGB), in order.
+        """See Answerer.
 
         Raises:
-            EndpointDownError: there is no endpoint, it refuses the key or the model, or it has
+            EndpointDownError: the endpoint cannot be reached, refuses the key or the model, or
                 failed MOST_FAILURES times in a row.
         """
         fit = self.spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
@@ -90,7 +93,7 @@ class EndpointAnswerer(Closing):
         return self._loop.run(self._answer_all(picture, fit, items))
 
     async def _answer_all(self, picture: str, fit: Fit, items: list[Item]) -> list[Prediction]:
-        turn = asyncio.Semaphore(self._most_at_a_time)
+        turn = asyncio.Semaphore(self._concurrency)
 
         async def answer(item: Item) -> Prediction:
             async with turn:
@@ -104,26 +107,19 @@ class EndpointAnswerer(Closing):
 
     async def _answer(self, picture: str, fit: Fit, item: Item) -> Prediction:
         began_s = time.perf_counter()
-        asked = item.turns[-1].question
         try:
             task, reply = await self._converse(picture, fit, item)
         except (EndpointError, UnreachableError) as error:
             raise EndpointDownError(f"{error}; run it again to go on") from error
         except (AskError, RegionError, RequestError) as error:
             self._count(error)
-            return Prediction(item.key, "", error=str(error), question=asked, truth=item.truth)
+            return item.failed(str(error))
         self._failed = 0
         answer = answer_parser.read(
             reply.text, task=task, regions=(), fit=fit, dialect=self.dialect,
             skills=self.skills, confidence=0.0, truncated=reply.cut_off,
         )  # fmt: skip
-        return Prediction(
-            item.key, answer.text,
-            tuple(region.box_xyxy_px for region in answer.grounded),
-            tuple(region.label for region in answer.grounded),
-            dict(answer.state), tuple((step.action, step.target) for step in answer.steps),
-            seconds=time.perf_counter() - began_s, question=asked, truth=item.truth,
-        )  # fmt: skip
+        return item.answered(answer, time.perf_counter() - began_s)
 
     def _count(self, error: Exception) -> None:
         self._failed += isinstance(error, AskError)
@@ -131,7 +127,7 @@ class EndpointAnswerer(Closing):
             raise EndpointDownError(f"{self._failed} failures in a row: {error}") from error
 
     async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, Reply]:
-        """Ask turn after turn; returns the last one's task and reply."""
+        """Ask turn after turn; return the task and the reply of the last."""
         said: list[ChatCompletionMessageParam] = []
         for turn in item.turns:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
@@ -157,7 +153,7 @@ def _user(text: str, picture: str) -> ChatCompletionMessageParam:
 
 
 def picture_uri(image_rgb: RgbImage, picture_format: PictureFormat) -> str:
-    """Return a picture (uint8 H x W x 3, RGB) as a data URI."""
+    """Return an image (uint8 H x W x 3, RGB) as a data URI."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if picture_format == "jpeg" else []
     bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(f".{picture_format}", bgr, quality)

@@ -10,7 +10,7 @@ from matplotlib import pyplot
 from rich.console import Console
 from rich.table import Table
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.suite import Report, Suite, markdown
 
 
@@ -28,6 +28,16 @@ def summary(reports: Mapping[str, Report], suites: Mapping[str, Suite]) -> str:
         if (row := report.rows.get(name)) is not None
     ]
     return markdown(("suite", "what", "value", "95 %", "n"), lines)
+
+
+def headline_table(rows: Mapping[str, Row], headline: Mapping[str, str]) -> str:
+    """Return the rows of one suite's headline with their meaning, in Markdown."""
+    lines = [
+        [f"`{name}`", headline[name], row["value"], interval(row), int(row["n"])]
+        for name, row in rows.items()
+        if name in headline
+    ]
+    return markdown(("row", "what", "value", "95 %", "n"), lines)
 
 
 def interval(row: Row) -> str:

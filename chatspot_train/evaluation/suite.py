@@ -20,7 +20,7 @@ from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy, Point, Region
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.evaluation.intervals import Parts, Row, rows_of
+from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 
 
 class MissingDataError(ChatspotError):
@@ -136,12 +136,14 @@ class Suite(ABC):
     """One benchmark: one file of `suites/`, found by `registry.register`.
 
     `name` is its name on the command line. `headline` maps the rows of the summary to their
-    meaning. `options` are its own options of the command line. `on_kitchen`: the simulated kitchen
-    is exported in its layout. `makes_data`: it writes its own data set into the result folder.
+    meaning; `lower_is_better` names those with 0 as the best value. `options` are its own options
+    of the command line. `on_kitchen`: the simulated kitchen is exported in its layout.
+    `makes_data`: it writes its own data set into the result folder.
     """
 
     name: ClassVar[str]
     headline: ClassVar[Mapping[str, str]] = {}
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[Option, ...]] = ()
     on_kitchen: ClassVar[bool] = False
     makes_data: ClassVar[bool] = False

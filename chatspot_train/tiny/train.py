@@ -25,9 +25,9 @@ from chatspot_train.common.bf16 import cpu_multiplies_bf16
 from chatspot_train.common.trainer import run_stage
 from chatspot_train.data.image_augment import crop, recolour
 from chatspot_train.evaluation.engine_model import EngineAnswerer
-from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.measure import measure_suite
 from chatspot_train.evaluation.model_card import write_card
+from chatspot_train.evaluation.registry import make
 from chatspot_train.evaluation.report import print_rows
 from chatspot_train.evaluation.runner import PREDICTIONS
 from chatspot_train.tiny.config import TinySettings
@@ -220,7 +220,7 @@ def measure(folder: Path, kitchens: int) -> None:
     out = folder.parent / "evaluation"
     (out / PREDICTIONS).unlink(missing_ok=True)
     answerer = EngineAnswerer(Engine.load(str(folder)))
-    suite = KitchenSuite(only_kitchen=True)
+    suite = make("kitchen", {"only_kitchen": True})
     found = measure_suite(suite, answerer, out, kitchens, 0, out)
     print_rows(found)
     write_card(folder, found)

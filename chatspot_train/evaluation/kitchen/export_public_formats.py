@@ -18,13 +18,13 @@ from chatspot_sim.asking import clear_things
 from chatspot_sim.detector import DetectorSettings, detect
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.truth import Box, Thing, Truth
+from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS
 from chatspot_train.evaluation.kitchen.render import (
     folder_of,
     name_of,
     render_kitchens,
     truth_of,
 )
-from chatspot_train.evaluation.suites.coco_region import KITCHEN_DETECTIONS
 
 CATEGORIES = [{"id": k + 1, "name": name} for k, name in enumerate(THING_KINDS)]
 IDS = {name: k + 1 for k, name in enumerate(THING_KINDS)}

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from chatspot_sim.kitchen import Split
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import Wordings
-from chatspot_train.evaluation.intervals import Parts, Row
 from chatspot_train.evaluation.kitchen import export_public_formats
 from chatspot_train.evaluation.kitchen.questions import (
     EXACT_ROW,
@@ -26,7 +25,9 @@ from chatspot_train.evaluation.kitchen.questions import (
 )  # fmt: skip
 from chatspot_train.evaluation.kitchen.render import render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register, suites
+from chatspot_train.evaluation.report import headline_table
 from chatspot_train.evaluation.suite import (
     Item,
     JudgingSuite,
@@ -35,35 +36,10 @@ from chatspot_train.evaluation.suite import (
     Report,
     Suite,
     SuiteOptionError,
-    markdown,
 )
 
 KITCHENS = 100
 SPLITS: tuple[Split, ...] = ("val", "test")
-MEANINGS = {
-    "name_box": "name the thing in a box",
-    "name_point": "name the thing under a point",
-    "name_polygon": "name the thing in a polygon",
-    "part": "name a part of a thing",
-    "colour": "colour of the thing in a region",
-    "state": "state of a thing, all attributes right",
-    "yes_no": "is it open, on, running, full, plugged in",
-    "read": "two digits or a printed word",
-    "count": "how many of a kind are in the picture",
-    "relation": "how one region stands to another",
-    "describe": "describe a region, all facts right",
-    "scene": "list what is in the picture, F1 of kinds at least 0.75",
-    "is_there": "whether a thing is there, in a region or the picture",
-    "locate": "answer with a box, IoU above 0.5, or say that it is not there",
-    "plan": "right steps in the right order",
-    "follow_up": '"and this?" after an earlier question',
-    EXACT_ROW: "name the thing in its exact box",
-    NOISY_ROW: "name the thing in a box moved by 0.3",
-    "absent_f1": "F1 of saying that a thing is absent",
-    "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
-    "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
-}
-LOWER_IS_BETTER = ("noise_drop_03", "hallucination")
 
 
 @register
@@ -81,6 +57,30 @@ class KitchenSuite(JudgingSuite):
     wordings: Wordings = field(default_factory=lambda: TEST)
 
     name = "kitchen"
+    headline: ClassVar[Mapping[str, str]] = {
+        "name_box": "name the thing in a box",
+        "name_point": "name the thing under a point",
+        "name_polygon": "name the thing in a polygon",
+        "part": "name a part of a thing",
+        "colour": "colour of the thing in a region",
+        "state": "state of a thing, all attributes right",
+        "yes_no": "is it open, on, running, full, plugged in",
+        "read": "two digits or a printed word",
+        "count": "how many of a kind are in the picture",
+        "relation": "how one region stands to another",
+        "describe": "describe a region, all facts right",
+        "scene": "list what is in the picture, F1 of kinds at least 0.75",
+        "is_there": "whether a thing is there, in a region or the picture",
+        "locate": "answer with a box, IoU above 0.5, or say that it is not there",
+        "plan": "right steps in the right order",
+        "follow_up": '"and this?" after an earlier question',
+        EXACT_ROW: "name the thing in its exact box",
+        NOISY_ROW: "name the thing in a box moved by 0.3",
+        "absent_f1": "F1 of saying that a thing is absent",
+        "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
+        "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
+    }
+    lower_is_better = ("noise_drop_03", "hallucination")
     makes_data = True
     options = (
         Option("split", "val or test (default)"),
@@ -147,19 +147,9 @@ class KitchenSuite(JudgingSuite):
             if len(found) == 2:
                 lost = float(found[EXACT_ROW]) - float(found[NOISY_ROW])
                 parts["noise_drop_03"][kitchen] = (lost, 1.0)
-        return {row: parts[row] for row in MEANINGS if row in parts}
+        return {row: parts[row] for row in self.headline if row in parts}
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Every row with its 95 % interval. Raises ValueError for no predictions."""
         rows = self.rows(predictions)
-        return Report(rows, table(rows))
-
-
-def table(rows: Mapping[str, Row]) -> str:
-    """The kitchen's own rows in Markdown, with what each of them means."""
-    lines = [
-        [f"`{name}`", MEANINGS[name], row["value"], f"{row['low']:.3f} to {row['high']:.3f}",
-         int(row["n"])]
-        for name, row in rows.items() if name in MEANINGS
-    ]  # fmt: skip
-    return markdown(("row", "what", "value", "95 %", "n"), lines)
+        return Report(rows, headline_table(rows, self.headline))

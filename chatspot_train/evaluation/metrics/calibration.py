@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
+TARGET_RISK = 0.1
 Values = NDArray[np.float64]
 
 

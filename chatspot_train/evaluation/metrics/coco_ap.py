@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 
 AP_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 DRAWS = 200

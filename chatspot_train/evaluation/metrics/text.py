@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 
 # Scripts that put no space between words: Thai to Lao, Burmese, Khmer, kana, Chinese characters.
 _SPACELESS = re.compile(

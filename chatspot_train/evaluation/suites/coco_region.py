@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from chatspot_train.evaluation.dataset_files import reading
-from chatspot_train.evaluation.intervals import Parts, Row, rows_of
+from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS, reading
 from chatspot_train.evaluation.metrics.category_match import (
     CategoryMatcher,
     ClipMatcher,
     PlainTextMatcher,
 )
 from chatspot_train.evaluation.metrics.coco_ap import AP_NAMES, CocoDict, average_precision
+from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
@@ -37,7 +37,6 @@ from chatspot_train.evaluation.suites.coco_pictures import (
 )
 
 QUESTION = "What can you see in this region? <region>"
-KITCHEN_DETECTIONS = "detections.json"  # as kitchen/export_public_formats writes it
 WANTS_DETECTIONS = (
     "give a detector's result file for val2017 in COCO's form: a list of image_id, category_id, "
     "bbox, score"

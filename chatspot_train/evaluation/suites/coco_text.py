@@ -15,7 +15,7 @@ from chatspot_train.data.sources.coco_text import SOURCE
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, clean
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import (
     contains,
     equal,

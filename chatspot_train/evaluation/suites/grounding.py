@@ -22,8 +22,8 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
-from chatspot_train.evaluation.intervals import Parts, rows_of
 from chatspot_train.evaluation.metrics.boxes import ious
+from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from chatspot_train.evaluation.intervals import Parts, rows_of
+from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report, markdown

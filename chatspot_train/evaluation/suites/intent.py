@@ -16,7 +16,7 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.prompts import TASKS, route
 from chatspot_ros.util.resources import share_folder
 from chatspot_train.evaluation.dataset_files import malformed, sample
-from chatspot_train.evaluation.intervals import Parts, Row
+from chatspot_train.evaluation.metrics.intervals import Parts, Row
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,

@@ -31,7 +31,7 @@ from chatspot_train.evaluation.dataset_files import (
     one_picture_at_a_time,
     sample,
 )
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,

@@ -25,7 +25,7 @@ from chatspot_train.evaluation.dataset_files import (
     read_json,
     sample,
 )
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,

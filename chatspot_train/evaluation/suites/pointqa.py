@@ -22,7 +22,7 @@ from chatspot_train.data.sources.pointqa import (
     point_region,
 )  # fmt: skip
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (

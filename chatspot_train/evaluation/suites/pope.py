@@ -16,7 +16,7 @@ from chatspot_train.evaluation.dataset_files import (
     read_json_lines,
     sample,
 )
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,

@@ -13,8 +13,8 @@ from chatspot_train.data.sources.base import Source
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.data.sources.refcoco import Ref
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.intervals import Parts
 from chatspot_train.evaluation.metrics.boxes import iou
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (

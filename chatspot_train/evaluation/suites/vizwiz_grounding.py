@@ -13,7 +13,7 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, load_json
 from chatspot_train.data.sources.text_questions import majority
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent, vqa_accuracy
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (

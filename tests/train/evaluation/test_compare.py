@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chatspot_train.evaluation.compare import CompareError, compare, differences
-from chatspot_train.evaluation.intervals import Parts, resampled, row_of, rows_of, share
+from chatspot_train.evaluation.metrics.intervals import Parts, resampled, row_of, rows_of, share
 from chatspot_train.evaluation.runner import to_line
 from chatspot_train.evaluation.suite import (
     Item,

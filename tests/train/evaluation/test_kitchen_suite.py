@@ -18,13 +18,13 @@ from chatspot_sim.questions import KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
-from chatspot_train.evaluation.intervals import share
 from chatspot_train.evaluation.kitchen import render
 from chatspot_train.evaluation.kitchen.questions import kitchen_questions, truth_of
 from chatspot_train.evaluation.kitchen.render import RenderError, render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
-from chatspot_train.evaluation.kitchen.suite import MEANINGS, KitchenSuite
+from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.evaluation.metrics.intervals import share
 from chatspot_train.evaluation.runner import read_predictions, run, to_line
 from chatspot_train.evaluation.suite import Item, Prediction
 
@@ -79,7 +79,7 @@ def test_every_kind_is_asked_of_one_rendering(data: Path) -> None:
     assert len({item.key for item in items}) == len(items)
     assert {item.image for item in items} == {data / "kitchens_test" / f"{k}.jpg" for k in range(3)}
     assert {item.truth["kind"] for item in items} == set(KINDS)
-    assert {item.truth["row"] for item in items} <= set(MEANINGS)
+    assert {item.truth["row"] for item in items} <= set(KitchenSuite.headline)
     for item in items:
         assert json.loads(json.dumps(item.truth)) == item.truth
         assert len(item.turns) == (2 if item.truth["row"] == "follow_up" else 1)
@@ -154,7 +154,7 @@ def test_the_rows_are_of_the_kept_answers_alone(data: Path, tmp_path: Path) -> N
     found = run(oracle, suite.items(data, 3, 0), file)
     assert oracle.pictures == 3
     report = suite.score(found)
-    assert set(report.rows) == set(MEANINGS)
+    assert set(report.rows) == set(KitchenSuite.headline)
     kept = read_predictions(file)
     assert kept == found
     assert suite.score(kept).rows == report.rows
@@ -162,7 +162,7 @@ def test_the_rows_are_of_the_kept_answers_alone(data: Path, tmp_path: Path) -> N
     wrong = [not good for good in suite.right(kept)]
     assert wrong == [p.text == "?" for p in kept]
     for name, row in report.rows.items():
-        assert f"| `{name}` | {MEANINGS[name]} | {row['value']:.3f} |" in report.table
+        assert f"| `{name}` | {KitchenSuite.headline[name]} | {row['value']:.3f} |" in report.table
 
 
 def test_a_killed_run_asks_only_what_is_missing(data: Path, tmp_path: Path) -> None:
