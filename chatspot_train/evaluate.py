@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _rows(suite: Suite, options: argparse.Namespace) -> Mapping[str, Row]:
     if options.compare:
-        return compare(*options.compare, options.out, suite).rows
+        a, b = options.compare
+        return compare(a, b, options.out, suite).rows
     with ExitStack() as stack:
         answerer = suite.answerer() or _answerer(options, stack)
         return measure_suite(

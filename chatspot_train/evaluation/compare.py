@@ -21,15 +21,15 @@ DRAWS = 10_000
 
 
 class CompareError(ChatspotError):
-    """Two result folders that cannot be held against each other."""
+    """Two result folders that cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows`: each with both values (`a`, `b`), the difference b - a (`value`) and its interval.
+    """`rows` with both values (`a`, `b`), the difference b - a (`value`) and its interval.
 
-    `pairs` questions were asked of both, `only_a` and `only_b` of one; `differ` are answered
-    differently, `scored` of them scored differently.
+    `pairs` questions are in both folders, `only_a` and `only_b` in one; `differ` have different
+    answers, `scored` of them different scores.
     """
 
     rows: dict[str, Row]
@@ -41,7 +41,7 @@ class Comparison:
 
     @property
     def table(self) -> str:
-        """In Markdown."""
+        """The rows in Markdown."""
         columns = ("n", "a", "b", "value", "low", "high")
         lines = [[name, *(row[key] for key in columns)] for name, row in self.rows.items()]
         return markdown(["row", "n", "a", "b", "b - a", "low", "high"], lines)
@@ -50,13 +50,13 @@ class Comparison:
 def compare(
     a: Path, b: Path, out: Path, suite: Suite, *, draws: int = DRAWS, seed: int = 0
 ) -> Comparison:
-    """Compare two result folders of a suite; writes comparison.html and .json into `out`.
+    """Compare two result folders of a suite; write comparison.html and .json into `out`.
 
-    Questions are paired by their keys; one whose wording differs is no pair.
+    Questions are paired by key and wording.
 
     Raises:
         MissingDataError: a folder has no predictions.jsonl.
-        CompareError: no question was asked of both.
+        CompareError: the folders have no question in common.
     """
     mine, other = ({p.key: p for p in _kept(suite, folder)} for folder in (a, b))
     keys = [k for k, p in mine.items() if k in other and other[k].question == p.question]
@@ -88,8 +88,8 @@ def _kept(suite: Suite, folder: Path) -> list[Prediction]:
 
 
 def differences(a: Parts, b: Parts, draws: int = DRAWS, seed: int = 0) -> dict[str, Row]:
-    """Of every row in both: its values, b - a and the 95 % interval of that, by resampling the
-    questions `draws` times, the same ones for both models and all rows."""
+    """Return each common row with both values, b - a and its 95 % interval, by `draws` bootstrap
+    samples of the questions, the same for both models and all rows."""
     names = [name for name in a if name in b and _counted(a[name]) and _counted(b[name])]
     units = list(dict.fromkeys(unit for name in names for unit in (*a[name], *b[name])))
     if not units:
@@ -127,7 +127,7 @@ def _differently_scored(
     suite: Suite, a: Sequence[Prediction], b: Sequence[Prediction], parts_a: Parts, parts_b: Parts
 ) -> set[str]:
     if isinstance(suite, JudgingSuite):
-        # The truth may be unknown, as of a detector's boxes.
+        # The truth may be unknown, as for a detector's boxes.
         with suppress(ValueError):
             verdicts = zip(a, suite.right(a), suite.right(b), strict=True)
             return {one.key for one, of_a, of_b in verdicts if of_a != of_b}

@@ -42,18 +42,18 @@ def write_page(
 
 
 class Album:
-    """The shown pictures as JPEG files in PICTURES beside the page, each once."""
+    """The page's images as JPEG files in PICTURES, each once."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is the page's."""
+        """`folder` holds the page."""
         self._folder = folder / PICTURES
         self._folder.mkdir(parents=True, exist_ok=True)
         self._shown: dict[Path, tuple[str, int, int]] = {}
 
     def show(self, path: Path) -> tuple[str, int, int]:
-        """Return where the picture is, as the page says it, and its own width and height, px.
+        """Return the image's address relative to the page, its original width and height, px.
 
-        Raises OSError or ValueError for what cannot be read.
+        Raises OSError or ValueError for an unreadable file.
         """
         if path not in self._shown:
             with Image.open(path) as picture:
@@ -66,7 +66,7 @@ class Album:
 
 @dataclass
 class Card:
-    """One question on the page. `picture` is a file beside it; `problem` says why there is none."""
+    """One question on the page; `picture` is its image, `problem` the reason for a missing one."""
 
     a: Prediction
     b: Prediction
@@ -79,12 +79,12 @@ class Card:
 
     @property
     def truth(self) -> str:
-        """What is true, as text."""
+        """The truth as text."""
         told = self.a.truth.items()
         return "\n".join(f"{key}: {json.dumps(v, ensure_ascii=False)}" for key, v in told)
 
     def show(self, album: Album) -> None:
-        """Fetch the picture, with the boxes of the truth and both answers."""
+        """Add the image and the boxes of the truth and both answers."""
         files = [Path(image) for image in (self.a.image, self.b.image) if image]
         if not files:
             return
@@ -102,7 +102,7 @@ class Card:
 
 
 def _corners(points: Sequence[Point]) -> str:
-    """The corners of a polygon as SVG has them; of a box, which two say, all four."""
+    """Return a polygon's corners for SVG; two points are a box with four corners."""
     if len(points) == 2:
         (x1, y1), (x2, y2) = points
         points = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]

@@ -1,4 +1,4 @@
-"""Reading a data set's files: by the reader of its data source, or entry by entry."""
+"""Read a data set's files: by the reader of its data source, or entry by entry."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 
 class MalformedDataError(ChatspotError):
-    """A data set's file is not in the layout that its suite reads."""
+    """A data set's file has another layout than its suite reads."""
 
 
 @contextmanager
 def reading(annotations: Path, pictures: Path, split: str = "") -> Iterator[Job]:
-    """A job for a source's own reader; what cannot be asked about is logged, by reason."""
+    """Open a job for a source's own reader; log the number of skipped entries by reason."""
     with TemporaryDirectory() as folder, Report(Path(folder)) as report:
         yield Job(annotations, Pictures(pictures), Path(folder), report, split)
         for reason, count in report.reasons.most_common():
@@ -37,7 +37,7 @@ def reading(annotations: Path, pictures: Path, split: str = "") -> Iterator[Job]
 
 
 def first_there(data: Path, names: Iterable[str], wants: str) -> Path:
-    """The first of these paths under `data` that exists. Raises MissingDataError for none."""
+    """Return the first existing path under `data`. Raises MissingDataError for none."""
     tried = [data / name for name in names]
     for path in tried:
         if path.exists():
@@ -48,7 +48,7 @@ def first_there(data: Path, names: Iterable[str], wants: str) -> Path:
 
 
 def sample(things: Sequence[T], limit: int, seed: int) -> list[T]:
-    """At most `limit` of them (0: all), drawn by the seed, in their order."""
+    """Draw at most `limit` things (0: all) by the seed; keep their order."""
     if limit <= 0 or limit >= len(things):
         return list(things)
     drawn = np.random.default_rng(seed).choice(len(things), limit, replace=False)
@@ -67,7 +67,7 @@ def read_json_lines(path: Path, wants: str) -> list[Any]:
     """Read one JSON value a line. Raises MissingDataError or MalformedDataError, with the line."""
     text = need(path, wants).read_text(encoding="utf-8")
     found = []
-    # Not splitlines(): a JSON string may hold U+2028 and its like.
+    # Not splitlines(): a JSON string may contain U+2028.
     for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
@@ -78,14 +78,14 @@ def read_json_lines(path: Path, wants: str) -> list[Any]:
 
 
 def malformed(path: Path, problem: str, wants: str) -> MalformedDataError:
-    """Return the error to raise for a file in another layout."""
+    """Return the error for a file in another layout."""
     return MalformedDataError(
         f"a file of the data set is not as it should be: {problem}", value=path, remedy=wants
     )
 
 
 def checked(entry: Any, names: Sequence[str], path: Path, wants: str) -> dict[str, Any]:
-    """Return the entry. Raises MalformedDataError unless it is an object with all those fields."""
+    """Return the entry. Raises MalformedDataError unless it is an object with all fields."""
     missing = [name for name in names if not isinstance(entry, dict) or name not in entry]
     if missing:
         raise malformed(path, f"no {', '.join(missing)} in {shorten(entry)}", wants)
@@ -93,8 +93,8 @@ def checked(entry: Any, names: Sequence[str], path: Path, wants: str) -> dict[st
     return found
 
 
-def one_picture_at_a_time(entries: Iterable[tuple[str, T]]) -> Iterator[T]:
-    """Yield the entries so that those of one picture (the text before each) follow each other."""
+def grouped_by_image(entries: Iterable[tuple[str, T]]) -> Iterator[T]:
+    """Yield the entries grouped by image (the text before each)."""
     groups: dict[str, list[T]] = {}
     for picture, entry in entries:
         groups.setdefault(picture, []).append(entry)

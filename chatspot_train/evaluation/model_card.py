@@ -1,4 +1,4 @@
-"""The model card, written from the run's settings and the measured rows: never by hand.
+"""The model card, generated from the run's settings and the measured rows.
 
 `python -m chatspot_train.evaluation.model_card --model DIR --results results.json`
 """
@@ -22,8 +22,8 @@ def model_card(
     size_mb: float,
     calibration: Calibration | None = None,
 ) -> str:
-    """Return the card as Markdown, with the kitchen's own rows; without any of them it says that
-    the model was not measured."""
+    """Return the card in Markdown with the kitchen's own rows; without rows it states that the
+    model was not measured."""
     if training.get("recipe") == "instruct":
         lines = [*_instructed(training, size_mb, calibration), *_measured(rows)]
     else:
@@ -173,7 +173,7 @@ def write_card(folder: Path, rows: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> None:
-    """Command line: write README.md into the model's directory."""
+    """Command line: write README.md into the model's folder."""
     parser = argparse.ArgumentParser(description="Write a model card.")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)

@@ -1,6 +1,6 @@
-"""The simulated kitchen in the layouts of the public data sets, so that their suites run anywhere.
+"""The simulated kitchen in the layouts of public data sets, for their suites.
 
-`write(folder, kitchens)` renders unseen test kitchens where they are not there and writes COCO's
+`write(folder, kitchens)` renders missing test kitchens and writes COCO's
 instances and a detector's results (the kitchen's simulated detector's), COCO-Text, PointQA,
 RefCOCO, POPE, VizWiz grounding and grounded conversations about them.
 """
@@ -34,7 +34,7 @@ DONE = "kitchens.json"
 
 
 def write(folder: Path, kitchens: int) -> Path:
-    """Write the data sets, unless they are there for as many kitchens; returns the folder."""
+    """Write the data sets, unless they exist for as many kitchens; return the folder."""
     done = folder / DONE
     if done.exists() and json.loads(done.read_text()) == kitchens:
         return folder
@@ -70,13 +70,13 @@ def _write_json(path: Path, values: Any) -> None:
 
 
 def xywh(box: Box) -> list[float]:
-    """x, y, width, height."""
+    """Return x, y, width, height."""
     x1, y1, x2, y2 = box
     return [x1, y1, x2 - x1, y2 - y1]
 
 
 def instances(truths: list[Truth]) -> dict[str, Any]:
-    """COCO's instances; things that are too small or hidden to be asked about are left out."""
+    """Return COCO's instances without things that are too small or hidden."""
     found = [
         {"id": 1000 * seed + k, "image_id": seed, "category_id": IDS[thing.name], "iscrowd": 0,
          "bbox": xywh(thing.box_xyxy_px), "area": thing.pixels,
@@ -91,7 +91,7 @@ def instances(truths: list[Truth]) -> dict[str, Any]:
 
 
 def detections(truths: list[Truth]) -> list[dict[str, Any]]:
-    """A detector's result file: the simulated detector's."""
+    """Return the simulated detector's results in COCO's format."""
     return [
         {"image_id": seed, "category_id": IDS[one.name], "bbox": xywh(one.box_xyxy_px),
          "score": one.score}
@@ -101,7 +101,7 @@ def detections(truths: list[Truth]) -> list[dict[str, Any]]:
 
 
 def coco_text(truths: list[Truth]) -> dict[str, Any]:
-    """COCO-Text v2: the boxes of labels, displays and signs."""
+    """Return COCO-Text v2: the boxes of labels, displays and signs."""
     anns: dict[str, Any] = {}
     of: dict[str, list[int]] = {}
     for seed, truth in enumerate(truths):
@@ -125,7 +125,7 @@ def coco_text(truths: list[Truth]) -> dict[str, Any]:
 
 
 def _singles(truth: Truth) -> list[tuple[int, Thing, str]]:
-    """Things that one expression means alone: of one kind, or of one kind and colour."""
+    """Return things with a unique expression: the only one of a kind, or of a kind and colour."""
     kinds = Counter(t.name for t in truth.things)
     looks = Counter((t.name, t.colour) for t in truth.things)
     found = []
@@ -138,7 +138,7 @@ def _singles(truth: Truth) -> list[tuple[int, Thing, str]]:
 
 
 def refs(truths: list[Truth]) -> list[dict[str, Any]]:
-    """RefCOCO's refs, all of the split val."""
+    """Return RefCOCO's refs, all of the split val."""
     return [
         {"ref_id": 1000 * seed + k, "ann_id": 1000 * seed + k, "image_id": seed,
          "category_id": IDS[thing.name], "split": "val", "file_name": name_of(seed),
@@ -148,7 +148,7 @@ def refs(truths: list[Truth]) -> list[dict[str, Any]]:
 
 
 def vizwiz(truths: list[Truth]) -> dict[str, Any]:
-    """VizWiz answer grounding: one thing of each picture, by its outline."""
+    """Return VizWiz answer grounding: one thing of each image, by its outline."""
     found = {}
     for seed, truth in enumerate(truths):
         things = clear_things(truth)
@@ -164,7 +164,7 @@ def vizwiz(truths: list[Truth]) -> dict[str, Any]:
 
 
 def conversations(truths: list[Truth]) -> list[dict[str, Any]]:
-    """LLaVA-Grounding's conversations: everything in the picture, each phrase with its box."""
+    """Return LLaVA-Grounding's conversations: all things of an image, each phrase with its box."""
     found = []
     for seed, truth in enumerate(truths):
         things = clear_things(truth)
@@ -191,7 +191,7 @@ def _xywh_names(box: Box) -> dict[str, float]:
 
 
 def local_qa(truths: list[Truth]) -> dict[str, Any]:
-    """PointQA-Local: the colours of the things of one kind."""
+    """Return PointQA-Local: the colours of the things of one kind."""
     found: dict[str, Any] = {}
     for seed, truth in enumerate(truths):
         kinds: dict[str, list[Thing]] = {}
@@ -209,7 +209,7 @@ def local_qa(truths: list[Truth]) -> dict[str, Any]:
 
 
 def look_twice(truths: list[Truth]) -> dict[str, Any]:
-    """LookTwice-QA: how many there are of the pointed thing, at three levels of naming it."""
+    """Return LookTwice-QA: the number of things like the pointed one, at three levels of naming."""
     found: dict[str, Any] = {}
     for seed, truth in enumerate(truths):
         counts = Counter(t.name for t in truth.things)
@@ -227,8 +227,8 @@ def look_twice(truths: list[Truth]) -> dict[str, Any]:
 
 
 def pope(truths: list[Truth]) -> dict[str, list[dict[str, Any]]]:
-    """POPE's three files: absent kinds drawn at random, the most frequent ones first, or those
-    that most often stand beside what is there."""
+    """Return POPE's three files: absent kinds at random, the most frequent first, or those that
+    most often occur together with the present ones first."""
     present = [{t.name for t in truth.things} for truth in truths]
     frequent = Counter(name for names in present for name in names)
     beside = Counter((a, b) for names in present for a in names for b in names)

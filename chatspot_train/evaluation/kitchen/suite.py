@@ -1,4 +1,4 @@
-"""The simulated kitchen: questions of every kind about unseen pictures, and the rows of them."""
+"""The simulated kitchen: questions of every kind about unseen kitchens."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 @register
 @dataclass(frozen=True)
 class KitchenSuite(JudgingSuite):
-    """Asks one dialogue of every kind of every kitchen; the last answer of each counts.
+    """One dialogue of every kind about every kitchen; the last answer counts.
 
-    The pictures are rendered into the folder of the data where they are not there yet. `kitchens`
-    are asked where no limit is given, the first ones of the split; the seed draws the questions.
+    Missing images are rendered into the data folder. Without a limit the first `kitchens` of the
+    split are asked; the seed draws the questions.
     """
 
     split: Split = "test"
@@ -86,7 +86,7 @@ class KitchenSuite(JudgingSuite):
         Option("split", "val or test (default)"),
         Option("only_kitchen", "leave out the other suites on its images", None),
     )
-    wants = "nothing: its pictures are rendered"
+    wants = "nothing: its images are rendered"
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -110,7 +110,7 @@ class KitchenSuite(JudgingSuite):
         }
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """All dialogues, kitchen by kitchen; `limit` counts kitchens. Raises RenderError."""
+        """See Suite; `limit` counts kitchens. Raises RenderError."""
         pictures = render_kitchens(data, self.split, limit or self.kitchens)
         for number, picture in enumerate(pictures):
             truth = truth_of_picture(picture)
@@ -119,16 +119,15 @@ class KitchenSuite(JudgingSuite):
                 yield Item(f"{self.split}-{number}-{row}", picture, asked_turns(dialogue), told)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer is right."""
+        """See JudgingSuite."""
         return [is_right(p) for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows: the share right of every kind of question, and what is drawn from
-        several of them.
+        """See Suite: the share of right answers by kind of question, and rows over several kinds.
 
-        `absent_f1` is over all questions whether a thing is there and where it is; `noise_drop_03`
-        counts kitchens, the other rows questions; `hallucination` is the share of all things named
-        by their boxes where the answer is wrong and names a neighbour (paper, Table 3).
+        `absent_f1` is over all questions for presence and place; `noise_drop_03` counts kitchens,
+        other rows questions; `hallucination` is the share of things named by their boxes with a
+        wrong answer that names a neighbour (paper, Table 3).
         """
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         pairs: dict[str, dict[str, bool]] = defaultdict(dict)
@@ -150,6 +149,6 @@ class KitchenSuite(JudgingSuite):
         return {row: parts[row] for row in self.headline if row in parts}
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Every row with its 95 % interval. Raises ValueError for no predictions."""
+        """See Suite."""
         rows = self.rows(predictions)
         return Report(rows, headline_table(rows, self.headline))

@@ -1,4 +1,4 @@
-"""Boxes: how much they overlap, and how they are moved."""
+"""Overlap and displacement of boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatspot_ros.core.regions import BoxXyxy
 def noisy_box(
     box: BoxXyxy, scale: float, width: int, height: int, rng: np.random.Generator
 ) -> BoxXyxy:
-    """Each edge moved by up to half of `scale` of the box's side, evenly drawn, kept inside."""
+    """Move each edge uniformly by up to half of `scale` times the side; clip to the image."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     moves = rng.uniform(-0.5, 0.5, 4) * scale * np.array([w, h, w, h])
@@ -23,14 +23,14 @@ def noisy_box(
 
 
 def ious(a: Sequence[BoxXyxy], b: Sequence[BoxXyxy]) -> NDArray[np.float64]:
-    """Intersection over union of each of N boxes with each of M, as N x M; x1, y1, x2, y2 each."""
+    """Return the IoU of N boxes with M boxes (x1, y1, x2, y2), as N x M."""
     if not a or not b:
         return np.zeros((len(a), len(b)))
     return np.asarray(mask.iou(_xywh(a), _xywh(b), [0] * len(b)), np.float64)
 
 
 def iou(a: BoxXyxy, b: BoxXyxy) -> float:
-    """Intersection over union of two boxes x1, y1, x2, y2."""
+    """Return the IoU of two boxes (x1, y1, x2, y2)."""
     return float(ious([a], [b])[0, 0])
 
 

@@ -1,13 +1,14 @@
-"""How far a confidence can be trusted, from answers that are judged right or wrong.
+"""Calibration error, risk-coverage curve and threshold of a confidence.
 
-Expected calibration error: answers fall into 15 bins of equal width, ](k - 1)/15, k/15] (0 into the
-first); it is the mean distance between a bin's accuracy and its mean confidence, weighted by how
-many answers the bin has.
+Expected calibration error, as in Guo et al. 2017: answers are in 15 bins of equal width,
+](k - 1)/15, k/15], 0 in the first; it is the mean distance between a bin's accuracy and its mean
+confidence, weighted by the bin's count. torchmetrics closes its bins on the left and gives a
+confidence of 1 a bin of its own.
 
-Risk-coverage: the surest k of n answers are accepted (coverage k/n); the risk is the share of wrong
-ones among them. The area under the curve is the mean of the risks over k = 1..n; answers of equal
-confidence come in random order, which is averaged over exactly. The threshold for `uncertain` is
-the lowest confidence at which the risk of all that are at least as sure is within the target.
+Risk-coverage: the k of n answers with the highest confidence are accepted (coverage k/n); the risk
+is the share of wrong ones among them. The area under the curve is the mean risk over k = 1..n,
+averaged exactly over the orders of equal confidences. The threshold for `uncertain` is the lowest
+confidence whose risk is within the target.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Threshold:
-    """Accept answers with at least this confidence; `coverage` and `risk` of doing so."""
+    """The least accepted confidence, with its `coverage` and `risk`."""
 
     confidence: float
     coverage: float
@@ -32,8 +33,7 @@ class Threshold:
 
 
 def bins(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
-    """Return of each of the BINS bins: how many, their mean confidence, their accuracy (nan where
-    it is empty)."""
+    """Return count, mean confidence and accuracy of each of the BINS bins (nan if empty)."""
     number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     count = np.bincount(number, minlength=BINS).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -43,13 +43,13 @@ def bins(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
 
 
 def calibration_error(confidence: Values, right: Values) -> float:
-    """Expected calibration error of n answers; `confidence` in [0, 1], `right` 0 or 1."""
+    """Return the expected calibration error; `confidence` in [0, 1], `right` 0 or 1."""
     count, sure, accuracy = bins(confidence, right)
     return float(np.nansum(count * np.abs(accuracy - sure)) / count.sum())
 
 
 def risk_curve(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
-    """Return, by falling distinct confidence: it, the coverage and the risk when it is accepted."""
+    """Return the distinct confidences, descending, with their coverage and risk."""
     distinct, where = np.unique(-confidence, return_inverse=True)
     accepted = np.cumsum(np.bincount(where))
     wrong = np.cumsum(np.bincount(where, 1 - right))
@@ -57,17 +57,16 @@ def risk_curve(confidence: Values, right: Values) -> tuple[Values, Values, Value
 
 
 def risk_area(confidence: Values, right: Values) -> float:
-    """Area under the risk-coverage curve."""
+    """Return the area under the risk-coverage curve."""
     distinct, where, count = np.unique(-confidence, return_inverse=True, return_counts=True)
     share_wrong = np.bincount(where, 1 - right, minlength=len(distinct)) / count
-    # The k-th answer is wrong with the probability that its ties are.
+    # The k-th answer is wrong with the probability of its ties.
     wrong = np.cumsum(np.repeat(share_wrong, count))
     return float(np.mean(wrong / np.arange(1, len(confidence) + 1)))
 
 
 def choose_threshold(confidence: Values, right: Values, target: float) -> Threshold | None:
-    """Return the lowest threshold with a risk of at most `target` among the accepted; None where
-    even the surest answers have a higher one."""
+    """Return the lowest threshold with a risk of at most `target`, or None."""
     sure, coverage, risk = risk_curve(confidence, right)
     within = np.nonzero(risk <= target)[0]
     if not len(within):

@@ -1,4 +1,4 @@
-"""Plots of how far a confidence can be trusted."""
+"""Plots of a confidence's calibration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatspot_train.evaluation.metrics.calibration import (
 
 
 def reliability_plot(confidence: Values, right: Values) -> Figure:
-    """Accuracy over mean confidence of each bin; the size of a point is how many it stands for."""
+    """Plot accuracy over mean confidence by bin; the size of a point shows its count."""
     count, sure, accuracy = bins(confidence, right)
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
@@ -30,7 +30,7 @@ def reliability_plot(confidence: Values, right: Values) -> Figure:
 
 
 def risk_plot(confidence: Values, right: Values, target: float, chosen: Threshold | None) -> Figure:
-    """Risk over coverage, with the target and the chosen threshold."""
+    """Plot risk over coverage, with the target and the threshold."""
     _, coverage, risk = risk_curve(confidence, right)
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()

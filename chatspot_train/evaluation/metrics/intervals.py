@@ -1,4 +1,4 @@
-"""Rows of a table, each a value with its 95 % interval, computed from what each question adds.
+"""Rows of a table: values with 95 % intervals, from the contribution of each question.
 
 A row's parts hold a numerator and a denominator for each question; the row is the sum of the first
 over the sum of the second. Accuracy has (right, 1); precision (right and said, said); F1
@@ -21,28 +21,28 @@ _Z = 1.96
 
 
 def share(hits: Sequence[bool]) -> Row:
-    """Share of True with Wilson's 95 % interval. Raises ValueError for none."""
+    """Return the share of True with Wilson's 95 % interval. Raises ValueError for an empty list."""
     n = len(hits)
     if not n:
         raise ValueError("a share of nothing")
     p = sum(hits) / n
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n)) / (1 + _Z**2 / n)
-    # Rounding may leave a hair outside.
+    # Rounding may leave [0, 1].
     low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
     return {"value": p, "n": n, "low": low, "high": high}
 
 
 def rows_of(parts: Parts) -> dict[str, Row]:
-    """Every row with its 95 % interval; see `row_of`."""
+    """Return every row with its 95 % interval; see `row_of`."""
     return {name: row_of(part) for name, part in parts.items()}
 
 
 def row_of(part: Part, draws: int = DRAWS, seed: int = 0) -> Row:
-    """The sum of numerators over that of denominators, with a 95 % interval.
+    """Return the sum of numerators over that of denominators, with a 95 % interval.
 
-    `n` counts the questions that have a denominator; with none the value is 0 and says nothing. A
-    share has Wilson's interval, everything else one by the bootstrap over questions.
+    `n` counts the questions with a denominator; if there are none, the value is 0. A share has
+    Wilson's interval, another row the bootstrap's over questions.
     """
     values = np.array(list(part.values()), float).reshape(-1, 2)
     asked = values[values[:, 1] > 0]
@@ -60,9 +60,9 @@ def row_of(part: Part, draws: int = DRAWS, seed: int = 0) -> Row:
 
 
 def resampled(values: NDArray[np.float64], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Sum `values` (questions x columns) over questions drawn with replacement, `draws` times.
+    """Sum `values` (questions x columns) over `draws` bootstrap samples of the questions.
 
-    Yields arrays (some draws x columns). All columns of a draw are of the same questions.
+    Yields arrays (some draws x columns). All columns of a draw use the same questions.
     """
     rng = np.random.default_rng(seed)
     count = len(values)

@@ -1,4 +1,4 @@
-"""How far `confidence` can be trusted, from answers that another suite judges right or wrong."""
+"""Calibration of `confidence` on the answers to another suite."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DRAWS = 300
 
 @register
 class CalibrationSuite(JudgingSuite):
-    """Asks what `suite` asks, and measures the confidence of its answers.
+    """The items of `suite`, scored by the confidence of their answers.
 
-    `target_risk` in [0, 1] is the share of wrong answers among the accepted that can be borne.
-    Answers that were never given (`error`) are left out.
+    `target_risk` in [0, 1] is the accepted share of wrong answers. Predictions with an `error` are
+    left out.
     """
 
     name = "calibration"
@@ -58,19 +58,19 @@ class CalibrationSuite(JudgingSuite):
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         return self.suite.wants
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """What the other suite asks."""
+        """See Suite: the items of the other suite."""
         return self.suite.items(data, limit, seed)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """What the other suite says."""
+        """See JudgingSuite: the verdict of the other suite."""
         return self.suite.right(predictions)
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Calibration error, area under the risk-coverage curve, the threshold and what it does."""
+        """Calibration error, risk-coverage area, threshold with its risk and coverage."""
         answered = [p for p in predictions if not p.error]
         if not answered:
             raise ValueError("there are no answers to score")

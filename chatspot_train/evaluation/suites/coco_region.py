@@ -1,4 +1,4 @@
-"""COCO region recognition (the paper's Table 1): what is in a box, in words, as a category."""
+"""COCO region recognition (the paper's Table 1): the category of the thing in a box."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ PAPER_DETECTOR = dict(zip(AP_NAMES, (0.396, 0.502, 0.441, 0.216, 0.458, 0.588), 
 @register
 @dataclass(frozen=True)
 class CocoRegion(RegionSuite):
-    """Asks what is in each box of some of val2017's pictures, drawn by the seed.
+    """One question about each box of val2017 images drawn by the seed.
 
-    The boxes are COCO's own, crowds left out, or those of `detections`: a detector's result file
-    in COCO's form, of which the `max_boxes` best of a picture are asked and the detector's own
-    categories ignored. `pictures` are drawn where no limit is given (0: all).
+    The boxes are COCO's own, crowds left out, or the `max_boxes` best of each image from
+    `detections`, a detector's result file in COCO's format whose categories are ignored. Without a
+    limit, `pictures` images are drawn (0: all).
 
-    A detection's score is the detector's (1 for COCO's own boxes) times the model's confidence in
-    its answer; `use_confidence` False, or no answer with a confidence, leaves the detector's. The
-    paper does not say which it used. An answer that means no category detects nothing.
+    A detection's score is the detector's (1 for COCO's own boxes) times the confidence of the
+    answer; the detector's alone if `use_confidence` is False or no answer has a confidence. The
+    paper does not say which it used. An answer without a category is no detection.
     """
 
     detections: Path | None = None
@@ -104,7 +104,7 @@ class CocoRegion(RegionSuite):
         return PAPER_OWN_BOXES if self.detections is None else PAPER_DETECTOR
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a box; `limit` counts pictures. Raises MissingDataError, SourceError."""
+        """See Suite; `limit` counts images. Raises MissingDataError, SourceError."""
         file = need(data / "annotations" / "instances_val2017.json", self.wants)
         folder = need(data / "val2017", self.wants)
         if self.detections is not None:
@@ -121,20 +121,20 @@ class CocoRegion(RegionSuite):
         return iter(_items(pictures, folder, names))
 
     def named(self, predictions: Sequence[Prediction]) -> list[int | None]:
-        """The id of the category that each answer means; None where it means none."""
+        """Return the category id of each answer; None for an answer without a category."""
         categories = _categories(predictions)
         found = self.matcher.match([p.text for p in predictions], [c["name"] for c in categories])
         return [None if k is None else categories[k]["id"] for k in found]
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer names the box's own category.
+        """Return True for each answer with the box's own category.
 
-        Raises ValueError for a detector's boxes: nothing says what they are.
+        Raises ValueError for a detector's boxes: their truth is unknown.
         """
         return _right(self.named(predictions), predictions)
 
     def hallucinated(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer wrongly names another thing, whose box overlaps with IoU > 0.5."""
+        """Return True for each wrong answer that names an overlapping thing (IoU > 0.5)."""
         named = self.named(predictions)
         right = _right(named, predictions)
         return [
@@ -143,7 +143,7 @@ class CocoRegion(RegionSuite):
         ]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the shares: accuracy for COCO's own boxes, and answers that mean no category."""
+        """Parts of `accuracy`, for COCO's own boxes, and `no_category`."""
         named = self.named(predictions)
         parts = {
             "no_category": {p.key: (float(k is None), 1.0)
@@ -157,7 +157,7 @@ class CocoRegion(RegionSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
+        """Average precision; accuracy for COCO's own boxes. Raises ValueError for no predictions."""
         if not predictions:
             raise ValueError("there are no answers to score")
         truth, named = _truth(predictions), self.named(predictions)
@@ -202,8 +202,8 @@ def _right(named: Sequence[int | None], predictions: Sequence[Prediction]) -> li
 
 
 def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> list[Item]:
-    """The first item of a picture carries what COCO says of it, the very first one also what it
-    says of pictures with no box to ask about: things there are missed all the same."""
+    """Return the items. An image's first item carries its annotations, the first of all also those
+    of images without boxes, whose things count as missed."""
     found: list[Item] = []
     silent = [picture for picture in pictures if not picture.boxes]
     for picture in pictures:
@@ -227,7 +227,7 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
 
 
 def _categories(predictions: Sequence[Prediction]) -> list[CocoDict]:
-    """COCO's categories. Raises ValueError without the answer that carries them, the first."""
+    """Return COCO's categories. Raises ValueError if the first prediction is missing."""
     for p in predictions:
         if "categories" in p.truth:
             found: list[CocoDict] = p.truth["categories"]
@@ -236,7 +236,7 @@ def _categories(predictions: Sequence[Prediction]) -> list[CocoDict]:
 
 
 def _truth(predictions: Sequence[Prediction]) -> CocoDict:
-    """COCO's own words on all asked pictures, from the answers. Raises ValueError where missing."""
+    """Return COCO's annotations of all asked images. Raises ValueError if some are missing."""
     parts = [p.truth["coco"] for p in predictions if "coco" in p.truth]
     images = [image for part in parts for image in part["images"]]
     if {p.truth["image_id"] for p in predictions} - {image["id"] for image in images}:

@@ -55,11 +55,11 @@ class _Word(Schema):
 @register
 @dataclass(frozen=True)
 class CocoText(RegionSuite):
-    """Asks for the text in each word's box of a split (`set`: train, val or test).
+    """One question about the text in each word's box of a split (train, val or test).
 
-    Illegible words are not asked about: COCO-Text gives no text for them. Words in other languages
-    are left out as well, as their text is often missing or stands for signs; `all_languages` asks
-    about those that have one, and reports them in rows of their own besides.
+    Illegible words are left out: COCO-Text has no text for them. Words in other languages are left
+    out too, as their text is often missing; `all_languages` asks about those with a text and
+    reports them in further rows.
     """
 
     split: str = "val"
@@ -78,11 +78,11 @@ class CocoText(RegionSuite):
 
     @property
     def paper(self) -> Mapping[str, float]:
-        """The paper's values in [0, 1], by row."""
+        """See Suite."""
         return {"contains": 0.318}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a word. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         file = need(data / "cocotext.v2.json", self.wants)
         folder = first_there(data, ("train2014", "images/train2014"), self.wants)
         with reading(file, folder, self.split) as job:
@@ -116,11 +116,11 @@ class CocoText(RegionSuite):
         return Item(key, folder / image.file_name, (turn,), truth)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer contains the text, by the paper's rule: anywhere in it."""
+        """Return True for each answer with the text anywhere in it, the paper's rule."""
         return [contains(p.text, p.truth["text"], whole_words=False) for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows; see `score`."""
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for suffix, group in _groups(predictions).items():
             for p, right in zip(group, self.right(group), strict=True):
@@ -135,8 +135,8 @@ class CocoText(RegionSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Shares that contain the text (anywhere, and as whole words) and that equal it, and the
-        mean edit distance over the longer text's length (0 is best). Raises ValueError for none."""
+        """Shares with the text anywhere, as whole words, and alone; the mean edit distance over
+        the longer text's length (0 is best). Raises ValueError for no predictions."""
         rows = self.rows(predictions)
         lines: list[Sequence[object]] = [
             ("paper", percent(self.paper["contains"]), "-", "-", "-", "-")
@@ -150,7 +150,7 @@ class CocoText(RegionSuite):
 
 
 def _groups(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
-    """All, and those of each kind and language where there are several, by a row's suffix."""
+    """Return all predictions, and those of each kind and language if several, by row suffix."""
     groups = {"": list(predictions)}
     for field in ("kind", "language"):
         values = sorted({p.truth[field] for p in predictions})

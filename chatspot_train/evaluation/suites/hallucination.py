@@ -1,4 +1,4 @@
-"""Region-referring hallucination (the paper's Table 3): wrong answers that name the neighbour."""
+"""Region-referring hallucination (the paper's Table 3): wrong answers that name a neighbour."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PAPER_HALLUCINATION = {0.0: 0.022, 0.1: 0.024, 0.2: 0.021, 0.3: 0.023}
 @register
 @dataclass(frozen=True)
 class Hallucination(JudgingSuite):
-    """Asks a naming suite at every scale of box noise.
+    """The items of coco_region at every scale of box noise.
 
     `hallucination_noise_S` is the share of all answers that are wrong and name a thing whose true
-    box overlaps the asked thing's with IoU > 0.5; the paper's numbers are read so, as it does not
-    say of what they are a share. `hallucination_of_wrong_noise_S` is the share of the wrong ones.
+    box overlaps the asked thing's with IoU > 0.5; the paper's numbers are taken as this share,
+    which it does not define. `hallucination_of_wrong_noise_S` is the share of the wrong answers.
     """
 
     of: CocoRegion = field(default_factory=CocoRegion)
@@ -68,15 +68,15 @@ class Hallucination(JudgingSuite):
         )
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Every item at every scale, as `noise` asks them."""
+        """See Suite: the items of `noise`."""
         return Noise(self.of, self.scales).items(data, limit, seed)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """What the naming suite says."""
+        """See JudgingSuite: the verdict of coco_region."""
         return self.of.right(predictions)
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows, by the naming suite's items. Raises ValueError for none."""
+        """See Suite; a unit is an item of coco_region. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
         parts = accuracy_parts(right)
         for scale, group in by_scale(predictions).items():

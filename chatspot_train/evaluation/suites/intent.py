@@ -1,4 +1,4 @@
-"""Intent: does the router of questions to tasks see what a question wants? No model is asked."""
+"""Intent: the tasks that the router gives to questions. No model is asked."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ Counts = NDArray[np.int64]
 
 
 def no_picture() -> RgbImage:
-    """A black pixel: the router looks at words only."""
+    """Return a black pixel: the router reads words only."""
     return np.zeros((1, 1, 3), np.uint8)
 
 
 class RouteAnswerer:
-    """Answers each question with the task that it is routed to."""
+    """Answers each question with its task by the router."""
 
     name = "chatspot_ros.core.prompts.route"
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
-        """See runner.Answerer."""
+        """See Answerer."""
         return [
             Prediction(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
                       question=item.turns[-1].question, truth=item.truth)
@@ -56,9 +56,9 @@ class RouteAnswerer:
 
 @register
 class IntentSuite(JudgingSuite):
-    """Questions labelled by hand; ask them with RouteAnswerer.
+    """Questions labelled by hand, for RouteAnswerer.
 
-    `files` None: the package's own two lists, of which the router was tuned on `intents` alone.
+    `files` None: the package's two lists; the router was tuned on `intents` alone.
     """
 
     name = "intent"
@@ -77,7 +77,7 @@ class IntentSuite(JudgingSuite):
         return RouteAnswerer()
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item for each question; `data` is not looked at, `limit` is of all lists together.
+        """See Suite; `data` is not used, `limit` is for all lists together.
 
         Raises MissingDataError, MalformedDataError.
         """
@@ -89,11 +89,11 @@ class IntentSuite(JudgingSuite):
             yield Item(f"{name}: {question}", no_picture, (AskedTurn(question),), truth)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each task is the one that a person gave the question."""
+        """Return True for each task that equals the label."""
         return [p.text == p.truth["task"] for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the accuracy and of each task's F1, by list."""
+        """Parts of accuracy and of each task's F1, by list."""
         parts: dict[str, dict[str, tuple[float, float]]] = {}
         for p, right in zip(predictions, self.right(predictions), strict=True):
             name = p.truth["list"]
@@ -104,8 +104,8 @@ class IntentSuite(JudgingSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
-        the confusions."""
+        """The weighted F1 of each list (each task's, weighted by its number of questions) and the
+        confusion matrix."""
         rows = self.rows(predictions)
         tables: list[str] = []
         plots: dict[str, Figure] = {}
@@ -147,7 +147,7 @@ def read_intents(path: Path, wants: str) -> list[tuple[str, str]]:
 
 
 def weighted_f1(counts: Counts) -> NDArray[np.float64]:
-    """Weighted F1 of confusion matrices (... x wanted x routed to); 0 for a task never met."""
+    """Return the weighted F1 of matrices (... x wanted x routed); 0 for an absent task."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     wanted, routed = counts.sum(-1), counts.sum(-2)
     found = 2 * hits / np.maximum(wanted + routed, 1)
@@ -156,7 +156,7 @@ def weighted_f1(counts: Counts) -> NDArray[np.float64]:
 
 def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts) -> Row:
     value = float(f1_score(true, said, average="weighted", zero_division=0))
-    # Drawing questions with replacement draws cells of the matrix by their counts.
+    # To draw questions with replacement is to draw cells of the matrix by their counts.
     cells = counts.ravel() / counts.sum()
     drawn = np.random.default_rng(0).multinomial(len(true), cells, size=DRAWS)
     low, high = np.percentile(weighted_f1(drawn.reshape(DRAWS, *counts.shape)), [2.5, 97.5])
@@ -164,7 +164,7 @@ def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts)
 
 
 def confusion_plot(counts: Counts) -> Figure:
-    """Questions by the task that they want (rows) and the one they are routed to (columns)."""
+    """Plot the confusion matrix: wanted task (rows), routed task (columns)."""
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.imshow(counts, cmap="Blues")

@@ -1,4 +1,4 @@
-"""MMBench: a question counts as right when it is answered rightly with its choices in every order.
+"""MMBench: a question is right if it is answered right with its choices in every order.
 
 The orders of one question ("circular" variants) have the same index modulo a million. The dev
 split is scored here. Only MMBench's server has the answers of the test split, so a submission for
@@ -27,8 +27,8 @@ from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
 from chatspot_train.evaluation.dataset_files import (
     first_there,
+    grouped_by_image,
     malformed,
-    one_picture_at_a_time,
     sample,
 )
 from chatspot_train.evaluation.metrics.intervals import Parts
@@ -52,7 +52,7 @@ EXPORTED = ("index", "question", "hint", *LETTERS, "category", "l2-category", "s
 INSTRUCTION = "Reply with the letter of the right choice."
 _NOTHING = {"", "nan", "none"}
 _LONGEST_CELL = 32_767  # of a workbook, in characters
-# A picture field as short as this is the index of the row that holds the picture.
+# A shorter image field is the index of the row with the image.
 _LONGEST_INDEX = 64
 _LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
 _STATED = re.compile(r"\b(?:answer|choice|option)\b\W*(?:is\b\W*)?\(?([A-D])\b", re.IGNORECASE)
@@ -61,12 +61,12 @@ Tsv = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A picture as base64 of its file; equal for equal pictures."""
+    """An image file in base64; equal for equal images."""
 
     data: str
 
     def __call__(self) -> RgbImage:
-        """uint8 H x W x 3, RGB. Raises ImageError."""
+        """Decode to uint8 H x W x 3, RGB. Raises ImageError."""
         try:
             coded = np.frombuffer(base64.b64decode(self.data, validate=True), np.uint8)
         except binascii.Error:
@@ -81,11 +81,10 @@ class EncodedPicture:
 
 
 def chosen_letter(text: str, choices: dict[str, str]) -> str:
-    """Return the letter of the choice that an answer takes, or nothing.
+    """Return the letter of the choice in an answer; empty for none or several.
 
-    In this order: a letter that begins the answer and stands alone (`B`, `(b)`, `B. a mug`); a
-    letter behind "answer", "choice" or "option"; the one choice whose words the answer holds. With
-    several such choices, or none, it takes none.
+    In this order: a letter at the beginning (`B`, `(b)`, `B. a mug`); a letter after "answer",
+    "choice" or "option"; the only choice whose words are in the answer.
     """
     bare = text.strip()
     if bare.strip("().: ").upper() in choices:
@@ -95,7 +94,7 @@ def chosen_letter(text: str, choices: dict[str, str]) -> str:
             return pattern[1]
     said = f" {_words(bare)} "
     named = [k for k, choice in choices.items() if _words(choice) and f" {_words(choice)} " in said]
-    # "left hand" also holds the words of "left".
+    # "left hand" contains the words of "left".
     longest = [
         k for k in named
         if not any(_words(choices[k]) in _words(choices[j]) for j in named if j != k)
@@ -109,7 +108,7 @@ def _words(text: str) -> str:
 
 @register
 class MMBenchSuite(JudgingSuite):
-    """One split of MMBench; `limit` counts questions, each with all its variants.
+    """One split of MMBench; `limit` counts questions with all their variants.
 
     `file` names the table where it has another name than the benchmark gives it.
     """
@@ -138,7 +137,7 @@ class MMBenchSuite(JudgingSuite):
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         file = self._names()[0]
         return f"give --data a folder with {file} (from open-compass/MMBench, split {self.split})"
 
@@ -148,7 +147,7 @@ class MMBenchSuite(JudgingSuite):
         return (self.file,) if self.file else official
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """The questions, variants on one picture together."""
+        """See Suite; variants with one image follow each other."""
         path = first_there(data, self._names(), self.wants)
         rows = [row for row in self._read(path) if row.get("split", self.split) == self.split]
         groups: dict[int, Tsv] = defaultdict(list)
@@ -157,7 +156,7 @@ class MMBenchSuite(JudgingSuite):
         pictures = {row["index"]: row["image"] for row in rows}
         kept = [row for group in sample(list(groups.values()), limit, seed) for row in group]
         seen: dict[str, EncodedPicture] = {}
-        for row in one_picture_at_a_time((_picture(row, pictures), row) for row in kept):
+        for row in grouped_by_image((_picture(row, pictures), row) for row in kept):
             coded = _picture(row, pictures)
             image = seen.setdefault(coded, EncodedPicture(coded))
             yield Item(row["index"], image, (AskedTurn(_question(row)),), _truth(row, self.split))
@@ -172,12 +171,12 @@ class MMBenchSuite(JudgingSuite):
         return rows
 
     def export(self, predictions: Sequence[Prediction], out: Path) -> None:
-        """Write the submission of the test split."""
+        """See Suite: write the submission of the test split."""
         if self.split == "test":
             write_submission(predictions, out / SUBMISSION)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each variant is answered rightly by itself."""
+        """Return True for each variant with the right letter."""
         letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
         return [
             bool(letter) and letter == p.truth["answer"]
@@ -185,7 +184,7 @@ class MMBenchSuite(JudgingSuite):
         ]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of `circular` and of `circular/...` by category; a unit is a whole question."""
+        """See Suite; a unit is a question with all its variants."""
         groups: dict[str, list[Prediction]] = defaultdict(list)
         for p in predictions:
             if p.truth["answer"]:
@@ -201,7 +200,7 @@ class MMBenchSuite(JudgingSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Share right in every order (`circular`), and of the single variants (`single`)."""
+        """Share of questions right in every order (`circular`), of right variants (`single`)."""
         rows = self.rows(predictions)
         if not rows:
             note = f"Its answers are not public: upload {SUBMISSION} to MMBench's server."
@@ -239,7 +238,7 @@ def _picture(row: dict[str, str], pictures: dict[str, str]) -> str:
 
 def _said(row: dict[str, str], name: str) -> str:
     value = (row.get(name) or "").strip()
-    # Tables write NaN for a choice that a question does not have; every question has A and B.
+    # NaN stands for a missing choice; every question has A and B.
     return "" if value.casefold() in _NOTHING and name not in ("A", "B") else value
 
 
@@ -250,7 +249,7 @@ def _choices(row: dict[str, str]) -> dict[str, str]:
 def _question(row: dict[str, str]) -> str:
     lines = [_said(row, "question"), *(f"{k}. {choice}" for k, choice in _choices(row).items())]
     asked = "\n".join([*lines, INSTRUCTION])
-    # A hint may be a page long; what is asked may not be cut.
+    # A hint may be a page long; only the hint is cut.
     hint = _said(row, "hint")[: max(0, MAX_QUESTION_CHARS - len(asked) - 1)]
     return f"{hint}\n{asked}" if hint else asked
 

@@ -45,7 +45,7 @@ EXPORTED = "mmvet.json"
 GRADES = "grades.json"
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 TRIES = 3
-# Not a part of another number, nor of a fraction.
+# No part of another number or of a fraction.
 _MARK = re.compile(r"(?<![\d./-])(?:0(?:\.\d+)?|1(?:\.0+)?)(?![\d.]*\d|\s*/)")
 INSTRUCTION = """\
 You mark answers to questions about pictures that you cannot see. Hold each answer against the
@@ -136,7 +136,7 @@ class MmVetSuite(Suite):
         return {"total": PAPER_TOTAL}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item for each question."""
+        """See Suite."""
         path = first_there(data, ("mm-vet.json", "mm-vet/mm-vet.json"), self.wants)
         entries = read_json(path, self.wants)
         if not isinstance(entries, dict):
@@ -165,7 +165,7 @@ class MmVetSuite(Suite):
         return with_grades(predictions, grades)
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of `total` and of each capability; a prediction without a grade has none."""
+        """See Suite; a prediction without a grade has no parts."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             if "grade" in p.truth:
@@ -174,7 +174,7 @@ class MmVetSuite(Suite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Mean grade of all questions and of those that need a capability."""
+        """Mean grade of all questions and by capability."""
         rows = self.rows(predictions)
         missing = sum("grade" not in p.truth for p in predictions)
         names = [name for name in (*CAPABILITIES, "total") if name in rows]
@@ -188,13 +188,13 @@ class MmVetSuite(Suite):
 
 
 def write_predictions(predictions: Sequence[Prediction], file: Path) -> None:
-    """Write `{"v1_0": "answer", ...}`, which MM-Vet's own grader reads."""
+    """Write `{"v1_0": "answer", ...}` for MM-Vet's own grader."""
     answers = {p.key: p.text for p in predictions}
     file.write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def read_mark(reply: str) -> float | None:
-    """Return the first number from 0 to 1 of a reply; None where there is none."""
+    """Return the first number from 0 to 1 in a reply, or None."""
     found = _MARK.search(reply)
     return float(found[0]) if found else None
 
@@ -280,7 +280,7 @@ async def _mark(prediction: Prediction, asker: Asker) -> str:
 
 
 def messages(prediction: Prediction, insist: bool = False) -> list[ChatCompletionMessageParam]:
-    """The conversation that asks for one mark."""
+    """Return the conversation that asks for one mark."""
     truth = prediction.truth
     reference = re.sub(r"\s*(<AND>|<OR>)\s*", r" \1 ", truth["answer"])
     told = {"Question": truth["question"], "Reference": reference, "Answer": prediction.text}

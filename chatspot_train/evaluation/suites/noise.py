@@ -1,4 +1,4 @@
-"""Box noise (the paper's Figure 5): a region suite asked again with boxes that are a little off."""
+"""Box noise (the paper's Figure 5): a region suite with displaced boxes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ OF = Option("of", "the suite to ask again (default: coco_region)")
 @register
 @dataclass(frozen=True)
 class Noise(JudgingSuite):
-    """Asks all questions of another suite at every scale of box noise.
+    """The items of another suite at every scale of box noise.
 
-    Each edge of a box is moved by up to half of the scale of the box's side. An item's edges go
-    the same way at every scale, only farther, so that scales are compared in pairs. `limit` counts
-    as it does for the other suite.
+    Each edge of a box is moved by up to half of the scale times the box's side. An item's edges
+    move in the same direction at every scale, so scales are compared in pairs. `limit` counts as in
+    the other suite.
     """
 
     of: RegionSuite
@@ -76,21 +76,21 @@ class Noise(JudgingSuite):
         return paper_rows("accuracy", PAPER_ACCURACY) if self.of.name == "coco_region" else {}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Every item at every scale. Raises RequestError for one that is not about boxes."""
+        """Yield every item at every scale. Raises RequestError for an item without boxes."""
         for item in self.of.items(data, limit, seed):
             for scale in self.scales:
                 yield moved(item, scale, seed)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """What the other suite says."""
+        """See JudgingSuite: the verdict of the other suite."""
         return self.of.right(predictions)
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows, by the other suite's items. Raises ValueError for no predictions."""
+        """See Suite; a unit is an item of the other suite. Raises ValueError for no predictions."""
         return accuracy_parts(rights(self.of, predictions))
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Accuracy at each scale, and what is lost from the first. Raises ValueError for none."""
+        """Accuracy at each scale, its loss from the first. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
         rows, first = rows_of(accuracy_parts(right)), next(iter(right))
         lines = [
@@ -111,9 +111,9 @@ def paper_rows(measure: str, values: Mapping[float, float]) -> dict[str, float]:
 
 
 def moved(item: Item, scale: float, seed: int) -> Item:
-    """The item with its boxes moved; the item's name and the seed say which way.
+    """Return the item with displaced boxes; its key and the seed give the direction.
 
-    Raises RequestError where a region is not a box, or there is none.
+    Raises RequestError for another region than a box, or none.
     """
     width, height = item.truth["size"]
     rng = np.random.default_rng([seed, draw_number(2**32, item.key)])
@@ -135,7 +135,7 @@ def moved(item: Item, scale: float, seed: int) -> Item:
 
 
 def by_scale(predictions: Sequence[Prediction]) -> dict[float, list[Prediction]]:
-    """The answers at each scale of noise, the smallest first. Raises ValueError for none."""
+    """Return the predictions by scale, the smallest first. Raises ValueError for no predictions."""
     if not predictions:
         raise ValueError("there are no answers to score")
     scales = sorted({float(p.truth["noise"]) for p in predictions})
@@ -143,12 +143,12 @@ def by_scale(predictions: Sequence[Prediction]) -> dict[float, list[Prediction]]
 
 
 def item_of(prediction: Prediction) -> str:
-    """The other suite's item, the same at all scales."""
+    """Return the key of the other suite's item, the same at all scales."""
     return prediction.key.rpartition("@")[0]
 
 
 def rights(of: RegionSuite, predictions: Sequence[Prediction]) -> dict[float, dict[str, bool]]:
-    """Whether each answer is right, by scale of noise and item. Raises ValueError for none."""
+    """Return the verdicts by scale and item. Raises ValueError for no predictions."""
     return {
         scale: dict(zip(map(item_of, group), of.right(group), strict=True))
         for scale, group in by_scale(predictions).items()
@@ -156,7 +156,7 @@ def rights(of: RegionSuite, predictions: Sequence[Prediction]) -> dict[float, di
 
 
 def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
-    """`accuracy_noise_S` of every scale, and `drop_noise_S`, in pairs, of all but the first."""
+    """Return `accuracy_noise_S` of each scale, `drop_noise_S`, in pairs, of all but the first."""
     first = next(iter(right))
     parts: dict[str, Part] = {
         f"accuracy_noise_{scale:g}": {item: (float(good), 1.0) for item, good in found.items()}
@@ -172,13 +172,13 @@ def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
 
 
 def accuracies(rows: Mapping[str, Row], scales: Iterable[float]) -> dict[float, Row]:
-    """The accuracy of each scale."""
+    """Return the accuracy rows by scale."""
     return {scale: rows[f"accuracy_noise_{scale:g}"] for scale in scales}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A share against noise, with its intervals; `paper` the paper's values, where it has them."""
+    """A share against noise with intervals; `paper` holds the paper's values."""
 
     title: str
     ours: dict[float, Row]
@@ -186,7 +186,7 @@ class Curve:
 
 
 def draw_curves(curves: Sequence[Curve]) -> Figure:
-    """One panel a curve, in percent against the scale of noise, the paper's as a dashed line."""
+    """Plot one panel a curve, in percent over the scale, the paper's values dashed."""
     figure = Figure(figsize=(4.5 * len(curves), 3.5), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for axes, curve in zip(panels, curves, strict=True):

@@ -1,4 +1,4 @@
-"""PointQA (the paper's Table 2): questions that only the pointed place makes clear."""
+"""PointQA (the paper's Table 2): questions that depend on a point or box."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Asked:
 @register
 @dataclass(frozen=True)
 class PointQa(RegionSuite):
-    """Asks every question of the wanted kinds, by a box and by a point.
+    """Every question of the chosen kinds, with a box and with a point.
 
     `datasets`: looktwice (a count; three levels of question) and local (an attribute of the
     thing), each with the split to ask. An answer is right when it contains the ground truth, as in
@@ -95,7 +95,7 @@ class PointQa(RegionSuite):
                 raise ValueError(f"{', '.join(given)!r} is not some of {', '.join(known)}")
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item a question and region. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         folder = first_there(data, ("images", "VG_100K"), self.wants)
         folder = data if folder.name == "VG_100K" else folder
         asked: list[tuple[str, _Asked]] = []
@@ -155,11 +155,11 @@ class PointQa(RegionSuite):
         return Item(one.key, job.pictures.folder / picture, (turn,), truth)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer contains the ground truth as whole words."""
+        """Return True for each answer with the ground truth as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows; see `score`."""
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p, good in zip(predictions, self.right(predictions), strict=True):
             dataset, level, shape = (p.truth[k] for k in ("dataset", "level", "shape"))
@@ -169,7 +169,7 @@ class PointQa(RegionSuite):
         return dict(sorted(parts.items()))
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Shares right by data set, level and shape, and over all levels of LookTwice-QA by shape.
+        """Share of right answers by data set, level and shape.
 
         Raises ValueError for no predictions.
         """

@@ -1,5 +1,5 @@
-"""POPE: is there a such-and-such in the picture? Objects that are not there are drawn at random,
-among the most frequent ones, or among those that often stand beside what is there."""
+"""POPE: is a thing in the image? Absent things are drawn at random, from the most frequent ones, or
+from those that often occur together with the present ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from chatspot_train.evaluation.dataset_files import (
     checked,
     first_there,
+    grouped_by_image,
     malformed,
-    one_picture_at_a_time,
     read_json_lines,
     sample,
 )
@@ -34,17 +34,16 @@ _NO = {"No", "not", "no"}
 
 
 def says_yes(text: str) -> bool:
-    """POPE's own rule: of the first sentence, without commas, a word No, not or no means no;
-    everything else, an empty answer too, means yes."""
+    """POPE's own rule: False if the first sentence, without commas, has the word No, not or no.
+    Any other answer, even an empty one, means yes."""
     return not _NO & set(text.split(".")[0].replace(",", "").split(" "))
 
 
 @register
 class PopeSuite(JudgingSuite):
-    """Three files of yes/no questions, `limit` of them in all.
+    """Three files of yes/no questions.
 
-    `prefix` begins the files' names (coco_pope, or another data set's); `images` is the folder of
-    pictures.
+    The names of the files begin with `prefix`; `images` is the folder of images.
     """
 
     name = "pope"
@@ -65,18 +64,18 @@ class PopeSuite(JudgingSuite):
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         names = ", ".join(f"{self.prefix}_{name}.json" for name in self.files)
         return (f"give --data a folder with {names} (from RUCAIBox/POPE, output/coco) and COCO's "
                 f"pictures in {self.images}/")  # fmt: skip
 
     @property
     def paper(self) -> Mapping[str, float]:
-        """The paper's values in [0, 1], by row."""
+        """See Suite."""
         return {"random_accuracy": 0.914}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Questions picture by picture, those of all files on one picture together."""
+        """See Suite; image by image across the files."""
         entries: list[tuple[str, tuple[str, dict[str, Any]]]] = []
         for name in self.files:
             path = first_there(data, self._places(name), self.wants)
@@ -85,7 +84,7 @@ class PopeSuite(JudgingSuite):
                 if entry["label"] not in ("yes", "no"):
                     raise malformed(path, f"the label {entry['label']!r}", self.wants)
                 entries.append((str(entry["image"]), (name, entry)))
-        for name, entry in one_picture_at_a_time(sample(entries, limit, seed)):
+        for name, entry in grouped_by_image(sample(entries, limit, seed)):
             image = need(data / self.images / str(entry["image"]), self.wants)
             truth = {"file": name, "label": entry["label"]}
             turn = AskedTurn(str(entry["text"]))
@@ -96,11 +95,11 @@ class PopeSuite(JudgingSuite):
         return file, f"coco/{file}", f"output/coco/{file}"
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer says what is so."""
+        """See JudgingSuite."""
         return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of `random_accuracy`, ... and of the same over all files, as `accuracy`, ..."""
+        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ..."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             said, true = says_yes(p.text), p.truth["label"] == "yes"
@@ -115,7 +114,7 @@ class PopeSuite(JudgingSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Accuracy, precision, recall and F1 of saying yes, and how often it says yes."""
+        """Accuracy; precision, recall and F1 of yes; the share of yes."""
         rows = self.rows(predictions)
         asked = [name for name in FILES if any(p.truth["file"] == name for p in predictions)]
         lines = [

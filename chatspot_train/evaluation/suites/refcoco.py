@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: the box of the thing that an expression means."""
+"""RefCOCO, RefCOCO+ and RefCOCOg: the box of a referring expression."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROWS = ("iou_over_0.5", "iou_at_least_0.5", "no_box")
 @register
 @dataclass(frozen=True)
 class RefCoco(JudgingSuite):
-    """Asks for the box of every expression of the wanted splits.
+    """One question for the box of each expression of the chosen splits.
 
     `datasets` empty: those of the three that are there; `splits` empty: all but train. `question`
     holds `{thing}` where the expression stands. The first box of an answer counts; an answer with
@@ -62,7 +62,7 @@ class RefCoco(JudgingSuite):
 
     @property
     def paper(self) -> Mapping[str, float]:
-        """The paper's values in [0, 1], by row."""
+        """See Suite."""
         return {
             "refcoco_val_iou_over_0.5": 0.881,
             "refcoco_testA_iou_over_0.5": 0.914,
@@ -70,7 +70,7 @@ class RefCoco(JudgingSuite):
         }
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item an expression, picture by picture. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         sources = [find_source(name) for name in self.datasets or DATASETS]
         files = {source: _refs(source, data) for source in sources}
         if not self.datasets:
@@ -117,11 +117,11 @@ class RefCoco(JudgingSuite):
         return Item(f"{dataset}-{ref.ref_id}-{k}", folder / image.file_name, (turn,), truth)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether the first box of each answer has IoU > 0.5 with the thing's."""
+        """Return True for each answer whose first box has IoU > 0.5 with the truth."""
         return [_iou(p) > THRESHOLD for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows; see `score`."""
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             overlap = _iou(p)
@@ -131,7 +131,7 @@ class RefCoco(JudgingSuite):
         return dict(sorted(parts.items()))
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """The share of hits by both conventions, and of answers without a box, of every split.
+        """Shares of hits by both conventions and of answers without a box, by split.
 
         Raises ValueError for no predictions.
         """
@@ -158,8 +158,8 @@ def _iou(prediction: Prediction) -> float:
 
 
 def _refs(source: Source, data: Path) -> Path:
-    """The refs as JSON; where there is only the published pickle that one, for its reader to say
-    what to do with it."""
+    """Return the refs' JSON file; if only the published pickle exists, the pickle, whose reader
+    raises with the remedy."""
     file = data / source.annotations
     pickle = file.with_suffix(".p")
     return pickle if pickle.exists() and not file.exists() else file

@@ -1,4 +1,4 @@
-"""Refusal: asked whether something is in a region, a model should deny what is not there.
+"""Refusal: a model should deny a thing that is not in the region.
 
 Each region of a COCO-like file is asked about twice: whether the thing in it is there, and whether
 one of another category is, drawn by the seed. Absent things are drawn in turn from elsewhere in the
@@ -44,7 +44,7 @@ KINDS = ("elsewhere", "nowhere")
 
 @dataclass(frozen=True)
 class _Asked:
-    """A region of a picture, what is in it, and what may be asked for in vain."""
+    """A region, its annotation, and the absent categories to ask for."""
 
     annotation: CocoAnnotation
     box: Region
@@ -54,7 +54,7 @@ class _Asked:
 
 @register
 class RefusalSuite(JudgingSuite):
-    """Two questions each about the regions of a COCO-like file; `limit` counts questions.
+    """Two questions about each region of a COCO-like file; `limit` counts questions.
 
     `question` holds `{a_thing}` and `<region>`; regions with a side below `least_side_px` are left
     out.
@@ -80,12 +80,12 @@ class RefusalSuite(JudgingSuite):
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         return (f"give --data a folder with {self.instances} in COCO's format and its pictures in "
                 f"{self.images}/")  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Two items for each drawn region: what is there, then what is not."""
+        """Yield two items for each drawn region: the present thing, then an absent one."""
         path = need(data / self.instances, self.wants)
         coco = read_json(path, self.wants)
         try:
@@ -148,14 +148,14 @@ class RefusalSuite(JudgingSuite):
         ]  # fmt: skip
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer denies what is absent, or says something else of what is there."""
+        """Return True for each denial of an absent thing and each other answer to a present one."""
         return [
             denies(p.text) if p.truth["kind"] in KINDS else bool(p.text) and not denies(p.text)
             for p in predictions
         ]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows; see `score`."""
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p, right in zip(predictions, self.right(predictions), strict=True):
             denied, absent = denies(p.text), p.truth["kind"] in KINDS
@@ -173,7 +173,7 @@ class RefusalSuite(JudgingSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """`refusals`: share of absent things denied (the recall of a denial), also by kind;
+        """`refusals`: share of absent things denied (recall of a denial), also by kind;
         `false_denials`: share of present things denied; precision and F1 of a denial."""
         rows = self.rows(predictions)
         lines = [[name, int(row["n"]), row["value"], row["low"], row["high"]]

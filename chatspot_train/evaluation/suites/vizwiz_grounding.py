@@ -1,4 +1,4 @@
-"""VizWiz-VQA-Grounding (the paper's Table 2): blind people's questions, with the place given."""
+"""VizWiz-VQA-Grounding (the paper's Table 2): questions of blind people about a region."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Answer(Schema):
 
 
 class _Entry(Schema):
-    """`answers` are ten people's, as texts or as VizWiz-VQA writes them."""
+    """`answers` are those of ten people, as texts or in VizWiz-VQA's form."""
 
     question: str
     answers: tuple[str | _Answer, ...] = ()
@@ -52,11 +52,11 @@ class _Entry(Schema):
 @register
 @dataclass(frozen=True)
 class VizWizGrounding(RegionSuite):
-    """Asks each question of the region where its answer is seen.
+    """Each question about the region that shows its answer.
 
-    `shape` is how the grounding polygon is given: as the box around it, since the paper's model
-    reads points and boxes, or as the polygon. An answer is right when it contains the most common
-    of the people's answers as whole words, number words being digits.
+    `shape` is the form of the region: the grounding polygon, or the box around it, as the paper's
+    model reads points and boxes. An answer is right if it contains the most common human answer as
+    whole words; number words equal digits.
     """
 
     split: str = "val"
@@ -78,11 +78,11 @@ class VizWizGrounding(RegionSuite):
 
     @property
     def paper(self) -> Mapping[str, float]:
-        """The paper's values in [0, 1], by row."""
+        """See Suite."""
         return {"contains": 0.63}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a picture. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         file = need(data / f"{self.split}_grounding.json", self.wants)
         folder = first_there(data, (self.split, f"images/{self.split}"), self.wants)
         loaded = load_json(file)
@@ -114,11 +114,11 @@ class VizWizGrounding(RegionSuite):
         return Item(name, folder / name, (turn,), truth)
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Whether each answer contains the most common one as whole words."""
+        """Return True for each answer with the most common one as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of the rows; see `score`."""
+        """See Suite."""
         right = zip(predictions, self.right(predictions), strict=True)
         parts = {"contains": {p.key: (float(good), 1.0) for p, good in right}}
         judged = [p for p in predictions if len(p.truth["answers"]) > 1]
@@ -129,8 +129,8 @@ class VizWizGrounding(RegionSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
-        questions with people's answers. Raises ValueError for no predictions."""
+        """Share with the ground truth; the VQA challenge's accuracy over questions with several
+        human answers. Raises ValueError for no predictions."""
         rows = self.rows(predictions)
         ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
         table = markdown(
