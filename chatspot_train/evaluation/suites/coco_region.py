@@ -157,7 +157,7 @@ class CocoRegion(RegionSuite):
         return parts
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Average precision; accuracy for COCO's own boxes. Raises ValueError for no predictions."""
+        """Average precision; accuracy on COCO's own boxes. Raises ValueError for no predictions."""
         if not predictions:
             raise ValueError("there are no answers to score")
         truth, named = _truth(predictions), self.named(predictions)
