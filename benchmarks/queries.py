@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import RegionEngine, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture, Query

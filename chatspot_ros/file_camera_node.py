@@ -17,8 +17,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError, RequestError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.ros.conversions import to_image_message
 from chatspot_ros.ros.run_node import Stop, serve
 from chatspot_ros.ros.table_parameters import declare

@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from chatspot_ros.util.command_line import Command
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.truth import Truth
 
@@ -113,7 +115,7 @@ class RenderedKitchens:
         shards = sorted(p for p in Path(folder).glob("[0-9]*") if p.suffix == "")
         if not shards:
             raise FileNotFoundError(
-                f"no rendered kitchens in {folder}; run python -m chatspot_sim.dataset first"
+                f"no rendered kitchens in {folder}; run `chatspot render` first"
             )
         for number, shard in enumerate(shards):
             self._rgb.append(np.load(shard / "rgb.npy", mmap_mode="r"))
@@ -139,20 +141,24 @@ class RenderedKitchens:
         return Truth.from_json(self._lines[index])
 
 
-def main() -> None:
-    """Command line: render one split."""
-    parser = argparse.ArgumentParser(description="Render simulated kitchens to disk.")
-    parser.add_argument("--out", type=Path, required=True)
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--split", choices=("train", "val", "test"), default="train")
-    parser.add_argument("--kitchens", type=int, default=2500)
+    parser.add_argument("--kitchens", type=int, default=2500, help="how many")
     parser.add_argument("--first", type=int, default=0, help="number of the first kitchen")
     parser.add_argument("--moments", type=int, default=4, help="pictures of each kitchen")
     parser.add_argument("--size", type=int, default=224, help="side of the stored pictures")
     parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
     render(options.out, options.split, options.kitchens, options.moments, options.size,
            options.processes, options.first)  # fmt: skip
 
 
+main = Command(
+    "render", _add_arguments, _run, description="Render simulated kitchens to disk.", failed=1
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,8 +25,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.images.decode import RgbImage, message_to_rgb
+from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.ros.conversions import to_ns, to_region_message, to_time
 from chatspot_sim.truth import Truth
 

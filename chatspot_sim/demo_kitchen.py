@@ -7,13 +7,14 @@ from typing import Any
 
 from chatspot_ros.srv import RegionQuery
 
+from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import Region
 from chatspot_ros.ros.conversions import to_region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
 from chatspot_sim.demo_report import Result, answer_text, region_text
-from chatspot_sim.judging import iou, judge
+from chatspot_sim.judging import judge
 from chatspot_sim.truth import Box, Truth
 
 _RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right

@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 from sensor_msgs.msg import CompressedImage
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage, message_to_rgb
+from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.ros.conversions import to_region
 from chatspot_sim.demo_client import DemoError, Planner, Reply, request_fields
 from chatspot_sim.demo_report import Result, answer_text, region_text

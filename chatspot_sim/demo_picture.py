@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.images.annotate import PALETTE, Note, annotate
-from chatspot_ros.images.decode import RgbImage
 from chatspot_sim.demo_report import Result
 
 PANEL_WIDTH = 860

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from chatspot_ros.core.boxes import iou
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.truth import Box
@@ -44,16 +45,6 @@ def judge(
     if question.answer.startswith("there is no"):
         return "no" in said and not (boxes or _BOX.search(text))
     return _bare(said) == _bare(true)
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes (x1, y1, x2, y2)."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return w * h / (both - w * h)
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measure a model: `python -m chatspot_train.evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
+"""Measure a model: `chatspot evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
 
 The suite `kitchen` renders unseen simulated kitchens, asks its own questions about them, then those
 of every suite whose layout the kitchen is exported in. `--compare A B` compares two result folders
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from chatspot_ros.core.model_spec import read_spec
 from chatspot_ros.engine.engine import Engine
-from chatspot_ros.errors import ChatspotError, ModelLoadError
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
 from chatspot_train.evaluation.engine_model import EngineAnswerer
@@ -27,17 +28,11 @@ from chatspot_train.evaluation.suite import Answerer, Suite
 from chatspot_train.openai_client import AskError
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    options = _parser().parse_args(argv)
-    try:
-        suite = registry.make(options.suite, vars(options))
-        paper = {} if suite.makes_data or options.compare else suite.paper
-        rows = _rows(suite, options)
-    except (ChatspotError, EndpointDownError, AskError) as error:
-        sys.exit(f"chatspot_train.evaluate: {error}")
+def _run(options: argparse.Namespace) -> None:
+    suite = registry.make(options.suite, vars(options))
+    rows = _rows(suite, options)
     if rows:
-        print_rows(rows, paper)
+        print_rows(rows, {} if suite.makes_data or options.compare else suite.paper)
     else:
         print(f"nothing could be scored here; see {options.out / 'report.md'}")
 
@@ -66,8 +61,7 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
     return EngineAnswerer(Engine.load(options.model))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure a model, or compare two.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--suite", choices=tuple(registry.suites()), required=True)
     add("--model", default="models/chatspot-tiny",
@@ -80,8 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")
     add("--out", type=Path, required=True, help="result folder; a killed run resumes there")
     registry.add_options(parser)
-    return parser
+
+
+main = Command(
+    "evaluate", _add_arguments, _run, description="Measure a model, or compare two results.",
+    errors=(EndpointDownError, AskError), failed=1,
+)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

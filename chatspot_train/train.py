@@ -1,4 +1,4 @@
-"""Train a model: `python -m chatspot_train.train --config FILE`.
+"""Train a model: `chatspot train --config FILE`.
 
 `recipe: instruct` in the file teaches any checkpoint from records (chatspot_train.finetune);
 otherwise chatspot-tiny is trained from nothing, stage by stage, as here. Every stage goes on from
@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import RecordError
 from chatspot_train.finetune.config import InstructSettings
@@ -38,16 +38,15 @@ def run(config: Path) -> Path:
     return folder
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train a model, or go on training it.")
-    parser.add_argument("--config", type=Path, required=True)
-    options = parser.parse_args()
-    try:
-        print(f"exported to {run(options.config)}")
-    except (ChatspotError, RecordError, NonFiniteLossError, ValidationError, OSError) as error:
-        sys.exit(f"chatspot_train.train: {error}")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of the settings")
 
+
+main = Command(
+    "train", _add_arguments, lambda options: print(f"exported to {run(options.config)}"),
+    description="Train a model, or continue a run.",
+    errors=(RecordError, NonFiniteLossError, ValidationError), failed=1,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

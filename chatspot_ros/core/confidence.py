@@ -1,6 +1,6 @@
 """From the probabilities of an answer's tokens to the share of such answers that are right.
 
-A checkpoint's chatspot.yaml holds what `python -m chatspot_train.evaluation.calibrate` measured.
+A checkpoint's chatspot.yaml holds what `chatspot calibrate` measured.
 Without it the confidence is the geometric mean of the tokens' probabilities.
 """
 

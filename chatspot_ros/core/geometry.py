@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from chatspot_ros.core.regions import Point
 from chatspot_ros.errors import ImageError
 
-Point = tuple[float, float]
 RgbImage = NDArray[np.uint8]
 
 

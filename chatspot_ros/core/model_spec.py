@@ -144,7 +144,7 @@ class ModelSpec(_Strict):
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
     which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
-    `python -m chatspot_train.evaluation.calibrate` writes it. `phrases` stand in for the prompt
+    `chatspot calibrate` writes it. `phrases` stand in for the prompt
     style where a family was taught them, `chat_template` (Jinja) for the template that its
     checkpoints lack.
     """

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.chatspot_tiny import modeling_detector  # makes transformers know it, besides
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.engine.loading.checkpoint import (
     check_weights,
@@ -32,7 +33,6 @@ from chatspot_ros.engine.loading.checkpoint import (
     read_config,
 )
 from chatspot_ros.errors import ModelError, ModelLoadError, RequestError
-from chatspot_ros.images.decode import RgbImage
 
 _USE_A_DETECTOR = (
     "use an object-detection or zero-shot-object-detection checkpoint that transformers knows "

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region, RegionKind
 
-RgbImage = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 # Distinct in hue and in lightness, so that they stay apart for colour-blind eyes too (RGB).

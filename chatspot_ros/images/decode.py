@@ -17,10 +17,9 @@ import numpy.typing as npt
 from rosbags.image import ImageError as RosbagsImageError
 from rosbags.image import message_to_cvimage
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError
 from chatspot_ros.images.headers import declared_size
-
-RgbImage = npt.NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS: Final = 40_000_000
 

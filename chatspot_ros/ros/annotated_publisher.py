@@ -8,8 +8,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.images.annotate import Note, annotate
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.ros.conversions import to_header, to_image_message
 from chatspot_ros.server.metrics import Health
 from chatspot_ros.server.request import Picture, QueryReply

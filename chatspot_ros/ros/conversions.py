@@ -13,8 +13,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.server.frame_buffer import NS

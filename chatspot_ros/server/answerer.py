@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, OnReplyOf, Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import Stepwise
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore

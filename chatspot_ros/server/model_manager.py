@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import Any
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.metrics import Health, MeasuredEngine

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.images.decode import RgbImage, check_size, image_size, message_to_rgb
+from chatspot_ros.images.decode import check_size, image_size, message_to_rgb
 
 OK = "OK"
 _picture_numbers = itertools.count()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.scheduling.job import Priority, Stepwise
 from chatspot_ros.errors import (
     CancelledError,
@@ -23,7 +24,6 @@ from chatspot_ros.errors import (
     NoImageError,
     NotActiveError,
 )
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.cameras import Feeds
 from chatspot_ros.server.frame_buffer import NS

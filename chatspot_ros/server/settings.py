@@ -1,6 +1,6 @@
 """Every parameter of the node, declared once: its name, type, default, range and meaning.
 
-`python -m chatspot_ros.tools.reference_docs` writes docs/parameters.md from this table.
+`chatspot docs` writes docs/parameters.md from this table.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import BoxXyxy, Region
 from chatspot_ros.errors import RequestError
 from chatspot_ros.server.watch_config import WatchEntry
@@ -222,15 +223,6 @@ def refused(chosen: Round, now_s: float) -> None:
     """Note that the node had no room for a round."""
     for _, thing in chosen.things:
         thing.next_s[chosen.entry] = min(thing.next_s[chosen.entry], now_s + RETRY_S)
-
-
-def iou(a: BoxXyxy, b: BoxXyxy) -> float:
-    """Return the intersection over union of two boxes (left, top, right, bottom), 0 to 1."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if not (width > 0 and height > 0):
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def _plain(text: str) -> str:

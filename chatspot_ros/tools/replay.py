@@ -1,6 +1,6 @@
 """Ask a recorded bag's questions again, with another model, and show what differs.
 
-    python -m chatspot_ros.tools.replay BAG --model DIR [--html FILE] [--json FILE]
+    chatspot replay BAG --model DIR [--html FILE] [--json FILE]
 
 BAG holds the node's ~/answers and the camera's images; a question is asked about the image whose
 header.stamp is that of the recorded answer. Exit status: 0 when no answer differs, 1 when some do,
@@ -13,21 +13,23 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.engine.api import Question, RegionEngine, Turn
 from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage, message_to_rgb
+from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-from chatspot_ros.tools.bags import Bag, BagError, Recorded
+from chatspot_ros.tools.bags import Bag, Recorded
 from chatspot_ros.tools.replay_result import Compared, Replayed, Said
 from chatspot_ros.util.atomic_write import OutputError, write_whole
+from chatspot_ros.util.command_line import FAILED, Command
 
 _ANSWERED = (0, 8)  # OK, and TIMEOUT for what was finished in time
 
@@ -212,12 +214,7 @@ def _why_not(one: Recorded, topics: dict[int, str]) -> str:
 # --- the program
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_ros.tools.replay",
-        description="Ask the questions of a recorded bag again, with another model.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="folder of the bag (mcap or sqlite3)")
     parser.add_argument("--model", required=True, metavar="DIR_OR_ID",
                         help="checkpoint: a folder, a bundled name or a hub id")  # fmt: skip
@@ -231,37 +228,31 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--html", type=Path, metavar="FILE", help="a page with the pictures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, for programs")
     parser.add_argument("--all", action="store_true", help="show also what is the same")
-    return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _run(options: argparse.Namespace) -> int:
     """Replay a bag; return the exit status."""
-    options = parse(arguments)
     from chatspot_ros.server.engine_factory import load_engine
     from chatspot_ros.tools.replay_report import console, show
     from chatspot_ros.util.resources import share_folder
 
     settings = Settings(model=options.model, device=options.device, skills_file=options.skills)
     out = console()
-    try:
-        with Bag(options.bag, share_folder() / "msg") as bag:
-            bag.answers(options.answers_topic)  # before a model is loaded for nothing
-            done = replay(
-                bag,
-                load_engine(settings),
-                settings=settings,
-                answers_topic=options.answers_topic,
-                image_topic=options.image_topic,
-                say=lambda text: out.print(text, style="dim", markup=False),
-                keep_pictures=options.html is not None,
-            )
-    except (BagError, ChatspotError, OSError) as error:
-        print(f"replay: {error}", file=sys.stderr)
-        return 2
+    with Bag(options.bag, share_folder() / "msg") as bag:
+        bag.answers(options.answers_topic)  # before a model is loaded for nothing
+        done = replay(
+            bag,
+            load_engine(settings),
+            settings=settings,
+            answers_topic=options.answers_topic,
+            image_topic=options.image_topic,
+            say=lambda text: out.print(text, style="dim", markup=False),
+            keep_pictures=options.html is not None,
+        )
     # What took so long to find out is told in each way that works.
     show(done, out, everything=options.all)
     if not _write_reports(done, options.json, options.html):
-        return 2
+        return FAILED
     return 1 if done.count("different") else 0
 
 
@@ -278,10 +269,15 @@ def _write_reports(done: Replayed, json_file: Path | None, page: Path | None) ->
             try:
                 write_whole(path, make())
             except OutputError as error:
-                print(f"replay: {error}", file=sys.stderr)
+                main.say(error)
                 written = False
     return written
 
+
+main = Command(
+    "replay", _add_arguments, _run,
+    description="Ask the questions of a recorded bag again, with another model.",
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

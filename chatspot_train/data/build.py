@@ -1,4 +1,4 @@
-"""Make records of a data set: `python -m chatspot_train.data.build --source NAME --out DIR ...`.
+"""Make records of a data set: `chatspot build --source NAME --out DIR ...`.
 
 The folder gets Parquet shards, `report.json` (what was kept and dropped) and `drops.jsonl` (every
 single drop, with its place and reason). docs/data.md says which files each source reads.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.data.records import write_records
 from chatspot_train.data.sources import SOURCES, find_source
 from chatspot_train.data.sources.base import Job, Source, SourceError, read_source
-from chatspot_train.data.sources.conversion_report import Report
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.conversion_report import ConversionReport
+from chatspot_train.data.sources.image_folder import ImageFolder
 
 REASONS_SHOWN = 20
 
@@ -49,8 +49,8 @@ def build(
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     (out / "report.json").unlink(missing_ok=True)
-    with Report(out) as report:
-        job = Job(annotations, Pictures(images), out, report, split, limit)
+    with closing(ConversionReport(out)) as report:
+        job = Job(annotations, ImageFolder(images), out, report, split, limit)
         write_records(read_source(source, job, progress), out)
     about = {
         "source": source.name, "annotations": str(annotations.resolve()),
@@ -109,39 +109,29 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print(dropped)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, 1 when no record was kept, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_train.data.build", description="Make records of a data set.",
-        epilog=f"sources: {', '.join(SOURCES)}",
-    )  # fmt: skip
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"sources: {', '.join(SOURCES)}"
     parser.add_argument("--source", required=True, help="name of the data set")
     parser.add_argument("--annotations", type=Path, help="the data set's own annotation file")
     parser.add_argument("--images", type=Path, help="folder of its pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     parser.add_argument("--split", default="", help="only this split of the data set")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
-    options = parser.parse_args(argv)
-    try:
-        source = find_source(options.source)
-        found = build(source, options.annotations, options.images, options.out,
-                      split=options.split, limit=options.limit)  # fmt: skip
-    except ChatspotError as error:
-        print(f"chatspot_train.data.build: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"chatspot_train.data.build: {error}: check the path and its permissions",
-            file=sys.stderr,
-        )
-        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Return the exit status: 0, or 1 when no record was kept."""
+    source = find_source(options.source)
+    found = build(source, options.annotations, options.images, options.out,
+                  split=options.split, limit=options.limit)  # fmt: skip
     show(found, Console())
     if not found["records"]:
-        print(f"chatspot_train.data.build: no record was kept; {options.out}/report.json says why",
-              file=sys.stderr)  # fmt: skip
+        main.say(f"no record was kept; {options.out}/report.json says why")
         return 1
     return 0
 
+
+main = Command("build", _add_arguments, _run, description="Convert a data set to records.")
 
 if __name__ == "__main__":
     sys.exit(main())

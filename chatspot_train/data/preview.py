@@ -1,4 +1,4 @@
-"""Preview records as one HTML page: `python -m chatspot_train.data.preview DIR`.
+"""Preview records as one HTML page: `chatspot preview DIR`.
 
 The page needs nothing else: pictures are inside it, regions are drawn over them as SVG. A region
 has the same number and colour on the picture and in the text.
@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from chatspot_ros.core.prompts import TAGS
 from chatspot_ros.core.regions import REGION_MARK, Point, Region
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.data.records import Record, Records
 
 LONGEST_SIDE = 640  # pixels of the pictures in the page
@@ -33,58 +33,9 @@ LOWER_PLACES = 6
 COLOURS = ("#e6194b", "#0a7d2c", "#1f4fd8", "#c45500", "#7b1fa2", "#00788a", "#b0077f", "#5d6b00",
            "#6d3b12", "#37474f")  # fmt: skip
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
- body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1280px;
-   padding: 0 1rem; color: #222; background: #f4f4f2 }
- h1 { font-size: 1.3rem; margin: 0 } .about { color: #555; margin: .2rem 0 1.2rem }
- article { display: grid; grid-template-columns: minmax(0, 55%) 1fr; gap: 1.2rem;
-   background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 1rem; margin: 1rem 0 }
- @media (max-width: 800px) { article { grid-template-columns: 1fr } }
- svg { width: 100%; max-height: 80vh; display: block; background: #ddd; position: sticky;
-   top: 1rem }
- svg circle, svg polygon { fill: none; stroke: currentColor; stroke-width: 2;
-   vector-effect: non-scaling-stroke }
- svg .rim { stroke: #fff; stroke-width: 4 }
- svg text { fill: #fff; font-family: sans-serif; font-weight: bold }
- h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere }
- .tag { font-size: .8rem; background: #eceff1; border-radius: 3px; padding: 0 .4rem }
- .task { background: #fff3cd } dl { margin: .6rem 0 0 }
- dt { margin-top: .55rem; padding-top: .35rem; border-top: 1px solid #eee }
- dd { margin: .1rem 0 0 1.2rem; font-weight: 600 }
- .region { color: #fff; border-radius: 3px; padding: 0 .35rem; font-weight: 600;
-   font-size: .85rem; white-space: nowrap }
- .wrong { color: #b00020 } footer { color: #777; font-size: .85rem; margin-top: .8rem }
-</style></head><body>
-<h1>{{ title }}</h1><p class="about">{{ cards|length }} of {{ total }} records, drawn with seed
- {{ seed }}. A region has the same number and colour on the picture and in the text.</p>
-{% for card in cards %}{% set record = card.record %}<article>
- <div>{% if card.problem %}<p class="wrong">{{ card.problem }}</p>{% endif %}
- <svg viewBox="0 0 {{ record.width }} {{ record.height }}" role="img">
- {% if card.picture %}<image href="{{ card.picture }}" width="{{ record.width }}"
-   height="{{ record.height }}" preserveAspectRatio="none"/>{% endif %}
- {% for mark in card.marks if mark.corners %}
- <g color="{{ mark.colour }}">{% for rim in ("rim", "") %}
-  {% if mark.corners|length == 1 %}<circle class="{{ rim }}" cx="{{ mark.corners[0][0] }}"
-   cy="{{ mark.corners[0][1] }}" r="{{ mark.unit * 0.55 }}"/>
-  {% else %}<polygon class="{{ rim }}"
-   points="{% for x, y in mark.corners %}{{ x }},{{ y }} {% endfor %}"/>{% endif %}{% endfor %}
- </g>{% endfor %}
- {% for mark in card.marks if mark.corners %}{% set x, y = mark.label_xy %}
- <rect x="{{ x }}" y="{{ y }}" width="{{ mark.unit * (0.6 + 0.6 * (mark.number|string|length)) }}"
-  height="{{ mark.unit * 1.3 }}" fill="{{ mark.colour }}"/>
- <text x="{{ x + mark.unit * 0.3 }}" y="{{ y + mark.unit }}"
-  font-size="{{ mark.unit }}">{{ mark.number }}</text>{% endfor %}
- </svg></div>
- <div><h2>{{ record.source }} / {{ record.id }}</h2>
- {% for tag in record.tags %}<span class="tag">{{ tag }}</span>{% endfor %}
- <dl>{% for turn in card.turns %}
-  <dt><span class="tag task">{{ turn.tag }}</span> {{ turn.question }}</dt>
-  <dd>{{ turn.answer }}</dd>{% endfor %}</dl>
- <footer>{{ record.image }}, {{ record.width }} × {{ record.height }}<br>{{ record.licence }}
- </footer></div></article>{% endfor %}</body></html>
-"""
-_ENVIRONMENT = Environment(autoescape=True, trim_blocks=True)
+_TEMPLATES = Environment(
+    loader=PackageLoader("chatspot_train.data"), autoescape=True, trim_blocks=True
+)
 
 
 @dataclass(frozen=True)
@@ -206,7 +157,7 @@ def make_page(records: Records, images: Path, count: int, seed: int) -> str:
     """Return the HTML of `count` records drawn at random, in the order they stand in."""
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(count, len(records))))
     cards = [make_card(records[k], images) for k in tqdm(chosen, desc="pictures", unit="record")]
-    return _ENVIRONMENT.from_string(PAGE).render(
+    return _TEMPLATES.get_template("preview.html.jinja").render(
         title=f"Records of {records.folder.resolve().name}", cards=cards, total=len(records),
         seed=seed,
     )  # fmt: skip
@@ -226,31 +177,25 @@ def images_folder(folder: Path) -> Path:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, or 2 where something is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_train.data.preview",
-        description="Show random records as an HTML page.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of records")
     parser.add_argument("--images", type=Path, help="folder of the pictures (as in report.json)")
     parser.add_argument("--out", type=Path, help="the page (FOLDER/inspect.html)")
     parser.add_argument("--count", type=int, default=24, help="how many records")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
-    out: Path = options.out or options.folder / "inspect.html"
-    try:
-        records = Records(options.folder)
-        page = make_page(records, options.images or images_folder(options.folder),
-                         max(options.count, 0), options.seed)  # fmt: skip
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-    except (OSError, ChatspotError) as error:
-        print(f"chatspot_train.data.preview: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {out}")
-    return 0
 
+
+def _run(options: argparse.Namespace) -> None:
+    out: Path = options.out or options.folder / "inspect.html"
+    records = Records(options.folder)
+    page = make_page(records, options.images or images_folder(options.folder),
+                     max(options.count, 0), options.seed)  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    print(f"wrote {out}")
+
+
+main = Command("preview", _add_arguments, _run, description="Show random records as an HTML page.")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -192,9 +192,7 @@ class Records(Sequence[Record]):
         self.folder = Path(folder)
         shards = sorted(self.folder.glob("records-*.parquet"))
         if not shards:
-            raise FileNotFoundError(
-                f"no records in {folder}; write some with python -m chatspot_train.data.build"
-            )
+            raise FileNotFoundError(f"no records in {folder}; write some with `chatspot build`")
         self._files = [pq.ParquetFile(shard, memory_map=True) for shard in shards]
         self._groups: list[tuple[int, int, int]] = []  # first record, file, group
         count = 0

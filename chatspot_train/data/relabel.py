@@ -1,6 +1,6 @@
 """Put a teacher's answers in the place of the records' own, for a student to learn from.
 
-`python -m chatspot_train.data.relabel --model DIR_OR_ID --records DIR --images DIR --out DIR`
+`chatspot relabel --model DIR_OR_ID --records DIR --images DIR --out DIR`
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from chatspot_ros.core.regions import REGION_MARK
 from chatspot_ros.engine.api import Question, Turn
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import (
     Record,
@@ -74,23 +75,24 @@ def relabelled(engine: Engine, records: Records, images: Path, limit: int = 0) -
             _log.warning("left out %s/%s: %s", records[k].source, records[k].id, error)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Write records with a teacher's answers.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the teacher: a folder or a hub id")
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=0, help="records; 0: all")
-    options = parser.parse_args()
-    try:
-        engine = Engine.load(options.model)
-        records = Records(options.records)
-    except (ChatspotError, FileNotFoundError) as error:
-        sys.exit(f"chatspot_train.data.relabel: {error}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    engine = Engine.load(options.model)
+    records = Records(options.records)
     written = relabelled(engine, records, options.images, options.limit)
     print(f"{write_records(written, options.out)} records in {options.out}")
 
 
+main = Command(
+    "relabel", _add_arguments, _run, description="Write records with a teacher's answers.", failed=1
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Calibrate a model's confidence: `python -m chatspot_train.evaluation.calibrate --model DIR`.
+"""Calibrate a model's confidence: `chatspot calibrate --model DIR`.
 
 It asks about validation kitchens in unseen wordings, fits maps from token probabilities to the
 share of right answers (`confidence_fit`), chooses the least confidence with at most a tenth of
@@ -24,9 +24,10 @@ from rich.table import Table
 from chatspot_ros.core.confidence import ANY_TASK, Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
 from chatspot_ros.core.prompts import route
+from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.engine.engine import Engine
-from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_ros.server.engine_factory import read_skills, read_states
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.metrics.calibration import TARGET_RISK, calibration_error, risk_area
@@ -146,16 +147,6 @@ def notes_of(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    options = _parser().parse_args(argv)
-    try:
-        found = calibrate(options.model, options.kitchens, options.out, options.target_risk)
-    except ChatspotError as error:
-        sys.exit(f"chatspot_train.evaluation.calibrate: {error}")
-    _show(found)
-
-
 def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
     """Ask, fit, write the model's chatspot.yaml; write results and plots into `out`.
 
@@ -202,8 +193,11 @@ def _show(found: dict[str, Any]) -> None:
     console.print(f"threshold {found['threshold']}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Calibrate a model's confidence.")
+def _run(options: argparse.Namespace) -> None:
+    _show(calibrate(options.model, options.kitchens, options.out, options.target_risk))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, default=Path("models/chatspot-tiny"),
         help="a folder with chatspot.yaml, which is written")  # fmt: skip
@@ -216,8 +210,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--target-risk", type=float, default=TARGET_RISK,
         help="accepted share of wrong answers among the certain ones")  # fmt: skip
     add("--out", type=Path, default=Path("runs/calibrate"), help="answers, results and plots")
-    return parser
 
+
+main = Command(
+    "calibrate", _add_arguments, _run, description="Calibrate a model's confidence.", failed=1
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -34,7 +34,7 @@ def write_page(
     shown = cards[:MAX_CARDS]
     for card in shown:
         card.show(album)
-    page = _ENVIRONMENT.get_template("comparison.html").render(
+    page = _ENVIRONMENT.get_template("comparison.html.jinja").render(
         a=names[0], b=names[1], suite=suite, found=comparison, cards=shown, colours=COLOURS,
         corners=_corners,
     )  # fmt: skip

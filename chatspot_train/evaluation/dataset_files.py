@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -14,8 +14,8 @@ import numpy as np
 
 from chatspot_ros.errors import ChatspotError, shorten
 from chatspot_train.data.sources.base import Job
-from chatspot_train.data.sources.conversion_report import Report
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.conversion_report import ConversionReport
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.evaluation.suite import MissingDataError, need
 
 KITCHEN_DETECTIONS = "detections.json"  # the simulated detector's results on the kitchen
@@ -30,8 +30,8 @@ class MalformedDataError(ChatspotError):
 @contextmanager
 def reading(annotations: Path, pictures: Path, split: str = "") -> Iterator[Job]:
     """Open a job for a source's own reader; log the number of skipped entries by reason."""
-    with TemporaryDirectory() as folder, Report(Path(folder)) as report:
-        yield Job(annotations, Pictures(pictures), Path(folder), report, split)
+    with TemporaryDirectory() as folder, closing(ConversionReport(Path(folder))) as report:
+        yield Job(annotations, ImageFolder(pictures), Path(folder), report, split)
         for reason, count in report.reasons.most_common():
             _log.warning("%s: %d not asked about: %s", annotations.name, count, reason)
 

@@ -15,10 +15,10 @@ from chatspot_ros.core.prompts import build, route
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.engine.api import Turn
 from chatspot_ros.errors import ChatspotError
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.data.records import Record, RecordError, RecordTurn
 from chatspot_train.finetune.model import Start
 
-IGNORE = -100
 _ANY_LENGTH = 10**9
 
 

@@ -1,7 +1,7 @@
 """A taught model as a folder that the node loads as it is.
 
 A run that was stopped is exported from its last checkpoint by
-`python -m chatspot_train.finetune.run --run DIR [--out DIR]`; adapters are merged in.
+`chatspot export --run DIR [--out DIR]`; adapters are merged in.
 """
 
 from __future__ import annotations

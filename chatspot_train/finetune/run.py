@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from transformers import TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import Command
 from chatspot_train.common.bf16 import use_bf16
 from chatspot_train.common.trainer import PlotLosses, plot_losses
 from chatspot_train.finetune.collator import Encoder
@@ -185,17 +185,19 @@ def export_stopped(folder: Path, out: Path) -> Path:
     return export_start(start, out, told(settings, state["log_history"]))
 
 
-def main() -> None:
-    """Command line: export a run that was stopped."""
-    parser = argparse.ArgumentParser(description="Export the last checkpoint of a run.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="the run's `out`")
     parser.add_argument("--out", type=Path, help="default: model/ in the run's folder")
-    options = parser.parse_args()
-    try:
-        print(f"exported to {export_stopped(options.run, options.out or options.run / 'model')}")
-    except (ChatspotError, ValidationError, OSError) as error:
-        sys.exit(f"chatspot_train.finetune.run: {error}")
 
+
+def _export(options: argparse.Namespace) -> None:
+    print(f"exported to {export_stopped(options.run, options.out or options.run / 'model')}")
+
+
+main = Command(
+    "export", _add_arguments, _export, description="Export the last checkpoint of a stopped run.",
+    errors=(ValidationError,), failed=1,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

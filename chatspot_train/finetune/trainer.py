@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PreTrainedModel, Trainer
 
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import NonFiniteLossError
-from chatspot_train.finetune.collator import IGNORE
 from chatspot_train.finetune.config import DistillSettings
 
 

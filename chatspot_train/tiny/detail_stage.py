@@ -29,6 +29,7 @@ from chatspot_ros.chatspot_tiny.modeling_vision import (
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.stage_config import StageSettings
 from chatspot_train.common.trainer import run_stage
 from chatspot_train.data.image_augment import Window, recolour
@@ -44,7 +45,6 @@ from chatspot_train.tiny.images import normalised
 from chatspot_train.tiny.patch_labels import (
     FIELDS,
     GLYPHS,
-    IGNORE,
     dense_labels,
     mark_print,
     prints,

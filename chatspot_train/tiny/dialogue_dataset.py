@@ -24,11 +24,11 @@ from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Truth
 from chatspot_sim.wordings import TRAIN
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.data.image_augment import recolour
 from chatspot_train.tiny.crops import draw_view, view
 from chatspot_train.tiny.images import resized, to_pixels
 
-IGNORE = -100
 DIALECT = ChatSpotDialect()
 # How often each kind of question is asked.
 WEIGHTS = {

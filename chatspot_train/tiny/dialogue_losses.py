@@ -13,7 +13,8 @@ from transformers.models.llama.modeling_llama import rotate_half
 
 from chatspot_ros.chatspot_tiny.detection_features import told_kind
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_train.tiny.dialogue_dataset import IGNORE, MOST
+from chatspot_train.common.labels import IGNORE
+from chatspot_train.tiny.dialogue_dataset import MOST
 
 SEEN_LAYER = 2  # after this many layers a region's last token must know its patches
 COORDINATE_SPREAD = 1.0  # steps of a coordinate by which it may be off as if it were right

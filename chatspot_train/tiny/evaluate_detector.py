@@ -1,5 +1,5 @@
 """How well a detector finds the kitchen's things:
-`python -m chatspot_train.tiny.evaluate_detector --model DIR --kitchens FOLDER`.
+`chatspot evaluate-detector --model DIR --kitchens FOLDER`.
 
 `FOLDER` holds rendered kitchens (chatspot_sim.dataset), `--model` any checkpoint that
 `detector_node` runs and whose labels are the kitchen's names of things. `--card` writes what was
@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
+from chatspot_ros.core.boxes import xyxy_to_xywh
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.detector.object_detector import Detected, Detector
-from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.util.atomic_write import write_whole
+from chatspot_ros.util.command_line import Command
 from chatspot_sim.asking import clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
@@ -42,7 +43,7 @@ kitchens (`chatspot_train.tiny.detail_stage`). It knows {kinds} kinds of things 
 
 ## Measured
 COCO's average precision on {pictures} pictures of {split} kitchens, by
-`python -m chatspot_train.tiny.evaluate_detector`; things too small or hidden to be asked about
+`chatspot evaluate-detector`; things too small or hidden to be asked about
 count neither for nor against.
 
 | row | value | 95 % |
@@ -80,7 +81,7 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
         truth["images"].append({"id": k, "width": told.width, "height": told.height})
         clear = {thing.id for thing in clear_things(told)}
         for thing in told.things:
-            box = _wide(thing.box_xyxy_px)
+            box = list(xyxy_to_xywh(thing.box_xyxy_px))
             truth["annotations"].append({
                 "image_id": k, "category_id": numbers[thing.name], "bbox": box,
                 "area": box[2] * box[3], "iscrowd": int(thing.id not in clear),
@@ -91,15 +92,9 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
             if one.label in numbers:
                 found.append({
                     "image_id": k, "category_id": numbers[one.label], "score": one.score,
-                    "bbox": _wide((x1 * across, y1 * down, x2 * across, y2 * down)),
+                    "bbox": list(xyxy_to_xywh((x1 * across, y1 * down, x2 * across, y2 * down))),
                 })  # fmt: skip
     return average_precision(truth, found)
-
-
-def _wide(box: tuple[float, float, float, float]) -> list[float]:
-    """x, y, width, height of x1, y1, x2, y2."""
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]
 
 
 def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens) -> None:
@@ -119,26 +114,28 @@ def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens
     write_whole(folder / "README.md", card)
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Measure a detector on rendered kitchens.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, default=Path("models/chatspot-tiny-detector"))
     parser.add_argument("--kitchens", type=Path, required=True)
     parser.add_argument("--card", action="store_true", help="write the checkpoint's README.md")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
-    options = parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        kitchens = RenderedKitchens(options.kitchens)
-        rows = measure(Detector.load(str(options.model)), kitchens)
-        if options.card:
-            write_card(options.model, rows, kitchens)
-    except (ChatspotError, OSError) as error:
-        sys.exit(f"chatspot_train.tiny.evaluate_detector: {error}")
+    kitchens = RenderedKitchens(options.kitchens)
+    rows = measure(Detector.load(str(options.model)), kitchens)
+    if options.card:
+        write_card(options.model, rows, kitchens)
     for name, row in rows.items():
         print(f"{name:5s} {row['value']:.3f}  ({row['low']:.3f} to {row['high']:.3f})")
 
 
+main = Command(
+    "evaluate-detector", _add_arguments, _run,
+    description="Measure a detector on rendered kitchens.", failed=1,
+)  # fmt: skip
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

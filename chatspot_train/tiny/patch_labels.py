@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS, PART_NAMES, STATES, THING_KINDS
 from chatspot_sim.truth import Part, Thing, Truth
+from chatspot_train.common.labels import IGNORE
 
-IGNORE = -100
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
 PARTS = PART_NAMES
 PRINTED = ("label", "display", "number")

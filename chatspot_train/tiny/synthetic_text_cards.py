@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS
 from chatspot_sim.meshes import label_png
-from chatspot_train.tiny.patch_labels import IGNORE, DenseLabels, mark_print
+from chatspot_train.common.labels import IGNORE
+from chatspot_train.tiny.patch_labels import DenseLabels, mark_print
 
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
 CARDS = (3, 9)  # of a picture

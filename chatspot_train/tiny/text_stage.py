@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from chatspot_ros.core.geometry import Fit, PictureGeometry, fit
 from chatspot_ros.core.regions import Region
 from chatspot_sim.wordings import TRAIN
-from chatspot_train.tiny.dialogue_dataset import DIALECT, IGNORE, Packed, Packer
+from chatspot_train.common.labels import IGNORE
+from chatspot_train.tiny.dialogue_dataset import DIALECT, Packed, Packer
 
 _UNIT: Fit = fit(PictureGeometry.STRETCH, (1000, 1000), (1000, 1000))
 

@@ -19,6 +19,7 @@ from chatspot_ros.chatspot_tiny.modeling_vision import DetailVisionConfig
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Truth
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import run_stage
 from chatspot_train.data.image_augment import Window, crop, draw_window, recolour
 from chatspot_train.tiny.config import TinySettings, VisionShape
@@ -28,7 +29,6 @@ from chatspot_train.tiny.patch_labels import (
     CELLS,
     FIELDS,
     GLYPHS,
-    IGNORE,
     PARTS,
     DenseLabels,
     dense_labels,

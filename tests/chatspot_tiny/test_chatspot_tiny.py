@@ -8,8 +8,8 @@ import pytest
 
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
-from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.runner import run
 from chatspot_train.evaluation.suite import Prediction
 

@@ -144,7 +144,7 @@ def test_a_state_cut_by_the_limit_says_nothing_unfinished(
 @pytest.fixture(scope="module")
 def bundled(root: Path) -> list[Engine]:
     """The bundled model with and without grammars."""
-    from chatspot_ros.server.engine_factory import read_skills, read_states
+    from chatspot_ros.core.skills import read_skills, read_states
 
     said: dict[str, Any] = {
         "skills": read_skills(str(root / "config" / "skills.yaml")),

@@ -126,6 +126,6 @@ def test_a_mug_is_filled_only_under_running_water() -> None:
 
 
 def test_every_skill_is_in_the_robots_list() -> None:
-    from chatspot_ros.server.engine_factory import read_skills
+    from chatspot_ros.core.skills import read_skills
 
     assert set(read_skills("skills.yaml")) == set(ACTIONS)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from chatspot_ros.core.boxes import iou
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.goals import goals
-from chatspot_sim.judging import iou, judge
+from chatspot_sim.judging import judge
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.questions import KINDS, draw_dialogue, relation_text
 from chatspot_sim.truth import Thing, Truth

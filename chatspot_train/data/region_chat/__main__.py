@@ -1,4 +1,4 @@
-"""Write dialogues about regions: `python -m chatspot_train.data.region_chat --regions ...`.
+"""Write dialogues about regions: `chatspot region-chat --regions ...`.
 
 The key of the endpoint is read from the environment variable OPENAI_API_KEY. Run it again with the
 same `--out` to go on, and to ask again for pictures that failed.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.command_line import INTERRUPTED, Command
 from chatspot_ros.util.resources import share_folder
 from chatspot_train.data.region_chat.annotations import Annotations
 from chatspot_train.data.region_chat.journal import Journal
@@ -23,33 +23,20 @@ from chatspot_train.data.region_chat.llm_prompt import Wording
 from chatspot_train.data.region_chat.writer import Tally, Writer
 from chatspot_train.openai_client import Asker
 
-INTERRUPTED = 130
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status: 0, 1 when pictures failed, 2 for bad input."""
-    options = _parser().parse_args(argv)
+def _run(options: argparse.Namespace) -> int:
+    """Return the exit status: 0, or 1 when pictures failed."""
     tally = Tally(options.price_in, options.price_out)
     try:
-        asyncio.run(_run(options, tally))
-    except ChatspotError as error:
-        print(f"chatspot_train.data.region_chat: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"chatspot_train.data.region_chat: {error}: "
-            "check the path, its permissions and the space",
-            file=sys.stderr,
-        )
-        return 2
+        asyncio.run(_write(options, tally))
     except KeyboardInterrupt:
-        print("chatspot_train.data.region_chat: stopped; run it again to go on", file=sys.stderr)
+        main.say("stopped; run it again to go on")
         return INTERRUPTED
     _show(tally, options.out, Console())
     return 1 if tally.failed else 0
 
 
-async def _run(options: argparse.Namespace, tally: Tally) -> None:
+async def _write(options: argparse.Namespace, tally: Tally) -> None:
     seeds = options.seeds or share_folder() / "config" / "train" / "region_chat.yaml"
     wording = Wording.read(seeds)
     async with Asker(
@@ -59,7 +46,7 @@ async def _run(options: argparse.Namespace, tally: Tally) -> None:
         annotations = Annotations(
             options.regions, options.attributes, options.relationships, options.images_info
         )
-        with Journal(options.out) as journal:
+        with closing(Journal(options.out)) as journal:
             writer = Writer(annotations, wording, asker, journal, tally)
             await writer.run(options.limit, options.concurrency)
 
@@ -79,12 +66,8 @@ def _show(tally: Tally, out: Path, console: Console) -> None:
         console.print(f"run it again to ask again for what is in {out}/failed.jsonl", style="bold")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_train.data.region_chat",
-        description="Write dialogues about annotated regions with a language model.",
-        epilog="The endpoint's key is read from the environment variable OPENAI_API_KEY.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "The endpoint's key is read from the environment variable OPENAI_API_KEY."
     parser.add_argument("--regions", type=Path, required=True, help="region_descriptions.json")
     parser.add_argument("--attributes", type=Path, help="attributes.json")
     parser.add_argument("--relationships", type=Path, help="relationships.json")
@@ -102,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
                         help="US dollars per million tokens written")  # fmt: skip
     parser.add_argument("--retries", type=int, default=6, help="of a request that failed")
     parser.add_argument("--timeout", type=float, default=120.0, help="of a request, in seconds")
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -118,6 +100,11 @@ def _not_negative(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{value} is negative")
     return value
 
+
+main = Command(
+    "region-chat", _add_arguments, _run,
+    description="Write dialogues about annotated regions with a language model.",
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

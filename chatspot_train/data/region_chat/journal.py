@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.common.closing import Closing
 
 _BLOCK = 1 << 16
 
@@ -22,8 +21,8 @@ class JournalError(ChatspotError):
     """The output folder cannot be gone on with."""
 
 
-class Journal(Closing):
-    """The files of one output folder, held by one run at a time. Use it as a context manager.
+class Journal:
+    """The files of one output folder, held by one run at a time; use `contextlib.closing`.
 
     `done` are the ids of finished pictures. Every line is with the operating system before the
     next one is begun, so a kill leaves at most a half last line, which is cut off here.

@@ -1,40 +1,24 @@
-"""The data sets that records are made of, one file each with its reader and its questions."""
+"""Readers of public data sets, one file each.
+
+A new source is one new file here that calls `registry.register`: this package imports every module
+of the folder, so `SOURCES`, `find_source` and the command line know it.
+"""
 
 from __future__ import annotations
 
-from chatspot_train.data.sources import (
-    art,
-    cc595k,
-    coco_text,
-    docvqa,
-    hiertext,
-    kitchen,
-    objects365,
-    ocr_vqa,
-    pointqa,
-    refcoco,
-    region_chat,
-    st_vqa,
-    textvqa,
-    visual_genome,
-)  # fmt: skip
+import importlib
+import pkgutil
+
 from chatspot_train.data.sources.base import Source, SourceError
+from chatspot_train.data.sources.registry import SOURCES, find_source, register
 
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        cc595k.SOURCE, ocr_vqa.SOURCE, st_vqa.SOURCE, docvqa.SOURCE, textvqa.SOURCE,
-        objects365.IMAGE, objects365.REGION, coco_text.SOURCE, hiertext.SOURCE, art.SOURCE,
-        pointqa.LOOK_TWICE, pointqa.LOCAL, visual_genome.SOURCE, region_chat.SOURCE,
-        *refcoco.SOURCES, kitchen.SOURCE,
-    )
-}  # fmt: skip
+__all__ = ["SOURCES", "Source", "SourceError", "find_source", "import_sources", "register"]
 
 
-def find_source(name: str) -> Source:
-    """Return the source of this name. Raises SourceError for an unknown one."""
-    if name not in SOURCES:
-        raise SourceError(
-            "there is no such source", value=name, remedy=f"use one of {', '.join(SOURCES)}"
-        )
-    return SOURCES[name]
+def import_sources() -> None:
+    """Import every module of this package, so that each source registers itself."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+import_sources()

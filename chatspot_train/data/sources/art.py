@@ -11,6 +11,7 @@ from chatspot_train.data.sources.base import Job, Source
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, mapping_entries
 from chatspot_train.data.sources.region_reading import reading_turn
+from chatspot_train.data.sources.registry import register
 
 IGNORED = "###"
 
@@ -49,3 +50,4 @@ SOURCE = Source(
     entries=mapping_entries,
     convert=_convert,
 )
+register(SOURCE)

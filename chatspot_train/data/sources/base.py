@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.data.records import Record, RecordTurn, check
-from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, Report, SkipError
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, ConversionReport, SkipError
+from chatspot_train.data.sources.image_folder import ImageFolder
 
 # A picture with more questions gives several records, which a trainer may mix as it likes.
 TURNS_PER_RECORD = 16
@@ -38,9 +38,9 @@ class Job:
     """
 
     annotations: Path
-    pictures: Pictures
+    pictures: ImageFolder
     out: Path
-    report: Report
+    report: ConversionReport
     split: str = ""
     limit: int | None = None
 

@@ -11,6 +11,7 @@ from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Job, Source, draw
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, list_entries
+from chatspot_train.data.sources.registry import register
 
 # The file's own instructions ("<image>\nGive a brief description") ask for long and short answers
 # alike, while every answer is one caption: asked in these words it is always a short one.
@@ -59,3 +60,4 @@ SOURCE = Source(
     entries=list_entries,
     convert=_convert,
 )
+register(SOURCE)

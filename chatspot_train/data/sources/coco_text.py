@@ -12,6 +12,7 @@ from chatspot_train.data.sources.base import Entry, Job, Source, SourceError
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, load_json
 from chatspot_train.data.sources.region_reading import reading_turn
+from chatspot_train.data.sources.registry import register
 
 
 class _Image(Schema):
@@ -70,3 +71,4 @@ SOURCE = Source(
     convert=_convert,
     splits=("train", "val", "test"),
 )
+register(SOURCE)

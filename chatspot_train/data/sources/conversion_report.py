@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RegionError, shorten
-from chatspot_train.common.closing import Closing
 from chatspot_train.data.records import Record, RecordError
 
 EXAMPLES_PER_REASON = 3
@@ -43,10 +42,10 @@ class Drop:
     detail: str
 
 
-class Report(Closing):
+class ConversionReport:
     """Counts what is kept, and writes every drop as a line of `drops.jsonl` in `folder`.
 
-    Only counts and a few examples of each reason stay in memory. Use it as a context manager.
+    Only counts and a few examples of each reason stay in memory. Use `contextlib.closing`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from chatspot_train.data.records import Record
 from chatspot_train.data.sources.base import Job, Source
 from chatspot_train.data.sources.json_reader import Schema, list_entries
+from chatspot_train.data.sources.registry import register
 from chatspot_train.data.sources.text_questions import first_answer
 
 
@@ -36,3 +37,4 @@ SOURCE = Source(
     entries=lambda job: list_entries(job, "data"),
     convert=_convert,
 )
+register(SOURCE)

@@ -11,6 +11,7 @@ from chatspot_train.data.sources.base import Job, Source
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, list_entries
 from chatspot_train.data.sources.region_reading import reading_turn
+from chatspot_train.data.sources.registry import register
 
 
 class _Paragraph(Schema):
@@ -59,3 +60,4 @@ SOURCE = Source(
     entries=lambda job: list_entries(job, "annotations"),
     convert=_convert,
 )
+register(SOURCE)

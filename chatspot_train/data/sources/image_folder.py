@@ -13,7 +13,7 @@ from chatspot_train.data.sources.conversion_report import SkipError
 Size = tuple[int, int]
 
 
-class Pictures:
+class ImageFolder:
     """The pictures under one folder."""
 
     def __init__(self, folder: Path) -> None:

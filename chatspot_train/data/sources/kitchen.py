@@ -24,6 +24,7 @@ from chatspot_train.data.sources.base import (
     SourceError,
 )
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.registry import register
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 CAMERA_SIZES = ((448, 336), (448, 336), (448, 336), (640, 480))
@@ -83,3 +84,4 @@ SOURCE = Source(
     splits=SPLITS,
     needs_files=False,
 )
+register(SOURCE)

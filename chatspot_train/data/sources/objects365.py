@@ -12,6 +12,7 @@ from chatspot_train.data.sources.base import Entry, Job, Source, draw, draw_numb
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import box_xywh, clean
+from chatspot_train.data.sources.registry import register
 
 LIST_QUESTIONS = (
     "Which kinds of things are in the picture?",
@@ -117,3 +118,5 @@ IMAGE = Source(
 REGION = replace(
     IMAGE, name="objects365_region", tags=("region level", "short"), convert=_convert_region
 )
+register(IMAGE)
+register(REGION)

@@ -12,6 +12,7 @@ from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Entry, Job, Source
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, mapping_entries
+from chatspot_train.data.sources.registry import register
 
 SPLITS = {1: "train", 2: "val", 3: "test"}
 
@@ -63,3 +64,4 @@ SOURCE = Source(
     convert=_convert,
     splits=tuple(SPLITS.values()),
 )
+register(SOURCE)

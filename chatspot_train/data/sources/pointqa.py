@@ -27,6 +27,7 @@ from chatspot_train.data.sources.json_reader import (
     load_json,
     mapping_entries,
 )  # fmt: skip
+from chatspot_train.data.sources.registry import register
 
 LEVELS = ("obj_question", "super_question", "general_question")
 
@@ -174,3 +175,5 @@ LOCAL = replace(
     convert=_convert_local,
     splits=("train", "val", "testdev", "testfinal"),
 )
+register(LOOK_TWICE)
+register(LOCAL)

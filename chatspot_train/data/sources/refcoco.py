@@ -30,6 +30,7 @@ from chatspot_train.data.sources.json_reader import (
     items,
     load_json,
 )
+from chatspot_train.data.sources.registry import register
 
 LOCATE_QUESTIONS = (
     "Where is {thing}?",
@@ -167,8 +168,9 @@ def _source(name: str, refs: str, splits: tuple[str, ...]) -> Source:
     return source
 
 
-SOURCES = (
-    _source("refcoco", "refcoco/refs(unc).json", ("train", "val", "testA", "testB")),
-    _source("refcoco+", "refcoco+/refs(unc).json", ("train", "val", "testA", "testB")),
-    _source("refcocog", "refcocog/refs(umd).json", ("train", "val", "test")),
-)
+for _name, _refs, _splits in (
+    ("refcoco", "refcoco/refs(unc).json", ("train", "val", "testA", "testB")),
+    ("refcoco+", "refcoco+/refs(unc).json", ("train", "val", "testA", "testB")),
+    ("refcocog", "refcocog/refs(umd).json", ("train", "val", "test")),
+):
+    register(_source(_name, _refs, _splits))

@@ -14,6 +14,7 @@ from chatspot_ros.core.regions import Region
 from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Job, Source
 from chatspot_train.data.sources.json_reader import Schema, json_lines
+from chatspot_train.data.sources.registry import register
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -59,3 +60,4 @@ SOURCE = Source(
     entries=json_lines,
     convert=_convert,
 )
+register(SOURCE)

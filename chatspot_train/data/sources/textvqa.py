@@ -9,6 +9,7 @@ from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Job, Source
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, list_entries
+from chatspot_train.data.sources.registry import register
 from chatspot_train.data.sources.text_questions import majority
 
 # What annotators were told to enter about a question that is not about text: no answer to it.
@@ -43,3 +44,4 @@ SOURCE = Source(
     entries=lambda job: list_entries(job, "data"),
     convert=_convert,
 )
+register(SOURCE)

@@ -9,6 +9,7 @@ from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Job, Source, draw
 from chatspot_train.data.sources.image_folder import visual_genome_names
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, clean, list_entries
+from chatspot_train.data.sources.registry import register
 
 QUESTIONS = (
     "What is to be seen in <region>?",
@@ -56,3 +57,4 @@ SOURCE = Source(
     entries=list_entries,
     convert=_convert,
 )
+register(SOURCE)

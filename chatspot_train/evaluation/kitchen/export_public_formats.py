@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from chatspot_ros.core.boxes import xyxy_to_xywh
 from chatspot_sim.asking import clear_things
 from chatspot_sim.detector import DetectorSettings, detect
 from chatspot_sim.kitchen import THING_KINDS, plural
@@ -69,17 +70,11 @@ def _write_json(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values))
 
 
-def xywh(box: Box) -> list[float]:
-    """Return x, y, width, height."""
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
 def instances(truths: list[Truth]) -> dict[str, Any]:
     """Return COCO's instances without things that are too small or hidden."""
     found = [
         {"id": 1000 * seed + k, "image_id": seed, "category_id": IDS[thing.name], "iscrowd": 0,
-         "bbox": xywh(thing.box_xyxy_px), "area": thing.pixels,
+         "bbox": list(xyxy_to_xywh(thing.box_xyxy_px)), "area": thing.pixels,
          "segmentation": [[float(v) for point in thing.polygon_px for v in point]]}
         for seed, truth in enumerate(truths) for k, thing in enumerate(clear_things(truth))
     ]  # fmt: skip
@@ -93,8 +88,8 @@ def instances(truths: list[Truth]) -> dict[str, Any]:
 def detections(truths: list[Truth]) -> list[dict[str, Any]]:
     """Return the simulated detector's results in COCO's format."""
     return [
-        {"image_id": seed, "category_id": IDS[one.name], "bbox": xywh(one.box_xyxy_px),
-         "score": one.score}
+        {"image_id": seed, "category_id": IDS[one.name],
+         "bbox": list(xyxy_to_xywh(one.box_xyxy_px)), "score": one.score}
         for seed, truth in enumerate(truths)
         for one in detect(truth, DetectorSettings(), np.random.default_rng([seed, 77]))
     ]  # fmt: skip
@@ -111,7 +106,7 @@ def coco_text(truths: list[Truth]) -> dict[str, Any]:
                 continue
             number = len(anns) + 1
             anns[str(number)] = {
-                "id": number, "image_id": seed, "bbox": xywh(part.box_xyxy_px),
+                "id": number, "image_id": seed, "bbox": list(xyxy_to_xywh(part.box_xyxy_px)),
                 "utf8_string": thing.text, "legibility": "legible", "language": "english",
                 "class": "machine printed", "mask": [],
             }  # fmt: skip
@@ -187,7 +182,7 @@ def _point_on(thing: Thing) -> dict[str, float]:
 
 
 def _xywh_names(box: Box) -> dict[str, float]:
-    return dict(zip("xywh", xywh(box), strict=True))
+    return dict(zip("xywh", xyxy_to_xywh(box), strict=True))
 
 
 def local_qa(truths: list[Truth]) -> dict[str, Any]:

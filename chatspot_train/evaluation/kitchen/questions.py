@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import Region
 from chatspot_sim.asking import Asker, KitchenQuestion
-from chatspot_sim.judging import iou, judge, kinds_named
+from chatspot_sim.judging import judge, kinds_named
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Box, Truth
 from chatspot_sim.wordings import Wordings

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy, Region
 from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, items, load_json
 from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.metrics.boxes import ious
 from chatspot_train.evaluation.metrics.coco_ap import CocoDict
 
 OVERLAP = 0.5
@@ -28,8 +28,7 @@ class Thing(CocoAnnotation):
     @property
     def box_xyxy_px(self) -> BoxXyxy:
         """The box by two corners."""
-        x, y, w, h = self.bbox
-        return x, y, x + w, y + h
+        return xywh_to_xyxy(self.bbox)
 
 
 class _Detection(Schema):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from chatspot_ros.core.boxes import xyxy_to_xywh
 from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS, reading
 from chatspot_train.evaluation.metrics.category_match import (
     CategoryMatcher,
@@ -209,10 +210,9 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
     for picture in pictures:
         image = picture.image
         for box in picture.boxes:
-            x1, y1, x2, y2 = box.region.box_xyxy_px
             truth: dict[str, Any] = {
                 "image_id": image.id, "size": [image.width, image.height],
-                "bbox": [x1, y1, x2 - x1, y2 - y1], "score": box.score,
+                "bbox": list(xyxy_to_xywh(box.region.box_xyxy_px)), "score": box.score,
             }  # fmt: skip
             if box.thing is not None:
                 truth["category_id"] = box.thing.category_id

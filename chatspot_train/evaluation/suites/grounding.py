@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
+from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
-from chatspot_train.evaluation.metrics.boxes import ious
 from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
@@ -192,8 +192,7 @@ def first_turn(entry: dict[str, Any], boxes: dict[int, BoxXyxy]) -> tuple[str, l
 
 
 def _corners(bbox: Sequence[float]) -> BoxXyxy:
-    x, y, width, height = bbox
-    return _box((x, y, x + width, y + height))
+    return _box(xywh_to_xyxy(bbox))
 
 
 def _box(values: Sequence[float]) -> BoxXyxy:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from chatspot_ros.core.boxes import iou, xywh_to_xyxy
 from chatspot_train.data.sources import find_source
 from chatspot_train.data.sources.base import Source
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.data.sources.refcoco import Ref
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.boxes import iou
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
@@ -108,10 +108,9 @@ class RefCoco(JudgingSuite):
         expression = ref.expression(k)
         image, thing = instances.image(ref.image_id), instances.thing(ref.ann_id)
         box_xywh(thing.bbox).clipped(image.width, image.height)
-        x, y, w, h = thing.bbox
         truth = {
             "dataset": dataset, "split": ref.split, "expression": expression,
-            "box_xyxy_px": [x, y, x + w, y + h], "size": [image.width, image.height],
+            "box_xyxy_px": list(xywh_to_xyxy(thing.bbox)), "size": [image.width, image.height],
         }  # fmt: skip
         turn = AskedTurn(self.question.replace("{thing}", expression), (), "locate")
         return Item(f"{dataset}-{ref.ref_id}-{k}", folder / image.file_name, (turn,), truth)

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import ValidationError
 
+from chatspot_ros.core.boxes import ious
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
-from chatspot_train.evaluation.metrics.boxes import ious
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import denies
 from chatspot_train.evaluation.registry import register

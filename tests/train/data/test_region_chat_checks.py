@@ -1,6 +1,7 @@
 """Only turns about annotated regions are taken; annotations and seed examples are read and told."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_files_of_another_form_are_refused(tmp_path: Path, value: Any, message: 
 
 
 def test_a_folder_is_held_by_one_run_and_broken_lines_are_named(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with closing(Journal(tmp_path)) as journal:
         journal.finish({"id": "1"})
         with pytest.raises(JournalError, match="another run"):
             Journal(tmp_path)

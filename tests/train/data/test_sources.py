@@ -1,5 +1,6 @@
 """What all sources share: the same words for the same id, tags that fit, pictures found safely."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,9 @@ from PIL import Image
 
 from chatspot_ros.core.prompts import route
 from chatspot_ros.core.regions import REGION_MARK
+from chatspot_train.data import sources
+from chatspot_train.data.build import main
+from chatspot_train.data.records import Records
 from chatspot_train.data.sources import (
     SOURCES,
     SourceError,
@@ -17,13 +21,30 @@ from chatspot_train.data.sources import (
     objects365,
     refcoco,
     region_reading,
+    register,
     visual_genome,
 )
 from chatspot_train.data.sources.base import draw, draw_number
 from chatspot_train.data.sources.conversion_report import SkipError
-from chatspot_train.data.sources.image_folder import Pictures
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.data.sources.json_reader import load_json
 from chatspot_train.data.sources.text_questions import majority
+
+MUGS = """
+from chatspot_train.data.records import RecordTurn
+from chatspot_train.data.sources.base import Source
+from chatspot_train.data.sources.json_reader import json_lines
+from chatspot_train.data.sources.registry import register
+
+
+def _convert(raw, where, job):
+    turn = RecordTurn("What is this?", "a mug")
+    yield SOURCE.record(raw["file"], raw["file"], job.pictures.size(raw["file"]), [turn])
+
+
+SOURCE = Source("mugs", "made up", ("image level",), "mugs.jsonl", json_lines, _convert)
+register(SOURCE)
+"""
 
 
 def test_every_data_set_has_a_source() -> None:
@@ -36,8 +57,27 @@ def test_every_data_set_has_a_source() -> None:
         assert source.licence
         assert source.annotations
         assert source.tags[0] in ("image level", "region level")
-    with pytest.raises(SourceError, match=r"got mnist.*use one of cc595k"):
+    with pytest.raises(SourceError, match=r"got mnist.*use one of art, cc595k"):
         find_source("mnist")
+
+
+def test_a_source_is_one_file_and_every_command_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mugs.py").write_text(MUGS)
+    (tmp_path / "mugs.jsonl").write_text('{"file": "a.png"}\n')
+    Image.new("RGB", (20, 16)).save(tmp_path / "a.png")
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path)])
+    try:
+        sources.import_sources()
+        assert main(["--source", "mugs", "--annotations", str(tmp_path / "mugs.jsonl"),
+                     "--images", str(tmp_path), "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+        assert [record.id for record in Records(tmp_path / "out")] == ["a.png"]
+        with pytest.raises(ValueError, match="two sources are named 'mugs'"):
+            register(SOURCES["mugs"])
+    finally:
+        SOURCES.pop("mugs", None)
+        sys.modules.pop("chatspot_train.data.sources.mugs", None)
 
 
 @pytest.mark.parametrize("module", [cc595k, objects365, visual_genome])
@@ -74,7 +114,7 @@ def test_a_picture_tells_its_size_without_being_decoded(tmp_path: Path) -> None:
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[:700])
     (tmp_path / "text.jpg").write_text("<html>not found</html>")
-    pictures = Pictures(tmp_path)
+    pictures = ImageFolder(tmp_path)
     assert pictures.size("a.jpg") == pictures.size("cut.jpg") == (300, 200)
     assert pictures.find(("b.jpg", "a.jpg")) == "a.jpg"
     with pytest.raises(SkipError, match=r"a\.jpg is 300 x 200, not 200 x 300"):
@@ -90,7 +130,7 @@ def test_annotations_cannot_name_a_file_elsewhere(name: str, tmp_path: Path) -> 
     (tmp_path / "images").mkdir()
     Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg")
     with pytest.raises(SkipError, match="leads out"):
-        Pictures(tmp_path / "images").size(name)
+        ImageFolder(tmp_path / "images").size(name)
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from chatspot_ros.core.boxes import iou, ious
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.data.sources import SourceError
-from chatspot_train.evaluation.metrics.boxes import iou, ious
 from chatspot_train.evaluation.metrics.category_match import ClipMatcher, PlainTextMatcher
 from chatspot_train.evaluation.metrics.coco_ap import (
     AP_NAMES,

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from chatspot_ros.core.boxes import iou
 from chatspot_train.evaluation.dataset_files import MalformedDataError
-from chatspot_train.evaluation.metrics.boxes import iou
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.grounding import (
     GroundingSuite,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
-from chatspot_train.evaluation.metrics.boxes import iou
 from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction, RegionSuite, Report
 from chatspot_train.evaluation.suites.coco_region import CocoRegion
 from chatspot_train.evaluation.suites.hallucination import Hallucination

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import Record, RecordError, RecordTurn
-from chatspot_train.finetune.collator import IGNORE, Encoder
+from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings
 from chatspot_train.finetune.model import Start, load_start, part_of
 from chatspot_train.finetune.run import run

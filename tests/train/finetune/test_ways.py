@@ -14,7 +14,8 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from chatspot_train.finetune.collator import IGNORE, Encoder
+from chatspot_train.common.labels import IGNORE
+from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings
 from chatspot_train.finetune.model import load_start
 from chatspot_train.finetune.run import export_stopped, merged, prepare, run

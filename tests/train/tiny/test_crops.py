@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from chatspot_ros.core.boxes import iou
 from chatspot_sim.dataset import RenderedKitchens
-from chatspot_sim.judging import iou
 from chatspot_sim.truth import Part, Thing, Truth, mask_box
 from chatspot_train.tiny.config import TinySettings
 from chatspot_train.tiny.crops import LEAST_WINDOW, draw_view, view

@@ -13,6 +13,7 @@ from chatspot_ros.chatspot_tiny.modeling_detector import DetailDetector
 from chatspot_ros.chatspot_tiny.modeling_vision import DetailVisionModel
 from chatspot_ros.detector.object_detector import Detector
 from chatspot_ros.engine.engine import Engine
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings, VisionShape
 from chatspot_train.tiny.detail_stage import (
     KIND_STEP,
@@ -25,7 +26,7 @@ from chatspot_train.tiny.detail_stage import (
 )
 from chatspot_train.tiny.images import normalised, to_pixels
 from chatspot_train.tiny.model import build_model
-from chatspot_train.tiny.patch_labels import GLYPHS, IGNORE
+from chatspot_train.tiny.patch_labels import GLYPHS
 from chatspot_train.tiny.synthetic_text_cards import Card
 from chatspot_train.tiny.train import (
     features,

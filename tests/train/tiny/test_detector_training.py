@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.detector.object_detector import Detected
-from chatspot_ros.images.decode import RgbImage
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth

@@ -13,11 +13,11 @@ from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny import dialogue_dataset
 from chatspot_train.tiny.config import TinySettings
 from chatspot_train.tiny.crops import draw_view, view
 from chatspot_train.tiny.dialogue_dataset import (
-    IGNORE,
     KEPT_PRESENT,
     KEPT_SINGLE,
     MOST,

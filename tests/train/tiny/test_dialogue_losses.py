@@ -13,8 +13,9 @@ from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.core.regions import Region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import THING_KINDS
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings
-from chatspot_train.tiny.dialogue_dataset import IGNORE, Packer, collate
+from chatspot_train.tiny.dialogue_dataset import Packer, collate
 from chatspot_train.tiny.dialogue_losses import SEEN_LAYER, RegionTeacher
 from chatspot_train.tiny.model import build_model
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from chatspot_sim.truth import Truth
-from chatspot_train.tiny.patch_labels import FIELDS, GLYPHS, IGNORE, dense_labels
+from chatspot_train.common.labels import IGNORE
+from chatspot_train.tiny.patch_labels import FIELDS, GLYPHS, dense_labels
 from chatspot_train.tiny.synthetic_text_cards import (
     Card,
     draw_card,

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings
-from chatspot_train.tiny.patch_labels import GLYPHS, IGNORE, unknown_labels
+from chatspot_train.tiny.patch_labels import GLYPHS, unknown_labels
 from chatspot_train.tiny.synthetic_text_pages import _mark, draw_page
 from chatspot_train.tiny.vision_stage import PatchPictures
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import VisionShape
-from chatspot_train.tiny.patch_labels import CELLS, FIELDS, GLYPHS, IGNORE, PARTS
+from chatspot_train.tiny.patch_labels import CELLS, FIELDS, GLYPHS, PARTS
 from chatspot_train.tiny.vision_stage import VisionTeacher, generalised_iou, hit_rates
 from chatspot_train.tiny.warm_start import scale_residual
 

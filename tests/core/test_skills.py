@@ -1,4 +1,4 @@
-"""What a state can be, read from a file."""
+"""Skills and states, read from files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from chatspot_ros.core.skills import read_states
 from chatspot_ros.errors import ModelLoadError
-from chatspot_ros.server.engine_factory import read_states
 
 
 def test_the_bundled_states_are_those_of_the_kitchen() -> None:
