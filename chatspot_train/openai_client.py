@@ -39,7 +39,7 @@ class UnreachableError(AskError):
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatReply:
     """The model's text and its token counts (0 if the server reports none).
 
     `cut_off`: the text reached `max_tokens`.
@@ -51,7 +51,7 @@ class Reply:
     cut_off: bool = False
 
 
-class Asker:
+class ChatClient:
     """A client for one model; an async context manager.
 
     The key comes from the environment variable OPENAI_API_KEY; a local server needs none. No reply
@@ -80,13 +80,13 @@ class Asker:
             timeout=timeout_s,
         )  # fmt: skip
 
-    async def __aenter__(self) -> Asker:
+    async def __aenter__(self) -> ChatClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def ask(self, messages: Iterable[ChatCompletionMessageParam]) -> Reply:
+    async def ask(self, messages: Iterable[ChatCompletionMessageParam]) -> ChatReply:
         """Send a conversation. Raises AskError for this request, EndpointError for all."""
         try:
             completion = await self._client.chat.completions.create(
@@ -107,11 +107,11 @@ class Asker:
             raise AskError("the reply is not a chat completion", self._clean(completion))
         return self._read(completion)
 
-    def _read(self, completion: ChatCompletion) -> Reply:
+    def _read(self, completion: ChatCompletion) -> ChatReply:
         choice, usage = completion.choices[0], completion.usage
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         text = choice.message.content or choice.message.refusal or ""
-        return Reply(self._without_key(text), *tokens, choice.finish_reason == "length")
+        return ChatReply(self._without_key(text), *tokens, choice.finish_reason == "length")
 
     def _refused(self, error: openai.APIStatusError) -> Exception:
         detail = self._clean(error.message)

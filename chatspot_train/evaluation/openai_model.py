@@ -22,10 +22,10 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_train.evaluation.suite import Item, Prediction
 from chatspot_train.openai_client import (
-    Asker,
     AskError,
+    ChatClient,
+    ChatReply,
     EndpointError,
-    Reply,
     UnreachableError,
 )
 
@@ -64,7 +64,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         self.spec, self.dialect = spec, spec.dialect.make()
         self.skills = tuple(skills)
         self.picture_format: PictureFormat = picture_format
-        self._asker = Asker(
+        self._client = ChatClient(
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,
             timeout_s=timeout_s,
         )  # fmt: skip
@@ -78,7 +78,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
 
     def close(self) -> None:
         """Close the connections."""
-        self._loop.run(self._asker.__aexit__())
+        self._loop.run(self._client.__aexit__())
         self._loop.close()
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
@@ -126,7 +126,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         if self._failed >= MOST_FAILURES:
             raise EndpointDownError(f"{self._failed} failures in a row: {error}") from error
 
-    async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, Reply]:
+    async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, ChatReply]:
         """Ask turn after turn; return the task and the reply of the last."""
         said: list[ChatCompletionMessageParam] = []
         for turn in item.turns:
@@ -135,7 +135,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
             text = prompts.build(turn.question, regions, task, fit, self.dialect,
                                  self.spec.prompt_style, self.skills)  # fmt: skip
             said.append(_user(text, "" if said else picture))
-            reply = await self._asker.ask(said)
+            reply = await self._client.ask(said)
             said.append({"role": "assistant", "content": reply.text})
         return task, reply
 

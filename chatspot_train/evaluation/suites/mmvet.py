@@ -38,7 +38,7 @@ from chatspot_train.evaluation.suite import (
     markdown,
     need,
 )
-from chatspot_train.openai_client import Asker
+from chatspot_train.openai_client import ChatClient
 
 PAPER_TOTAL = 0.375
 EXPORTED = "mmvet.json"
@@ -214,13 +214,13 @@ def with_grades(predictions: Sequence[Prediction], grades: Mapping[str, Any]) ->
 
 
 async def _grade_all(predictions: Sequence[Prediction], grader: Grader, file: Path) -> None:
-    async with Asker(grader.endpoint, grader.model, temperature=0.0) as asker:
-        await grade(predictions, asker, file, grader.runs)
+    async with ChatClient(grader.endpoint, grader.model, temperature=0.0) as client:
+        await grade(predictions, client, file, grader.runs)
 
 
 async def grade(
     predictions: Sequence[Prediction],
-    asker: Asker,
+    client: ChatClient,
     file: Path,
     runs: int = 1,
     concurrency: int = 8,
@@ -235,11 +235,11 @@ async def grade(
         EndpointError, AskError: the endpoint did not answer; earlier grades are kept.
     """
     grades: Grades = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    bar = tqdm(total=len(predictions), desc=f"grading by {asker.model}", unit="answer")
+    bar = tqdm(total=len(predictions), desc=f"grading by {client.model}", unit="answer")
     for first in range(0, len(predictions), concurrency):
         some = predictions[first : first + concurrency]
         found = await asyncio.gather(
-            *(_grade_one(p, asker, grades.get(p.key, {}), runs) for p in some),
+            *(_grade_one(p, client, grades.get(p.key, {}), runs) for p in some),
             return_exceptions=True,
         )
         for p, graded in zip(some, found, strict=True):
@@ -255,25 +255,25 @@ async def grade(
 
 
 async def _grade_one(
-    p: Prediction, asker: Asker, known: dict[str, list[Any]], runs: int
+    p: Prediction, client: ChatClient, known: dict[str, list[Any]], runs: int
 ) -> dict[str, list[Any]]:
     names = ("model", "content", "score")
     same = known.get("prediction") == [p.text]
     kept = {name: list(known[name]) if same else [] for name in names}
     while len(kept["score"]) < runs:
-        content = await _mark(p, asker) if p.text.strip() else "0.0"
+        content = await _mark(p, client) if p.text.strip() else "0.0"
         mark = read_mark(content)
         if mark is None:
             break
-        for name, value in zip(names, (asker.model, content, mark), strict=True):
+        for name, value in zip(names, (client.model, content, mark), strict=True):
             kept[name].append(value)
     return {**kept, "prediction": [p.text]}
 
 
-async def _mark(prediction: Prediction, asker: Asker) -> str:
+async def _mark(prediction: Prediction, client: ChatClient) -> str:
     reply = ""
     for again in range(TRIES):
-        reply = (await asker.ask(messages(prediction, insist=again > 0))).text
+        reply = (await client.ask(messages(prediction, insist=again > 0))).text
         if read_mark(reply) is not None:
             break
     return reply

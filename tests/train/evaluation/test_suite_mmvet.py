@@ -20,7 +20,7 @@ from chatspot_train.evaluation.suites.mmvet import (
     with_grades,
     write_predictions,
 )
-from chatspot_train.openai_client import AskError, Reply
+from chatspot_train.openai_client import AskError, ChatReply
 
 ENTRIES = {
     "v1_0": {"imagename": "a.jpg", "imagesource": "x", "question": "What is x?",
@@ -39,18 +39,18 @@ class StandIn:
         self.replies = {answer: iter(some) for answer, some in replies.items()}
         self.asked: list[str] = []
 
-    async def ask(self, told: list[Any]) -> Reply:
+    async def ask(self, told: list[Any]) -> ChatReply:
         answer = told[0]["content"].rpartition("Answer: ")[2].partition("\nMark")[0]
         self.asked.append(answer)
         reply = next(self.replies[answer], None)
         if reply is None:
             raise AskError("the endpoint answers with status 500", answer)
-        return Reply(reply, 1, 1)
+        return ChatReply(reply, 1, 1)
 
 
 def run_grade(predictions: list[Prediction], grader: StandIn, file: Path, runs: int = 1) -> Any:
-    asker: Any = grader
-    return asyncio.run(grade(predictions, asker, file, runs, concurrency=2))
+    client: Any = grader
+    return asyncio.run(grade(predictions, client, file, runs, concurrency=2))
 
 
 def predictions(*texts: str) -> list[Prediction]:
