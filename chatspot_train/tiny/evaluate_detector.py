@@ -26,8 +26,8 @@ from chatspot_ros.util.command_line import Command
 from chatspot_sim.asking import clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_train.evaluation.intervals import Row
 from chatspot_train.evaluation.metrics.coco_ap import average_precision
+from chatspot_train.evaluation.metrics.intervals import Row
 
 LEAST_SCORE = 0.01
 CARD = """---

@@ -24,9 +24,12 @@ from chatspot_sim.dataset import RenderedKitchens, render
 from chatspot_train.common.bf16 import cpu_multiplies_bf16
 from chatspot_train.common.trainer import run_stage
 from chatspot_train.data.image_augment import crop, recolour
-from chatspot_train.evaluate import evaluate_kitchen, show
+from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.measure import measure_suite
 from chatspot_train.evaluation.model_card import write_card
-from chatspot_train.evaluation.runner import PREDICTIONS, EngineAnswerer
+from chatspot_train.evaluation.registry import make
+from chatspot_train.evaluation.report import print_rows
+from chatspot_train.evaluation.runner import PREDICTIONS
 from chatspot_train.tiny.config import TinySettings
 from chatspot_train.tiny.crops import draw_view
 from chatspot_train.tiny.detail_stage import train_detail
@@ -217,6 +220,7 @@ def measure(folder: Path, kitchens: int) -> None:
     out = folder.parent / "evaluation"
     (out / PREDICTIONS).unlink(missing_ok=True)
     answerer = EngineAnswerer(load_engine(EngineConfig(model=str(folder))))
-    found = evaluate_kitchen(answerer, "test", kitchens, seed=0, out=out, only_kitchen=True)
-    show(found)
+    suite = make("kitchen", {"only_kitchen": True})
+    found = measure_suite(suite, answerer, out, kitchens, 0, out)
+    print_rows(found)
     write_card(folder, found)

@@ -21,7 +21,7 @@ from chatspot_train.data.region_chat.annotations import Annotations
 from chatspot_train.data.region_chat.journal import Journal
 from chatspot_train.data.region_chat.llm_prompt import Wording
 from chatspot_train.data.region_chat.writer import Tally, Writer
-from chatspot_train.openai_client import Asker
+from chatspot_train.openai_client import ChatClient
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
 async def _write(options: argparse.Namespace, tally: Tally) -> None:
     seeds = options.seeds or share_folder() / "config" / "train" / "region_chat.yaml"
     wording = Wording.read(seeds)
-    async with Asker(
+    async with ChatClient(
         options.endpoint, options.model, temperature=wording.temperature,
         max_tokens=wording.max_tokens, retries=options.retries, timeout_s=options.timeout,
     ) as asker:  # fmt: skip

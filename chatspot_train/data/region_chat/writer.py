@@ -17,7 +17,7 @@ from chatspot_train.data.region_chat.journal import Journal
 from chatspot_train.data.region_chat.llm_prompt import Wording
 from chatspot_train.data.region_chat.reply_checks import Checked, check_reply
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, explain
-from chatspot_train.openai_client import Asker, AskError, EndpointError, UnreachableError
+from chatspot_train.openai_client import AskError, ChatClient, EndpointError, UnreachableError
 
 # So many in a row without a connection, and the run stops.
 _MOST_UNREACHABLE = 10
@@ -68,7 +68,7 @@ class Writer:
         self,
         annotations: Annotations,
         wording: Wording,
-        asker: Asker,
+        asker: ChatClient,
         journal: Journal,
         tally: Tally,
     ) -> None:
