@@ -1,7 +1,7 @@
-"""Printed cards pasted into pictures: print is learned from many, large and small, before scenes.
+"""Printed cards of many sizes pasted into images, to learn reading.
 
-A kitchen shows one or two prints, a few patches each; a tower from nothing stays at chance on them.
-A picture with a dozen cards of the same make, each glyph marked, teaches reading by itself.
+A kitchen shows one or two texts of a few patches each; a tower trained on these alone stays at
+chance. Images with up to a dozen cards, each glyph labelled, teach reading by themselves.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS
 from chatspot_sim.meshes import label_png
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.patch_labels import DenseLabels, mark_print
+from chatspot_train.tiny.patch_labels import PatchLabels, label_text
 
 WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
-CARDS = (3, 9)  # of a picture
-WIDTHS = (0.045, 0.2)  # of the picture's, drawn on a logarithmic scale
+CARDS = (3, 9)  # range of their number in an image
+WIDTHS = (0.045, 0.2)  # of the image's width, drawn on a logarithmic scale
 RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Card:
-    """A pasted card: what it says, and its corners in fractions of the picture (4 x 2: top left,
-    top right, bottom right, bottom left)."""
+    """A card with its text and its corners (4 x 2, fractions of the image, clockwise from the top
+    left)."""
 
     text: str
     corners: NDArray[np.float64]
@@ -45,7 +45,7 @@ def _inks(rng: np.random.Generator) -> tuple[RGB, RGB, float]:
 
 
 def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
-    """What a card says, its picture (uint8 RGB) and its height over its width."""
+    """Draw a card: its text, its image (uint8 RGB) and its height over its width."""
     ink, paper, ratio = _inks(rng)
     text = (
         str(rng.choice(WORDS)) if rng.random() < 0.5 else f"{int(rng.integers(0, 100)):02d}"
@@ -61,9 +61,9 @@ def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
 def paste_cards(
     rgb: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], list[Card]]:
-    """A copy of the square picture with cards pasted onto it, turned and tilted a little.
+    """Return a copy of the square image with pasted cards, slightly rotated and tilted.
 
-    None covers another by more than a corner.
+    No card covers another by more than a corner.
     """
     side = rgb.shape[0]
     rgb = np.ascontiguousarray(rgb).copy()
@@ -94,6 +94,7 @@ def _warp(
     corners: NDArray[np.float64],
     mask: NDArray[np.uint8],
 ) -> None:
+    """Warp the card's picture onto its corners (in pixels) in `rgb`, where `mask` is 1."""
     high, wide = picture.shape[:2]
     # Shrink first: a perspective warp samples points and would tear thin strokes.
     across = np.linalg.norm(corners[1] - corners[0])
@@ -110,10 +111,10 @@ def _warp(
     rgb[y : y + h, x : x + w][here] = warped[here]
 
 
-def mark_cards(found: DenseLabels, cards: list[Card], side: int) -> None:
-    """Replace the labels of the patches the cards cover by what the cards say.
+def label_cards(found: PatchLabels, cards: list[Card], side: int) -> None:
+    """Replace the labels of the patches that the cards cover by those of the cards' texts.
 
-    What was behind a card is asked of nobody: kinds zero, everything else unknown.
+    The things behind a card are not trained: kinds are zero, all other labels unknown.
     """
     rows, columns = np.divmod(np.arange(side * side), side)
     centres = (np.stack([columns, rows], 1) + 0.5) / side
@@ -128,4 +129,4 @@ def mark_cards(found: DenseLabels, cards: list[Card], side: int) -> None:
         found.parts[touched] = np.nan
         found.cells[touched] = IGNORE
         found.glyphs[touched] = 0.0
-        mark_print(found.fields, found.glyphs, card.text, card.corners, centres, side)
+        label_text(found.fields, found.glyphs, card.text, card.corners, centres, side)
