@@ -1,6 +1,5 @@
 """The train command finds the recipe by its name and hands it the settings."""
 
-import ast
 import importlib
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-import chatspot_train
 from chatspot_train.train import RECIPES, RecipeError, run
 
 
@@ -50,14 +48,3 @@ def test_only_the_chosen_recipe_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_nothing_general_imports_the_bundled_model() -> None:
-    root = Path(chatspot_train.__path__[0])
-    found = {
-        str(file.relative_to(root)): node.module
-        for file in root.rglob("*.py") if file.parent.name != "tiny"
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("chatspot_train.tiny")
-    }  # fmt: skip
-    assert found == {}
