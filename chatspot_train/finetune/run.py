@@ -26,7 +26,7 @@ from chatspot_train.finetune.config import (
     ModelSettings,
     public,
 )
-from chatspot_train.finetune.dataset import Lessons, source_note
+from chatspot_train.finetune.dataset import ExampleDataset, source_note
 from chatspot_train.finetune.export import export_start
 from chatspot_train.finetune.model import Start, choose_parts, load_start
 from chatspot_train.finetune.trainer import InstructTrainer
@@ -58,15 +58,15 @@ def run(settings: InstructSettings) -> Path:
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
     encoder = Encoder(start, settings.longest, skills, states)
     optim = settings.optim
-    lessons = Lessons(
+    examples = ExampleDataset(
         settings.data, encoder, epochs=optim.epochs, batch=optim.per_device,
         replay=settings.replay, augment=settings.augment, seed=optim.seed,
         progress=optim.progress,
     )  # fmt: skip
-    held_out = Lessons(settings.validation, encoder) if settings.validation else None
+    held_out = ExampleDataset(settings.validation, encoder) if settings.validation else None
     model = prepare(start, settings)
     trainer = InstructTrainer(
-        model=model, args=arguments(settings), train_dataset=lessons, eval_dataset=held_out,
+        model=model, args=arguments(settings), train_dataset=examples, eval_dataset=held_out,
         data_collator=encoder.collate, callbacks=[PlotLosses()],
         teacher=teacher, distill=settings.distill,
     )  # fmt: skip
