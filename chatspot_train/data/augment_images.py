@@ -36,7 +36,7 @@ from chatspot_train.data.augment_text import (
     reads_text,
 )
 from chatspot_train.data.image_augment import draw_window, recolour
-from chatspot_train.data.records import Record, RecordError, RecordTurn
+from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
 
 WindowPx = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
 Varied = tuple[RgbImage, Record]
@@ -53,7 +53,7 @@ _UNCUT = 0.999
 
 def vary_picture(rgb: RgbImage, record: Record, rng: np.random.Generator) -> Varied:
     """Augment at random; every kept turn stays true. Raises RecordError where sizes differ."""
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     if rng.random() < FLIP_CHANCE and can_mirror(record):
         rgb, record = flip(rgb, record)
     if rng.random() < ROTATE_CHANCE:
@@ -68,7 +68,7 @@ def vary_picture(rgb: RgbImage, record: Record, rng: np.random.Generator) -> Var
 
 def flip(rgb: RgbImage, record: Record) -> Varied:
     """Mirror the image left to right. Raises RecordError unless `can_mirror(record)`."""
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     if not can_mirror(record):
         raise RecordError(
             f"{record.source}/{record.id} cannot be mirrored: text is read in it, or its words "
@@ -100,7 +100,7 @@ def crop(rgb: RgbImage, record: Record, window: WindowPx) -> Varied | None:
 
     Raises RecordError where the window is empty or not inside the image.
     """
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     left, top, right, bottom = window
     if not (0 <= left < right <= record.width and 0 <= top < bottom <= record.height):
         raise RecordError(
@@ -159,7 +159,7 @@ def rotate(rgb: RgbImage, record: Record, degrees: float) -> Varied | None:
 
     None where the box of an answer would become loose, or a region would lose its area.
     """
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     width, height = record.width, record.height
     matrix = _turning(width, height, degrees)
 
@@ -245,11 +245,3 @@ def _all(regions: Iterable[Region | None]) -> tuple[Region, ...] | None:
     found = list(regions)
     kept = tuple(region for region in found if region is not None)
     return kept if len(kept) == len(found) else None
-
-
-def _check_size(rgb: RgbImage, record: Record) -> None:
-    if rgb.shape[:2] != (record.height, record.width):
-        raise RecordError(
-            f"{record.image} is {rgb.shape[1]} x {rgb.shape[0]} pixels, the record says "
-            f"{record.width} x {record.height}"
-        )

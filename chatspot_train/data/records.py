@@ -97,6 +97,15 @@ def check(record: Record) -> None:
         _check_turn(turn, record.width, record.height)
 
 
+def check_size(record: Record, width: int, height: int) -> None:
+    """Raise RecordError unless the image is as large as the record says."""
+    if (width, height) != (record.width, record.height):
+        raise RecordError(
+            f"{record.image} is {width} x {height} pixels, the record says "
+            f"{record.width} x {record.height}"
+        )
+
+
 def _check_turn(turn: RecordTurn, width: int, height: int) -> None:
     if not turn.question.strip():
         raise RecordError("a question is empty")

@@ -17,12 +17,12 @@ from chatspot_ros.engine.api import Turn
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.data.records import Record, RecordError, RecordTurn
+from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
 from chatspot_train.finetune.model import Start
 
 
 class Encoder:
-    """Turns records into lessons for one model. `longest` is in tokens, the picture's included."""
+    """Encodes records for one model; `longest` is in tokens, with those of the image."""
 
     def __init__(
         self,
@@ -46,11 +46,7 @@ class Encoder:
         no prompt.
         """
         height, width = image_rgb.shape[:2]
-        if (width, height) != (record.width, record.height):
-            raise RecordError(
-                f"{record.image} is {width} x {height} pixels, the record says "
-                f"{record.width} x {record.height}"
-            )
+        check_size(record, width, height)
         fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
         tokens = count_image_tokens(self._start.model.config, inputs)
         turns = tuple(self.say(turn, fit) for turn in record.turns)

@@ -21,6 +21,8 @@ from chatspot_train.tiny.patch_labels import (
     GLYPHS,
     label_patches,
     label_text,
+    patch_centres,
+    patches_near,
     printed_texts,
 )
 from chatspot_train.tiny.synthetic_text_cards import Card, label_cards, paste_cards
@@ -85,13 +87,10 @@ def visible_texts(truth: Truth, window: Window) -> list[Card]:
 
 def glyph_map(cards: list[Card], side: int) -> NDArray[np.int64]:
     """Return side x side glyphs: 1 + the number, 0 for none, IGNORE away from text."""
-    rows, columns = np.divmod(np.arange(side * side), side)
-    centres = (np.stack([columns, rows], 1) + 0.5) / side
+    centres = patch_centres(side)
     seen = np.full(side * side, IGNORE, np.int64)
     for card in cards:
-        half = 0.5 / side
-        low, high = card.corners.min(0), card.corners.max(0)
-        near = np.flatnonzero(np.all((centres > low - half) & (centres < high + half), 1))
+        near = np.flatnonzero(patches_near(card.corners, centres, side))
         fields = np.full((len(near), len(FIELDS)), IGNORE, np.int64)
         marks = np.full((len(near), len(GLYPHS)), np.nan, np.float32)
         label_text(fields, marks, card.text, card.corners, centres[near], side)

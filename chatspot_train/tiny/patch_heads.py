@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.patch_labels import CELLS, FIELDS, GLYPHS, PARTS
+from chatspot_train.tiny.patch_labels import CELLS, FIELDS, GLYPHS, PARTS, patch_centres
 
 FIELD_WEIGHTS = [0.6 if name in ("word", "tens", "ones") else 0.3 for name in FIELDS]
 
@@ -114,7 +114,7 @@ class PatchHeads(nn.Module):
         """Return the loss of each patch's position, which a language model needs for regions."""
         count = hidden.shape[1]
         side = math.isqrt(count)
-        centres = patch_centres(count).to(hidden.device)
+        centres = torch.from_numpy(patch_centres(side)).float().to(hidden.device)
         off = (self.place(hidden).float() - centres).abs().mean()
         number = (centres * side).long().T.expand(len(hidden), -1, -1)
         guesses = self.row_and_column(hidden).float().reshape(len(hidden), count, 2, side)
@@ -135,14 +135,6 @@ def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
     outer_high = torch.maximum(one[:, 2:], other[:, 2:])
     hull = (outer_high - outer_low).clamp(1e-6).prod(-1)
     return shared / union - (hull - union).clamp(0) / hull
-
-
-def patch_centres(patches: int) -> Tensor:
-    """Return the centres x, y of a square grid of patches as fractions, row by row; P x 2."""
-    side = math.isqrt(patches)
-    middle = (torch.arange(side) + 0.5) / side
-    rows, columns = torch.meshgrid(middle, middle, indexing="ij")
-    return torch.stack([columns, rows], -1).reshape(-1, 2)
 
 
 def hit_rates(prediction: Any) -> dict[str, float]:

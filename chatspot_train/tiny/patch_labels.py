@@ -75,6 +75,21 @@ def unknown_labels(side: int) -> PatchLabels:
     )
 
 
+def patch_centres(side: int) -> NDArray[np.float64]:
+    """Return the centres x, y of `side` x `side` patches as fractions, row by row; P x 2."""
+    rows, columns = np.divmod(np.arange(side * side), side)
+    return np.asarray((np.stack([columns, rows], 1) + 0.5) / side)
+
+
+def patches_near(
+    corners: NDArray[np.floating], centres: NDArray[np.float64], side: int
+) -> NDArray[np.bool_]:
+    """Return which of the patches at `centres` (P x 2) touch the box around the corners (N x 2)."""
+    half = 0.5 / side
+    low, high = corners.min(0), corners.max(0)
+    return np.asarray(np.all((centres > low - half) & (centres < high + half), 1))
+
+
 def thing_fields(thing: Thing) -> list[int]:
     """Return the label of every field of FIELDS for one thing."""
     values = dict.fromkeys(FIELDS, IGNORE)
@@ -126,8 +141,7 @@ def label_patches(
     shift = np.array([wx1 * truth.width, wy1 * truth.height] * 2)
     boxes = np.array([[np.nan] * 4] + [list(t.box_xyxy_px) for t in truth.things])
     boxes = np.clip((boxes - shift) / scale, 0, 1)
-    rows, columns = np.divmod(np.arange(side * side), side)
-    centre = (np.stack([columns, rows, columns, rows], 1) + 0.5) / side
+    centre = np.tile(patch_centres(side), 2)
     glyphs = np.full((side * side, len(GLYPHS)), np.nan, np.float32)
     _label_parts(fields, glyphs, truth, centre, shift, scale)
     return PatchLabels(
@@ -177,8 +191,7 @@ def label_text(
     P x 2.
     """
     half = 0.5 / side
-    low, high = corners.min(0), corners.max(0)
-    near = np.all((centres > low - half) & (centres < high + half), 1)
+    near = patches_near(corners, centres, side)
     for name, value in text_values(text).items():
         fields[near, list(FIELDS).index(name)] = value
     glyphs[near] = 0.0

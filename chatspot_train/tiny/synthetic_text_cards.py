@@ -7,20 +7,28 @@ chance. Images with up to a dozen cards, each glyph labelled, teach reading by t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS
+from chatspot_sim.kitchen import COLOURS
 from chatspot_sim.meshes import label_png
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.patch_labels import PatchLabels, label_text
+from chatspot_train.tiny.patch_labels import (
+    WORDS,
+    PatchLabels,
+    label_text,
+    patch_centres,
+    patches_near,
+)
 
-WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
 CARDS = (3, 9)  # range of their number in an image
 WIDTHS = (0.045, 0.2)  # of the image's width, drawn on a logarithmic scale
-RGB = tuple[float, float, float]
+RATIOS = {"display": 0.7, "sign": 0.83}  # height over width
+Carrier = Literal["label", "display", "sign"]
+Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -32,21 +40,22 @@ class Card:
     corners: NDArray[np.float64]
 
 
-def _inks(rng: np.random.Generator) -> tuple[RGB, RGB, float]:
-    """Ink, paper and height over width, as of a label, a display or a sign."""
-    make = rng.random()
-    if make < 0.5:
-        return (0.03, 0.03, 0.03), (0.97, 0.97, 0.94), float(rng.uniform(0.6, 0.7))
-    if make < 0.7:
-        return (0.35, 1.0, 0.45), (0.02, 0.05, 0.03), 0.7
+def draw_inks(rng: np.random.Generator) -> tuple[Carrier, Rgb, Rgb]:
+    """Draw a carrier of text, as the kitchen has them, and its ink and paper, RGB in [0, 1]."""
+    choice = rng.random()
+    if choice < 0.5:
+        return "label", (0.03, 0.03, 0.03), (0.97, 0.97, 0.94)
+    if choice < 0.7:
+        return "display", (0.35, 1.0, 0.45), (0.02, 0.05, 0.03)
     paper = list(COLOURS.values())[int(rng.integers(len(COLOURS)))]
-    ink: RGB = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
-    return ink, paper, 0.83
+    ink: Rgb = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
+    return "sign", ink, paper
 
 
 def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
     """Draw a card: its text, its image (uint8 RGB) and its height over its width."""
-    ink, paper, ratio = _inks(rng)
+    carrier, ink, paper = draw_inks(rng)
+    ratio = float(rng.uniform(0.6, 0.7)) if carrier == "label" else RATIOS[carrier]
     text = (
         str(rng.choice(WORDS)) if rng.random() < 0.5 else f"{int(rng.integers(0, 100)):02d}"
     )  # fmt: skip
@@ -116,13 +125,9 @@ def label_cards(found: PatchLabels, cards: list[Card], side: int) -> None:
 
     The things behind a card are not trained: kinds are zero, all other labels unknown.
     """
-    rows, columns = np.divmod(np.arange(side * side), side)
-    centres = (np.stack([columns, rows], 1) + 0.5) / side
-    half = 0.5 / side
+    centres = patch_centres(side)
     for card in cards:
-        outline = card.corners.astype(np.float32)
-        low, high = outline.min(0), outline.max(0)
-        touched = np.all((centres > low - half) & (centres < high + half), 1)
+        touched = patches_near(card.corners.astype(np.float32), centres, side)
         found.kinds[touched] = 0.0
         found.fields[touched] = IGNORE
         found.box[touched] = np.nan

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import COLOURS
 from chatspot_train.tiny.patch_labels import GLYPHS, TOUCH
+from chatspot_train.tiny.synthetic_text_cards import draw_inks
 
 BLOCKS = 3  # a page has at most BLOCKS x BLOCKS blocks of different type
 EASY_WIDTH = 0.75  # width of a glyph in patches, on the easiest pages
@@ -25,7 +25,6 @@ TALL = (1.0, 2.4)  # height over width of a glyph on the hardest pages; 1.15 on 
 HEIGHTS = (0.5, 1.9)  # range of a glyph's height in patches
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _GRAIN = 4.0  # of 255
-Rgb = tuple[float, float, float]
 
 
 @cache
@@ -39,18 +38,6 @@ def _glyph_masks(font: int) -> tuple[NDArray[np.uint8], ...]:
         rows, columns = np.nonzero(mask > 20)
         masks.append(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
     return tuple(masks)
-
-
-def draw_inks(rng: np.random.Generator) -> tuple[Rgb, Rgb]:
-    """Ink and paper, RGB in [0, 1], as of a label, a display or a sign of the kitchen."""
-    make = rng.random()
-    if make < 0.5:
-        return (0.03, 0.03, 0.03), (0.97, 0.97, 0.94)
-    if make < 0.7:
-        return (0.35, 1.0, 0.45), (0.02, 0.05, 0.03)
-    paper = list(COLOURS.values())[int(rng.integers(len(COLOURS)))]
-    ink: Rgb = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
-    return ink, paper
 
 
 def draw_page(
@@ -88,7 +75,7 @@ def _print_block(
     hardness: float,
 ) -> None:
     """Fill a block (h x w x 3 pixels of the page) with rows of glyphs; label its patches."""
-    ink, paper = (255 * np.array(c, np.float32) for c in draw_inks(rng))
+    ink, paper = (255 * np.array(c, np.float32) for c in draw_inks(rng)[1:])
     light = np.float32(rng.uniform(0.45, 1.05))
     masks = _glyph_masks(int(rng.integers(len(_FONTS))))
     narrow, broad = (hardness * np.log(limit / EASY_WIDTH) for limit in WIDTHS)
