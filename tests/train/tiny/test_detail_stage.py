@@ -1,4 +1,4 @@
-"""The detail stage: its kernels, labels and losses, and starts from a model without the path."""
+"""The detail stage: its kernels and losses, and starts from a model without the path."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,8 @@ from chatspot_ros.chatspot_tiny.modeling_detector import DetailDetector
 from chatspot_ros.chatspot_tiny.modeling_vision import DetailVisionModel
 from chatspot_ros.detector.object_detector import Detector
 from chatspot_ros.engine.engine import Engine
-from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings, VisionShape
-from chatspot_train.tiny.detail_dataset import KIND_STEP, DetailDataset, glyph_map
+from chatspot_train.tiny.detail_dataset import DetailDataset
 from chatspot_train.tiny.detail_stage import (
     DetailPretraining,
     StandardisedKernels,
@@ -25,8 +24,6 @@ from chatspot_train.tiny.detail_stage import (
 from chatspot_train.tiny.features import compute_features, join_detail, scale_to_unit
 from chatspot_train.tiny.images import normalise, to_pixels
 from chatspot_train.tiny.model import build_model
-from chatspot_train.tiny.patch_labels import GLYPHS
-from chatspot_train.tiny.synthetic_text_cards import Card
 from chatspot_train.tiny.train import make_tokenizer, train
 from chatspot_train.tiny.vision_stage import train_vision, vision_config
 from chatspot_train.tiny.warm_start import (
@@ -60,7 +57,7 @@ def test_standardised_kernels_have_no_mean_and_the_norm_that_is_learned() -> Non
 
 
 @torch.no_grad()
-def test_a_settled_path_is_plain_and_going_on_from_it_changes_nothing(
+def test_fused_kernels_are_plain_and_resuming_from_them_changes_nothing(
     model: DetailPretraining,
 ) -> None:
     pixels = torch.randn(2, 3, 64, 64)
@@ -73,49 +70,10 @@ def test_a_settled_path_is_plain_and_going_on_from_it_changes_nothing(
     assert torch.allclose(model.net(pixels), learned, atol=1e-5)
 
 
-def test_glyphs_stand_on_their_print_in_reading_order() -> None:
-    corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.5], [0.25, 0.5]])
-    seen = glyph_map([Card("47", corners)], 32)
-    four, seven = 1 + GLYPHS.index("4"), 1 + GLYPHS.index("7")
-    assert set(seen[11, 10:15]) == {four}
-    assert set(seen[11, 18:22]) == {seven}
-    assert (seen[0] == IGNORE).all()
-    # The card's own margin is print's paper: no glyph, and asked for.
-    assert set(seen[8, 9:23]) == {0}
-
-
 def test_pixels_of_a_batch_are_those_of_each_picture() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (2, 8, 6, 3), dtype=np.uint8)
     expected = torch.stack([to_pixels(one) for one in rgb])
     assert torch.allclose(normalise(torch.from_numpy(rgb)), expected)
-
-
-def test_pictures_say_what_is_seen_at_fine_steps(settings: TinySettings) -> None:
-    folder = settings.data.folder / "train"
-    plain = DetailDataset(folder, SHAPE, 8, 1, augment=False)[0]
-    truth = DetailDataset(folder, SHAPE, 8, 1, augment=False).kitchens.truth(0)
-    side = 64 // KIND_STEP
-    assert plain["kind_map"].shape == (side, side)
-    assert 0 <= int(plain["kind_map"].min()) <= int(plain["kind_map"].max())
-    assert len(plain["kind_map"].unique()) > 1, truth
-    carded = DetailDataset(folder, SHAPE, 8, 1, augment=True, cards=1.0)
-    items = [carded[k] for k in range(8)]
-    assert any(bool((item["kind_map"] == IGNORE).any()) for item in items)
-    assert any(bool((item["glyph_map"] > 0).any()) for item in items)
-    again = carded[3]
-    assert all(torch.equal(again[key], items[3][key]) or again[key].isnan().any() for key in again)
-
-
-def test_a_picture_in_its_own_light_is_given_where_it_is_asked_for(settings: TinySettings) -> None:
-    folder = settings.data.folder / "train"
-    lit = DetailDataset(folder, SHAPE, 8, 1, augment=True, unaugmented=True)
-    for item in (lit[k] for k in range(4)):
-        shown, own = item["pixel_values"].float(), item["unaugmented"].float()
-        assert shown.shape == own.shape
-        assert not torch.equal(shown, own)
-        # The same part of the same picture: brighter here is brighter there.
-        assert np.corrcoef(shown.flatten(), own.flatten())[0, 1] > 0.8
-    assert "unaugmented" not in DetailDataset(folder, SHAPE, 8, 1, augment=True)[0]
 
 
 def batch_of(pictures: DetailDataset) -> dict[str, torch.Tensor]:
@@ -125,9 +83,7 @@ def batch_of(pictures: DetailDataset) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_a_path_that_goes_on_is_asked_for_what_it_said(
-    settings: TinySettings, model: DetailPretraining
-) -> None:
+def test_a_resumed_path_keeps_its_outputs(settings: TinySettings, model: DetailPretraining) -> None:
     folder = settings.data.folder / "train"
     given = batch_of(DetailDataset(folder, SHAPE, 8, 1, augment=True, unaugmented=True))
     own = given["unaugmented"]
@@ -138,7 +94,7 @@ def test_a_path_that_goes_on_is_asked_for_what_it_said(
     model.standardise()
     kept = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     assert kept
-    assert all(name.startswith("before.") for name in kept)
+    assert all(name.startswith("initial_net.") for name in kept)
     # In its own light it says what it said: nothing is to pay.
     in_own = model(**{**given, "pixel_values": own})["loss"]
     model.keep = 0.0
@@ -211,7 +167,7 @@ def two_shape(settings: TinySettings) -> VisionShape:
 
 
 @pytest.mark.timeout(240)
-def test_a_model_with_the_path_is_told_what_its_detector_sees(
+def test_a_model_with_the_path_gets_its_detectors_output(
     settings: TinySettings, tmp_path: Path
 ) -> None:
     wide = settings.vision.model_copy(update={"hidden_size": 160})
