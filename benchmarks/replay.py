@@ -22,7 +22,7 @@ from chatspot_train.data.records import Record, Records, write_records
 from chatspot_train.data.sources import find_source
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings, SourceSettings
-from chatspot_train.finetune.dataset import Lessons
+from chatspot_train.finetune.dataset import ExampleDataset
 from chatspot_train.finetune.model import load_start
 from chatspot_train.finetune.run import run
 
@@ -52,10 +52,10 @@ def loss(model: str, data: dict[str, str]) -> float:
     """Mean loss on the answer tokens of all records."""
     start = load_start(ModelSettings(checkpoint=model))
     encoder = Encoder(start, 1024)
-    lessons = Lessons([SourceSettings.model_validate(data)], encoder)
+    examples = ExampleDataset([SourceSettings.model_validate(data)], encoder)
     total, count = 0.0, 0
     with torch.no_grad():
-        for batch in DataLoader(lessons, batch_size=4, collate_fn=encoder.collate):
+        for batch in DataLoader(examples, batch_size=4, collate_fn=encoder.collate):
             del batch["names"]
             asked = int((batch["labels"][:, 1:] != -100).sum())
             total += float(start.model(**batch).loss) * asked
