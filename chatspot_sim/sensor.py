@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import Look
+from chatspot_sim.appearance import Look
 
 
 def sense(clean_rgb: NDArray[np.uint8], look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:

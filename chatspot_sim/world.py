@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_sim.actions import act_on
-from chatspot_sim.kitchen import Item, Kitchen, View, draw_view, rearrange
+from chatspot_sim.appearance import View, draw_view
+from chatspot_sim.kitchen import Item, Kitchen, rearrange
 from chatspot_sim.mjcf import kitchen_model
 from chatspot_sim.sensor import sense
 from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon, shows
@@ -120,7 +121,7 @@ class World:
             rng.uniform(-1.2, 1.2), rng.uniform(-2.6, -1.2), rng.uniform(1.9, 2.8)
         )  # fmt: skip
         self._refresh()
-        self.look_from(draw_view(rng, self.kitchen))
+        self.look_from(draw_view(rng, self.kitchen.width))
 
     def frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
         """Take a picture as the camera sees it now.
