@@ -24,7 +24,7 @@ class View:
 
 @dataclass
 class Look:
-    """Everything about the picture that is not a thing: light, textures, sensor."""
+    """Everything of a picture but its things: light, textures, sensor."""
 
     light: tuple[float, float, float]
     diffuse: float
@@ -63,7 +63,7 @@ def draw_view(rng: np.random.Generator, width: float) -> View:
 
 
 def draw_look(rng: np.random.Generator, split: Split = "train") -> Look:
-    """Light, colours of wall, floor and counter, and what the sensor adds.
+    """Draw the light, the colours of the room and the effects of the sensor.
 
     Light, brightness and gamma of the test split lie outside the ranges that training sees.
     """
@@ -94,10 +94,10 @@ def draw_look(rng: np.random.Generator, split: Split = "train") -> Look:
 
 
 def _within(rng: np.random.Generator, low: float, high: float, split: Split) -> float:
-    """From low to high; for tests, from the bands beside that, UNSEEN_SHARE wide.
+    """Draw from low to high; for tests, from the bands beside that, UNSEEN_SHARE wide.
 
-    For training the ends come more often than the middle: what is learned of rare looks carries
-    further than what is learned of usual ones.
+    For training the ends are more frequent than the middle: a model that has learned rare looks
+    does better on unseen ones.
     """
     part = float(rng.uniform(0, 1))
     if split == "train":

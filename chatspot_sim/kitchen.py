@@ -1,4 +1,4 @@
-"""What stands where in a simulated kitchen: plain data, drawn from a seed.
+"""The contents of a simulated kitchen: plain data, drawn from a seed.
 
 Lengths are metres, angles radians. x runs to the right along the back wall, y out of the
 room through that wall (the counter lies at negative y), z up from the floor.
@@ -37,7 +37,7 @@ SMALL_KINDS = ("mug", "lemon", "apple", "banana", "pineapple", "knife", "plate",
 THING_KINDS = (
     "fridge", "microwave", "kettle", "stove", "tap", "drawer", "sign", *SMALL_KINDS,
 )  # fmt: skip
-# Parts of things that have a name of their own for a person.
+# Parts of things that people have a name for.
 PART_NAMES = (
     "handle", "door", "display", "spout", "label", "lid", "leaves", "blade", "plug", "socket",
     "buttons",
@@ -57,7 +57,7 @@ _SPLIT_KEY = {"train": 0, "val": 1, "test": 2}
 
 
 def plural(kind: str) -> str:
-    """The word for several things of a kind: mugs, knives."""
+    """Return the plural of a kind: mugs, knives."""
     return _PLURALS.get(kind, f"{kind}s")
 
 
@@ -65,7 +65,7 @@ def plural(kind: str) -> str:
 class Item:
     """One thing of the kitchen.
 
-    `place` is the centre of its base; `inside` is the id of what holds it ("" for the room,
+    `place` is the centre of its base; `inside` is the id of its container ("" for the room,
     "hand" once picked); `opening` in [0, 1] is how far its door or drawer is open.
     """
 
@@ -99,7 +99,7 @@ class Kitchen:
         return sum(FRIDGE_SIZE[0] if m == "fridge" else MODULE_WIDTH for m in self.modules)
 
     def item(self, item_id: str) -> Item:
-        """The item with this id; KeyError names it where there is none."""
+        """Return the item with this id. Raises KeyError."""
         for item in self.items:
             if item.id == item_id:
                 return item
@@ -130,7 +130,7 @@ def _draw_modules(rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _away_from_socket(modules: tuple[str, ...]) -> float:
-    """The direction in which the wall is free: the fridge's socket is on its inner side."""
+    """Return the x direction of the free wall: the fridge's socket is on its inner side."""
     return 1.0 if modules[0] == "fridge" else -1.0
 
 
@@ -154,7 +154,7 @@ def rearrange(kitchen: Kitchen, rng: np.random.Generator) -> None:
 
 
 def module_centres(modules: tuple[str, ...]) -> list[float]:
-    """x of the middle of each unit; the row is centred on x = 0."""
+    """Return x of the middle of each unit; the row is centred on x = 0."""
     widths = [FRIDGE_SIZE[0] if m == "fridge" else MODULE_WIDTH for m in modules]
     edges = np.concatenate([[0.0], np.cumsum(widths)]) - sum(widths) / 2
     return [float(c) for c in (edges[:-1] + edges[1:]) / 2]

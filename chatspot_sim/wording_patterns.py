@@ -11,7 +11,7 @@ _GROUP = re.compile(r"\(([^()]*)\)")
 
 
 def spelled_out(*patterns: str) -> tuple[str, ...]:
-    """Every wording that the patterns stand for, once: "(Name|Identify) this." is two of them."""
+    """Return the wordings of the patterns, each once: "(Name|Identify) this." gives two."""
     wordings = []
     for pattern in patterns:
         pieces = _GROUP.split(pattern)  # texts and, between them, groups

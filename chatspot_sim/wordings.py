@@ -1,8 +1,8 @@
 """Wordings of questions for training. Tests have wordings of their own: `unseen_wordings.py`.
 
 `<region>` stands for the asked region, `{thing}` for a thing's name, `{things}` for its plural.
-The first wording of each kind in TRAIN is the one a person would most likely type. A model that
-knows few wordings takes the others for another task, so there are many.
+The first wording of each kind in TRAIN is the most usual one. There are many, because a model that
+knows few takes the others for another task.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _fill(parser: ArgumentParser, module: str) -> None:
     try:
         command: Command = import_module(module).main
     except ModuleNotFoundError as error:
-        parser.exit(FAILED, f"{parser.prog}: needs the Python package {error.name}\n")
+        parser.exit(FAILED, f"{parser.prog}: the Python module {error.name} is not installed\n")
     command.fill(parser)
     parser.set_defaults(execute=partial(command.execute, parser))
 

@@ -99,7 +99,7 @@ def test_a_missing_package_is_named(
         main(["preview", "x"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said == "chatspot preview: needs the Python package surely_not_installed\n"
+    assert said == "chatspot preview: the Python module surely_not_installed is not installed\n"
 
 
 # What bash does when TAB is pressed behind a line: call the registered function, read COMPREPLY.
