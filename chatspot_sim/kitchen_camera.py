@@ -46,8 +46,8 @@ SPECS = (
     Spec("frame_id", NAME, "frame_id of the pictures' headers."),
     Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
          "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
-    Spec("act_faults", "", "Outcomes of the first acts, one word each: `works`; `fails` and reports it; "
-         "`slips`: reports success, and nothing changes. Empty: all work."),
+    Spec("act_faults", "", "Outcomes of the first acts, a word each: `works`; `fails` with a "
+         "reason; `slips`: reports success, and nothing changes. Empty: all work."),
 )  # fmt: skip
 
 
