@@ -19,4 +19,4 @@ def command(name: str) -> tuple[str, ...]:
 
 
 demo.installed = command  # type: ignore[assignment]
-demo.end_process(demo.main(sys.argv[1:]))
+sys.exit(demo.main(sys.argv[1:]))

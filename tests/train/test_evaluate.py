@@ -1,6 +1,7 @@
 """The command line over all suites, on a few kitchens and the bundled model."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,16 +100,21 @@ def test_the_page_of_two_results_shows_the_kitchens(done: Path, tmp_path: Path) 
     assert page.count("<polygon") >= page.count("<circle") > 0
 
 
-def test_missing_data_is_one_line_that_says_what_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"coco_pope_random\.json.*RUCAIBox/POPE"):
-        evaluate.main(["--suite", "pope", "--model", TINY, "--data", str(tmp_path),
-                       "--out", str(tmp_path / "out")])  # fmt: skip
+def test_missing_data_is_one_line_that_says_what_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main(["--suite", "pope", "--model", TINY, "--data", str(tmp_path),
+                          "--out", str(tmp_path / "out")]) == 1  # fmt: skip
+    said = capsys.readouterr().err
+    assert re.search(r"^chatspot evaluate: .*coco_pope_random\.json.*RUCAIBox/POPE", said, re.M)
 
 
-def test_an_endpoint_needs_a_name_and_a_dialect(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="--served-model and --spec"):
-        evaluate.main(["--suite", "pope", "--model", "http://localhost:1/v1",
-                       "--out", str(tmp_path / "out")])  # fmt: skip
+def test_an_endpoint_needs_a_name_and_a_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main(["--suite", "pope", "--model", "http://localhost:1/v1",
+                          "--out", str(tmp_path / "out")]) == 1  # fmt: skip
+    assert "--served-model and --spec" in capsys.readouterr().err
 
 
 def test_every_name_makes_its_suite() -> None:
