@@ -32,7 +32,7 @@ class Command:
         self._add_arguments = add_arguments
         self._run = run
         self._description = description
-        self._errors = (ChatspotError, OSError, *errors)
+        self._errors: tuple[type[Exception], ...] = (ChatspotError, OSError, *errors)
         self._failed = failed
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
