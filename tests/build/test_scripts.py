@@ -1,4 +1,4 @@
-"""scripts/install and scripts/run, as they are called by people."""
+"""scripts/install and scripts/run, called as in a user's shell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A shell as a person's own: nothing of this test run's environment but what every shell has.
+# A user's shell: nothing of this test run's environment but the usual variables.
 PLAIN_SHELL = {
     name: os.environ[name]
     for name in ("HOME", "LANG", "ROS_DISTRO", "ROS_DOMAIN_ID")

@@ -1,4 +1,4 @@
-"""The demo, asking the oracle instead of the bundled model: run me as a program."""
+"""The demo with the oracle instead of the bundled model, as a program."""
 
 from __future__ import annotations
 
