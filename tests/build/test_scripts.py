@@ -102,8 +102,10 @@ def test_run_before_install_names_the_remedy(tmp_path: Path) -> None:
 
 
 def test_every_executable_is_installed() -> None:
-    for name in ("region_query_node", "kitchen_camera", "kitchen_detector"):
-        assert os.access(ROOT / "install/chatspot_ros/lib/chatspot_ros" / name, os.X_OK)
+    prefix = ROOT / "install/chatspot_ros"
+    for name in ("region_query_node", "kitchen_camera", "kitchen_detector", "chatspot"):
+        assert os.access(prefix / "lib/chatspot_ros" / name, os.X_OK)
+    assert os.access(prefix / "bin/chatspot", os.X_OK)
 
 
 def test_torch_is_the_pinned_one() -> None:
