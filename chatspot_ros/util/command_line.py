@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
 from chatspot_ros.errors import ChatspotError
@@ -45,7 +45,6 @@ class Command:
     def fill(self, parser: ArgumentParser) -> None:
         """Add the description and the arguments to a parser."""
         parser.description = self._description
-        parser.formatter_class = RawDescriptionHelpFormatter
         self._add_arguments(parser)
 
     def execute(self, parser: ArgumentParser, options: Namespace) -> int:

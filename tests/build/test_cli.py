@@ -40,8 +40,9 @@ def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: chatspot {name} ")
     assert "options:" in shown
-    lines = [line for line in shown.splitlines() if line.strip() and not line.startswith(" ")]
-    assert any(line[0].isupper() and line.endswith(".") for line in lines), "no description"
+    description = shown.split("\n\n")[1]
+    assert description[0].isupper()
+    assert description.endswith(".")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sing"], []])
