@@ -1,4 +1,4 @@
-"""Queries put to an engine as the node puts them: through its thread, its queue and its caches."""
+"""Send queries to an engine as the node does: through its thread, queue and caches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnEnd = Callable[[Pending, ChatspotError | None], None]
 
 
 class Frame(Picture):
-    """A picture with its pixels at hand, as if its message had come."""
+    """A picture made from pixels, without a message."""
 
     def __init__(self, image_rgb: RgbImage) -> None:
         super().__init__(lambda: None)
@@ -37,13 +37,13 @@ class Frame(Picture):
 
 
 def noise(seed: int, width: int, height: int) -> Frame:
-    """A frame of noise."""
+    """Return a frame of noise."""
     rng = np.random.default_rng(seed)
     return Frame(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 class Desk:
-    """An engine in its thread, and what takes queries to it; free of ROS."""
+    """An engine in its thread, with sessions and answerer; without ROS."""
 
     def __init__(self, engine: BatchingEngine, settings: Settings) -> None:
         self.sessions: SessionStore[Picture, Turn] = SessionStore(
@@ -66,7 +66,7 @@ class Desk:
         task: str = "",
         timeout_s: float = 3600.0,
     ) -> Any:
-        """Put a query in; return its handle. Raises BusyError."""
+        """Submit a query; return its handle. Raises BusyError."""
         query = Query(asks[0].text, use_detections=sweep, session=session, task=task)
         now_s = time.monotonic()
         pending = Pending(
@@ -90,7 +90,7 @@ class Desk:
         )
 
     def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> Pending:
-        """Put a query in and wait for its answers. Raises what it ended with."""
+        """Submit a query and wait for its answers. Raises the query's error."""
         ended = threading.Event()
         found: list[tuple[Pending, ChatspotError | None]] = []
 

@@ -1,8 +1,8 @@
-"""What replay is worth: `python -m benchmarks.replay --json FILE`.
+"""The effect of replay on forgetting: `python -m benchmarks.replay --json FILE`.
 
-A model that can answer about whole pictures is taught questions about regions alone, once as it
-is and once with a share of the earlier questions replayed. Both sides start from the same weights
-and see the region questions in the same order; measured is the loss on unseen kitchens.
+A model that answers questions about whole pictures is trained on questions about regions only,
+once without and once with replay of earlier questions. Both runs start from the same weights and
+see the region questions in the same order; the loss is measured on unseen kitchens.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHARE = 0.25
 
 
 def part(records: Records, of_regions: bool, out: Path, images: Path) -> dict[str, str]:
-    """The records' turns about regions, or those about the whole picture."""
+    """Write the records' turns about regions, or those about the whole picture."""
 
     def cut(record: Record) -> Record:
         turns = tuple(t for t in record.turns if bool(t.regions) == of_regions)
@@ -41,7 +41,7 @@ def part(records: Records, of_regions: bool, out: Path, images: Path) -> dict[st
 
 
 def kitchens(split: str, count: int, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """(questions about whole pictures, questions about regions) on `count` kitchens."""
+    """Return (questions about whole pictures, questions about regions) on `count` kitchens."""
     build(find_source("kitchen"), None, None, folder, split=split, limit=count)
     records = Records(folder)
     whole = part(records, False, folder / "whole", folder / "images")
@@ -49,7 +49,7 @@ def kitchens(split: str, count: int, folder: Path) -> tuple[dict[str, str], dict
 
 
 def loss(model: str, data: dict[str, str]) -> float:
-    """Mean loss on the answer tokens of all records."""
+    """Return the mean loss on the answer tokens of all records."""
     start = load_start(ModelSettings(checkpoint=model))
     encoder = Encoder(start, 1024)
     examples = ExampleDataset([SourceSettings.model_validate(data)], encoder)
@@ -64,7 +64,7 @@ def loss(model: str, data: dict[str, str]) -> float:
 
 
 def measure(model: str, kitchens_taught: int, steps: int, folder: Path) -> dict[str, Any]:
-    """The losses before, after, and after with replay."""
+    """Return the losses before, after, and after with replay."""
     whole, regions = kitchens("train", kitchens_taught, folder / "train")
     held_whole, held_regions = kitchens("val", max(8, kitchens_taught // 4), folder / "val")
     losses = {"before": (loss(model, held_whole), loss(model, held_regions))}

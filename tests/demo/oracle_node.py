@@ -1,7 +1,7 @@
-"""The node with an engine that knows the truth instead of a model: run me as a program.
+"""The node with an engine that answers from the truth, as a program.
 
-It draws the same dozen as the demo with ORACLE_SEED. More in the environment: ORACLE_WRONG, how
-many of its answers, the first ones, are wrong; ORACLE_SAYS, its answer to everything.
+The environment sets ORACLE_SEED, the seed of the demo's questions; ORACLE_WRONG, the number of
+wrong answers at the beginning; ORACLE_SAYS, the only answer to all questions.
 """
 
 from __future__ import annotations
