@@ -20,6 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["chatspot_*"]),
     package_data={"": ["*.json", "*.yaml", "templates/*.jinja"]},
+    entry_points={"console_scripts": ["chatspot = chatspot_ros.tools.cli:main"]},
     # Weights in 8 or 4 bits (docs/adr/0009).
     extras_require={"quantised": ["torchao>=0.18,<0.19"]},
     install_requires=[line for line in requirements if line and not line.startswith("#")],

@@ -1,9 +1,9 @@
-"""Thousands of mixed queries through the inference thread: does memory stay flat?
+"""Memory of the engine over thousands of mixed queries.
 
 `python -m benchmarks.soak_engine [--queries 5000] [--model models/chatspot-tiny] [--json FILE]`.
-Single questions, sweeps over detections, conversations, states and plans, frames that come again
-and frames that are new, cancels, deadlines that pass, regions outside and bursts that find the
-queue full. What is asked follows from the seed alone.
+Single questions, questions about all detections, conversations, states and plans; known and new
+frames, cancels, passed deadlines, regions outside the picture, bursts that overflow the queue. The
+seed alone determines the queries.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ import numpy as np
 
 from benchmarks.queries import Desk, Frame, noise
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, Question
 from chatspot_ros.errors import BusyError, ChatspotError
 from chatspot_ros.server.inflight_request import InflightRequest
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util.process_memory import process_bytes
 
 FRAMES = 60
 SIZE = (320, 240)
-# Queries between two looks at the memory, and how many are on their way at a time.
+# Queries between two readings of the memory, and queries in flight.
 EVERY = 100
 AT_A_TIME = 6
 MB = 1_000_000
-# Small, so that they are full from early on.
+# Small caches fill early.
 SETTINGS = Settings(queue_size=8, scene_cache_mb=64, session_cache_mb=16, max_new_tokens=16)
 TEXTS = ("What is this?", "What colour is it?", "And this?", "Is it open?", "Describe this.")
 
 
 class Soak:
-    """The queries, and how they have ended."""
+    """Asks the queries and counts their statuses."""
 
     def __init__(self, engine: Engine, seed: int) -> None:
         self.desk = Desk(engine, SETTINGS)
@@ -51,12 +50,12 @@ class Soak:
         self._free = threading.Semaphore(AT_A_TIME)
 
     def run(self, queries: int) -> None:
-        """Ask, and wait until all have ended."""
+        """Submit the queries, and wait for the end of all."""
         for number in range(queries):
             if number % EVERY == 0:
                 self._look()
             if number % 50 == 49:
-                # A camera goes on: an old frame is replaced by a new one.
+                # As a camera does, replace an old frame by a new one.
                 place = int(self._rng.integers(len(self._frames)))
                 self._frames[place] = noise(100 + number % FRAMES, *SIZE)
             if number % 97:
@@ -72,14 +71,14 @@ class Soak:
         self._look()
 
     def _ask(self, number: int, counted: bool) -> Any:
-        """Ask something; return the job, None where the queue is full."""
+        """Submit a query; return its job, None if the queue is full."""
         rng = self._rng
         kind = int(rng.integers(10))
         frame = self._frames[int(rng.integers(len(self._frames)))]
         count = int(rng.integers(4, 13)) if kind < 2 else 1
         asks = [self._one() for _ in range(count)]
         if kind == 2 and number % 5 == 0:
-            asks = [Ask("What is this?", (Region.box(5000, 5000, 6000, 6000),))]
+            asks = [Question("What is this?", (Region.box(5000, 5000, 6000, 6000),))]
         more: dict[str, Any] = {"sweep": kind < 2}
         if kind in (3, 4, 5):
             name = int(rng.integers(6))
@@ -105,10 +104,10 @@ class Soak:
             handle.cancel()
         return handle
 
-    def _one(self) -> Ask:
+    def _one(self) -> Question:
         x, y = self._rng.uniform(0, SIZE[0] / 2), self._rng.uniform(0, SIZE[1] / 2)
         text = TEXTS[int(self._rng.integers(len(TEXTS)))]
-        return Ask(text, (Region.box(x, y, x + SIZE[0] / 3, y + SIZE[1] / 3),))
+        return Question(text, (Region.box(x, y, x + SIZE[0] / 3, y + SIZE[1] / 3),))
 
     def _look(self) -> None:
         gc.collect()
@@ -120,7 +119,7 @@ class Soak:
 
 
 def slope(memory_mb: list[float]) -> float:
-    """MB per 1,000 queries, a line through the second half of what was seen."""
+    """Return MB per 1,000 queries: the slope of a line through the second half of the readings."""
     late = memory_mb[len(memory_mb) // 2 :]
     if len(late) < 2:
         return 0.0

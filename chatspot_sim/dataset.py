@@ -3,7 +3,7 @@
 A folder holds shards `NNNN/`: `rgb.npy` (uint8 N x H x W x 3, RGB), `labels.npy` (uint8 N x H x W,
 numbers of the truth's things from 1, 0 the room) and `truth.jsonl`, one line a picture. The
 pictures are already stretched to the model's size; truth is in pixels of the camera's picture.
-A shard is moved into place whole, so a run that was killed goes on where it was.
+A shard is moved into place when it is whole: a run that was killed resumes there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from chatspot_ros.util.command_line import Command
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.truth import Truth
 
@@ -40,7 +42,7 @@ class Job:
 
 
 def render_shard(job: Job) -> str:
-    """Render one shard unless it is there; returns its folder."""
+    """Render one shard unless it exists; return its folder."""
     os.environ.setdefault("LP_NUM_THREADS", "1")
     import cv2
 
@@ -105,7 +107,7 @@ class RenderedKitchens:
     """The pictures of a folder, by number. Arrays are memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        """Open all finished shards. Raises FileNotFoundError where there is none."""
+        """Open all finished shards. Raises FileNotFoundError if there is none."""
         self._rgb: list[NDArray[np.uint8]] = []
         self._labels: list[NDArray[np.uint8]] = []
         self._lines: list[str] = []
@@ -113,7 +115,7 @@ class RenderedKitchens:
         shards = sorted(p for p in Path(folder).glob("[0-9]*") if p.suffix == "")
         if not shards:
             raise FileNotFoundError(
-                f"no rendered kitchens in {folder}; run python -m chatspot_sim.dataset first"
+                f"no rendered kitchens in {folder}; run `chatspot render` first"
             )
         for number, shard in enumerate(shards):
             self._rgb.append(np.load(shard / "rgb.npy", mmap_mode="r"))
@@ -125,34 +127,38 @@ class RenderedKitchens:
         return len(self._where)
 
     def rgb(self, index: int) -> NDArray[np.uint8]:
-        """uint8 H x W x 3, RGB."""
+        """Return a picture: uint8 H x W x 3, RGB."""
         shard, k = self._where[index]
         return self._rgb[shard][k]
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """uint8 H x W: the number of the thing at each pixel, from 1; 0 is the room."""
+        """Return the thing number of each pixel, from 1; 0 is the room. uint8 H x W."""
         shard, k = self._where[index]
         return self._labels[shard][k]
 
     def truth(self, index: int) -> Truth:
-        """What is in that picture."""
+        """Return the truth of a picture."""
         return Truth.from_json(self._lines[index])
 
 
-def main() -> None:
-    """Command line: render one split."""
-    parser = argparse.ArgumentParser(description="Render simulated kitchens to disk.")
-    parser.add_argument("--out", type=Path, required=True)
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--split", choices=("train", "val", "test"), default="train")
-    parser.add_argument("--kitchens", type=int, default=2500)
+    parser.add_argument("--kitchens", type=int, default=2500, help="how many")
     parser.add_argument("--first", type=int, default=0, help="number of the first kitchen")
     parser.add_argument("--moments", type=int, default=4, help="pictures of each kitchen")
     parser.add_argument("--size", type=int, default=224, help="side of the stored pictures")
     parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> None:
     render(options.out, options.split, options.kitchens, options.moments, options.size,
            options.processes, options.first)  # fmt: skip
 
 
+main = Command(
+    "render", _add_arguments, _run, description="Render simulated kitchens to disk.", failed=1
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

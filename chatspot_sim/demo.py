@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from chatspot_ros.util.command_line import INTERRUPTED, Command
 from chatspot_sim.demo_report import Result, console, table, write_json
 from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
 
@@ -27,21 +28,15 @@ WIDTH, HEIGHT, RATE = 640, 480, 4.0
 NEEDED = 10
 NODE = "region_query_node"
 DETECTOR_NODE, DETECTOR = "detector_node", "chatspot-tiny-detector"
-# Of what scores as much, 98 % are of a thing, and 83 % of the things are found (docs/LOG.md).
+# Above it 98 % of the detections are of a thing, and 83 % of the things are found (docs/LOG.md).
 THRESHOLD = "0.4"
 _READY_S = 180.0
 _LAST_DOMAIN_ID = 101
-# A kitchen that the bundled model does well on; of others it answers 9 to 12 of 12.
+# A kitchen on which the bundled model does well; on others it answers 9 to 12 of 12.
 SEED = 85
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/demo",
-        description="Ask a vision-language model about regions of a simulated kitchen's picture "
-        "over ROS 2, and compare with the truth; or, with --image, about a photo.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="draws another kitchen")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the answers there")
     parser.add_argument("--model", default="chatspot-tiny", metavar="DIR_OR_ID",
@@ -53,41 +48,43 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="region of the photo in pixels (x,y: a point; more pairs: a polygon); "
                         "may be given again")  # fmt: skip
     parser.add_argument("--ask", metavar="QUESTION", help="what to ask about the photo")
-    options = parser.parse_args(arguments)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ArgumentError for options that contradict each other."""
     if (options.box or options.ask) and options.image is None:
-        parser.error("--box and --ask need --image FILE")
+        raise argparse.ArgumentError(None, "--box and --ask need --image FILE")
     if options.image is not None and not options.ask:
-        parser.error("--image needs --ask QUESTION")
+        raise argparse.ArgumentError(None, "--image needs --ask QUESTION")
     if options.seed < 0:
-        parser.error(f"--seed must be 0 or more (got {options.seed})")
-    return options
+        raise argparse.ArgumentError(None, f"--seed must be 0 or more (got {options.seed})")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return the exit status."""
-    options = parse(arguments)
+def _run(options: argparse.Namespace) -> NoReturn:
+    """Run the demo and end the process."""
+    _check(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
-    # Not to meet another robot, or a second demo; a domain that the shell names is kept.
+    # Apart from other robots and demos; a domain that the shell sets is kept.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % _LAST_DOMAIN_ID))
     logs = Path(tempfile.mkdtemp(prefix="chatspot_demo_"))
     out = console()
     status = 2
     try:
         with NodeProcesses(logs) as nodes:
-            run = _photo if options.image is not None else _kitchen
-            status = run(options, nodes, out)
+            ask = _photo if options.image is not None else _kitchen
+            status = ask(options, nodes, out)
     except KeyboardInterrupt:
-        print("scripts/demo: interrupted", file=sys.stderr)
-        status = 130
+        main.say("interrupted")
+        status = INTERRUPTED
     except (RuntimeError, LookupError, ValueError, OSError) as error:
-        print(f"scripts/demo: {error}", file=sys.stderr)
+        main.say(error)
     finally:
-        if status in (0, 130) or not any(logs.iterdir()):
+        if status in (0, INTERRUPTED) or not any(logs.iterdir()):
             shutil.rmtree(logs, ignore_errors=True)
         else:
             print(f"logs of the nodes: {logs}", file=sys.stderr)
-    return status
+    _end_process(status)
 
 
 def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
@@ -172,12 +169,18 @@ def _finish(
     return 0 if right >= NEEDED else 1
 
 
-def end_process(status: int) -> NoReturn:
-    """End at once, without taking down what Fast DDS holds (see Planner.__exit__)."""
+def _end_process(status: int) -> NoReturn:
+    """End at once, without closing Fast DDS (see Planner.__exit__)."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
+main = Command(
+    "demo", _add_arguments, _run,
+    description="Ask a vision-language model about regions of a simulated kitchen's picture "
+    "over ROS 2, and compare with the truth; or, with --image, about a photo.",
+)  # fmt: skip
+
 if __name__ == "__main__":
-    end_process(main())
+    sys.exit(main())

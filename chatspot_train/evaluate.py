@@ -1,117 +1,54 @@
-"""Measure a model: `python -m chatspot_train.evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
+"""Measure a model: `chatspot evaluate --suite NAME --model DIR_OR_ID_OR_ENDPOINT`.
 
-The suite `kitchen` renders unseen simulated kitchens, asks its own questions about them, and every
-other suite's. `--compare A B` holds two result folders of the same suite against each other
-instead.
+The suite `kitchen` renders unseen simulated kitchens, asks its own questions about them, then those
+of every suite whose layout the kitchen is exported in. `--compare A B` compares two result folders
+of the same suite instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from chatspot_ros.core.model_spec import read_spec
-from chatspot_ros.engine.engine import Engine
-from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_sim.kitchen import Split
+from chatspot_ros.engine.engine_config import add_engine_options, config_from, load_engine
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.command_line import Command
+from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
-from chatspot_train.evaluation.intervals import Row
-from chatspot_train.evaluation.kitchen import export_public_formats
-from chatspot_train.evaluation.kitchen.suite import KITCHENS, KitchenSuite
+from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.measure import measure_suite
+from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
-from chatspot_train.evaluation.registry import NAMES, REGION_SUITES, kitchen_suites, make
-from chatspot_train.evaluation.report import prefixed, summary, write_report
-from chatspot_train.evaluation.runner import (
-    PREDICTIONS,
-    Answerer,
-    EngineAnswerer,
-    OnceAnswerer,
-    run,
-)
-from chatspot_train.evaluation.suite import Report, Suite
-from chatspot_train.evaluation.suites.intent import RouteAnswerer
+from chatspot_train.evaluation.report import print_rows
+from chatspot_train.evaluation.suite import Answerer, Suite
+from chatspot_train.openai_client import AskError
 
 
-def show(found: Mapping[str, Row]) -> None:
-    """Print the rows."""
-    table = Table("row", "value", "95 %", "n")
-    for row, value in found.items():
-        known = "low" in value and "high" in value
-        interval = f"{value['low']:.3f} to {value['high']:.3f}" if known else "-"
-        table.add_row(row, f"{value['value']:.3f}", interval, str(int(value["n"])))
-    Console().print(table)
+def _run(options: argparse.Namespace) -> None:
+    suite = registry.make(options.suite, vars(options))
+    rows = _rows(suite, options)
+    if rows:
+        print_rows(rows, {} if suite.makes_data or options.compare else suite.paper)
+    else:
+        print(f"nothing could be scored here; see {options.out / 'report.md'}")
 
 
-def evaluate(
-    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path
-) -> Report:
-    """Ask a suite's questions, going on where a killed run stopped, and score the answers.
-
-    Raises MissingDataError where the data is not there.
-    """
-    items = list(suite.items(data, limit, seed))
-    out.mkdir(parents=True, exist_ok=True)
-    return suite.score(run(answerer, items, out / PREDICTIONS, len(items)))
-
-
-def evaluate_kitchen(
-    answerer: Answerer, split: Split, kitchens: int, seed: int, out: Path, only_kitchen: bool
-) -> dict[str, Row]:
-    """All rows on the simulated kitchen: its own questions, then every suite on its pictures.
-
-    Raises RenderError.
-    """
-    data = out / "data"
-    own = evaluate(KitchenSuite(split), answerer, data, kitchens, seed, out)
-    rows, reports = dict(own.rows), {"kitchen": own}
-    if not only_kitchen:
-        export_public_formats.write(data, kitchens)
-        once = OnceAnswerer(answerer)
-        for name, suite in kitchen_suites(data).items():
-            asked: Answerer = RouteAnswerer() if name == "intent" else once
-            reports[name] = evaluate(suite, asked, data, 0, seed, out / name)
-            rows |= prefixed(reports[name], name)
-        reports = {"summary": Report({}, summary(rows)), **reports}
-    write_report(out, f"{answerer.name} on {kitchens} simulated kitchens", rows, reports)
-    return rows
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    options = _parser().parse_args(argv)
-    try:
-        show(_run(options))
-    except (ChatspotError, EndpointDownError) as error:
-        sys.exit(f"chatspot_train.evaluate: {error}")
-
-
-def _run(options: argparse.Namespace) -> Mapping[str, Row]:
-    out: Path = options.out
-    suite = make(options.suite, of=options.of, detections=options.detections, clip=options.clip)
+def _rows(suite: Suite, options: argparse.Namespace) -> Mapping[str, Row]:
     if options.compare:
         a, b = options.compare
-        return compare(a, b, out, suite).rows
+        return compare(a, b, options.out, suite).rows
     with ExitStack() as stack:
-        answerer = _answerer(options, stack)
-        if options.suite == "kitchen":
-            kitchens = options.limit or KITCHENS
-            return evaluate_kitchen(
-                answerer, options.split, kitchens, options.seed, out, options.only_kitchen
-            )
-        report = evaluate(suite, answerer, options.data, options.limit, options.seed, out)
-    write_report(out, f"{answerer.name}: {suite.name}", report.rows, {suite.name: report})
-    return report.rows
+        answerer = suite.answerer() or _answerer(options, stack)
+        return measure_suite(
+            suite, answerer, options.data, options.limit, options.seed, options.out
+        )
 
 
 def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
-    if options.suite == "intent":
-        return RouteAnswerer()
     if options.model.startswith(("http://", "https://")):
         if options.spec is None or not options.served_model:
             raise ModelLoadError(
@@ -121,30 +58,30 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
             )  # fmt: skip
         spec = read_spec(options.spec)
         return stack.enter_context(EndpointAnswerer(options.model, options.served_model, spec))
-    return EngineAnswerer(Engine.load(options.model))
+    return EngineAnswerer(load_engine(config_from(options)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure a model, or compare two.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--suite", choices=NAMES, required=True)
+    add("--suite", choices=tuple(registry.suites()), required=True)
     add("--model", default="models/chatspot-tiny",
         help="a folder, a hub id, or the address of an OpenAI-compatible endpoint")  # fmt: skip
+    add_engine_options(parser)
     add("--served-model", default="", help="the model's name at an endpoint")
-    add("--spec", type=Path, help="an endpoint's dialect and picture: a file of config/models")
+    add("--spec", type=Path, help="an endpoint's dialect and geometry: a file of config/models")
     add("--data", type=Path, default=Path("data"), help="the data set, in its own layout")
-    add("--of", choices=tuple(REGION_SUITES), default="coco_region",
-        help="what noise and calibration ask")  # fmt: skip
-    add("--detections", type=Path, help="coco_region: a detector's result file")
-    add("--clip", default="", help="coco_region: a CLIP checkpoint that maps answers to categories")
-    add("--split", choices=("val", "test"), default="test", help="kitchen")
-    add("--only-kitchen", action="store_true", help="kitchen: not the other suites on it")
-    add("--limit", type=int, default=0, help="how much to ask; 0: all, of kitchens 100")
-    add("--seed", type=int, default=0)
+    add("--limit", type=int, default=0, help="ask at most this many; 0: all, 100 kitchens")
+    add("--seed", type=int, default=0, help="draws the questions")
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")
-    add("--out", type=Path, required=True, help="results; a run that was killed goes on there")
-    return parser
+    add("--out", type=Path, required=True, help="result folder; a killed run resumes there")
+    registry.add_options(parser)
+
+
+main = Command(
+    "evaluate", _add_arguments, _run, description="Measure a model, or compare two results.",
+    errors=(EndpointDownError, AskError), failed=1,
+)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

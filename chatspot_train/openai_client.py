@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible chat endpoint, and what can go wrong with it."""
+"""Requests to an OpenAI-compatible chat endpoint, and their errors."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from chatspot_ros.errors import ChatspotError, shorten
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _PLACEHOLDER = "no-key"
-# Shorter ones are no secrets but what local servers are given, and may be words of a reply.
+# A shorter key is a local server's placeholder and may be a word of a reply.
 _SHORTEST_SECRET = 8
-# Every picture would meet these: no such key, right, model or path.
+# Wrong key, right, model or path: every request would fail.
 _HOPELESS = {401, 403, 404}
 _DETAIL_CHARS = 400
 
 
 class EndpointError(ChatspotError):
-    """The endpoint cannot be used at all, so the run stops."""
+    """The endpoint cannot be used; the run stops."""
 
 
 class AskError(Exception):
-    """One picture got no reply after all retries; others may."""
+    """One request failed after all retries; others may succeed."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -35,14 +35,14 @@ class AskError(Exception):
 
 
 class UnreachableError(AskError):
-    """There was no connection."""
+    """The endpoint cannot be reached."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What the model wrote, and the tokens that were counted (0 where a server counts none).
+class ChatReply:
+    """The model's text and its token counts (0 if the server reports none).
 
-    `cut_off`: it wanted to write more than `max_tokens`.
+    `cut_off`: the text reached `max_tokens`.
     """
 
     text: str
@@ -51,12 +51,12 @@ class Reply:
     cut_off: bool = False
 
 
-class Asker:
-    """Asks one model. Use it as an async context manager.
+class ChatClient:
+    """A client for one model; an async context manager.
 
-    The key comes from the environment variable OPENAI_API_KEY; a local server needs none. Nothing
-    that this class returns or raises contains it. Failed requests are repeated `retries` times
-    with growing pauses, or after those that the server asks for.
+    The key comes from the environment variable OPENAI_API_KEY; a local server needs none. No reply
+    and no error contains it. Failed requests are repeated `retries` times, with growing pauses or
+    those that the server asks for.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Asker:
         retries: int = 6,
         timeout_s: float = 120.0,
     ) -> None:
-        """Raises EndpointError for what is not a plain http(s) address, or not a key."""
+        """Raises EndpointError for an invalid http(s) address or key."""
         _check_address(endpoint)
         self.endpoint, self.model = endpoint, model
         self._temperature = openai.omit if temperature is None else temperature
@@ -80,14 +80,14 @@ class Asker:
             timeout=timeout_s,
         )  # fmt: skip
 
-    async def __aenter__(self) -> Asker:
+    async def __aenter__(self) -> ChatClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def ask(self, messages: Iterable[ChatCompletionMessageParam]) -> Reply:
-        """Send a conversation. Raises AskError for this one, EndpointError for any."""
+    async def ask(self, messages: Iterable[ChatCompletionMessageParam]) -> ChatReply:
+        """Send a conversation. Raises AskError for this request, EndpointError for all."""
         try:
             completion = await self._client.chat.completions.create(
                 model=self.model, messages=list(messages), temperature=self._temperature,
@@ -107,11 +107,11 @@ class Asker:
             raise AskError("the reply is not a chat completion", self._clean(completion))
         return self._read(completion)
 
-    def _read(self, completion: ChatCompletion) -> Reply:
+    def _read(self, completion: ChatCompletion) -> ChatReply:
         choice, usage = completion.choices[0], completion.usage
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         text = choice.message.content or choice.message.refusal or ""
-        return Reply(self._without_key(text), *tokens, choice.finish_reason == "length")
+        return ChatReply(self._without_key(text), *tokens, choice.finish_reason == "length")
 
     def _refused(self, error: openai.APIStatusError) -> Exception:
         detail = self._clean(error.message)

@@ -175,7 +175,7 @@ class Watcher:
                 frame.stamp_ns,
                 regions=asked,
                 task=entry.task,
-                sweep=True,
+                background=True,
             )
             self._begin(watched, query, lambda reply: self._publish_changes(chosen, reply))
 
@@ -199,7 +199,7 @@ class Watcher:
             watched.camera.name,
             frame.stamp_ns,
             regions=tuple(regions[index] for index in places),
-            sweep=True,
+            background=True,
         )
         self._begin(watched, query, publish)
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.api import Batch, OnReplyOf, Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.api import Batch, BatchingEngine, OnReplyOf, Question, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
-from chatspot_ros.engine.scheduling.job import Stepwise
+from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore
@@ -37,7 +37,7 @@ class _CachedScene:
     image_rgb: RgbImage
     batches: list[Batch] = field(default_factory=list)
 
-    def batch(self, engine: RegionEngine) -> Batch:
+    def batch(self, engine: BatchingEngine) -> Batch:
         """Return a batch that can still take questions, else an idle one."""
         for batch in self.batches:
             if batch.merges or not batch.live:
@@ -71,7 +71,7 @@ class Answerer:
         self._scene_keys: WeakKeyDictionary[Picture, Hashable] = WeakKeyDictionary()
         self._usual_bytes = 0
 
-    def answer(self, engine: RegionEngine, inflight: InflightRequest) -> Stepwise[RgbImage]:
+    def answer(self, engine: BatchingEngine, inflight: InflightRequest) -> StepwiseJob[RgbImage]:
         """Answer all questions of a request into `inflight.answers`, in steps.
 
         Return the picture's pixels. Raises ChatspotError.
@@ -97,7 +97,7 @@ class Answerer:
         self._scenes.make_room(self._scenes.max_bytes)
         self._memories.make_room(self._memories.max_bytes)
 
-    def _see(self, engine: RegionEngine, picture: Picture) -> Hashable:
+    def _see(self, engine: BatchingEngine, picture: Picture) -> Hashable:
         """Prepare the scene of a picture, unless it is cached; return the scene's key."""
         key = self._scene_keys.get(picture)
         if key is not None and self._scenes.get(key) is not None:
@@ -115,12 +115,12 @@ class Answerer:
 
     def _answer_all(
         self,
-        engine: RegionEngine,
+        engine: BatchingEngine,
         key: Hashable,
         cached: _CachedScene,
         picture: Picture,
         inflight: InflightRequest,
-    ) -> Stepwise[None]:
+    ) -> StepwiseJob[None]:
         """Give all questions to the engine; store the answers in the order of the questions.
 
         If it ends early, the complete answers are stored.
@@ -156,10 +156,8 @@ class Answerer:
     def _questions(self, inflight: InflightRequest, turns: tuple[Turn, ...]) -> list[Question]:
         least = self.settings.min_confidence
         return [
-            Question(
-                ask.text,
-                regions=ask.regions,
-                task=inflight.query.task,
+            replace(
+                ask,
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,

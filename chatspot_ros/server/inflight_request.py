@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.scheduling.job import Priority
 from chatspot_ros.errors import ChatspotError, DeadlineError
 from chatspot_ros.server.request import Picture, Query, QueryReply
-from chatspot_ros.server.request_validation import Ask
 
 # Called with the index of the answer and the text added to it.
 OnText = Callable[[int, str], None]
@@ -34,7 +34,7 @@ class InflightRequest:
     deadline_s: float
     frame_deadline_s: float
     picture: Picture | None = None
-    asks: list[Ask] = field(default_factory=list)
+    asks: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     started_s: float | None = None
@@ -50,9 +50,9 @@ class InflightRequest:
 
     @property
     def priority(self) -> Priority:
-        """The job's priority: background for a sweep and for all detections of a frame."""
-        sweep = self.query.sweep or self.query.use_detections
-        return Priority.SWEEP if sweep else Priority.INTERACTIVE
+        """The job's priority: background also for all detections of a frame."""
+        background = self.query.background or self.query.use_detections
+        return Priority.BACKGROUND if background else Priority.INTERACTIVE
 
     def should_stop(self) -> bool:
         """Raise the error that ended the request, if any; the engine calls it between tokens."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import InflightRequest
@@ -54,8 +55,9 @@ class ModelManager:
         def load() -> Any:
             engines.append(self._load(settings))
             # When the device is full, free the caches.
-            engines[0].on_out_of_memory = lambda: self._answerer.give_back()
-            return engines[0]
+            batching: Any = as_batching(engines[0])
+            batching.on_out_of_memory = lambda: self._answerer.give_back()
+            return batching
 
         worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
         self.worker, self.name = worker, str(engines[0].name)

@@ -66,8 +66,8 @@ class Picture:
 class Query:
     """One request, with the fields of RegionQuery.
 
-    `picture` is the picture in the request; `stamp_ns` 0 means the newest frame. A `sweep` repeats
-    in the background and gives way to requests of callers.
+    `picture` is the picture in the request; `stamp_ns` 0 means the newest frame. A `background`
+    query gives way to requests of callers.
     """
 
     question: str
@@ -79,7 +79,7 @@ class Query:
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0
-    sweep: bool = False
+    background: bool = False
 
 
 @dataclass

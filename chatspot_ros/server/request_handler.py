@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.scheduling.job import Priority, Stepwise
+from chatspot_ros.engine.scheduling.job import Priority, StepwiseJob
 from chatspot_ros.errors import (
     CancelledError,
     ChatspotError,
@@ -43,13 +43,13 @@ class Worker(Protocol):
 
     def submit(
         self,
-        job: Callable[[Any], Stepwise[None]],
+        job: Callable[[Any], StepwiseJob[None]],
         *,
         deadline_s: float,
         on_done: Callable[[None, ChatspotError | None], None],
         priority: Priority,
         frame: Hashable,
-        line: Hashable,
+        session_key: Hashable,
     ) -> Any:
         """Queue a job, which is called with the engine and runs in steps.
 
@@ -60,7 +60,7 @@ class Worker(Protocol):
 class Answerer(Protocol):
     """The part of `answerer.Answerer` that this module needs."""
 
-    def answer(self, engine: Any, inflight: InflightRequest) -> Stepwise[RgbImage]:
+    def answer(self, engine: Any, inflight: InflightRequest) -> StepwiseJob[RgbImage]:
         """Answer all questions of a request in the worker's thread; return the picture's pixels."""
 
 
@@ -232,7 +232,7 @@ class RequestHandler:
         self._submit(worker, inflight, picture)
 
     def _submit(self, worker: Worker, inflight: InflightRequest, picture: Picture) -> None:
-        def work(engine: Any) -> Stepwise[None]:
+        def work(engine: Any) -> StepwiseJob[None]:
             return self._work(engine, inflight)
 
         def on_done(_: None, error: ChatspotError | None) -> None:
@@ -246,12 +246,12 @@ class RequestHandler:
             on_done=on_done,
             priority=inflight.priority,
             frame=picture.id,
-            line=inflight.query.session or None,
+            session_key=inflight.query.session or None,
         )
         if not inflight.over:
             inflight.handle = handle
 
-    def _work(self, engine: Any, inflight: InflightRequest) -> Stepwise[None]:
+    def _work(self, engine: Any, inflight: InflightRequest) -> StepwiseJob[None]:
         """Answer a request and reply, in the worker's thread."""
         image_rgb = yield from self._answerer.answer(engine, inflight)
         reply = self._end(inflight, None)

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from chatspot_ros.core.prompts import TASKS, check_question
+from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
+from chatspot_ros.core.tasks import TASKS, find_task
+from chatspot_ros.engine.api import Question
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-
-# The default question of a task.
-_QUESTION_OF_TASK = {
-    "describe": "Describe this.",
-    "read": "What does it say?",
-    "state": "What is the state of this?",
-}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to the engine, about all its regions together."""
-
-    text: str
-    regions: tuple[Region, ...]
 
 
 def check(query: Query, settings: Settings) -> str:
@@ -34,25 +20,20 @@ def check(query: Query, settings: Settings) -> str:
         RequestError: unknown task, empty or too long question, negative time limit.
         RegionError: too many regions.
     """
-    if query.task not in TASKS:
-        raise RequestError(
-            "there is no such task",
-            value=query.task,
-            remedy=f"use one of {', '.join(TASKS[1:])}, or leave it empty",
-        )
+    task = find_task(query.task)
     if query.timeout_s < 0 or not math.isfinite(query.timeout_s):
         raise RequestError(
             "the timeout is negative",
             value=f"{query.timeout_s:g} s",
             remedy="give a positive one, or 0 for the default",
         )
-    text = query.question.strip() or _QUESTION_OF_TASK.get(query.task, "")
+    text = query.question.strip() or task.question
     if not text:
         raise RequestError(
             "the question is empty",
             value=query.question,
             remedy="say what to ask, or give a task that brings its own question "
-            f"({', '.join(_QUESTION_OF_TASK)})",
+            f"({', '.join(one.name for one in TASKS.values() if one.question)})",
         )
     check_question(text, settings.max_question_chars)
     _check_count(len(query.regions), settings)
@@ -65,7 +46,7 @@ def compose(
     detections: tuple[Region, ...],
     size_wh: tuple[int, int],
     settings: Settings,
-) -> list[Ask]:
+) -> list[Question]:
     """Return the questions in order, their regions clipped to the picture of `size_wh` pixels.
 
     Without a `<region>` in the text: one question for each region, or one about the whole picture
@@ -73,9 +54,9 @@ def compose(
     were requested, and there is none.
 
     Raises:
-        RegionError: a region is unusable, or there are too many.
-        RequestError: the numbers of `<region>` and of regions differ, or regions are given in two
-            ways.
+        RegionError: an unusable region, or too many.
+        RequestError: `<region>`s and regions do not match in number, or regions are given in two
+        ways.
     """
     given = (*query.regions, *detections)
     text, typed = parse_typed_regions(text, *size_wh)
@@ -97,10 +78,12 @@ def compose(
             "by itself",
         )
     if marks:
-        return [Ask(text, regions)]
+        return [Question(text, regions, query.task)]
     if not regions:
-        return [] if query.use_detections else [Ask(text, (Region.image(),))]
-    return [Ask(_with_label(text, region, settings), (region,)) for region in regions]
+        return [] if query.use_detections else [Question(text, (Region.image(),), query.task)]
+    return [
+        Question(_with_label(text, region, settings), (region,), query.task) for region in regions
+    ]
 
 
 def _check_count(count: int, settings: Settings) -> None:
@@ -113,7 +96,7 @@ def _check_count(count: int, settings: Settings) -> None:
 
 
 def _clipped(index: int, region: Region, size_wh: tuple[int, int]) -> Region:
-    """Clip one region; an error names its index and id."""
+    """Clip one region; an error names which one it was."""
     try:
         return region.clipped(*size_wh)
     except RegionError as error:

@@ -1,4 +1,4 @@
-"""The reference pages out of the definitions: `python -m chatspot_ros.tools.reference_docs`.
+"""The reference pages out of the definitions: `chatspot docs`.
 
 Writes docs/interfaces.md (its part below the marker) from msg/, srv/ and action/, and
 docs/parameters.md from the tables of parameters. With --check nothing is written, and the exit
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from chatspot_ros.detector import settings as detector_settings
 from chatspot_ros.errors import RequestError
 from chatspot_ros.server import settings
 from chatspot_ros.server.parameter_spec import Spec
+from chatspot_ros.util.command_line import Command
 
-COMMAND = "scripts/run python -m chatspot_ros.tools.reference_docs"
+COMMAND = "scripts/run chatspot docs"
 MARKER = f"<!-- From here on written by `{COMMAND}`, out of msg/, srv/ and action/. -->"
 _PACKAGE = "chatspot_ros"
 _SPLIT = re.compile(r"^---$", re.MULTILINE)
@@ -179,21 +180,18 @@ def pages(root: Path) -> dict[Path, str]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the pages, or check them; return the exit status."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the reference pages.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only say which are not current")
     parser.add_argument("--root", type=Path, default=Path(), help="the repository (this folder)")
-    options = parser.parse_args(arguments)
-    try:
-        wanted = pages(options.root)
-    except RequestError as error:
-        print(error, file=sys.stderr)
-        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Write the pages, or check them; return the exit status."""
+    wanted = pages(options.root)
     act: Callable[[Path, str], bool] = _is_current if options.check else _write
     stale = [path for path, text in wanted.items() if not act(path, text)]
     for path in stale:
-        print(f"{path} is not current; run {COMMAND}", file=sys.stderr)
+        main.say(f"{path} is not current; run {COMMAND}")
     return 1 if stale else 0
 
 
@@ -205,6 +203,10 @@ def _write(path: Path, text: str) -> bool:
     path.write_text(text, encoding="utf-8")
     return True
 
+
+main = Command(
+    "docs", _add_arguments, _run, description="Write the reference pages.", failed=1
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

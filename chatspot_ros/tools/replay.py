@@ -1,6 +1,6 @@
 """Ask a recorded bag's questions again, with another model, and show what differs.
 
-    python -m chatspot_ros.tools.replay BAG --model DIR [--html FILE] [--json FILE]
+    chatspot replay BAG --model DIR [--html FILE] [--json FILE]
 
 BAG holds the node's ~/answers and the camera's images; a question is asked about the image whose
 header.stamp is that of the recorded answer. Exit status: 0 when no answer differs, 1 when some do,
@@ -13,22 +13,26 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import REGION_MARK, Region
-from chatspot_ros.engine.api import Question, RegionEngine, Turn
+from chatspot_ros.engine.api import BatchingEngine, Question, RegionEngine, Turn
+from chatspot_ros.engine.engine_config import add_engine_options, config_from
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-from chatspot_ros.tools.bags import Bag, BagError, Recorded
+from chatspot_ros.tools.bags import Bag, Recorded
 from chatspot_ros.tools.replay_result import Compared, Replayed, Said
 from chatspot_ros.util.atomic_write import OutputError, write_whole
+from chatspot_ros.util.command_line import FAILED, Command
 
 _ANSWERED = (0, 8)  # OK, and TIMEOUT for what was finished in time
 
@@ -58,12 +62,13 @@ def replay(
         by_stamp[one.stamp_ns].append(one)
     wanted = set(by_stamp) - {0}
     topics = dict.fromkeys(wanted, image_topic) if image_topic else bag.image_topics(wanted)
+    batching = as_batching(engine)
     rows: dict[int, list[Compared]] = {}
     pictures: dict[int, RgbImage] = {}
     for stamp, message in bag.images(topics):
         try:
             image_rgb = message_to_rgb(message, settings.max_pixels)
-            scene = engine.prepare(image_rgb)
+            scene = batching.prepare(image_rgb)
         except ChatspotError as error:
             rows.update({one.number: [_skipped(one, str(error))] for one in by_stamp[stamp]})
             continue
@@ -73,7 +78,7 @@ def replay(
         for one in by_stamp[stamp]:
             say(f"asking {one.number} of {len(recorded)}: {one.message.question}")
             height, width = image_rgb.shape[:2]
-            rows[one.number] = _ask_again(one, engine, scene, (width, height), turns, settings)
+            rows[one.number] = _ask_again(one, batching, scene, (width, height), turns, settings)
     for one in recorded:
         rows.setdefault(one.number, [_skipped(one, _why_not(one, topics))])
     return Replayed(
@@ -87,7 +92,7 @@ def replay(
 
 def _ask_again(
     one: Recorded,
-    engine: RegionEngine,
+    engine: BatchingEngine,
     scene: Any,
     size_wh: tuple[int, int],
     turns: dict[str, list[Turn]],
@@ -101,10 +106,7 @@ def _ask_again(
     earlier = tuple(turns[session][-settings.session_turns :]) if session else ()
     try:
         asks = _asks(message, size_wh, settings)
-        questions = [
-            Question(ask.text, regions=ask.regions, task=message.task, turns=earlier)
-            for ask in asks
-        ]
+        questions = [replace(ask, turns=earlier) for ask in asks]
         replies = engine.answer_many(scene, questions)
     except ChatspotError as error:
         return [_skipped(one, str(error))]
@@ -116,9 +118,7 @@ def _ask_again(
     ]
 
 
-def _asks(
-    message: Any, size_wh: tuple[int, int], settings: Settings
-) -> list[request_validation.Ask]:
+def _asks(message: Any, size_wh: tuple[int, int], settings: Settings) -> list[Question]:
     """Return what was asked: the recorded regions are the asked ones, clipped.
 
     Raises RequestError or RegionError where question and regions do not fit together.
@@ -129,9 +129,10 @@ def _asks(
     text = request_validation.check(query, settings)
     if REGION_MARK not in text and not typed:
         # Each answer is about its own region; a whole picture has one without points.
-        return [request_validation.compose(Query(text, regions=(one,)), text, (), size_wh,
-        settings)[0]
-                for one in regions or (Region.image(),)]  # fmt: skip
+        queries = (
+            Query(text, regions=(one,), task=message.task) for one in regions or (Region.image(),)
+        )
+        return [request_validation.compose(one, text, (), size_wh, settings)[0] for one in queries]
     return request_validation.compose(query, text, (), size_wh, settings)
 
 
@@ -143,7 +144,7 @@ def _region(message: Any) -> Region:
 # --- comparing
 
 
-def _compare(one: Recorded, ask: request_validation.Ask, before: Any, now: Answer) -> Compared:
+def _compare(one: Recorded, ask: Question, before: Any, now: Answer) -> Compared:
     old, new = said_before(before), said_now(now)
     parts = ("text", "state", "steps", "grounded")
     differs = tuple(part for part in parts if _plain(old, part) != _plain(new, part))
@@ -213,18 +214,11 @@ def _why_not(one: Recorded, topics: dict[int, str]) -> str:
 # --- the program
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chatspot_ros.tools.replay",
-        description="Ask the questions of a recorded bag again, with another model.",
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="folder of the bag (mcap or sqlite3)")
     parser.add_argument("--model", required=True, metavar="DIR_OR_ID",
                         help="checkpoint: a folder, a bundled name or a hub id")  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (auto)")
-    parser.add_argument("--skills", default="skills.yaml", metavar="FILE",
-                        help="the robot's skills, as the node's parameter skills_file")  # fmt: skip
+    add_engine_options(parser)
     parser.add_argument("--answers-topic", default="", metavar="TOPIC",
                         help="only these answers (all that the bag has)")  # fmt: skip
     parser.add_argument("--image-topic", default="", metavar="TOPIC",
@@ -232,37 +226,31 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--html", type=Path, metavar="FILE", help="a page with the pictures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, for programs")
     parser.add_argument("--all", action="store_true", help="show also what is the same")
-    return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _run(options: argparse.Namespace) -> int:
     """Replay a bag; return the exit status."""
-    options = parse(arguments)
     from chatspot_ros.server.engine_factory import load_engine
     from chatspot_ros.tools.replay_report import console, show
     from chatspot_ros.util.resources import share_folder
 
-    settings = Settings(model=options.model, device=options.device, skills_file=options.skills)
+    settings = Settings(**asdict(config_from(options)))
     out = console()
-    try:
-        with Bag(options.bag, share_folder() / "msg") as bag:
-            bag.answers(options.answers_topic)  # before a model is loaded for nothing
-            done = replay(
-                bag,
-                load_engine(settings),
-                settings=settings,
-                answers_topic=options.answers_topic,
-                image_topic=options.image_topic,
-                say=lambda text: out.print(text, style="dim", markup=False),
-                keep_pictures=options.html is not None,
-            )
-    except (BagError, ChatspotError, OSError) as error:
-        print(f"replay: {error}", file=sys.stderr)
-        return 2
+    with Bag(options.bag, share_folder() / "msg") as bag:
+        bag.answers(options.answers_topic)  # before a model is loaded for nothing
+        done = replay(
+            bag,
+            load_engine(settings),
+            settings=settings,
+            answers_topic=options.answers_topic,
+            image_topic=options.image_topic,
+            say=lambda text: out.print(text, style="dim", markup=False),
+            keep_pictures=options.html is not None,
+        )
     # What took so long to find out is told in each way that works.
     show(done, out, everything=options.all)
     if not _write_reports(done, options.json, options.html):
-        return 2
+        return FAILED
     return 1 if done.count("different") else 0
 
 
@@ -279,10 +267,15 @@ def _write_reports(done: Replayed, json_file: Path | None, page: Path | None) ->
             try:
                 write_whole(path, make())
             except OutputError as error:
-                print(f"replay: {error}", file=sys.stderr)
+                main.say(error)
                 written = False
     return written
 
+
+main = Command(
+    "replay", _add_arguments, _run,
+    description="Ask the questions of a recorded bag again, with another model.",
+)  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,10 +1,9 @@
-"""Calibrate a model's confidence: `python -m chatspot_train.evaluation.calibrate --model DIR`.
+"""Calibrate a model's confidence: `chatspot calibrate --model DIR`.
 
-It asks about validation kitchens in wordings that training never saw, fits maps from the
-probabilities of an answer's tokens to the share of right answers (`confidence_fit`), chooses the
-least confidence from which on at most a tenth of the answers is wrong, and writes both into the
-model's chatspot.yaml. Kitchens are parted into five: all figures are of answers about kitchens
-that the map was not fitted to.
+It asks about validation kitchens in unseen wordings, fits maps from token probabilities to the
+share of right answers (`confidence_fit`), chooses the least confidence with at most a tenth of
+wrong answers from there on, and writes both into the model's chatspot.yaml. All figures are from
+five-fold cross-validation over kitchens.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -24,32 +23,34 @@ from rich.table import Table
 
 from chatspot_ros.core.confidence import ANY_TASK, Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
-from chatspot_ros.core.prompts import route
-from chatspot_ros.core.skills import read_skills, read_states
+from chatspot_ros.core.task_router import route
 from chatspot_ros.engine.engine import Engine
-from chatspot_ros.errors import ChatspotError, ModelLoadError
-from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
-from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.runner import EngineAnswerer, run
-from chatspot_train.evaluation.suite import Item, Predicted
-from chatspot_train.evaluation.suites.calibration import (
-    TARGET_RISK,
-    calibration_error,
-    reliability_plot,
-    risk_area,
-    risk_plot,
+from chatspot_ros.engine.engine_config import (
+    EngineConfig,
+    add_engine_options,
+    config_from,
+    load_engine,
 )
+from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.command_line import Command
+from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
+from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.metrics.calibration import TARGET_RISK, calibration_error, risk_area
+from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
+from chatspot_train.evaluation.registry import make
+from chatspot_train.evaluation.runner import run
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction
 
 KITCHENS = 100
 PREDICTIONS = "predictions.jsonl"
 RESULTS = "calibration.json"
-# The block in chatspot.yaml, up to the next line that is not its own.
+# The block in chatspot.yaml, up to the next line of another block.
 _BLOCK = re.compile(r"^calibration:.*\n(?:[ \t#].*\n|\n)*", re.MULTILINE)
 
 
 def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
-    """Ask about the first validation kitchens, always anew; their pictures are kept in `out`."""
-    suite = KitchenSuite("val", kitchens)
+    """Ask about the first validation kitchens again; keep their images in `out`."""
+    suite = cast(JudgingSuite, make("kitchen", {"split": "val"}))
     items = list(suite.items(out, kitchens, 0))
     file = out / PREDICTIONS
     file.unlink(missing_ok=True)
@@ -58,12 +59,12 @@ def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
 
 
 def judged(
-    items: Sequence[Item], predictions: Sequence[Predicted], right: Sequence[bool]
+    items: Sequence[Item], predictions: Sequence[Prediction], right: Sequence[bool]
 ) -> Answers:
-    """The answers that were given, with what they are worth.
+    """Return the given answers with their scores and verdicts.
 
     Raises:
-        ValueError: none were given.
+        ValueError: there are no answers.
     """
     given = [
         (item.truth["kitchen"], item.turns[-1].task or route(item.turns[-1].question),
@@ -79,9 +80,9 @@ def judged(
 
 
 def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
-    """Put a calibration into a model's settings in place of what was there; the rest stays.
+    """Replace the calibration in a model's settings; keep the rest.
 
-    `notes` become comments. Raises ModelLoadError where the file is not one of settings.
+    `notes` become comments. Raises ModelLoadError for another file than settings.
     """
     read_spec(file)
     text = _BLOCK.sub("", file.read_text(encoding="utf-8"))
@@ -104,7 +105,7 @@ def _as_yaml(calibration: Calibration, notes: Sequence[str]) -> str:
 
 
 def results(answers: Answers, fitted: Fitted, target_risk: float) -> dict[str, Any]:
-    """What was measured, before and after."""
+    """Return the measures before and after."""
     before = answers.score(1.0)
     by_task = {
         task or ANY_TASK: {
@@ -138,7 +139,7 @@ def results(answers: Answers, fitted: Fitted, target_risk: float) -> dict[str, A
 
 
 def notes_of(found: dict[str, Any]) -> list[str]:
-    """The comments in chatspot.yaml."""
+    """Return the comments for chatspot.yaml."""
     return [
         "Measured by chatspot_train.evaluation.calibrate on "
         f"{found['kitchens']} validation kitchens "
@@ -151,23 +152,13 @@ def notes_of(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line."""
-    options = _parser().parse_args(argv)
-    try:
-        found = calibrate(options.model, options.kitchens, options.out, options.target_risk)
-    except ChatspotError as error:
-        sys.exit(f"chatspot_train.evaluation.calibrate: {error}")
-    _show(found)
-
-
-def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
-    """Ask, fit, and write the model's chatspot.yaml; results and plots go to `out`.
+def calibrate(config: EngineConfig, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
+    """Ask, fit, write the model's chatspot.yaml; write results and plots into `out`.
 
     Raises:
-        ModelLoadError: no model with settings of its own.
+        ModelLoadError: the model has no chatspot.yaml.
     """
-    settings = model / SPEC_FILE
+    settings = Path(config.model) / SPEC_FILE
     if not settings.is_file():
         raise ModelLoadError(
             "the model has no settings of its own",
@@ -175,9 +166,7 @@ def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict
             remedy=f"copy its family's file of config/models to {SPEC_FILE} beside its weights",
         )
     read_spec(settings)
-    engine = Engine.load(
-        str(model), skills=read_skills("skills.yaml"), states=read_states("states.yaml")
-    )
+    engine = load_engine(config)
     out.mkdir(parents=True, exist_ok=True)
     answers = ask(engine, kitchens, out)
     fitted = fit(answers, target_risk)
@@ -207,17 +196,24 @@ def _show(found: dict[str, Any]) -> None:
     console.print(f"threshold {found['threshold']}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure what a model's confidence means.")
+def _run(options: argparse.Namespace) -> None:
+    _show(calibrate(config_from(options), options.kitchens, options.out, options.target_risk))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, default=Path("models/chatspot-tiny"),
         help="a folder with chatspot.yaml, which is written")  # fmt: skip
-    add("--kitchens", type=int, default=KITCHENS, help="of the validation split, from the first on")
+    add_engine_options(parser)
+    add("--kitchens", type=int, default=KITCHENS, help="number of validation kitchens")
     add("--target-risk", type=float, default=TARGET_RISK,
-        help="share of wrong answers that can be borne among the certain ones")  # fmt: skip
+        help="accepted share of wrong answers among the certain ones")  # fmt: skip
     add("--out", type=Path, default=Path("runs/calibrate"), help="answers, results and plots")
-    return parser
 
+
+main = Command(
+    "calibrate", _add_arguments, _run, description="Calibrate a model's confidence.", failed=1
+)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,8 +1,8 @@
-"""Fits what `confidence` means: maps from token probabilities to the share of right answers.
+"""Fit a confidence: maps from token log-probabilities to the share of right answers.
 
-Tried are Platt's logistic curve (Platt 1999) and isotonic regression (Zadrozny and Elkan 2002), on
-scores between the mean log-probability of the tokens and the least one, with one map for all tasks
-or one for each. Each way is judged on kitchens that it was not fitted to.
+Candidates are Platt's logistic curve (Platt 1999) and isotonic regression (Zadrozny and Elkan
+2002), on scores between the tokens' mean and least log-probability, with one map for all tasks or
+one for each. Each is judged on kitchens that were held out of its fit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from chatspot_ros.core.confidence import ANY_TASK, Calibration, ConfidenceMap
-from chatspot_train.evaluation.suites.calibration import (
+from chatspot_train.evaluation.metrics.calibration import (
     Threshold,
     Values,
     calibration_error,
@@ -28,10 +28,10 @@ from chatspot_train.evaluation.suites.calibration import (
 MEAN_WEIGHTS = (1.0, 0.5, 0.0)
 FOLDS = 5
 KNOTS = 24
-# A task with fewer answers has no map of its own.
+# A task with fewer answers shares the common map.
 MIN_ANSWERS = 60
-# Ways whose error within the tasks is this close to the least count as equal; of these the one that
-# ranks the answers best is taken, or a level map would win.
+# Ways with a task error this close to the least are equal; the one with the least risk-coverage
+# area is taken, or a constant map would win.
 EQUAL_ERROR = 0.01
 _DIGITS = 4
 _STRENGTH = 100.0
@@ -39,7 +39,7 @@ _STRENGTH = 100.0
 
 @dataclass(frozen=True)
 class Answers:
-    """n judged answers; `group` tells the kitchens, which are never parted by a fold.
+    """n judged answers; `group` is the kitchen, which is never split between folds.
 
     `mean` and `least` are natural log-probabilities of the tokens, `right` is 0 or 1, `task` the
     one that the engine used.
@@ -59,16 +59,16 @@ class Answers:
                        self.right[which])  # fmt: skip
 
     def score(self, mean_weight: float) -> Values:
-        """As `calibration.score` has it."""
+        """Return the scores, as core.confidence computes them."""
         return np.exp(mean_weight * self.mean + (1 - mean_weight) * self.least)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to fit; the rest is measured on kitchens that it was not fitted to.
+    """One way to fit, with its measures on held-out kitchens.
 
-    `error` is the calibration error of all answers together, `task_error` the mean of that of each
-    task by itself: together, one that is too sure and one that is too modest look well.
+    `error` is the calibration error of all answers, `task_error` the mean of each task's own: over
+    all answers an overconfident and an underconfident task cancel out.
     """
 
     curve: str
@@ -85,8 +85,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was found. `held_out` are the confidences of the answers by maps that were fitted to
-    other kitchens; the threshold was chosen on them, None where no risk was low enough."""
+    """The best fit. `held_out` are confidences by maps fitted to other kitchens; the threshold is
+    chosen on them, None if no risk is low enough."""
 
     calibration: Calibration
     way: Way
@@ -96,7 +96,7 @@ class Fitted:
 
 
 def fit(answers: Answers, target_risk: float) -> Fitted:
-    """Fit all ways and take the best. Raises ValueError for answers of fewer than 2 kitchens."""
+    """Fit all ways and return the best. Raises ValueError for fewer than 2 kitchens."""
     if len(np.unique(answers.group)) < 2:
         raise ValueError("a calibration needs the answers about at least 2 kitchens")
     tried, held_out = [], {}
@@ -113,14 +113,14 @@ def fit(answers: Answers, target_risk: float) -> Fitted:
     equal = [way for way in tried if way.task_error <= least + EQUAL_ERROR]
     best = min(equal, key=lambda way: way.area)
     chosen = choose_threshold(held_out[best], answers.right, target_risk)
-    # Where no answer is sure enough, all are uncertain.
+    # Without a threshold all answers are uncertain.
     threshold = 1.0 if chosen is None else float(round(chosen.confidence, _DIGITS))
     calibration = Calibration(threshold=threshold, maps=fit_maps(answers, best))
     return Fitted(calibration, best, tuple(tried), held_out[best], chosen)
 
 
 def _task_error(confidence: Values, answers: Answers) -> float:
-    """The mean over the answers of their own task's calibration error."""
+    """Return the mean over the answers of their task's calibration error."""
     errors = np.zeros(len(answers))
     for task in set(answers.task.tolist()):
         which = answers.task == task
@@ -129,14 +129,14 @@ def _task_error(confidence: Values, answers: Answers) -> float:
 
 
 def fit_maps(answers: Answers, way: Way) -> dict[str, ConfidenceMap]:
-    """The maps by task, fitted to all of these answers."""
+    """Return the maps by task, fitted to all these answers."""
     maps = {ANY_TASK: _fit_map(answers, way)}
     if way.by_task:
         for task in sorted(set(answers.task.tolist()) - {""}):
             own = answers[answers.task == task]
             if len(own) >= MIN_ANSWERS:
                 maps[task] = _fit_map(own, way)
-        # What has no map of its own is unlike what has.
+        # Tasks without a map of their own differ from those with one.
         rest = answers[~np.isin(answers.task, list(maps))]
         if len(rest) >= MIN_ANSWERS:
             maps[ANY_TASK] = _fit_map(rest, way)
@@ -144,7 +144,7 @@ def fit_maps(answers: Answers, way: Way) -> dict[str, ConfidenceMap]:
 
 
 def apply(maps: dict[str, ConfidenceMap], answers: Answers) -> Values:
-    """The confidences of answers, as `Calibration.confidence` gives them."""
+    """Return the confidences of answers, as `Calibration.confidence` does."""
     found = np.zeros(len(answers))
     for task in set(answers.task.tolist()):
         which = answers.task == task
@@ -183,7 +183,7 @@ def _fit_map(answers: Answers, way: Way) -> ConfidenceMap:
 
 
 def _logistic(x: Values, right: Values) -> list[tuple[float, float]]:
-    """Over the logarithm of the score; level where it would fall."""
+    """Fit over the logarithm of the score; constant if the curve would fall."""
     log_score = np.log(np.maximum(x, 1e-12))[:, None]
     model = LogisticRegression(C=_STRENGTH, max_iter=1000).fit(log_score, right)
     if model.coef_[0, 0] <= 0:
@@ -194,7 +194,7 @@ def _logistic(x: Values, right: Values) -> list[tuple[float, float]]:
 
 
 def _isotonic(x: Values, right: Values) -> list[tuple[float, float]]:
-    """Never quite 0 or 1: the next answer may be an exception."""
+    """Fit within the open interval (0, 1): the next answer may be an exception."""
     edge = 1 / (len(x) + 2)
     model = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(x, right)
     xs, ys = model.X_thresholds_, model.y_thresholds_
@@ -203,7 +203,7 @@ def _isotonic(x: Values, right: Values) -> list[tuple[float, float]]:
 
 
 def _rounded(knots: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """With few digits, the scores still rising."""
+    """Return the knots rounded, with strictly rising scores."""
     found: dict[float, float] = {}
     for x, y in knots:
         found[round(float(x), _DIGITS)] = round(float(y), _DIGITS)

@@ -1,18 +1,21 @@
-"""The model card, written from the run's settings and the measured rows: never by hand.
+"""The model card, generated from the run's settings and the measured rows.
 
-`python -m chatspot_train.evaluation.model_card --model DIR --results results.json`
+`chatspot model-card --model DIR --results results.json`
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.confidence import Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
-from chatspot_train.evaluation.kitchen.suite import LOWER_IS_BETTER, MEANINGS, table
+from chatspot_ros.util.command_line import Command
+from chatspot_train.evaluation.registry import suites
+from chatspot_train.evaluation.report import headline_table
 
 
 def model_card(
@@ -21,8 +24,8 @@ def model_card(
     size_mb: float,
     calibration: Calibration | None = None,
 ) -> str:
-    """Return the card as Markdown, with the kitchen's own rows; without any of them it says that
-    the model was not measured."""
+    """Return the card in Markdown with the kitchen's own rows; without rows it states that the
+    model was not measured."""
     if training.get("recipe") == "instruct":
         lines = [*_instructed(training, size_mb, calibration), *_measured(rows)]
     else:
@@ -94,9 +97,10 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
 
 def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | None) -> list[str]:
     lines = ["", "## Limits", "- a simulated kitchen only; no photographs were seen in training"]
+    kitchen = suites()["kitchen"]
     weak = [
         row for row, value in rows.items()
-        if row in MEANINGS and row not in LOWER_IS_BETTER and value["value"] < 0.8
+        if row in kitchen.headline and row not in kitchen.lower_is_better and value["value"] < 0.8
     ]  # fmt: skip
     if weak:
         lines.append(f"- weak at: {', '.join(weak)} (below 0.8 above)")
@@ -104,15 +108,16 @@ def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | N
 
 
 def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
-    if not rows.keys() & MEANINGS.keys():
-        return ["", "## Measured", "Not measured yet: `python -m chatspot_train.evaluate`."]
+    headline = suites()["kitchen"].headline
+    if not rows.keys() & headline.keys():
+        return ["", "## Measured", "Not measured yet: `chatspot evaluate`."]
     return [
         "",
         "## Measured",
         "On unseen test kitchens (no seed, no wording and no light shared with training), regions "
-        "off by up to about 5 %: `python -m chatspot_train.evaluate --suite kitchen --split test`.",
+        "off by up to about 5 %: `chatspot evaluate --suite kitchen --split test`.",
         "",
-        table(rows),
+        headline_table(rows, headline),
     ]
 
 
@@ -169,14 +174,18 @@ def write_card(folder: Path, rows: dict[str, dict[str, float]]) -> None:
     (folder / "README.md").write_text(model_card(training, rows, size_mb, calibration))
 
 
-def main() -> None:
-    """Command line: write README.md into the model's directory."""
-    parser = argparse.ArgumentParser(description="Write a model card.")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--results", type=Path, required=True)
-    options = parser.parse_args()
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--results", type=Path, required=True, help="results.json of `evaluate`")
+
+
+def _run(options: argparse.Namespace) -> None:
     write_card(options.model, json.loads(options.results.read_text())["rows"])
 
 
+main = Command(
+    "model-card", _add_arguments, _run, description="Write a model's README.md.", failed=1
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

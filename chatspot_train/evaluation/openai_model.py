@@ -1,7 +1,7 @@
-"""A model behind an OpenAI-compatible chat endpoint, asked as a local one is.
+"""A model under test behind an OpenAI-compatible chat endpoint, with the prompts of a local one.
 
-Regions are written in the dialect of a ModelSpec, for the picture as that spec lays it out; exactly
-that picture is sent. The key is read from the environment variable OPENAI_API_KEY only.
+A ModelSpec gives the dialect of the regions and the geometry of the image that is sent. The key
+comes from the environment variable OPENAI_API_KEY only.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import Literal
 import cv2
 from openai.types.chat import ChatCompletionMessageParam
 
-from chatspot_ros.core import answer_parser, prompts
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.errors import RegionError, RequestError
-from chatspot_train.evaluation.suite import Item, Predicted
+from chatspot_train.evaluation.suite import Item, Prediction
 from chatspot_train.openai_client import (
-    Asker,
     AskError,
+    ChatClient,
+    ChatReply,
     EndpointError,
-    Reply,
     UnreachableError,
 )
 
@@ -35,16 +36,17 @@ PictureFormat = Literal["png", "jpeg"]
 
 
 class EndpointDownError(RuntimeError):
-    """The endpoint answers nothing any more. Not a ChatspotError: the run is to stop rather than
-    to keep empty answers, and to go on later."""
+    """The endpoint is down. Not a ChatspotError: the run stops without empty predictions and can
+    resume later."""
 
 
 class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
-    """Asks one model; use it as a context manager.
+    """One model at an endpoint; a context manager.
 
-    `spec` says how regions are written and the picture is laid out. `concurrency` bounds how many
-    items of one picture are asked at a time. A request is repeated `retries` times; an item that
-    still fails is answered with an `error`. Its answers have the confidence 0: endpoints tell none.
+    `spec` gives the dialect and the geometry; `skills` and `states` are those of the node. At most
+    `concurrency` items of an image are asked at a time. A request is repeated `retries` times; an
+    item that still fails gets a prediction with an `error`. The confidence is 0: endpoints report
+    none.
     """
 
     def __init__(
@@ -54,48 +56,48 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         spec: ModelSpec,
         *,
         skills: Iterable[str] = (),
+        states: States | None = None,
         picture_format: PictureFormat = "png",
         concurrency: int = 8,
         retries: int = 6,
         timeout_s: float = 120.0,
     ) -> None:
-        """Raises EndpointError for what is not an address, or not a key."""
+        """Raises EndpointError for an invalid address or key."""
         self.name = model
-        self.spec, self.dialect = spec, spec.dialect.make()
-        self.skills = tuple(skills)
+        self.spec, self._builder = spec, PromptBuilder(spec, skills, states)
         self.picture_format: PictureFormat = picture_format
-        self._asker = Asker(
+        self._client = ChatClient(
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,
             timeout_s=timeout_s,
         )  # fmt: skip
-        # Connections belong to an event loop, so all pictures are asked in the same one.
+        # Connections belong to an event loop, so all requests share one.
         self._loop = asyncio.Runner()
-        self._most_at_a_time = max(1, concurrency)
+        self._concurrency = max(1, concurrency)
         self._failed = 0
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._loop.run(self._asker.__aexit__())
-        self._loop.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
-        """Answer items about one picture (uint8 H x W x 3, RGB), in order.
+    def close(self) -> None:
+        """Close the connections."""
+        self._loop.run(self._client.__aexit__())
+        self._loop.close()
+
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
+        """See Answerer.
 
         Raises:
-            EndpointDownError: there is no endpoint, it refuses the key or the model, or it has
+            EndpointDownError: the endpoint cannot be reached, refuses the key or the model, or
                 failed MOST_FAILURES times in a row.
         """
         fit = self.spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
         picture = picture_uri(fit.apply(image_rgb, self.spec.fill_rgb), self.picture_format)
         return self._loop.run(self._answer_all(picture, fit, items))
 
-    async def _answer_all(self, picture: str, fit: Fit, items: list[Item]) -> list[Predicted]:
-        turn = asyncio.Semaphore(self._most_at_a_time)
+    async def _answer_all(self, picture: str, fit: Fit, items: list[Item]) -> list[Prediction]:
+        turn = asyncio.Semaphore(self._concurrency)
 
-        async def answer(item: Item) -> Predicted:
+        async def answer(item: Item) -> Prediction:
             async with turn:
                 return await self._answer(picture, fit, item)
 
@@ -105,44 +107,35 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
                 raise one
         return [one for one in found if not isinstance(one, BaseException)]
 
-    async def _answer(self, picture: str, fit: Fit, item: Item) -> Predicted:
+    async def _answer(self, picture: str, fit: Fit, item: Item) -> Prediction:
         began_s = time.perf_counter()
-        asked = item.turns[-1].question
         try:
             task, reply = await self._converse(picture, fit, item)
         except (EndpointError, UnreachableError) as error:
             raise EndpointDownError(f"{error}; run it again to go on") from error
         except (AskError, RegionError, RequestError) as error:
             self._count(error)
-            return Predicted(item.key, "", error=str(error), question=asked, truth=item.truth)
+            return item.failed(str(error))
         self._failed = 0
-        answer = answer_parser.read(
-            reply.text, task=task, regions=(), fit=fit, dialect=self.dialect,
-            skills=self.skills, confidence=0.0, truncated=reply.cut_off,
-        )  # fmt: skip
-        return Predicted(
-            item.key, answer.text,
-            tuple(region.box_xyxy_px for region in answer.grounded),
-            tuple(region.label for region in answer.grounded),
-            dict(answer.state), tuple((step.action, step.target) for step in answer.steps),
-            seconds=time.perf_counter() - began_s, question=asked, truth=item.truth,
-        )  # fmt: skip
+        answer = self._builder.read(
+            reply.text, (), task, fit, truncated=reply.cut_off, log_probabilities=None
+        )
+        return item.answered(answer, time.perf_counter() - began_s)
 
     def _count(self, error: Exception) -> None:
         self._failed += isinstance(error, AskError)
         if self._failed >= MOST_FAILURES:
             raise EndpointDownError(f"{self._failed} failures in a row: {error}") from error
 
-    async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, Reply]:
-        """Ask turn after turn; returns the last one's task and reply."""
+    async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, ChatReply]:
+        """Ask turn after turn; return the task and the reply of the last."""
         said: list[ChatCompletionMessageParam] = []
         for turn in item.turns:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
-            task = turn.task or prompts.route(turn.question)
-            text = prompts.build(turn.question, regions, task, fit, self.dialect,
-                                 self.spec.prompt_style, self.skills)  # fmt: skip
+            task = self._builder.task(turn.question, turn.task)
+            text = self._builder.user_text(turn.question, regions, task, fit)
             said.append(_user(text, "" if said else picture))
-            reply = await self._asker.ask(said)
+            reply = await self._client.ask(said)
             said.append({"role": "assistant", "content": reply.text})
         return task, reply
 
@@ -160,7 +153,7 @@ def _user(text: str, picture: str) -> ChatCompletionMessageParam:
 
 
 def picture_uri(image_rgb: RgbImage, picture_format: PictureFormat) -> str:
-    """Return a picture (uint8 H x W x 3, RGB) as a data URI."""
+    """Return an image (uint8 H x W x 3, RGB) as a data URI."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if picture_format == "jpeg" else []
     bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(f".{picture_format}", bgr, quality)

@@ -1,90 +1,77 @@
-"""Which suite has which name, and which of them the simulated kitchen can be asked."""
+"""All suites by name. A suite registers itself; its module is found in the packages below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import argparse
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, TypeVar
 
-from chatspot_train.evaluation.kitchen.export_public_formats import DETECTIONS
-from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.metrics.category_match import ClipMatcher, PlainTextMatcher
-from chatspot_train.evaluation.suite import Suite
-from chatspot_train.evaluation.suites.calibration import CalibrationSuite
-from chatspot_train.evaluation.suites.coco_region import CocoRegion
-from chatspot_train.evaluation.suites.coco_text import CocoText
-from chatspot_train.evaluation.suites.grounding import GroundingSuite
-from chatspot_train.evaluation.suites.hallucination import Hallucination
-from chatspot_train.evaluation.suites.intent import IntentSuite
-from chatspot_train.evaluation.suites.mmbench import MMBenchSuite
-from chatspot_train.evaluation.suites.mmvet import MmVetSuite
-from chatspot_train.evaluation.suites.noise import Noise
-from chatspot_train.evaluation.suites.pointqa import PointQa
-from chatspot_train.evaluation.suites.pope import PopeSuite
-from chatspot_train.evaluation.suites.refcoco import RefCoco
-from chatspot_train.evaluation.suites.refusal import RefusalSuite
-from chatspot_train.evaluation.suites.vizwiz_grounding import VizWizGrounding
+from chatspot_train.evaluation.suite import Option, RegionSuite, Suite, SuiteOptionError
 
-# What may be asked at several noises, and whose confidence may be measured.
-REGION_SUITES: dict[str, Callable[[], CocoRegion | CocoText | PointQa | VizWizGrounding]] = {
-    "coco_region": CocoRegion,
-    "coco_text": CocoText,
-    "pointqa": lambda: PointQa(shapes=("box",)),
-    "vizwiz_grounding": VizWizGrounding,
-}
-NAMES = (
-    "coco_region", "coco_text", "vizwiz_grounding", "pointqa", "refcoco", "pope", "mmbench",
-    "mmvet", "noise", "hallucination", "grounding", "refusal", "calibration", "intent", "kitchen",
-)  # fmt: skip
+PACKAGES = ("chatspot_train.evaluation.suites", "chatspot_train.evaluation.kitchen")
+_SUITES: dict[str, type[Suite]] = {}
+SuiteClass = TypeVar("SuiteClass", bound=type[Suite])
 
 
-def make(name: str, *, of: str = "coco_region", detections: Path | None = None,
-         clip: str = "") -> Suite:  # fmt: skip
-    """The suite of a name. Raises KeyError for an unknown one.
-
-    `of` is the region suite that noise and calibration ask; `detections` a detector's result file
-    for coco_region; `clip` a CLIP checkpoint that maps answers to categories.
-    """
-    matcher = ClipMatcher(clip) if clip else PlainTextMatcher()
-    region = REGION_SUITES[of]() if of != "coco_region" else CocoRegion(matcher=matcher)
-    makers: dict[str, Callable[[], Suite]] = {
-        "coco_region": lambda: CocoRegion(detections=detections, matcher=matcher),
-        "coco_text": CocoText,
-        "vizwiz_grounding": VizWizGrounding,
-        "pointqa": PointQa,
-        "refcoco": RefCoco,
-        "pope": PopeSuite,
-        "mmbench": MMBenchSuite,
-        "mmvet": MmVetSuite,
-        "noise": lambda: Noise(region),
-        "hallucination": lambda: Hallucination(CocoRegion(matcher=matcher)),
-        "grounding": GroundingSuite,
-        "refusal": RefusalSuite,
-        "calibration": lambda: CalibrationSuite(region),
-        "intent": IntentSuite,
-        "kitchen": KitchenSuite,
-    }
-    return makers[name]()
+def register(suite: SuiteClass) -> SuiteClass:
+    """Class decorator: add a suite under its name. Raises ValueError for a name in use."""
+    if suite.name in _SUITES:
+        raise ValueError(f"there are two suites named {suite.name}")
+    _SUITES[suite.name] = suite
+    return suite
 
 
-def kitchen_suites(data: Path) -> dict[str, Suite]:
-    """All suites that can be asked of the simulated kitchen's files in `data`, by row prefix.
+def suites() -> dict[str, type[Suite]]:
+    """Return every suite, sorted by name."""
+    _load()
+    return dict(sorted(_SUITES.items()))
 
-    MMBench and MM-Vet are not among them: the one wants letters for answers, the other a grader.
-    """
-    return {
-        "coco_region": CocoRegion(),
-        "coco_region_simulated_detector": CocoRegion(detections=data / DETECTIONS),
-        "coco_text": CocoText(),
-        "vizwiz_grounding": VizWizGrounding(),
-        "pointqa": PointQa(),
-        "refcoco": RefCoco(),
-        "pope": PopeSuite(),
-        "noise": Noise(CocoRegion()),
-        "hallucination": Hallucination(CocoRegion()),
-        "grounding": GroundingSuite(conversations="conversations.json",
-                                    instances="annotations/instances_val2017.json",
-                                    images="val2017", suffix=""),
-        "refusal": RefusalSuite(),
-        "calibration": CalibrationSuite(CocoRegion()),
-        "intent": IntentSuite(),
-    }  # fmt: skip
+
+def make(name: str, options: Mapping[str, Any] | None = None) -> Suite:
+    """Build a suite from command-line options. Raises SuiteOptionError."""
+    return _find(name, suites()).from_options(options or {})
+
+
+def make_region_suite(options: Mapping[str, Any]) -> RegionSuite:
+    """Build the suite named by the option `of`, by default coco_region. Raises SuiteOptionError."""
+    known = {name: one for name, one in suites().items() if issubclass(one, RegionSuite)}
+    return _find(options.get("of") or "coco_region", known).of_boxes(options)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all suites to a parser; several suites may share one. Unset: None."""
+    shared: dict[str, list[tuple[str, Option]]] = {}
+    for name, suite in suites().items():
+        for option in suite.options:
+            shared.setdefault(option.name, []).append((name, option))
+    for name, uses in shared.items():
+        helps: dict[str, list[str]] = {}
+        for suite_name, option in uses:
+            helps.setdefault(option.help, []).append(suite_name)
+        text = "; ".join(f"{', '.join(names)}: {told}" for told, names in helps.items())
+        flag, convert = f"--{name.replace('_', '-')}", uses[0][1].type
+        if convert is None:
+            parser.add_argument(flag, action="store_true", help=text)
+        else:
+            parser.add_argument(flag, type=convert, help=text)
+
+
+Found = TypeVar("Found", bound=Suite)
+
+
+def _find(name: str, known: Mapping[str, type[Found]]) -> type[Found]:
+    if name not in known:
+        raise SuiteOptionError(
+            "there is no such suite", value=name, remedy=f"use one of {', '.join(known)}"
+        )
+    return known[name]
+
+
+@cache
+def _load() -> None:
+    for package in PACKAGES:
+        for module in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
+            import_module(module.name)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: results.json, report.md, plots."""
+"""The output of an evaluation: rows on the console; results.json, report.md and plots."""
 
 from __future__ import annotations
 
@@ -7,63 +7,55 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib import pyplot
+from rich.console import Console
+from rich.table import Table
 
-from chatspot_train.evaluation.intervals import Row
-from chatspot_train.evaluation.suite import Report, markdown
-
-# The rows that say most of each suite on the simulated kitchen.
-_NOISES = ("0", "0.1", "0.2", "0.3")
-HEADLINES = {
-    "coco_region/AP": "AP of the true boxes",
-    "coco_region/AP50": "AP50 of the true boxes",
-    "coco_region/accuracy": "accuracy on the true boxes",
-    "coco_region_simulated_detector/AP": "AP of the simulated detector's boxes",
-    "coco_region_simulated_detector/AP50": "AP50 of the simulated detector's boxes",
-    "coco_text/contains": "contains the text",
-    "coco_text/edit_distance": "edit distance over the length, 0 is best",
-    "vizwiz_grounding/contains": "contains the answer",
-    "pointqa/local_box": "local, by box",
-    "pointqa/local_point": "local, by point",
-    "pointqa/looktwice_box": "look-twice, by box",
-    "pointqa/looktwice_point": "look-twice, by point",
-    "refcoco/refcoco_val_iou_over_0.5": "IoU > 0.5",
-    "pope/random_accuracy": "accuracy, random",
-    "pope/popular_accuracy": "accuracy, popular",
-    "pope/adversarial_accuracy": "accuracy, adversarial",
-    **{f"noise/accuracy_noise_{s}": f"accuracy at a box noise of {s}" for s in _NOISES},
-    **{f"hallucination/hallucination_noise_{s}": f"names the neighbour, at a box noise of {s}"
-       for s in _NOISES},
-    "grounding/precision": "phrases with boxes, precision",
-    "grounding/recall": "phrases with boxes, recall",
-    "grounding/f1": "phrases with boxes, F1",
-    "refusal/accuracy": "accuracy",
-    "refusal/refusals": "denies what is not there",
-    "refusal/false_denials": "denies what is there, 0 is best",
-    "calibration/calibration_error": "expected calibration error, 0 is best",
-    "calibration/threshold": "answers less sure than this are to be `uncertain`",
-    "intent/intents/weighted_f1": "weighted F1 of the router",
-    "intent/intents_held_out/weighted_f1": "weighted F1 of the router, on the held-out list",
-}  # fmt: skip
+from chatspot_train.evaluation.metrics.intervals import Row
+from chatspot_train.evaluation.suite import Report, Suite, markdown
 
 
 def prefixed(report: Report, prefix: str) -> dict[str, Row]:
-    """The report's rows as `prefix/row`."""
+    """Return the report's rows, named `prefix/row`."""
     return {f"{prefix}/{name}": row for name, row in report.rows.items()}
 
 
-def summary(rows: Mapping[str, Row]) -> str:
-    """The rows of HEADLINES that are there, in Markdown."""
+def summary(reports: Mapping[str, Report], suites: Mapping[str, Suite]) -> str:
+    """Return the headline rows of reports by prefix, in Markdown."""
     lines = [
-        [f"`{key.split('/')[0]}`", what, rows[key]["value"], _interval(rows[key]),
-         int(rows[key]["n"])]
-        for key, what in HEADLINES.items() if key in rows
-    ]  # fmt: skip
+        [f"`{prefix}`", meaning, row["value"], interval(row), int(row["n"])]
+        for prefix, report in reports.items()
+        for name, meaning in suites[prefix].headline.items()
+        if (row := report.rows.get(name)) is not None
+    ]
     return markdown(("suite", "what", "value", "95 %", "n"), lines)
 
 
-def _interval(row: Row) -> str:
+def headline_table(rows: Mapping[str, Row], headline: Mapping[str, str]) -> str:
+    """Return the rows of one suite's headline with their meaning, in Markdown."""
+    lines = [
+        [f"`{name}`", headline[name], row["value"], interval(row), int(row["n"])]
+        for name, row in rows.items()
+        if name in headline
+    ]
+    return markdown(("row", "what", "value", "95 %", "n"), lines)
+
+
+def interval(row: Row) -> str:
+    """Return the row's 95 % interval as text; `-` if it has none."""
     known = "low" in row and "high" in row
     return f"{row['low']:.3f} to {row['high']:.3f}" if known else "-"
+
+
+def print_rows(rows: Mapping[str, Row], paper: Mapping[str, float] | None = None) -> None:
+    """Print rows with the paper's values, if there are any."""
+    columns = ("row", "value", "95 %", "n", *(("paper",) if paper else ()))
+    table = Table(*columns)
+    for name, row in rows.items():
+        cells = [name, f"{row['value']:.3f}", interval(row), str(int(row["n"]))]
+        if paper:
+            cells.append(f"{paper[name]:.3f}" if name in paper else "-")
+        table.add_row(*cells)
+    Console().print(table)
 
 
 def write_report(

@@ -1,32 +1,39 @@
-"""What every suite is made of: things to ask, what was answered, and a report.
+"""The parts of every suite: items to ask, predictions to keep, rows and a report to score.
 
-A suite reads a data set in its own layout and says what to ask (`items`); the runner asks a model
-and keeps every answer; `score` turns the answers into rows, a table and plots. Scoring is a pure
-function of the kept answers, so the same answers scored twice give the same numbers.
+A suite reads a data set in its own layout and yields items; the runner asks a model and keeps each
+prediction; `score` turns predictions into rows, a table and plots. Scoring is a pure function of
+the kept predictions, so the same predictions scored twice give the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy, Point, Region
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 
 
 class MissingDataError(ChatspotError):
-    """A suite does not find its files; the message names the file and where it comes from."""
+    """A file of a data set is missing; the message names the file and its source."""
+
+
+class SuiteOptionError(ChatspotError):
+    """An option has a value that its suite does not know."""
 
 
 @dataclass(frozen=True)
 class AskedTurn:
-    """One question; `regions` in pixels, `task` one of chatspot_ros.core.prompts.TASKS."""
+    """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS."""
 
     question: str
     regions: tuple[Region, ...] = ()
@@ -35,10 +42,10 @@ class AskedTurn:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to ask of one picture. The last of `turns` counts; each follows the answers before.
+    """One conversation about one image. The answer to the last of `turns` is scored.
 
     `key` is its name in the suite, the same in every run. `image` is a file, or a function that
-    makes the picture (uint8 H x W x 3, RGB). `truth` is what scoring needs, as plain JSON values.
+    returns the image (uint8 H x W x 3, RGB). `truth` is what scoring needs, as plain JSON values.
     """
 
     key: str
@@ -46,16 +53,36 @@ class Item:
     turns: tuple[AskedTurn, ...]
     truth: dict[str, Any]
 
+    def answered(
+        self, answer: Answer, seconds: float, log_probabilities: Sequence[float] = ()
+    ) -> Prediction:
+        """Return the prediction of an answer; `log_probabilities` are of its tokens."""
+        return Prediction(
+            self.key, answer.text,
+            tuple(region.box_xyxy_px for region in answer.grounded),
+            tuple(region.label for region in answer.grounded),
+            dict(answer.state), tuple((step.action, step.target) for step in answer.steps),
+            answer.confidence, seconds, question=self.turns[-1].question, truth=self.truth,
+            mean_log_probability=float(np.mean(log_probabilities or (0.0,))),
+            least_log_probability=min(log_probabilities, default=0.0),
+        )  # fmt: skip
+
+    def failed(self, error: str) -> Prediction:
+        """Return the prediction of an item without an answer."""
+        return Prediction(
+            self.key, "", error=error, question=self.turns[-1].question, truth=self.truth
+        )
+
 
 @dataclass(frozen=True)
-class Predicted:
-    """What a model answered to an item's last turn.
+class Prediction:
+    """A model's answer to an item's last turn, as kept in predictions.jsonl.
 
-    `boxes_xyxy_px` are the boxes it points at, with `phrases` for what, in pixels of the item's
-    picture. `seconds` count from when the question was put, which several may have been together.
-    `error` says why there is no answer (its text is then empty). `regions_px` are the corners of
-    the regions that were asked about, `image` the picture's file; empty where it is in none. The
-    log-probabilities are natural ones, over the answer's tokens; 0 where they are not known.
+    `boxes_xyxy_px` are the grounded boxes in pixels of the item's image, `phrases` their labels.
+    `seconds` count from the request, which may hold several questions. `error` is the reason for a
+    missing answer; `text` is then empty. `regions_px` are the corners of the regions in the
+    question, `image` the image file, empty if there is none. Log-probabilities are natural ones
+    over the answer's tokens, 0 if unknown.
     """
 
     key: str
@@ -77,46 +104,141 @@ class Predicted:
 
 @dataclass
 class Report:
-    """`rows` for results.json; `table` in Markdown, laid out like the paper's, with the paper's
-    numbers beside ours where it has them; `plots` by file name."""
+    """`rows` for results.json; `table` in Markdown in the paper's layout, with the paper's
+    numbers beside ours; `plots` by file name."""
 
     rows: dict[str, Row]
     table: str
     plots: dict[str, Figure] = field(default_factory=dict)
 
 
-class Suite(Protocol):
-    """One benchmark. `wants` says in one line which files it needs, in their own layout."""
+class Answerer(Protocol):
+    """A model under test: a local engine or an endpoint."""
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """The model's name, for reports."""
+
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
+        """Answer several items about one image (uint8 H x W x 3, RGB), in order."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A suite's option `--name` of the command line; `type` None is a switch."""
+
+    name: str
+    help: str
+    type: Callable[[str], Any] | None = str
+
+
+class Suite(ABC):
+    """One benchmark: one file of `suites/`, found by `registry.register`.
+
+    `name` is its name on the command line. `headline` maps the rows of the summary to their
+    meaning; `lower_is_better` names those with 0 as the best value. `options` are its own options
+    of the command line. `on_kitchen`: the simulated kitchen is exported in its layout.
+    `makes_data`: it writes its own data set into the result folder.
+    """
+
+    name: ClassVar[str]
+    headline: ClassVar[Mapping[str, str]] = {}
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[Option, ...]] = ()
+    on_kitchen: ClassVar[bool] = False
+    makes_data: ClassVar[bool] = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Build from command-line options by name. Raises SuiteOptionError."""
+        return cls()
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """Return the suites to run on the kitchen files in `data`, by the prefix of their rows."""
+        return {cls.name: cls()} if cls.on_kitchen else {}
 
     @property
+    @abstractmethod
     def wants(self) -> str:
-        """Which files, where from."""
+        """The files it needs and their source, as the remedy of an error."""
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """The paper's values in [0, 1], by row."""
+        return {}
+
+    @abstractmethod
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """All there is to ask, `limit` things at most (0: all). Raises MissingDataError."""
+        """Yield all items, at most `limit` (0: all). Raises MissingDataError."""
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Rows, table and plots. Raises ValueError for no predictions."""
+    @abstractmethod
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """Return the contribution of each question to each row."""
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Return rows, table and plots. Raises ValueError for no predictions."""
+
+    def rows(self, predictions: Sequence[Prediction]) -> dict[str, Row]:
+        """Return every row of `parts` with its interval. Raises ValueError for no predictions."""
+        if not predictions:
+            raise ValueError("there are no answers to score")
+        return rows_of(self.parts(predictions))
+
+    def answerer(self) -> Answerer | None:
+        """Return the suite's own answerer, if it does not measure a model."""
+        return None
+
+    def export(self, predictions: Sequence[Prediction], out: Path) -> None:
+        """Write files for an external judge into `out`, or ask the judge."""
+        return
+
+    def judged(self, predictions: Sequence[Prediction], out: Path) -> list[Prediction]:
+        """Return the predictions with an external judge's verdicts kept in `out`."""
+        return list(predictions)
+
+    def companions(self, data: Path, limit: int) -> dict[str, Suite]:
+        """Return further suites to run on the same data, by the prefix of their rows."""
+        return {}
+
+
+class JudgingSuite(Suite):
+    """A suite that can tell right answers from wrong ones."""
+
+    @abstractmethod
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each right answer. Raises ValueError if the truth is unknown."""
+
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """Return the parts of the share of right answers, as the row `right`."""
+        good = zip(predictions, self.right(predictions), strict=True)
+        return {"right": {p.key: (float(hit), 1.0) for p, hit in good}}
+
+
+class RegionSuite(JudgingSuite):
+    """A suite about boxes, for suites that ask it again. Its truths hold `size`: width, height."""
+
+    @classmethod
+    def of_boxes(cls, options: Mapping[str, Any]) -> RegionSuite:
+        """Return the variant whose every question has a box."""
+        return cls.from_options(options)
 
 
 def need(path: Path, wants: str) -> Path:
-    """Return the path. Raises MissingDataError where it does not exist."""
+    """Return the path. Raises MissingDataError if it does not exist."""
     if not path.exists():
         raise MissingDataError("a file of the data set is missing", value=path, remedy=wants)
     return path
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; numbers with three digits behind the point."""
+    """Return a Markdown table; numbers have three decimals."""
 
-    def said(value: object) -> str:
+    def cell(value: object) -> str:
         return f"{value:.3f}" if isinstance(value, float) else str(value)
 
     rule = ["---"] * len(header)
     return "\n".join(
-        "| " + " | ".join(said(value) for value in line) + " |" for line in (header, rule, *lines)
+        "| " + " | ".join(cell(value) for value in line) + " |" for line in (header, rule, *lines)
     )

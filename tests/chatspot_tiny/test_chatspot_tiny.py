@@ -8,9 +8,10 @@ import pytest
 
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
+from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.runner import EngineAnswerer, run
-from chatspot_train.evaluation.suite import Predicted
+from chatspot_train.evaluation.runner import run
+from chatspot_train.evaluation.suite import Prediction
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "chatspot-tiny"
 KITCHENS = 14
@@ -20,7 +21,7 @@ FLOORS = {
     "read": 0.75, "count": 0.75, "plan": 0.85, "locate": 0.7,
 }  # fmt: skip
 
-Judged = tuple[Predicted, bool]
+Judged = tuple[Prediction, bool]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Bags as rclpy's own messages would be written, and an engine that is asked of them again."""
+"""Bags of rclpy messages, and a fake engine for their replay."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def write_bag(
     storage: StoragePlugin = StoragePlugin.MCAP,
     compression: CompressionMode = CompressionMode.NONE,
 ) -> Path:
-    """Write a bag of messages, as rclpy would; returns its folder."""
+    """Write a bag of messages, as rosbag2 does; return its folder."""
     path = folder / f"bag_{storage.name.lower()}"
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
@@ -89,7 +89,7 @@ def write_bag(
 
 
 class FakeEngine:
-    """Says what the script has for a question, and notes what it was asked."""
+    """Answers by a script (first word of the question -> answer), and records the questions."""
 
     name = "new"
 
@@ -100,12 +100,11 @@ class FakeEngine:
     def prepare(self, image_rgb: np.ndarray) -> int:
         return int(image_rgb[0, 0, 0])
 
-    def answer_many(self, scene: int, questions: list[Question]) -> list[Any]:
-        self.asked += [(scene, question) for question in questions]
-        return [
-            SimpleNamespace(answer=self._say(q), prompt=f"[{q.text}]", raw_text="said")
-            for q in questions
-        ]
+    def answer(self, scene: int, question: Question, *rest: Any) -> Any:
+        self.asked.append((scene, question))
+        return SimpleNamespace(
+            answer=self._say(question), prompt=f"[{question.text}]", raw_text="said"
+        )
 
     def _say(self, question: Question) -> Answer:
         word = question.text.split()[0]

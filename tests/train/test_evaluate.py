@@ -1,6 +1,7 @@
 """The command line over all suites, on a few kitchens and the bundled model."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from chatspot_sim.asking import clear_things
 from chatspot_train import evaluate
 from chatspot_train.evaluation.compare import compare
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.registry import NAMES, kitchen_suites, make
+from chatspot_train.evaluation.registry import make, suites
 from chatspot_train.evaluation.runner import read_predictions, to_line
+from chatspot_train.evaluation.suite import SuiteOptionError
 
 TINY = "models/chatspot-tiny"
 
@@ -35,10 +37,10 @@ def test_every_suite_has_rows_on_the_kitchen(done: Path) -> None:
         assert {"low", "high"} <= set(row) or name == "calibration/threshold", name
     assert {"name_box", "absent_f1", "noise_drop_03", "hallucination"} <= set(found)
     prefixes = {name.split("/")[0] for name in found if "/" in name}
-    assert prefixes == set(kitchen_suites(done / "data"))
+    assert prefixes == set(KitchenSuite().companions(done / "data", 3))
     assert found["coco_region/accuracy"]["n"] >= 6
     report = (done / "report.md").read_text()
-    assert "| `coco_region` | AP of the true boxes | " in report
+    assert "| `coco_region` | average precision (AP) | " in report
     assert "| `name_box` | name the thing in a box | " in report
     for name in prefixes:
         assert f"## {name}" in report
@@ -70,9 +72,9 @@ def test_one_suite_by_name_and_two_results_side_by_side(done: Path, tmp_path: Pa
 
 
 def test_every_suite_can_be_compared_with_itself(done: Path, tmp_path: Path) -> None:
-    suites = {"kitchen": done, **{name: done / name for name in kitchen_suites(done / "data")}}
-    for name, folder in suites.items():
-        suite = KitchenSuite() if name == "kitchen" else kitchen_suites(done / "data")[name]
+    kitchen = KitchenSuite()
+    for name, suite in {"": kitchen, **kitchen.companions(done / "data", 3)}.items():
+        folder = done / name
         found = compare(folder, folder, tmp_path / name, suite, draws=50)
         assert found.differ == 0
         assert found.rows
@@ -99,22 +101,28 @@ def test_the_page_of_two_results_shows_the_kitchens(done: Path, tmp_path: Path) 
     assert page.count("<polygon") >= page.count("<circle") > 0
 
 
-def test_missing_data_is_one_line_that_says_what_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"coco_pope_random\.json.*RUCAIBox/POPE"):
-        evaluate.main(["--suite", "pope", "--model", TINY, "--data", str(tmp_path),
-                       "--out", str(tmp_path / "out")])  # fmt: skip
+def test_missing_data_is_one_line_that_says_what_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--suite", "pope", "--model", TINY, "--data", str(tmp_path)]
+    assert evaluate.main([*command, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"^chatspot evaluate: .*coco_pope_random\.json.*RUCAIBox/POPE", told, re.M)
 
 
-def test_an_endpoint_needs_a_name_and_a_dialect(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="--served-model and --spec"):
-        evaluate.main(["--suite", "pope", "--model", "http://localhost:1/v1",
-                       "--out", str(tmp_path / "out")])  # fmt: skip
+def test_an_endpoint_needs_a_name_and_a_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--suite", "pope", "--model", "http://localhost:1/v1"]
+    assert evaluate.main([*command, "--out", str(tmp_path / "out")]) == 1
+    assert "--served-model and --spec" in capsys.readouterr().err
 
 
 def test_every_name_makes_its_suite() -> None:
-    for name in NAMES:
+    assert len(suites()) == 15
+    for name in suites():
         assert make(name).name == name
-    with pytest.raises(KeyError):
+    with pytest.raises(SuiteOptionError, match="coco_region"):
         make("coco")
 
 

@@ -1,6 +1,6 @@
-"""The simulated kitchen in the layouts of the public data sets, so that their suites run anywhere.
+"""The simulated kitchen in the layouts of public data sets, for their suites.
 
-`write(folder, kitchens)` renders unseen test kitchens where they are not there and writes COCO's
+`write(folder, kitchens)` renders missing test kitchens and writes COCO's
 instances and a detector's results (the kitchen's simulated detector's), COCO-Text, PointQA,
 RefCOCO, POPE, VizWiz grounding and grounded conversations about them.
 """
@@ -19,6 +19,7 @@ from chatspot_sim.asking import clear_things
 from chatspot_sim.detector import DetectorSettings, detect
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.truth import Box, Thing, Truth
+from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS
 from chatspot_train.evaluation.kitchen.render import (
     folder_of,
     name_of,
@@ -31,11 +32,10 @@ IDS = {name: k + 1 for k, name in enumerate(THING_KINDS)}
 PRINTED = ("label", "display", "number")
 POPE_PAIRS = 3  # questions with yes, and as many with no, of each picture and file
 DONE = "kitchens.json"
-DETECTIONS = "detections.json"
 
 
 def write(folder: Path, kitchens: int) -> Path:
-    """Write the data sets, unless they are there for as many kitchens; returns the folder."""
+    """Write the data sets, unless they exist for as many kitchens; return the folder."""
     done = folder / DONE
     if done.exists() and json.loads(done.read_text()) == kitchens:
         return folder
@@ -45,7 +45,7 @@ def write(folder: Path, kitchens: int) -> Path:
             (folder / alias).symlink_to(folder_of(folder, "test").name, target_is_directory=True)
     files = {
         "annotations/instances_val2017.json": instances(truths),
-        DETECTIONS: detections(truths),
+        KITCHEN_DETECTIONS: detections(truths),
         "cocotext.v2.json": coco_text(truths),
         "refcoco/instances.json": instances(truths),
         "refcoco/refs(unc).json": refs(truths),
@@ -71,7 +71,7 @@ def _write_json(path: Path, values: Any) -> None:
 
 
 def instances(truths: list[Truth]) -> dict[str, Any]:
-    """COCO's instances; things that are too small or hidden to be asked about are left out."""
+    """Return COCO's instances without things that are too small or hidden."""
     found = [
         {"id": 1000 * seed + k, "image_id": seed, "category_id": IDS[thing.name], "iscrowd": 0,
          "bbox": list(xyxy_to_xywh(thing.box_xyxy_px)), "area": thing.pixels,
@@ -86,7 +86,7 @@ def instances(truths: list[Truth]) -> dict[str, Any]:
 
 
 def detections(truths: list[Truth]) -> list[dict[str, Any]]:
-    """A detector's result file: the simulated detector's."""
+    """Return the simulated detector's results in COCO's format."""
     return [
         {"image_id": seed, "category_id": IDS[one.name],
          "bbox": list(xyxy_to_xywh(one.box_xyxy_px)), "score": one.score}
@@ -96,7 +96,7 @@ def detections(truths: list[Truth]) -> list[dict[str, Any]]:
 
 
 def coco_text(truths: list[Truth]) -> dict[str, Any]:
-    """COCO-Text v2: the boxes of labels, displays and signs."""
+    """Return COCO-Text v2: the boxes of labels, displays and signs."""
     anns: dict[str, Any] = {}
     of: dict[str, list[int]] = {}
     for seed, truth in enumerate(truths):
@@ -120,7 +120,7 @@ def coco_text(truths: list[Truth]) -> dict[str, Any]:
 
 
 def _singles(truth: Truth) -> list[tuple[int, Thing, str]]:
-    """Things that one expression means alone: of one kind, or of one kind and colour."""
+    """Return things with a unique expression: the only one of a kind, or of a kind and colour."""
     kinds = Counter(t.name for t in truth.things)
     looks = Counter((t.name, t.colour) for t in truth.things)
     found = []
@@ -133,7 +133,7 @@ def _singles(truth: Truth) -> list[tuple[int, Thing, str]]:
 
 
 def refs(truths: list[Truth]) -> list[dict[str, Any]]:
-    """RefCOCO's refs, all of the split val."""
+    """Return RefCOCO's refs, all of the split val."""
     return [
         {"ref_id": 1000 * seed + k, "ann_id": 1000 * seed + k, "image_id": seed,
          "category_id": IDS[thing.name], "split": "val", "file_name": name_of(seed),
@@ -143,7 +143,7 @@ def refs(truths: list[Truth]) -> list[dict[str, Any]]:
 
 
 def vizwiz(truths: list[Truth]) -> dict[str, Any]:
-    """VizWiz answer grounding: one thing of each picture, by its outline."""
+    """Return VizWiz answer grounding: one thing of each image, by its outline."""
     found = {}
     for seed, truth in enumerate(truths):
         things = clear_things(truth)
@@ -159,7 +159,7 @@ def vizwiz(truths: list[Truth]) -> dict[str, Any]:
 
 
 def conversations(truths: list[Truth]) -> list[dict[str, Any]]:
-    """LLaVA-Grounding's conversations: everything in the picture, each phrase with its box."""
+    """Return LLaVA-Grounding's conversations: all things of an image, each phrase with its box."""
     found = []
     for seed, truth in enumerate(truths):
         things = clear_things(truth)
@@ -186,7 +186,7 @@ def _xywh_names(box: Box) -> dict[str, float]:
 
 
 def local_qa(truths: list[Truth]) -> dict[str, Any]:
-    """PointQA-Local: the colours of the things of one kind."""
+    """Return PointQA-Local: the colours of the things of one kind."""
     found: dict[str, Any] = {}
     for seed, truth in enumerate(truths):
         kinds: dict[str, list[Thing]] = {}
@@ -204,7 +204,7 @@ def local_qa(truths: list[Truth]) -> dict[str, Any]:
 
 
 def look_twice(truths: list[Truth]) -> dict[str, Any]:
-    """LookTwice-QA: how many there are of the pointed thing, at three levels of naming it."""
+    """Return LookTwice-QA: the number of things like the pointed one, at three levels of naming."""
     found: dict[str, Any] = {}
     for seed, truth in enumerate(truths):
         counts = Counter(t.name for t in truth.things)
@@ -222,8 +222,8 @@ def look_twice(truths: list[Truth]) -> dict[str, Any]:
 
 
 def pope(truths: list[Truth]) -> dict[str, list[dict[str, Any]]]:
-    """POPE's three files: absent kinds drawn at random, the most frequent ones first, or those
-    that most often stand beside what is there."""
+    """Return POPE's three files: absent kinds at random, the most frequent first, or those that
+    most often occur together with the present ones first."""
     present = [{t.name for t in truth.things} for truth in truths]
     frequent = Counter(name for names in present for name in names)
     beside = Counter((a, b) for names in present for a in names for b in names)

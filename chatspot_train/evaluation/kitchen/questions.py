@@ -1,4 +1,4 @@
-"""What is asked of a picture of an unseen kitchen, and the truth that its answers are judged by."""
+"""Questions about an unseen kitchen, with the truth that judges the answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Box, Truth
 from chatspot_sim.wordings import Wordings
 from chatspot_train.evaluation.metrics.boxes import noisy_box
-from chatspot_train.evaluation.suite import AskedTurn, Predicted
-from chatspot_train.evaluation.suites.refusal import denies
+from chatspot_train.evaluation.metrics.text import denies
+from chatspot_train.evaluation.suite import AskedTurn, Prediction
 
 SHAPES = ("box", "point", "polygon")
 REGION_NOISE = 1.0  # as in training: corners off by up to about 5 % of the box
@@ -29,10 +29,10 @@ _RNG_KEY = 424
 def kitchen_questions(
     truth: Truth, number: int, wordings: Wordings, seed: int = 0
 ) -> Iterator[tuple[str, list[KitchenQuestion]]]:
-    """One dialogue of every kind on the picture of kitchen `number`, with its row.
+    """Yield one dialogue of every kind about kitchen `number`, with its row.
 
-    Things are named once with each kind of region, and one thing twice: by its exact box and by one
-    moved by BOX_NOISE.
+    Things are named once with each kind of region, and one thing twice: by its exact box and by a
+    box moved by BOX_NOISE.
     """
     rng = np.random.default_rng([number, _RNG_KEY, seed])
     for kind in KINDS:
@@ -52,12 +52,12 @@ def kitchen_questions(
 
 
 def asked_turns(dialogue: list[KitchenQuestion]) -> tuple[AskedTurn, ...]:
-    """The dialogue as a suite's item has it."""
+    """Return the dialogue as turns of an item."""
     return tuple(AskedTurn(q.question, q.regions, q.task) for q in dialogue)
 
 
 def truth_of(row: str, number: int, asked: KitchenQuestion, truth: Truth) -> dict[str, Any]:
-    """Everything that an answer to the question is judged by, as JSON has it; boxes in pixels.
+    """Return the truth of a question as JSON values; boxes in pixels.
 
     `overlapping` are the names of other kinds of things whose boxes overlap the asked thing's with
     IoU > 0.5.
@@ -80,8 +80,8 @@ def _overlapping(asked: KitchenQuestion, truth: Truth) -> list[str]:
     })  # fmt: skip
 
 
-def is_right(prediction: Predicted) -> bool:
-    """Whether the answer is right, by its truth; one that was never given is not."""
+def is_right(prediction: Prediction) -> bool:
+    """True if the answer is right by its truth; False for a missing answer."""
     if prediction.error:
         return False
     told = prediction.truth
@@ -94,16 +94,16 @@ def is_right(prediction: Predicted) -> bool:
     return judge(asked, prediction.text, width, height, prediction.boxes_xyxy_px)
 
 
-def names_neighbour(prediction: Predicted) -> bool:
-    """Whether the answer names a thing of another kind that overlaps the asked one."""
+def names_neighbour(prediction: Prediction) -> bool:
+    """True if the answer names an overlapping thing of another kind."""
     return bool(kinds_named(prediction.text) & set(prediction.truth["overlapping"]))
 
 
-def says_absent(prediction: Predicted) -> bool:
-    """Whether the answer says that the thing is not there; one that shows where it is does not."""
+def says_absent(prediction: Prediction) -> bool:
+    """True if the answer denies the thing's presence and has no box."""
     return not prediction.boxes_xyxy_px and denies(prediction.text)
 
 
-def is_absent(prediction: Predicted) -> bool:
-    """Whether the asked thing is truly not there."""
+def is_absent(prediction: Prediction) -> bool:
+    """True if the thing is absent in truth."""
     return denies(prediction.truth["answer"])

@@ -1,8 +1,8 @@
-"""Pictures of unseen kitchens with their truth, rendered once into a folder by several processes.
+"""Images of unseen kitchens with their truth, rendered once into a folder by several processes.
 
-A kitchen K of a split is `K.jpg` and `K.json` in `folder/kitchens_SPLIT`; the second is written
-last, so what is there is whole, and a run that was killed renders what is missing. A process that
-renders ends when it is done, or when nobody reads what it says any more.
+A kitchen K of a split is `K.jpg` and `K.json` in `folder/kitchens_SPLIT`. `K.json` is written last
+and marks a complete kitchen; a run after a kill renders the missing ones. A rendering process ends
+when it is done or its reader is gone.
 
 `python -m chatspot_train.evaluation.kitchen.render FOLDER SPLIT FIRST STEP COUNT` is one of them.
 """
@@ -27,21 +27,21 @@ JPEG_QUALITY = 95
 
 
 class RenderError(ChatspotError):
-    """A process that renders kitchens ended before it was done."""
+    """A rendering process failed."""
 
 
 def folder_of(data: Path, split: Split) -> Path:
-    """Where the kitchens of a split are."""
+    """Return the folder of a split's kitchens."""
     return data / f"kitchens_{split}"
 
 
 def name_of(number: int) -> str:
-    """The file of a kitchen's picture; the number is also the picture's id in other layouts."""
+    """Return a kitchen's image file; the number is also the image's id in other layouts."""
     return f"{number}.jpg"
 
 
 def render_kitchens(data: Path, split: Split, count: int, processes: int = PROCESSES) -> list[Path]:
-    """Render the first `count` kitchens of a split where they are not there; returns the pictures.
+    """Render the missing of the first `count` kitchens of a split; return the images.
 
     Raises RenderError.
     """
@@ -54,7 +54,7 @@ def render_kitchens(data: Path, split: Split, count: int, processes: int = PROCE
 
 
 def truth_of(picture: Path) -> Truth:
-    """What is in a rendered picture. Raises OSError where it was not rendered."""
+    """Return the truth of a rendered image. Raises OSError if it was not rendered."""
     return Truth.from_json(picture.with_suffix(".json").read_text(encoding="utf-8"))
 
 
@@ -63,8 +63,8 @@ def _truth_file(folder: Path, number: int) -> Path:
 
 
 def _render(folder: Path, split: Split, count: int, missing: int, processes: int) -> None:
-    """Run the processes; each says what it has rendered in lines of one pipe, which ends with the
-    last of them."""
+    """Run the processes; each reports its kitchens as lines of one pipe, which ends with the
+    last process."""
     source, sink = os.pipe()
     environment = {"LP_NUM_THREADS": "1", **os.environ}
     command = [sys.executable, "-m", __name__, str(folder), split]
@@ -79,7 +79,7 @@ def _render(folder: Path, split: Split, count: int, missing: int, processes: int
             for _ in tqdm(lines, total=missing, desc=f"rendering {split} kitchens"):
                 pass
     finally:
-        # Without a reader each of them ends at its next kitchen.
+        # Without a reader each process ends at its next kitchen.
         codes = [process.wait() for process in running]
     if any(codes):
         raise RenderError(
@@ -89,8 +89,8 @@ def _render(folder: Path, split: Split, count: int, missing: int, processes: int
 
 
 def _render_some(folder: Path, split: Split, numbers: range) -> Iterator[int]:
-    """Render every one that is missing; yields it when it is there."""
-    # Only here: it starts the renderer.
+    """Render the missing kitchens; yield each when it is complete."""
+    # Imported here, as the import starts the renderer.
     import cv2
 
     from chatspot_sim.world import World
@@ -112,7 +112,7 @@ def _render_some(folder: Path, split: Split, numbers: range) -> Iterator[int]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+    """Write a file atomically."""
     part = path.with_suffix(f"{path.suffix}.part{os.getpid()}")
     part.write_bytes(data)
     part.replace(path)
@@ -126,7 +126,7 @@ def main(arguments: list[str]) -> int:
         for number in _render_some(Path(folder), cast(Split, split), numbers):
             print(number, flush=True)
     except BrokenPipeError:
-        # Nobody is interested any more; nothing is left to be said at exit either.
+        # The reader is gone: avoid another error when stdout is flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The simulated kitchen: questions of every kind about unseen pictures, and the rows of them."""
+"""The simulated kitchen: questions of every kind about unseen kitchens."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from chatspot_sim.kitchen import Split
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import Wordings
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.kitchen import export_public_formats
 from chatspot_train.evaluation.kitchen.questions import (
     EXACT_ROW,
     NOISY_ROW,
@@ -24,53 +25,92 @@ from chatspot_train.evaluation.kitchen.questions import (
 )  # fmt: skip
 from chatspot_train.evaluation.kitchen.render import render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
-from chatspot_train.evaluation.metrics.rows import Parts, scored
-from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.registry import register, suites
+from chatspot_train.evaluation.report import headline_table
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    Option,
+    Prediction,
+    Report,
+    Suite,
+    SuiteOptionError,
+)
 
 KITCHENS = 100
-MEANINGS = {
-    "name_box": "name the thing in a box",
-    "name_point": "name the thing under a point",
-    "name_polygon": "name the thing in a polygon",
-    "part": "name a part of a thing",
-    "colour": "colour of the thing in a region",
-    "state": "state of a thing, all attributes right",
-    "yes_no": "is it open, on, running, full, plugged in",
-    "read": "two digits or a printed word",
-    "count": "how many of a kind are in the picture",
-    "relation": "how one region stands to another",
-    "describe": "describe a region, all facts right",
-    "scene": "list what is in the picture, F1 of kinds at least 0.75",
-    "is_there": "whether a thing is there, in a region or the picture",
-    "locate": "answer with a box, IoU above 0.5, or say that it is not there",
-    "plan": "right steps in the right order",
-    "follow_up": '"and this?" after an earlier question',
-    EXACT_ROW: "name the thing in its exact box",
-    NOISY_ROW: "name the thing in a box moved by 0.3",
-    "absent_f1": "F1 of saying that a thing is absent",
-    "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
-    "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
-}
-LOWER_IS_BETTER = ("noise_drop_03", "hallucination")
+SPLITS: tuple[Split, ...] = ("val", "test")
 
 
+@register
 @dataclass(frozen=True)
-class KitchenSuite:
-    """Asks one dialogue of every kind of every kitchen; the last answer of each counts.
+class KitchenSuite(JudgingSuite):
+    """One dialogue of every kind about every kitchen; the last answer counts.
 
-    The pictures are rendered into the folder of the data where they are not there yet. `kitchens`
-    are asked where no limit is given, the first ones of the split; the seed draws the questions.
+    Missing images are rendered into the data folder. Without a limit the first `kitchens` of the
+    split are asked; the seed draws the questions.
     """
 
     split: Split = "test"
     kitchens: int = KITCHENS
+    only_kitchen: bool = False
     wordings: Wordings = field(default_factory=lambda: TEST)
 
     name = "kitchen"
-    wants = "nothing: its pictures are rendered"
+    headline: ClassVar[Mapping[str, str]] = {
+        "name_box": "name the thing in a box",
+        "name_point": "name the thing under a point",
+        "name_polygon": "name the thing in a polygon",
+        "part": "name a part of a thing",
+        "colour": "colour of the thing in a region",
+        "state": "state of a thing, all attributes right",
+        "yes_no": "is it open, on, running, full, plugged in",
+        "read": "two digits or a printed word",
+        "count": "how many of a kind are in the picture",
+        "relation": "how one region stands to another",
+        "describe": "describe a region, all facts right",
+        "scene": "list what is in the picture, F1 of kinds at least 0.75",
+        "is_there": "whether a thing is there, in a region or the picture",
+        "locate": "answer with a box, IoU above 0.5, or say that it is not there",
+        "plan": "right steps in the right order",
+        "follow_up": '"and this?" after an earlier question',
+        EXACT_ROW: "name the thing in its exact box",
+        NOISY_ROW: "name the thing in a box moved by 0.3",
+        "absent_f1": "F1 of saying that a thing is absent",
+        "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
+        "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
+    }
+    lower_is_better = ("noise_drop_03", "hallucination")
+    makes_data = True
+    options = (
+        Option("split", "val or test (default)"),
+        Option("only_kitchen", "leave out the other suites on its images", None),
+    )
+    wants = "nothing: its images are rendered"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        split = options.get("split") or "test"
+        if split not in SPLITS:
+            raise SuiteOptionError(
+                "the kitchen has no such split", value=split, remedy=f"use {' or '.join(SPLITS)}"
+            )
+        return cls(split, only_kitchen=bool(options.get("only_kitchen")))
+
+    def companions(self, data: Path, limit: int) -> dict[str, Suite]:
+        """See Suite: all suites that can be asked about the kitchen's files."""
+        if self.only_kitchen:
+            return {}
+        export_public_formats.write(data, limit or self.kitchens)
+        return {
+            prefix: variant
+            for suite in suites().values()
+            for prefix, variant in suite.kitchen_variants(data).items()
+        }
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """All dialogues, kitchen by kitchen; `limit` counts kitchens. Raises RenderError."""
+        """See Suite; `limit` counts kitchens. Raises RenderError."""
         pictures = render_kitchens(data, self.split, limit or self.kitchens)
         for number, picture in enumerate(pictures):
             truth = truth_of_picture(picture)
@@ -78,17 +118,16 @@ class KitchenSuite:
                 told = truth_of(row, number, dialogue[-1], truth)
                 yield Item(f"{self.split}-{number}-{row}", picture, asked_turns(dialogue), told)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer is right."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """See JudgingSuite."""
         return [is_right(p) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows: the share right of every kind of question, and what is drawn from
-        several of them.
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite: the share of right answers by kind of question, and rows over several kinds.
 
-        `absent_f1` is over all questions whether a thing is there and where it is; `noise_drop_03`
-        counts kitchens, the other rows questions; `hallucination` is the share of all things named
-        by their boxes where the answer is wrong and names a neighbour (paper, Table 3).
+        `absent_f1` is over all questions for presence and place; `noise_drop_03` counts kitchens,
+        other rows questions; `hallucination` is the share of things named by their boxes with a
+        wrong answer that names a neighbour (paper, Table 3).
         """
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         pairs: dict[str, dict[str, bool]] = defaultdict(dict)
@@ -107,19 +146,9 @@ class KitchenSuite:
             if len(found) == 2:
                 lost = float(found[EXACT_ROW]) - float(found[NOISY_ROW])
                 parts["noise_drop_03"][kitchen] = (lost, 1.0)
-        return {row: parts[row] for row in MEANINGS if row in parts}
+        return {row: parts[row] for row in self.headline if row in parts}
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Every row with its 95 % interval. Raises ValueError for no predictions."""
-        rows = scored(self, predictions)
-        return Report(rows, table(rows))
-
-
-def table(rows: Mapping[str, Row]) -> str:
-    """The kitchen's own rows in Markdown, with what each of them means."""
-    lines = [
-        [f"`{name}`", MEANINGS[name], row["value"], f"{row['low']:.3f} to {row['high']:.3f}",
-         int(row["n"])]
-        for name, row in rows.items() if name in MEANINGS
-    ]  # fmt: skip
-    return markdown(("row", "what", "value", "95 %", "n"), lines)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """See Suite."""
+        rows = self.rows(predictions)
+        return Report(rows, headline_table(rows, self.headline))

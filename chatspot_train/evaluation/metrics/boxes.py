@@ -10,7 +10,7 @@ from chatspot_ros.core.regions import BoxXyxy
 def noisy_box(
     box: BoxXyxy, scale: float, width: int, height: int, rng: np.random.Generator
 ) -> BoxXyxy:
-    """Each edge moved by up to half of `scale` of the box's side, evenly drawn, kept inside."""
+    """Move each edge uniformly by up to half of `scale` times the side; clip to the image."""
     x1, y1, x2, y2 = box
     w, h = x2 - x1, y2 - y1
     moves = rng.uniform(-0.5, 0.5, 4) * scale * np.array([w, h, w, h])

@@ -1,4 +1,4 @@
-"""Which category an answer in free words means: by CLIP's text embeddings, or by its words."""
+"""The category of a free-text answer: by words, or by CLIP's text embeddings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_train.evaluation.metrics.text import normal
 
 TEXTS_AT_ONCE = 256
-# Other words for COCO's categories, in the singular; looked at where the category exists.
+# Synonyms of COCO's categories, in the singular.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "person": ("man", "woman", "boy", "girl", "child", "kid", "baby", "toddler", "lady", "guy",
                "human", "pedestrian", "player", "skier", "surfer", "skateboarder", "snowboarder",
@@ -82,27 +82,27 @@ _FILLERS = {"a", "an", "the", "this", "that", "is", "it", "there", "of", "in", "
 
 
 class CategoryMatcher(Protocol):
-    """Maps answers to categories; the same answers always to the same ones."""
+    """A deterministic map from answers to categories."""
 
     @property
     def name(self) -> str:
-        """How it maps, for the report."""
+        """The matcher's name, for reports."""
 
     def match(self, answers: Sequence[str], categories: Sequence[str]) -> list[int | None]:
-        """For each answer the number of a category; None where it means none."""
+        """Return the index of each answer's category, or None."""
 
 
 @dataclass(frozen=True)
 class PlainTextMatcher:
-    """By words, in the singular; of several rules the first that finds something decides.
+    """Matches words in the singular; the first rule with a result decides.
 
-    1. The whole answer, apart from articles and the like, is a category's name or synonym.
-    2. The name or synonym with the most words that stands in the answer; the earlier in the
-       answer, then the earlier category among equals.
-    3. The category whose name shares the most words with the answer, among equals the one with
-       the fewest other words, then the earlier category.
+    1. The whole answer, without articles and the like, is a category's name or synonym.
+    2. The longest name or synonym (in words) in the answer; of several the first in the answer,
+       then the first category.
+    3. The category whose name shares the most words with the answer; of several the one with the
+       fewest other words, then the first category.
 
-    An answer that shares no word with any category means none.
+    An answer that shares no word with any category has none.
     """
 
     name: str = "plain text"
@@ -140,7 +140,7 @@ def _by_words(
 
 
 def _place(phrase: list[str], said: list[str]) -> int:
-    """Where the words of the phrase stand together, the first time; -1 for nowhere."""
+    """Return the first index of the phrase in the answer's words, or -1."""
     starts = range(len(said) - len(phrase) + 1) if phrase else ()
     return next((k for k in starts if said[k : k + len(phrase)] == phrase), -1)
 
@@ -150,7 +150,7 @@ def _words(text: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    """An English word without its plural ending; the same rule on both sides makes it enough."""
+    """Return an English word without its plural ending; both sides use the same rule."""
     if word in _SINGULARS:
         return _SINGULARS[word]
     if len(word) > 4 and word.endswith("ies"):
@@ -163,10 +163,10 @@ def _singular(word: str) -> str:
 
 
 class ClipMatcher:
-    """By the nearest text embedding (cosine) of a CLIP checkpoint, as in the paper.
+    """Matches the nearest text embedding (cosine) of a CLIP checkpoint, as the paper does.
 
-    Names and answers are embedded as they are, without a sentence around them; answers beyond the
-    model's positions are cut. Of equally near categories the first; an empty answer means none.
+    Names and answers are embedded without a sentence around them; long answers are truncated. Of
+    equally near categories the first counts; an empty answer has none.
     """
 
     def __init__(self, checkpoint: str) -> None:
@@ -175,11 +175,11 @@ class ClipMatcher:
 
     @property
     def name(self) -> str:
-        """How it maps, for the report."""
+        """The matcher's name, for reports."""
         return f"CLIP text embeddings of {self.checkpoint}"
 
     def match(self, answers: Sequence[str], categories: Sequence[str]) -> list[int | None]:
-        """See CategoryMatcher. Raises ModelLoadError where the checkpoint cannot be loaded."""
+        """See CategoryMatcher. Raises ModelLoadError."""
         different = sorted({answer for answer in answers if answer.strip()})
         if not different or not categories:
             return [None] * len(answers)
@@ -188,7 +188,7 @@ class ClipMatcher:
         return [best.get(answer) for answer in answers]
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors, N x D."""
+        """Return unit vectors, N x D."""
         tokenizer, model = self._loaded
         parts = []
         for first in range(0, len(texts), TEXTS_AT_ONCE):

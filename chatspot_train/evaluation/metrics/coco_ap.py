@@ -1,9 +1,8 @@
-"""COCO's average precision of boxes, from pycocotools, with intervals by the bootstrap over images.
+"""COCO's average precision of boxes by pycocotools, with bootstrap intervals over images.
 
-A draw of images is a weight for each of them: how often it was drawn. Boxes are matched within an
-image, so pycocotools matches once, and each draw only sums its matches anew, weighted. That is what
-pycocotools itself says of the drawn images with their copies, but for the order of equal scores
-within an image.
+A bootstrap draw is a weight for each image: its number of copies. Boxes are matched within an
+image, so pycocotools matches once and each draw sums the matches with its weights. The result
+equals pycocotools' on the copies, apart from the order of equal scores within an image.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 
 AP_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 DRAWS = 200
@@ -30,13 +29,13 @@ Values = NDArray[np.float64]
 def average_precision(
     truth: CocoDict, detections: Sequence[CocoDict], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Row]:
-    """COCO's average precision of boxes, in [0, 1], by the names of AP_NAMES; `n` counts images.
+    """Return average precision in [0, 1] by the names of AP_NAMES; `n` counts images.
 
     `truth` holds `images`, `annotations` and `categories` as a COCO file does; a detection has
-    `image_id`, `category_id`, `bbox` (x, y, width, height in pixels) and `score`. What lies in a
-    crowd's box counts neither for nor against. At most 100 detections of a category count in a
-    picture; of equal scores the earlier picture's comes first, then the earlier in the list. A
-    name that no object counts for, such as APl where all are small, is left out.
+    `image_id`, `category_id`, `bbox` (x, y, width, height in pixels) and `score`. Detections in a
+    crowd's box are ignored. At most 100 detections of a category count in an image; equal scores
+    are in the order of images, then of the list. A name without objects is left out, such as APl
+    if all are small.
     """
     judge = matched(truth, detections)
     with redirect_stdout(io.StringIO()):
@@ -57,7 +56,7 @@ def average_precision(
 
 
 def matched(truth: CocoDict, detections: Sequence[CocoDict]) -> COCOeval:
-    """A COCOeval that has matched the detections with the truth, image by image."""
+    """Return a COCOeval with the detections matched to the truth, image by image."""
     boxes = [
         {**found, "area": found["bbox"][2] * found["bbox"][3], "iscrowd": 0} for found in detections
     ]
@@ -68,7 +67,7 @@ def matched(truth: CocoDict, detections: Sequence[CocoDict]) -> COCOeval:
 
 
 def _indexed(truth: CocoDict, annotations: Sequence[CocoDict]) -> Any:
-    """A COCO of these annotations, numbered anew: pycocotools takes the id 0 for no match."""
+    """Return a COCO of these annotations with new ids: pycocotools takes the id 0 for no match."""
     coco = COCO()
     coco.dataset = {
         "images": truth["images"], "categories": truth["categories"],
@@ -79,10 +78,10 @@ def _indexed(truth: CocoDict, annotations: Sequence[CocoDict]) -> Any:
 
 
 def weighted_precision(judge: Any, weights: Values) -> Values:
-    """Average precision of weighted images, (draws x names), by the names of AP_NAMES.
+    """Return average precision of weighted images (draws x AP_NAMES).
 
-    `judge` is a COCOeval that has evaluated; `weights` (draws x images) says how often each image
-    counts. A name that no object of a draw counts for is nan.
+    `judge` is an evaluated COCOeval; `weights` (draws x images) counts each image's copies. A name
+    without objects in a draw is nan.
     """
     categories, areas = len(judge.params.catIds), len(judge.params.areaRng)
     images = len(judge.params.imgIds)
@@ -101,7 +100,7 @@ def weighted_precision(judge: Any, weights: Values) -> Values:
 
 
 def _mean(values: Values) -> Values:
-    """Mean over all but the draws (axis 1) of what is not nan."""
+    """Return the mean over all axes but the draws (axis 1), without nan."""
     flat = values.reshape(*values.shape[:2], -1)
     known = ~np.isnan(flat)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -109,7 +108,7 @@ def _mean(values: Values) -> Values:
 
 
 def _cell(found: Sequence[CocoDict | None], levels: Values, weights: Values) -> Values:
-    """Average precision of one category and range of areas, (draws x thresholds of IoU).
+    """Return average precision of one category and area range (draws x IoU thresholds).
 
     `found` are pycocotools' matches image by image. Where nothing is to be found it is nan.
     """
@@ -144,6 +143,6 @@ def _cell(found: Sequence[CocoDict | None], levels: Values, weights: Values) -> 
 
 
 def _at_levels(recall: Values, precision: Values, levels: Values) -> float:
-    """Mean of the best precision at or behind each level of recall; 0 where it is not reached."""
+    """Return the mean of the best precision from each recall level on; 0 for an unreached level."""
     index = np.searchsorted(recall, levels, side="left")
     return float(precision[index[index < len(precision)]].sum() / len(levels))

@@ -1,6 +1,6 @@
-"""When an answer says what is true: contained, equal, nearly equal, or as the VQA challenge has it.
+"""Scores of an answer's text: contained, equal, edit distance, VQA accuracy, denial.
 
-Texts are compared without regard to case, width forms (NFKC) and runs of white space.
+Comparisons ignore case, width forms (NFKC) and runs of white space.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.metrics.intervals import Row
 
-# Scripts that put no space between words: Thai to Lao, Burmese, Khmer, kana, Chinese characters.
+# Scripts without spaces between words: Thai to Lao, Burmese, Khmer, kana, Chinese characters.
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
@@ -26,25 +27,35 @@ _NUMBER_WORDS = (
 _NUMBERS = {word: str(k) for k, word in enumerate(_NUMBER_WORDS)}
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_NUMBERS)})\b")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
+_DENIAL = re.compile(
+    r"^\W*(no|nope|none|nothing)\b"
+    r"|\b(there|it|that|this|they)( is|'s| are| was| were) (no|not|none)\b"
+    r"|\b(isn|aren|wasn|weren|doesn)'?t\b|\b(don|can)'?t (see|find)\b"
+    r"|\b(cannot|can not|do not|does not) (see|find|contain|show|have)\b"
+    r"|\bnot (there|here|visible|present|shown|seen|in)\b|\b(contains?|shows?|sees?|finds?) no\b"
+    r"|\babsent\b|\bno such\b",
+    re.IGNORECASE,
+)
+_AFFIRMATION = re.compile(r"\W*(yes|yeah|yep)\b", re.IGNORECASE)
 _QUOTES = "\"'`“”‘’«»„"
 
 
 def normal(text: str) -> str:
-    """The text in one case and form, on one line."""
+    """Return the text case-folded, in NFKC, on one line."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def with_digits(text: str) -> str:
-    """A normal text with the number words from zero to twenty written as digits."""
+    """Return a normal text with the number words from zero to twenty as digits."""
     return _NUMBER_WORD.sub(lambda match: _NUMBERS[match[1]], text)
 
 
 def contains(answer: str, truth: str, whole_words: bool = True, numbers: bool = False) -> bool:
-    """Whether the answer contains the truth; an empty truth is in nothing.
+    """True if the answer contains the truth; never for an empty truth.
 
-    With `whole_words` it must not stand inside a longer word or number (`3` is not in `13` or
-    `3.5`), except in scripts without spaces. With `numbers`, `two` and `2` are the same.
+    With `whole_words` it is no part of a longer word or number (`3` is not in `13` or `3.5`),
+    except in scripts without spaces. With `numbers`, `two` equals `2`.
     """
     said, wanted = normal(answer), normal(truth)
     if numbers:
@@ -65,36 +76,32 @@ def _edge(char: str, word: str, number: str) -> str:
 
 
 def equal(answer: str, truth: str) -> bool:
-    """Whether both say the same, apart from quotes around it and a full stop behind it."""
+    """True if both texts are equal without quotes and a final full stop."""
     return _bare(answer) == _bare(truth) != ""
 
 
 def _bare(text: str) -> str:
-    """Without quotes around it; a full stop goes with them, unless nothing else is left."""
+    """Return the normal text without quotes and full stop, unless nothing else is left."""
     stripped = normal(text).strip(_QUOTES + " ")
     return stripped.rstrip(".").strip(_QUOTES + " ") or stripped
 
 
-def edit_distance(a: str, b: str) -> int:
-    """How many characters must be put in, taken out or changed to make one text the other."""
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, start=1):
-        before, row = row, [i]
-        for j, right in enumerate(b, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (left != right)))
-    return row[-1]
+def denies(text: str) -> bool:
+    """True if the first sentence of an answer denies the thing's presence; False for one that
+    begins with yes, or an empty one."""
+    first = re.split(r"(?<=[.!?])\s", text.replace("’", "'").strip(), maxsplit=1)[0]
+    return not _AFFIRMATION.match(first) and bool(_DENIAL.search(first))
 
 
 def normalised_edit_distance(answer: str, truth: str) -> float:
-    """Edit distance of the normal texts over the longer one's length: 0 equal, 1 nothing alike."""
-    a, b = normal(answer), normal(truth)
-    return edit_distance(a, b) / max(len(a), len(b), 1)
+    """Return the Levenshtein distance of the normal texts over the longer length, in [0, 1]."""
+    return float(Levenshtein.normalized_distance(normal(answer), normal(truth)))
 
 
 def vqa_normal(text: str) -> str:
-    """As the VQA challenge compares answers: no case, articles or punctuation, digits for words.
+    """Return a text as the VQA challenge compares it: no case, articles, punctuation; digits.
 
-    A point between digits stays. Apostrophes go, so that contractions are alike with and without.
+    A point between digits stays. Apostrophes go, as contractions are written with or without.
     """
     plain = re.sub(r"['’`]", "", normal(text))
     plain = re.sub(r"(?<=\d),(?=\d)", "", plain)
@@ -103,9 +110,9 @@ def vqa_normal(text: str) -> str:
 
 
 def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
-    """Accuracy in [0, 1] by what people answered: each left out once, min(1, agreeing others / 3).
+    """Return the mean, over human answers left out once, of min(1, equal others / 3).
 
-    An empty answer has 0. Raises ValueError for fewer than two people's answers.
+    An empty answer has 0. Raises ValueError for fewer than two human answers.
     """
     if len(answers) < 2:
         raise ValueError(f"{len(answers)} answers cannot be left out one by one")
@@ -114,6 +121,8 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     return float(np.mean([min(1.0, (sum(same) - one) / 3) for one in same]))
 
 
-def percent(row: Row | None) -> str:
-    """A row's value as in the paper's tables, with one digit behind the point; `-` for none."""
-    return "-" if row is None else f"{100 * row['value']:.1f}"
+def percent(value: Row | float | None) -> str:
+    """Return a row or a share in percent with one decimal, as the paper's tables; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{100 * (value if isinstance(value, float) else value['value']):.1f}"

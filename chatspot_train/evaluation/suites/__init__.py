@@ -1,1 +1,1 @@
-"""What is measured, one file for each suite."""
+"""Public benchmarks, one suite a file."""

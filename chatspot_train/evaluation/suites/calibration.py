@@ -1,97 +1,55 @@
-"""How far `confidence` can be trusted, from answers that another suite judges right or wrong.
-
-Expected calibration error: answers fall into 15 bins of equal width, ](k - 1)/15, k/15] (0 into the
-first); it is the mean distance between a bin's accuracy and its mean confidence, weighted by how
-many answers the bin has.
-
-Risk-coverage: the surest k of n answers are accepted (coverage k/n); the risk is the share of wrong
-ones among them. The area under the curve is the mean of the risks over k = 1..n; answers of equal
-confidence come in random order, which is averaged over exactly. The threshold for `uncertain` is
-the lowest confidence at which the risk of all that are at least as sure is within the target.
-"""
+"""Calibration of `confidence` on the answers to another suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from chatspot_train.evaluation.intervals import Row, share
-from chatspot_train.evaluation.metrics.rows import JudgingSuite
-from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+from chatspot_train.evaluation.metrics.calibration import (
+    TARGET_RISK,
+    Values,
+    calibration_error,
+    choose_threshold,
+    risk_area,
+)
+from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
+from chatspot_train.evaluation.metrics.intervals import Row, share
+from chatspot_train.evaluation.registry import make_region_suite, register
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report, Suite, markdown
+from chatspot_train.evaluation.suites.noise import OF
 
-BINS = 15
-TARGET_RISK = 0.1
 DRAWS = 300
-Values = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """Accept answers with at least this confidence; `coverage` and `risk` of doing so."""
+@register
+class CalibrationSuite(JudgingSuite):
+    """The items of `suite`, scored by the confidence of their answers.
 
-    confidence: float
-    coverage: float
-    risk: float
-
-
-def bins(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
-    """Return of each of the BINS bins: how many, their mean confidence, their accuracy (nan where
-    it is empty)."""
-    number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    count = np.bincount(number, minlength=BINS).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sure = np.bincount(number, confidence, minlength=BINS) / count
-        accuracy = np.bincount(number, right, minlength=BINS) / count
-    return count, sure, accuracy
-
-
-def calibration_error(confidence: Values, right: Values) -> float:
-    """Expected calibration error of n answers; `confidence` in [0, 1], `right` 0 or 1."""
-    count, sure, accuracy = bins(confidence, right)
-    return float(np.nansum(count * np.abs(accuracy - sure)) / count.sum())
-
-
-def risk_curve(confidence: Values, right: Values) -> tuple[Values, Values, Values]:
-    """Return, by falling distinct confidence: it, the coverage and the risk when it is accepted."""
-    distinct, where = np.unique(-confidence, return_inverse=True)
-    accepted = np.cumsum(np.bincount(where))
-    wrong = np.cumsum(np.bincount(where, 1 - right))
-    return -distinct, accepted / len(confidence), wrong / accepted
-
-
-def risk_area(confidence: Values, right: Values) -> float:
-    """Area under the risk-coverage curve."""
-    distinct, where, count = np.unique(-confidence, return_inverse=True, return_counts=True)
-    share_wrong = np.bincount(where, 1 - right, minlength=len(distinct)) / count
-    # The k-th answer is wrong with the probability that its ties are.
-    wrong = np.cumsum(np.repeat(share_wrong, count))
-    return float(np.mean(wrong / np.arange(1, len(confidence) + 1)))
-
-
-def choose_threshold(confidence: Values, right: Values, target: float) -> Threshold | None:
-    """Return the lowest threshold with a risk of at most `target` among the accepted; None where
-    even the surest answers have a higher one."""
-    sure, coverage, risk = risk_curve(confidence, right)
-    within = np.nonzero(risk <= target)[0]
-    if not len(within):
-        return None
-    last = within[-1]
-    return Threshold(float(sure[last]), float(coverage[last]), float(risk[last]))
-
-
-class CalibrationSuite:
-    """Asks what `suite` asks, and measures the confidence of its answers.
-
-    `target_risk` in [0, 1] is the share of wrong answers among the accepted that can be borne.
-    Answers that were never given (`error`) are left out.
+    `target_risk` in [0, 1] is the accepted share of wrong answers. Predictions with an `error` are
+    left out.
     """
 
     name = "calibration"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "calibration_error": "expected calibration error, 0 is best",
+        "threshold": "the confidence below which an answer is `uncertain`",
+    }
+
+    options = (OF,)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(make_region_suite(options))
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        return {cls.name: cls(make_region_suite({}))}
 
     def __init__(self, suite: JudgingSuite, target_risk: float = TARGET_RISK) -> None:
         if not 0 <= target_risk <= 1:
@@ -100,19 +58,19 @@ class CalibrationSuite:
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         return self.suite.wants
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """What the other suite asks."""
+        """See Suite: the items of the other suite."""
         return self.suite.items(data, limit, seed)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """What the other suite says."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """See JudgingSuite: the verdict of the other suite."""
         return self.suite.right(predictions)
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Calibration error, area under the risk-coverage curve, the threshold and what it does."""
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Calibration error, risk-coverage area, threshold with its risk and coverage."""
         answered = [p for p in predictions if not p.error]
         if not answered:
             raise ValueError("there are no answers to score")
@@ -162,34 +120,3 @@ def _row(measure: Callable[[Values, Values], float], confidence: Values, right: 
     low, high = np.percentile(values, [2.5, 97.5])
     return {"value": measure(confidence, right), "n": len(right), "low": float(low),
             "high": float(high)}  # fmt: skip
-
-
-def reliability_plot(confidence: Values, right: Values) -> Figure:
-    """Accuracy over mean confidence of each bin; the size of a point is how many it stands for."""
-    count, sure, accuracy = bins(confidence, right)
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as it should be")
-    filled = count > 0
-    sizes = 15 + 300 * count[filled] / count.sum()
-    axes.scatter(sure[filled], accuracy[filled], s=sizes, label=f"{len(right)} answers")
-    axes.set(xlabel="mean confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.set_title(f"calibration error {calibration_error(confidence, right):.3f}")
-    axes.legend()
-    return figure
-
-
-def risk_plot(confidence: Values, right: Values, target: float, chosen: Threshold | None) -> Figure:
-    """Risk over coverage, with the target and the chosen threshold."""
-    _, coverage, risk = risk_curve(confidence, right)
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(coverage, risk, marker=".")
-    axes.axhline(target, color="grey", linestyle="--", label="target")
-    if chosen:
-        said = f"confidence {chosen.confidence:.3f}"
-        axes.plot([chosen.coverage], [chosen.risk], "o", color="tab:red", label=said)
-    axes.set(xlabel="coverage", ylabel="risk", xlim=(0, 1.02), ylim=(0, None))
-    axes.set_title(f"area {risk_area(confidence, right):.3f}")
-    axes.legend()
-    return figure

@@ -1,4 +1,4 @@
-"""COCO's pictures with the boxes to ask about, and what COCO says is in them."""
+"""COCO images with the boxes to ask about and all annotations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OVERLAP = 0.5
 
 
 class Thing(CocoAnnotation):
-    """`area` is that of its outline, in square pixels, as COCO tells small from large."""
+    """An annotation; `area` is that of its outline in square pixels, for COCO's size classes."""
 
     bbox: tuple[float, float, float, float]
     area: float
 
     @property
     def box_xyxy_px(self) -> BoxXyxy:
-        """Its box by two corners."""
+        """The box by two corners."""
         return xywh_to_xyxy(self.bbox)
 
 
@@ -39,7 +39,7 @@ class _Detection(Schema):
 
 @dataclass(frozen=True)
 class AskedBox:
-    """A box to ask about; `thing` is what it is, None for a detector's box."""
+    """A box to ask about; `thing` is its annotation, None for a detector's box."""
 
     key: str
     region: Region
@@ -49,7 +49,7 @@ class AskedBox:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, all that COCO marks in it, and the boxes to ask about."""
+    """An image with all its annotations and the boxes to ask about."""
 
     image: CocoImage
     things: list[Thing]
@@ -59,7 +59,7 @@ class Picture:
 def load_pictures(
     job: Job, count: int, seed: int, detections: Path | None = None, max_boxes: int = 100
 ) -> tuple[list[Picture], dict[int, str]]:
-    """`count` pictures drawn by the seed (0: all), in the order of their ids, and the categories.
+    """Return `count` images drawn by the seed (0: all), sorted by id, and the categories.
 
     The boxes are COCO's own without crowds, or the `max_boxes` best of a detector's result file.
     """
@@ -100,7 +100,7 @@ def _with_own_boxes(image: CocoImage, entries: Sequence[tuple[str, Any]], job: J
 
 
 def _detected(file: Path, job: Job) -> dict[int, list[tuple[str, Region, float]]]:
-    """A detector's boxes by picture, the best first: (where, box, score)."""
+    """Return a detector's boxes by image, the best first: (where, box, score)."""
     found: dict[int, list[tuple[str, Region, float]]] = defaultdict(list)
     for where, raw in items(file, load_json(file)):
         with job.guard(where, file):
@@ -110,14 +110,14 @@ def _detected(file: Path, job: Job) -> dict[int, list[tuple[str, Region, float]]
 
 
 def overlapping(thing: Thing, things: Sequence[Thing]) -> list[int]:
-    """The other categories of things, not crowds, whose boxes overlap with IoU > 0.5."""
+    """Return the other categories whose boxes overlap with IoU > 0.5, crowds left out."""
     others = [one for one in things if not one.iscrowd and one.category_id != thing.category_id]
     near = ious([thing.box_xyxy_px], [one.box_xyxy_px for one in others])[0]
     return sorted({one.category_id for one, v in zip(others, near, strict=True) if v > OVERLAP})
 
 
 def coco_dict(pictures: Sequence[Picture]) -> CocoDict:
-    """`images` and `annotations` as `precision.average_precision` reads them."""
+    """Return `images` and `annotations` for `coco_ap.average_precision`."""
     things = [thing for picture in pictures for thing in picture.things]
     return {
         "images": [{"id": picture.image.id} for picture in pictures],

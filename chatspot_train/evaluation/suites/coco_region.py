@@ -1,28 +1,32 @@
-"""COCO region recognition (the paper's Table 1): what is in a box, in words, as a category."""
+"""COCO region recognition (the paper's Table 1): the category of the thing in a box."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from chatspot_ros.core.boxes import xyxy_to_xywh
-from chatspot_train.evaluation.dataset_files import reading
-from chatspot_train.evaluation.intervals import Row
+from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS, reading
 from chatspot_train.evaluation.metrics.category_match import (
     CategoryMatcher,
+    ClipMatcher,
     PlainTextMatcher,
 )
 from chatspot_train.evaluation.metrics.coco_ap import AP_NAMES, CocoDict, average_precision
-from chatspot_train.evaluation.metrics.rows import Parts, rows_of
+from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
-    Predicted,
+    Option,
+    Prediction,
+    RegionSuite,
     Report,
+    Suite,
     markdown,
     need,
 )  # fmt: skip
@@ -38,23 +42,26 @@ WANTS_DETECTIONS = (
     "give a detector's result file for val2017 in COCO's form: a list of image_id, category_id, "
     "bbox, score"
 )
-PAPER = {
-    "GT": ("48.8", "48.8", "48.8", "35.1", "56.0", "60.3", "64.5"),
-    "detector": ("39.6", "50.2", "44.1", "21.6", "45.8", "58.8", "-"),
-}
+DETECTIONS = Option("detections", "a detector's result file, whose boxes are asked", Path)
+CLIP = Option("clip", "a CLIP checkpoint that maps answers to categories")
+PAPER_OWN_BOXES = dict(
+    zip((*AP_NAMES, "accuracy"), (0.488, 0.488, 0.488, 0.351, 0.560, 0.603, 0.645), strict=True)
+)
+PAPER_DETECTOR = dict(zip(AP_NAMES, (0.396, 0.502, 0.441, 0.216, 0.458, 0.588), strict=True))
 
 
+@register
 @dataclass(frozen=True)
-class CocoRegion:
-    """Asks what is in each box of some of val2017's pictures, drawn by the seed.
+class CocoRegion(RegionSuite):
+    """One question about each box of val2017 images drawn by the seed.
 
-    The boxes are COCO's own, crowds left out, or those of `detections`: a detector's result file
-    in COCO's form, of which the `max_boxes` best of a picture are asked and the detector's own
-    categories ignored. `pictures` are drawn where no limit is given (0: all).
+    The boxes are COCO's own, crowds left out, or the `max_boxes` best of each image from
+    `detections`, a detector's result file in COCO's format whose categories are ignored. Without a
+    limit, `pictures` images are drawn (0: all).
 
-    A detection's score is the detector's (1 for COCO's own boxes) times the model's confidence in
-    its answer; `use_confidence` False, or no answer with a confidence, leaves the detector's. The
-    paper does not say which it used. An answer that means no category detects nothing.
+    A detection's score is the detector's (1 for COCO's own boxes) times the confidence of the
+    answer; the detector's alone if `use_confidence` is False or no answer has a confidence. The
+    paper does not say which it used. An answer without a category is no detection.
     """
 
     detections: Path | None = None
@@ -64,13 +71,41 @@ class CocoRegion:
     use_confidence: bool = True
 
     name = "coco_region"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "AP": "average precision (AP)",
+        "AP50": "AP at IoU 0.5",
+        "accuracy": "accuracy on the true boxes",
+    }
+    options = (DETECTIONS, CLIP)
     wants = (
         "give --data a folder with annotations/instances_val2017.json and val2017/, both from "
         "cocodataset.org (2017 Train/Val annotations, 2017 Val images)"
     )
 
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(options.get("detections"), _matcher(options))
+
+    @classmethod
+    def of_boxes(cls, options: Mapping[str, Any]) -> Self:
+        """See RegionSuite: COCO's own boxes."""
+        return cls(matcher=_matcher(options))
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        detector = cls(detections=data / KITCHEN_DETECTIONS)
+        return {cls.name: cls(), f"{cls.name}_simulated_detector": detector}
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return PAPER_OWN_BOXES if self.detections is None else PAPER_DETECTOR
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a box; `limit` counts pictures. Raises MissingDataError, SourceError."""
+        """See Suite; `limit` counts images. Raises MissingDataError, SourceError."""
         file = need(data / "annotations" / "instances_val2017.json", self.wants)
         folder = need(data / "val2017", self.wants)
         if self.detections is not None:
@@ -86,21 +121,21 @@ class CocoRegion:
                                    remedy=WANTS_DETECTIONS)  # fmt: skip
         return iter(_items(pictures, folder, names))
 
-    def named(self, predictions: Sequence[Predicted]) -> list[int | None]:
-        """The id of the category that each answer means; None where it means none."""
+    def named(self, predictions: Sequence[Prediction]) -> list[int | None]:
+        """Return the category id of each answer; None for an answer without a category."""
         categories = _categories(predictions)
         found = self.matcher.match([p.text for p in predictions], [c["name"] for c in categories])
         return [None if k is None else categories[k]["id"] for k in found]
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer names the box's own category.
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each answer with the box's own category.
 
-        Raises ValueError for a detector's boxes: nothing says what they are.
+        Raises ValueError for a detector's boxes: their truth is unknown.
         """
         return _right(self.named(predictions), predictions)
 
-    def hallucinated(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer wrongly names another thing, whose box overlaps with IoU > 0.5."""
+    def hallucinated(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each wrong answer that names an overlapping thing (IoU > 0.5)."""
         named = self.named(predictions)
         right = _right(named, predictions)
         return [
@@ -108,8 +143,8 @@ class CocoRegion:
             for good, k, p in zip(right, named, predictions, strict=True)
         ]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the shares: accuracy for COCO's own boxes, and answers that mean no category."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """Parts of `accuracy`, for COCO's own boxes, and `no_category`."""
         named = self.named(predictions)
         parts = {
             "no_category": {p.key: (float(k is None), 1.0)
@@ -122,8 +157,8 @@ class CocoRegion:
             }
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Average precision, and accuracy for COCO's own boxes. Raises ValueError for none."""
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Average precision; accuracy on COCO's own boxes. Raises ValueError for no predictions."""
         if not predictions:
             raise ValueError("there are no answers to score")
         truth, named = _truth(predictions), self.named(predictions)
@@ -138,10 +173,12 @@ class CocoRegion:
         return Report(rows, self._table(rows, boxes, len(truth["images"]), confident))
 
     def _table(self, rows: dict[str, Row], boxes: str, pictures: int, confident: bool) -> str:
-        ours = [percent(rows.get(name)) for name in (*AP_NAMES, "accuracy")]
+        names = (*AP_NAMES, "accuracy")
+        known = PAPER_OWN_BOXES if boxes == "GT" else PAPER_DETECTOR
+        paper, ours = ([percent(some.get(name)) for name in names] for some in (known, rows))
         table = markdown(
             ("", "boxes", *AP_NAMES, "accuracy"),
-            [("paper", "GT" if boxes == "GT" else "DINO", *PAPER[boxes]), ("ours", boxes, *ours)],
+            [("paper", "GT" if boxes == "GT" else "DINO", *paper), ("ours", boxes, *ours)],
         )
         score = "1" if boxes == "GT" else "the detector's"
         times = " x the answer's confidence" if confident else ""
@@ -151,19 +188,23 @@ class CocoRegion:
         )
 
 
-def _own_boxes(predictions: Sequence[Predicted]) -> bool:
+def _matcher(options: Mapping[str, Any]) -> CategoryMatcher:
+    return ClipMatcher(options["clip"]) if options.get("clip") else PlainTextMatcher()
+
+
+def _own_boxes(predictions: Sequence[Prediction]) -> bool:
     return all("category_id" in p.truth for p in predictions)
 
 
-def _right(named: Sequence[int | None], predictions: Sequence[Predicted]) -> list[bool]:
+def _right(named: Sequence[int | None], predictions: Sequence[Prediction]) -> list[bool]:
     if not _own_boxes(predictions):
         raise ValueError("accuracy needs COCO's own boxes, not a detector's")
     return [k == p.truth["category_id"] for k, p in zip(named, predictions, strict=True)]
 
 
 def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> list[Item]:
-    """The first item of a picture carries what COCO says of it, the very first one also what it
-    says of pictures with no box to ask about: things there are missed all the same."""
+    """Return the items. An image's first item carries its annotations, the first of all also those
+    of images without boxes, whose things count as missed."""
     found: list[Item] = []
     silent = [picture for picture in pictures if not picture.boxes]
     for picture in pictures:
@@ -185,8 +226,8 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
     return found
 
 
-def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
-    """COCO's categories. Raises ValueError without the answer that carries them, the first."""
+def _categories(predictions: Sequence[Prediction]) -> list[CocoDict]:
+    """Return COCO's categories. Raises ValueError if the first prediction is missing."""
     for p in predictions:
         if "categories" in p.truth:
             found: list[CocoDict] = p.truth["categories"]
@@ -194,8 +235,8 @@ def _categories(predictions: Sequence[Predicted]) -> list[CocoDict]:
     raise ValueError("the first answer is missing, which carries the categories")
 
 
-def _truth(predictions: Sequence[Predicted]) -> CocoDict:
-    """COCO's own words on all asked pictures, from the answers. Raises ValueError where missing."""
+def _truth(predictions: Sequence[Prediction]) -> CocoDict:
+    """Return COCO's annotations of all asked images. Raises ValueError if some are missing."""
     parts = [p.truth["coco"] for p in predictions if "coco" in p.truth]
     images = [image for part in parts for image in part["images"]]
     if {p.truth["image_id"] for p in predictions} - {image["id"] for image in images}:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,24 +15,25 @@ from chatspot_train.data.sources.coco_text import SOURCE
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, clean
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import (
     contains,
     equal,
     normalised_edit_distance,
     percent,
 )
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Prediction,
+    RegionSuite,
     Report,
     markdown,
     need,
 )
 
 QUESTION = "What text can you see in this region? <region>"
-PAPER_CONTAINS = "31.8"
 ENGLISH = "english"
 SHARES = ("contains", "contains_words", "exact")
 
@@ -51,26 +52,37 @@ class _Word(Schema):
     kind: str = Field("", alias="class")
 
 
+@register
 @dataclass(frozen=True)
-class CocoText:
-    """Asks for the text in each word's box of a split (`set`: train, val or test).
+class CocoText(RegionSuite):
+    """One question about the text in each word's box of a split (train, val or test).
 
-    Illegible words are not asked about: COCO-Text gives no text for them. Words in other languages
-    are left out as well, as their text is often missing or stands for signs; `all_languages` asks
-    about those that have one, and reports them in rows of their own besides.
+    Illegible words are left out: COCO-Text has no text for them. Words in other languages are left
+    out too, as their text is often missing; `all_languages` asks about those with a text and
+    reports them in further rows.
     """
 
     split: str = "val"
     all_languages: bool = False
 
     name = "coco_text"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "contains": "contains the text",
+        "edit_distance": "edit distance over the length, 0 is best",
+    }
     wants = (
         "give --data a folder with cocotext.v2.json (from bgshih.github.io/cocotext) and "
         "train2014/ (2014 Train images from cocodataset.org)"
     )
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"contains": 0.318}
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a word. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         file = need(data / "cocotext.v2.json", self.wants)
         folder = first_there(data, ("train2014", "images/train2014"), self.wants)
         with reading(file, folder, self.split) as job:
@@ -103,12 +115,12 @@ class CocoText:
                  "size": [image.width, image.height]}  # fmt: skip
         return Item(key, folder / image.file_name, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer contains the text, by the paper's rule: anywhere in it."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each answer with the text anywhere in it, the paper's rule."""
         return [contains(p.text, p.truth["text"], whole_words=False) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows; see `score`."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for suffix, group in _groups(predictions).items():
             for p, right in zip(group, self.right(group), strict=True):
@@ -122,11 +134,13 @@ class CocoText:
                     parts[f"{name}{suffix}"][p.key] = (float(value), 1.0)
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Shares that contain the text (anywhere, and as whole words) and that equal it, and the
-        mean edit distance over the longer text's length (0 is best). Raises ValueError for none."""
-        rows = scored(self, predictions)
-        lines: list[Sequence[object]] = [("paper", PAPER_CONTAINS, "-", "-", "-", "-")]
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Shares with the text anywhere, as whole words, and alone; the mean edit distance over
+        the longer text's length (0 is best). Raises ValueError for no predictions."""
+        rows = self.rows(predictions)
+        lines: list[Sequence[object]] = [
+            ("paper", percent(self.paper["contains"]), "-", "-", "-", "-")
+        ]
         for suffix, group in _groups(predictions).items():
             shares = [percent(rows[f"{name}{suffix}"]) for name in SHARES]
             distance = rows[f"edit_distance{suffix}"]["value"]
@@ -135,8 +149,8 @@ class CocoText:
         return Report(rows, markdown(header, lines))
 
 
-def _groups(predictions: Sequence[Predicted]) -> dict[str, list[Predicted]]:
-    """All, and those of each kind and language where there are several, by a row's suffix."""
+def _groups(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """Return all predictions, and those of each kind and language if several, by row suffix."""
     groups = {"": list(predictions)}
     for field in ("kind", "language"):
         values = sorted({p.truth[field] for p in predictions})

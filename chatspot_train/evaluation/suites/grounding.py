@@ -1,34 +1,36 @@
 """Grounded answers: phrases with boxes, counted as Grounding-Bench does.
 
-A predicted pair (phrase, box) matches a true one when their boxes' IoU is above 0.5 and their
-phrases match; pairs are matched one to one, so that as many match as can. Precision is the share
-of predicted pairs that are matched, recall that of true ones, over all questions together.
+A predicted pair (phrase, box) matches a true one if their boxes' IoU is above 0.5 and their phrases
+match; a maximum one-to-one matching counts. Precision is the share of predicted pairs that are
+matched, recall the share of true ones, over all questions.
 
-Phrases match when, without case, punctuation, articles and a plural's s, all words of one stand in
-the other: a model's phrase may be longer ("There is a red mug") or shorter ("mug"). Grounding-Bench
-has a language model judge phrases; another judge may be given.
+Phrases match if all words of one are in the other, without case, punctuation, articles and plural
+s: a model's phrase may be longer ("There is a red mug") or shorter ("mug"). Grounding-Bench lets a
+language model judge phrases; another judge may be given.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy
-from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, rows_of
+from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
+from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Prediction,
     Report,
+    Suite,
     markdown,
     need,
 )
@@ -46,7 +48,7 @@ SamePhrase = Callable[[str, str], bool]
 
 
 def words_of(phrase: str) -> frozenset[str]:
-    """The words that matter in a phrase, in the singular."""
+    """Return the words of a phrase in the singular, without articles."""
     plain = unicodedata.normalize("NFKC", phrase).casefold()
     return frozenset(_singular(word) for word in re.findall(r"\w+", plain) if word not in _ARTICLES)
 
@@ -57,13 +59,13 @@ def _singular(word: str) -> str:
 
 
 def same_phrase(a: str, b: str) -> bool:
-    """Whether all words of one phrase stand in the other; a phrase without words matches none."""
+    """True if all words of one phrase are in the other; a phrase without words matches none."""
     one, other = words_of(a), words_of(b)
     return bool(one) and bool(other) and (one <= other or other <= one)
 
 
 def matched(said: Sequence[Pair], true: Sequence[Pair], same: SamePhrase = same_phrase) -> int:
-    """The most pairs (phrase, (x1, y1, x2, y2) px) that can be matched one to one."""
+    """Return the size of a maximum matching of pairs (phrase, (x1, y1, x2, y2) px)."""
     alike = np.array([[same(p, q) for q, _ in true] for p, _ in said], bool)
     near = ious([box for _, box in said], [box for _, box in true]) > OVERLAP
     fits = alike.reshape(near.shape) & near
@@ -71,8 +73,9 @@ def matched(said: Sequence[Pair], true: Sequence[Pair], same: SamePhrase = same_
     return int(fits[rows, columns].sum())
 
 
-class GroundingSuite:
-    """Conversations in LLaVA-Grounding's layout, their first question each.
+@register
+class GroundingSuite(Suite):
+    """The first question of each conversation in LLaVA-Grounding's layout.
 
     `conversations` has `id`, `conversations` with `<g_s> phrase <g_e> <seg>` in the answers, and
     `gd_ls`: for each `<seg>` the ids of its annotations (or null); `instances` is a COCO file with
@@ -80,6 +83,11 @@ class GroundingSuite:
     """
 
     name = "grounding"
+    headline: ClassVar[Mapping[str, str]] = {
+        "precision": "phrases with boxes, precision",
+        "recall": "phrases with boxes, recall",
+        "f1": "phrases with boxes, F1",
+    }
 
     def __init__(
         self,
@@ -92,15 +100,27 @@ class GroundingSuite:
         self.conversations, self.instances, self.images = conversations, instances, images
         self.suffix, self.same = suffix, same
 
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        return {
+            cls.name: cls(
+                conversations="conversations.json",
+                instances="annotations/instances_val2017.json",
+                images="val2017",
+                suffix="",
+            )
+        }
+
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         files = f"{self.conversations} and {self.instances}"
         return (f"give --data a folder with {files} in the layout of UX-Decoder/LLaVA-Grounding, "
                 f"and COCO's pictures in {self.images}/")  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """The first question of each conversation whose answer is grounded."""
+        """See Suite; conversations without a grounded answer are left out."""
         path = need(data / self.conversations, self.wants)
         boxes, pictures = self._coco(data / self.instances)
         grounded = []
@@ -119,7 +139,7 @@ class GroundingSuite:
             yield Item(key, image, (turn,), {"pairs": pairs})
 
     def _coco(self, path: Path) -> tuple[dict[int, BoxXyxy], dict[int, str]]:
-        """Boxes (x1, y1, x2, y2) px by annotation, files by picture."""
+        """Return boxes (x1, y1, x2, y2) px by annotation id, files by image id."""
         coco = read_json(path, self.wants)
         try:
             boxes = {int(one["id"]): _corners(one["bbox"]) for one in coco["annotations"]}
@@ -127,8 +147,8 @@ class GroundingSuite:
         except (KeyError, ValueError, TypeError) as error:
             raise malformed(path, f"{type(error).__name__} {error}", self.wants) from error
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the three rows."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = {row: {} for row in ROWS}
         for p in predictions:
             true: list[Pair] = [(phrase, _box(box)) for phrase, box in p.truth["pairs"]]
@@ -139,8 +159,8 @@ class GroundingSuite:
             parts["f1"][p.key] = (2 * hits, len(said) + len(true))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Grounded precision, recall and F1, with what was counted."""
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Grounded precision, recall and F1 with their counts."""
         if not predictions:
             raise ValueError("there are no answers to score")
         parts = self.parts(predictions)

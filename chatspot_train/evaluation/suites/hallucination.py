@@ -1,70 +1,82 @@
-"""Region-referring hallucination (the paper's Table 3): wrong answers that name the neighbour."""
+"""Region-referring hallucination (the paper's Table 3): wrong answers that name a neighbour."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Self
 
-from chatspot_train.evaluation.metrics.rows import Parts, rows_of
+from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.metrics.text import percent
-from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
-from chatspot_train.evaluation.suites.coco_region import CocoRegion
+from chatspot_train.evaluation.registry import register
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report, markdown
+from chatspot_train.evaluation.suites.coco_region import CLIP, CocoRegion
 from chatspot_train.evaluation.suites.noise import (
     PAPER_ACCURACY,
     SCALES,
     Curve,
     Noise,
-    RegionSuite,
     accuracies,
     accuracy_parts,
     by_scale,
     draw_curves,
     item_of,
-    percent_or_dash,
+    paper_rows,
     rights,
 )  # fmt: skip
 
 PAPER_HALLUCINATION = {0.0: 0.022, 0.1: 0.024, 0.2: 0.021, 0.3: 0.023}
 
 
-class NamingSuite(RegionSuite, Protocol):
-    """A region suite whose answers name things, and that knows which others overlap the asked."""
-
-    def hallucinated(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer is wrong and names a thing whose box overlaps with IoU > 0.5."""
-
-
+@register
 @dataclass(frozen=True)
-class Hallucination:
-    """Asks a naming suite at every scale of box noise.
+class Hallucination(JudgingSuite):
+    """The items of coco_region at every scale of box noise.
 
     `hallucination_noise_S` is the share of all answers that are wrong and name a thing whose true
-    box overlaps the asked thing's with IoU > 0.5; the paper's numbers are read so, as it does not
-    say of what they are a share. `hallucination_of_wrong_noise_S` is the share of the wrong ones.
+    box overlaps the asked thing's with IoU > 0.5; the paper's numbers are taken as this share,
+    which it does not define. `hallucination_of_wrong_noise_S` is the share of the wrong answers.
     """
 
-    of: NamingSuite = field(default_factory=CocoRegion)
+    of: CocoRegion = field(default_factory=CocoRegion)
     scales: tuple[float, ...] = SCALES
 
     name = "hallucination"
+    on_kitchen = True
+    options = (CLIP,)
+    headline: ClassVar[Mapping[str, str]] = {
+        f"hallucination_noise_{scale:g}": f"names the neighbour, at a box noise of {scale:g}"
+        for scale in SCALES
+    }
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(CocoRegion.of_boxes(options))
 
     @property
     def wants(self) -> str:
-        """What the naming suite wants."""
+        """See Suite."""
         return self.of.wants
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return paper_rows("accuracy", PAPER_ACCURACY) | paper_rows(
+            "hallucination", PAPER_HALLUCINATION
+        )
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Every item at every scale, as `noise` asks them."""
+        """See Suite: the items of `noise`."""
         return Noise(self.of, self.scales).items(data, limit, seed)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """What the naming suite says."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """See JudgingSuite: the verdict of coco_region."""
         return self.of.right(predictions)
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows, by the naming suite's items. Raises ValueError for none."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite; a unit is an item of coco_region. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
         parts = accuracy_parts(right)
         for scale, group in by_scale(predictions).items():
@@ -78,14 +90,14 @@ class Hallucination:
                 parts[f"hallucination_of_wrong_noise_{scale:g}"] = wrong
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         """Accuracy and hallucination at each scale. Raises ValueError for no predictions."""
         groups = by_scale(predictions)
         rows = rows_of(self.parts(predictions))
         lines = [
-            (f"{scale:g}", percent_or_dash(PAPER_ACCURACY.get(scale)),
+            (f"{scale:g}", percent(PAPER_ACCURACY.get(scale)),
              percent(rows[f"accuracy_noise_{scale:g}"]),
-             percent_or_dash(PAPER_HALLUCINATION.get(scale)),
+             percent(PAPER_HALLUCINATION.get(scale)),
              percent(rows[f"hallucination_noise_{scale:g}"]),
              percent(rows.get(f"hallucination_of_wrong_noise_{scale:g}")), len(group))
             for scale, group in groups.items()

@@ -1,9 +1,10 @@
-"""Intent: does the router of questions to tasks see what a question wants? No model is asked."""
+"""Intent: the tasks that the router gives to questions. No model is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import yaml
@@ -12,15 +13,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-untyped]
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.core.prompts import TASKS, route
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.util.resources import share_folder
-from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.intervals import Row
-from chatspot_train.evaluation.metrics.rows import Parts, malformed, scored
+from chatspot_train.evaluation.dataset_files import malformed, sample
+from chatspot_train.evaluation.metrics.intervals import Parts, Row
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    JudgingSuite,
+    Prediction,
     Report,
     markdown,
     need,
@@ -34,38 +37,48 @@ Counts = NDArray[np.int64]
 
 
 def no_picture() -> RgbImage:
-    """A black pixel: the router looks at words only."""
+    """Return a black pixel: the router reads words only."""
     return np.zeros((1, 1, 3), np.uint8)
 
 
 class RouteAnswerer:
-    """Answers each question with the task that it is routed to."""
+    """Answers each question with its task by the router."""
 
-    name = "chatspot_ros.core.prompts.route"
+    name = "chatspot_ros.core.task_router.route"
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
-        """See runner.Answerer."""
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
+        """See Answerer."""
         return [
-            Predicted(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
+            Prediction(item.key, route(item.turns[-1].question) or SHORT, confidence=1.0,
                       question=item.turns[-1].question, truth=item.truth)
             for item in items
         ]  # fmt: skip
 
 
-class IntentSuite:
-    """Questions labelled by hand; ask them with RouteAnswerer.
+@register
+class IntentSuite(JudgingSuite):
+    """Questions labelled by hand, for RouteAnswerer.
 
-    `files` None: the package's own two lists, of which the router was tuned on `intents` alone.
+    `files` None: the package's two lists; the router was tuned on `intents` alone.
     """
 
     name = "intent"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "intents/weighted_f1": "weighted F1 of the router",
+        "intents_held_out/weighted_f1": "weighted F1 of the router, on the held-out list",
+    }
     wants = "config/evaluation/intents.yaml and intents_held_out.yaml, which come with the package"
 
     def __init__(self, files: Sequence[Path] | None = None) -> None:
         self.files = files
 
+    def answerer(self) -> RouteAnswerer:
+        """See Suite: the router is measured, not a model."""
+        return RouteAnswerer()
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item for each question; `data` is not looked at, `limit` is of all lists together.
+        """See Suite; `data` is not used, `limit` is for all lists together.
 
         Raises MissingDataError, MalformedDataError.
         """
@@ -76,12 +89,12 @@ class IntentSuite:
             truth = {"list": name, "task": task}
             yield Item(f"{name}: {question}", no_picture, (AskedTurn(question),), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each task is the one that a person gave the question."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each task that equals the label."""
         return [p.text == p.truth["task"] for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the accuracy and of each task's F1, by list."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """Parts of accuracy and of each task's F1, by list."""
         parts: dict[str, dict[str, tuple[float, float]]] = {}
         for p, right in zip(predictions, self.right(predictions), strict=True):
             name = p.truth["list"]
@@ -91,10 +104,10 @@ class IntentSuite:
                 part[p.key] = (2.0 * right, 1.0 + right)
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Of each list the weighted F1 (each task's, weighted by how many questions want it), and
-        the confusions."""
-        rows = scored(self, predictions)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """The weighted F1 of each list (each task's, weighted by its number of questions) and the
+        confusion matrix."""
+        rows = self.rows(predictions)
         tables: list[str] = []
         plots: dict[str, Figure] = {}
         for name in dict.fromkeys(p.truth["list"] for p in predictions):
@@ -135,7 +148,7 @@ def read_intents(path: Path, wants: str) -> list[tuple[str, str]]:
 
 
 def weighted_f1(counts: Counts) -> NDArray[np.float64]:
-    """Weighted F1 of confusion matrices (... x wanted x routed to); 0 for a task never met."""
+    """Return the weighted F1 of matrices (... x wanted x routed); 0 for an absent task."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     wanted, routed = counts.sum(-1), counts.sum(-2)
     found = 2 * hits / np.maximum(wanted + routed, 1)
@@ -144,7 +157,7 @@ def weighted_f1(counts: Counts) -> NDArray[np.float64]:
 
 def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts) -> Row:
     value = float(f1_score(true, said, average="weighted", zero_division=0))
-    # Drawing questions with replacement draws cells of the matrix by their counts.
+    # To draw questions with replacement is to draw cells of the matrix by their counts.
     cells = counts.ravel() / counts.sum()
     drawn = np.random.default_rng(0).multinomial(len(true), cells, size=DRAWS)
     low, high = np.percentile(weighted_f1(drawn.reshape(DRAWS, *counts.shape)), [2.5, 97.5])
@@ -152,7 +165,7 @@ def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts)
 
 
 def confusion_plot(counts: Counts) -> Figure:
-    """Questions by the task that they want (rows) and the one they are routed to (columns)."""
+    """Plot the confusion matrix: wanted task (rows), routed task (columns)."""
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.imshow(counts, cmap="Blues")

@@ -1,8 +1,8 @@
-"""MMBench: a question counts as right when it is answered rightly with its choices in every order.
+"""MMBench: a question is right if it is answered right with its choices in every order.
 
 The orders of one question ("circular" variants) have the same index modulo a million. The dev
-split is scored here; the answers of the test split are known to its server only, so predictions
-are written in the layout it takes.
+split is scored here. Only MMBench's server has the answers of the test split, so a submission for
+the server is written.
 """
 
 from __future__ import annotations
@@ -13,33 +13,46 @@ import csv
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Self
 
 import cv2
 import numpy as np
+from xlsxwriter import Workbook
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
-from chatspot_train.evaluation.dataset_files import first_there, sample
-from chatspot_train.evaluation.metrics.rows import (
-    Parts,
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
+    grouped_by_image,
     malformed,
-    one_picture_at_a_time,
-    scored,
+    sample,
 )
-from chatspot_train.evaluation.suite import AskedTurn, Item, Predicted, Report, markdown
+from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.registry import register
+from chatspot_train.evaluation.suite import (
+    AskedTurn,
+    Item,
+    JudgingSuite,
+    Option,
+    Prediction,
+    Report,
+    SuiteOptionError,
+    markdown,
+)
 
+SUBMISSION = "submission.xlsx"
 LETTERS = "ABCD"
 VARIANTS = 1_000_000
 PAPER = {"dev": 0.645, "test": 0.636}
 EXPORTED = ("index", "question", "hint", *LETTERS, "category", "l2-category", "split", "prediction")
 INSTRUCTION = "Reply with the letter of the right choice."
 _NOTHING = {"", "nan", "none"}
-# A picture field as short as this is the index of the row that holds the picture.
+_LONGEST_CELL = 32_767  # of a workbook, in characters
+# A shorter image field is the index of the row with the image.
 _LONGEST_INDEX = 64
 _LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
 _STATED = re.compile(r"\b(?:answer|choice|option)\b\W*(?:is\b\W*)?\(?([A-D])\b", re.IGNORECASE)
@@ -48,12 +61,12 @@ Tsv = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A picture as base64 of its file; equal for equal pictures."""
+    """An image file in base64; equal for equal images."""
 
     data: str
 
     def __call__(self) -> RgbImage:
-        """uint8 H x W x 3, RGB. Raises ImageError."""
+        """Decode to uint8 H x W x 3, RGB. Raises ImageError."""
         try:
             coded = np.frombuffer(base64.b64decode(self.data, validate=True), np.uint8)
         except binascii.Error:
@@ -68,11 +81,10 @@ class EncodedPicture:
 
 
 def chosen_letter(text: str, choices: dict[str, str]) -> str:
-    """Return the letter of the choice that an answer takes, or nothing.
+    """Return the letter of the choice in an answer; empty for none or several.
 
-    In this order: a letter that begins the answer and stands alone (`B`, `(b)`, `B. a mug`); a
-    letter behind "answer", "choice" or "option"; the one choice whose words the answer holds. With
-    several such choices, or none, it takes none.
+    In this order: a letter at the beginning (`B`, `(b)`, `B. a mug`); a letter after "answer",
+    "choice" or "option"; the only choice whose words are in the answer.
     """
     bare = text.strip()
     if bare.strip("().: ").upper() in choices:
@@ -82,7 +94,7 @@ def chosen_letter(text: str, choices: dict[str, str]) -> str:
             return pattern[1]
     said = f" {_words(bare)} "
     named = [k for k, choice in choices.items() if _words(choice) and f" {_words(choice)} " in said]
-    # "left hand" also holds the words of "left".
+    # "left hand" contains the words of "left".
     longest = [
         k for k in named
         if not any(_words(choices[k]) in _words(choices[j]) for j in named if j != k)
@@ -94,20 +106,38 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-class MMBenchSuite:
-    """One split of MMBench; `limit` counts questions, each with all its variants.
+@register
+class MMBenchSuite(JudgingSuite):
+    """One split of MMBench; `limit` counts questions with all their variants.
 
     `file` names the table where it has another name than the benchmark gives it.
     """
 
     name = "mmbench"
 
-    def __init__(self, split: Literal["dev", "test"] = "dev", file: str = "") -> None:
+    options = (Option("split", "dev (default), or test, which writes the submission"),)
+
+    def __init__(self, split: str = "dev", file: str = "") -> None:
+        """Raises SuiteOptionError for an unknown split."""
+        if split not in PAPER:
+            raise SuiteOptionError(
+                "MMBench has no such split", value=split, remedy=f"use {' or '.join(PAPER)}"
+            )
         self.split, self.file = split, file
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(options.get("split") or "dev")
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"circular": PAPER[self.split]}
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         file = self._names()[0]
         return f"give --data a folder with {file} (from open-compass/MMBench, split {self.split})"
 
@@ -117,7 +147,7 @@ class MMBenchSuite:
         return (self.file,) if self.file else official
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """The questions, variants on one picture together."""
+        """See Suite; variants with one image follow each other."""
         path = first_there(data, self._names(), self.wants)
         rows = [row for row in self._read(path) if row.get("split", self.split) == self.split]
         groups: dict[int, Tsv] = defaultdict(list)
@@ -126,7 +156,7 @@ class MMBenchSuite:
         pictures = {row["index"]: row["image"] for row in rows}
         kept = [row for group in sample(list(groups.values()), limit, seed) for row in group]
         seen: dict[str, EncodedPicture] = {}
-        for row in one_picture_at_a_time((_picture(row, pictures), row) for row in kept):
+        for row in grouped_by_image((_picture(row, pictures), row) for row in kept):
             coded = _picture(row, pictures)
             image = seen.setdefault(coded, EncodedPicture(coded))
             yield Item(row["index"], image, (AskedTurn(_question(row)),), _truth(row, self.split))
@@ -140,17 +170,22 @@ class MMBenchSuite:
                 raise malformed(path, f"it has no column {name}", self.wants)
         return rows
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each variant is answered rightly by itself."""
+    def export(self, predictions: Sequence[Prediction], out: Path) -> None:
+        """See Suite: write the submission of the test split."""
+        if self.split == "test":
+            write_submission(predictions, out / SUBMISSION)
+
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each variant with the right letter."""
         letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
         return [
             bool(letter) and letter == p.truth["answer"]
             for p, letter in zip(predictions, letters, strict=True)
         ]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of `circular` and of `circular/...` by category; a unit is a whole question."""
-        groups: dict[str, list[Predicted]] = defaultdict(list)
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite; a unit is a question with all its variants."""
+        groups: dict[str, list[Prediction]] = defaultdict(list)
         for p in predictions:
             if p.truth["answer"]:
                 groups[str(int(p.key) % VARIANTS)].append(p)
@@ -164,32 +199,36 @@ class MMBenchSuite:
             parts["single"][unit] = (float(sum(hits)), float(len(hits)))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Share right in every order (`circular`), and of the single variants (`single`)."""
-        rows = scored(self, predictions)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Share of questions right in every order (`circular`), of right variants (`single`)."""
+        rows = self.rows(predictions)
         if not rows:
-            note = "The answers of this split are not public: upload the predictions to be scored."
+            note = f"Its answers are not public: upload {SUBMISSION} to MMBench's server."
             return Report({}, f"MMBench {self.split}: {len(predictions)} predictions. {note}")
         lines = [
             [name.replace("circular", "all", 1), row["n"], row["value"],
-             PAPER[self.split] if name == "circular" else "-"]
+             self.paper.get(name, "-")]
             for name, row in rows.items() if name != "single"
         ]  # fmt: skip
         table = markdown([f"MMBench {self.split}", "questions", "ours", "paper"], lines)
         return Report(rows, f"{table}\n\nEvery order alone: {rows['single']['value']:.3f}.")
 
 
-def write_submission(predictions: Sequence[Predicted], file: Path) -> None:
-    """Write the tab-separated table that MMBench's server takes: the questions as they stand in its
-    own file, without pictures and answers, and the column `prediction`."""
-    with file.open("w", encoding="utf-8", newline="") as table:
-        writer = csv.writer(table, delimiter="\t", lineterminator="\n")
-        writer.writerow(EXPORTED)
-        for p in predictions:
+def write_submission(predictions: Sequence[Prediction], file: Path) -> None:
+    """Write the workbook for MMBench's server: its own table without images and answers, with the
+    column `prediction`."""
+    with Workbook(file) as book:
+        sheet = book.add_worksheet()
+        for column, name in enumerate(EXPORTED):
+            sheet.write_string(0, column, name)
+        for row, p in enumerate(predictions, start=1):
             truth = p.truth
             choices = [truth["choices"].get(letter, "") for letter in LETTERS]
-            writer.writerow([p.key, truth["question"], truth["hint"], *choices, truth["category"],
-                             truth["l2-category"], truth["split"], p.text])  # fmt: skip
+            cells = [truth["question"], truth["hint"], *choices, truth["category"],
+                     truth["l2-category"], truth["split"], p.text]  # fmt: skip
+            sheet.write_number(row, 0, int(p.key))
+            for column, text in enumerate(cells, start=1):
+                sheet.write_string(row, column, text[:_LONGEST_CELL])
 
 
 def _picture(row: dict[str, str], pictures: dict[str, str]) -> str:
@@ -199,7 +238,7 @@ def _picture(row: dict[str, str], pictures: dict[str, str]) -> str:
 
 def _said(row: dict[str, str], name: str) -> str:
     value = (row.get(name) or "").strip()
-    # Tables write NaN for a choice that a question does not have; every question has A and B.
+    # NaN stands for a missing choice; every question has A and B.
     return "" if value.casefold() in _NOTHING and name not in ("A", "B") else value
 
 
@@ -210,7 +249,7 @@ def _choices(row: dict[str, str]) -> dict[str, str]:
 def _question(row: dict[str, str]) -> str:
     lines = [_said(row, "question"), *(f"{k}. {choice}" for k, choice in _choices(row).items())]
     asked = "\n".join([*lines, INSTRUCTION])
-    # A hint may be a page long; what is asked may not be cut.
+    # A hint may be a page long; only the hint is cut.
     hint = _said(row, "hint")[: max(0, MAX_QUESTION_CHARS - len(asked) - 1)]
     return f"{hint}\n{asked}" if hint else asked
 

@@ -1,7 +1,7 @@
 """MM-Vet: open questions that each need several capabilities, graded 0 to 1 by a language model.
 
-The predictions are written in the layout of the benchmark's own grader. The grader here asks any
-OpenAI-compatible endpoint and keeps its grades in that grader's layout, so a stopped run goes on.
+The predictions are written for the benchmark's own grader. The grader here asks an
+OpenAI-compatible endpoint and keeps its grades in the same layout, so a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -11,35 +11,41 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from openai.types.chat import ChatCompletionMessageParam
 from tqdm import tqdm
 
-from chatspot_train.evaluation.dataset_files import first_there, sample
-from chatspot_train.evaluation.metrics.rows import (
-    Parts,
+from chatspot_train.evaluation.dataset_files import (
     checked,
+    first_there,
     malformed,
     read_json,
-    scored,
+    sample,
 )
+from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Option,
+    Prediction,
     Report,
+    Suite,
+    SuiteOptionError,
     markdown,
     need,
 )
-from chatspot_train.openai_client import Asker
+from chatspot_train.openai_client import ChatClient
 
 PAPER_TOTAL = 0.375
+EXPORTED = "mmvet.json"
+GRADES = "grades.json"
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 TRIES = 3
-# Not a part of another number, nor of a fraction.
+# No part of another number or of a fraction.
 _MARK = re.compile(r"(?<![\d./-])(?:0(?:\.\d+)?|1(?:\.0+)?)(?![\d.]*\d|\s*/)")
 INSTRUCTION = """\
 You mark answers to questions about pictures that you cannot see. Hold each answer against the
@@ -78,20 +84,59 @@ Mark: 0.4
 Grades = dict[str, dict[str, list[Any]]]
 
 
-class MmVetSuite:
-    """MM-Vet's questions. `task` is what is asked for; empty lets each question's wording decide.
+@dataclass(frozen=True)
+class Grader:
+    """A grading model at an OpenAI-compatible `endpoint`; each answer is graded `runs` times."""
 
-    Scoring wants graded predictions: see `grade` and `with_grades`.
+    endpoint: str
+    model: str
+    runs: int = 1
+
+
+@register
+class MmVetSuite(Suite):
+    """MM-Vet's questions. `task` is the task of all; if empty, each question's wording decides.
+
+    Only graded predictions are scored: by `grader`, or by an earlier run's grades.
     """
 
     name = "mmvet"
     wants = "give --data a folder with mm-vet.json and images/ (mm-vet.zip of yuweihao/MM-Vet)"
+    options = (
+        Option("grade", "the address of an OpenAI-compatible endpoint that grades the answers"),
+        Option("grader", "the grading model's name at that endpoint"),
+        Option("grade_runs", "how often to grade each answer (default: 1)", int),
+    )
 
-    def __init__(self, task: str = "") -> None:
-        self.task = task
+    def __init__(self, task: str = "", grader: Grader | None = None) -> None:
+        self.task, self.grader = task, grader
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        endpoint, model = options.get("grade"), options.get("grader")
+        if not endpoint and not model:
+            return cls()
+        if not endpoint or not model:
+            raise SuiteOptionError(
+                "a grader needs an endpoint and a model",
+                value=endpoint or model,
+                remedy="give both --grade and --grader",
+            )
+        runs = options.get("grade_runs")
+        if runs is not None and runs < 1:
+            raise SuiteOptionError(
+                "answers cannot be graded this often", value=runs, remedy="give --grade-runs 1"
+            )
+        return cls(grader=Grader(endpoint, model, runs or 1))
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"total": PAPER_TOTAL}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item for each question."""
+        """See Suite."""
         path = first_there(data, ("mm-vet.json", "mm-vet/mm-vet.json"), self.wants)
         entries = read_json(path, self.wants)
         if not isinstance(entries, dict):
@@ -104,8 +149,23 @@ class MmVetSuite:
             truth = {**told, "capability": needs}
             yield Item(key, image, (AskedTurn(entry["question"], task=self.task),), truth)
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of `total` and of each capability; a prediction without a grade has none."""
+    def export(self, predictions: Sequence[Prediction], out: Path) -> None:
+        """Write the predictions for MM-Vet's own grader; ask this suite's grader, if any.
+
+        Raises EndpointError, AskError.
+        """
+        write_predictions(predictions, out / EXPORTED)
+        if self.grader is not None:
+            asyncio.run(_grade_all(predictions, self.grader, out / GRADES))
+
+    def judged(self, predictions: Sequence[Prediction], out: Path) -> list[Prediction]:
+        """Return the predictions with the grades kept in `out`, if any."""
+        file = out / GRADES
+        grades = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return with_grades(predictions, grades)
+
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite; a prediction without a grade has no parts."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             if "grade" in p.truth:
@@ -113,65 +173,73 @@ class MmVetSuite:
                     parts[row][p.key] = (float(p.truth["grade"]), 1.0)
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Mean grade of all questions and of those that need a capability."""
-        rows = scored(self, predictions)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Mean grade of all questions and by capability."""
+        rows = self.rows(predictions)
         missing = sum("grade" not in p.truth for p in predictions)
         names = [name for name in (*CAPABILITIES, "total") if name in rows]
         names += sorted(set(rows) - set(names))
         lines = [[name, rows[name]["n"], rows[name]["value"],
-                  PAPER_TOTAL if name == "total" else "-"] for name in names]  # fmt: skip
+                  self.paper.get(name, "-")] for name in names]  # fmt: skip
         table = markdown(["MM-Vet", "questions", "ours", "paper"], lines)
         if missing:
             table += f"\n\n{missing} of {len(predictions)} answers are not graded and not counted."
         return Report(rows, table)
 
 
-def write_predictions(predictions: Sequence[Predicted], file: Path) -> None:
-    """Write `{"v1_0": "answer", ...}`, which MM-Vet's own grader reads."""
+def write_predictions(predictions: Sequence[Prediction], file: Path) -> None:
+    """Write `{"v1_0": "answer", ...}` for MM-Vet's own grader."""
     answers = {p.key: p.text for p in predictions}
     file.write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def read_mark(reply: str) -> float | None:
-    """Return the first number from 0 to 1 of a reply; None where there is none."""
+    """Return the first number from 0 to 1 in a reply, or None."""
     found = _MARK.search(reply)
     return float(found[0]) if found else None
 
 
-def with_grades(predictions: Sequence[Predicted], grades: Mapping[str, Any]) -> list[Predicted]:
-    """Put each grade, the mean of its runs, into its prediction's truth as `grade`."""
+def with_grades(predictions: Sequence[Prediction], grades: Mapping[str, Any]) -> list[Prediction]:
+    """Put each grade, the mean of its runs, into its prediction's truth as `grade`.
+
+    A grade of another answer than the prediction's text is left out.
+    """
     graded = []
     for p in predictions:
-        scores = grades.get(p.key, {}).get("score", [])
+        known = grades.get(p.key, {})
+        scores = known.get("score", []) if known.get("prediction", [p.text]) == [p.text] else []
         more = {"grade": sum(scores) / len(scores)} if scores else {}
         graded.append(replace(p, truth={**p.truth, **more}))
     return graded
 
 
+async def _grade_all(predictions: Sequence[Prediction], grader: Grader, file: Path) -> None:
+    async with ChatClient(grader.endpoint, grader.model, temperature=0.0) as client:
+        await grade(predictions, client, file, grader.runs)
+
+
 async def grade(
-    predictions: Sequence[Predicted],
-    asker: Asker,
+    predictions: Sequence[Prediction],
+    client: ChatClient,
     file: Path,
     runs: int = 1,
     concurrency: int = 8,
 ) -> Grades:
-    """Have every prediction graded `runs` times; returns what `file` holds afterwards.
+    """Grade every prediction `runs` times; return the content of `file` afterwards.
 
-    The file is MM-Vet's own (`{"v1_0": {"model", "content", "score"}}`, lists by run) with the
-    graded answer beside it: an answer that has changed is graded anew, all others are kept. An
-    empty answer gets 0 unasked. A reply without a mark is asked for `TRIES` times and then leaves
-    its answer without a grade.
+    The file has MM-Vet's layout (`{"v1_0": {"model", "content", "score"}}`, lists by run) and the
+    graded answer: a changed answer is graded again, other grades are kept. An empty answer gets 0
+    without a request. An answer has no grade after `TRIES` replies without a mark.
 
     Raises:
-        EndpointError, AskError: the endpoint did not answer; what was graded is kept.
+        EndpointError, AskError: the endpoint did not answer; earlier grades are kept.
     """
     grades: Grades = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    bar = tqdm(total=len(predictions), desc=f"grading by {asker.model}", unit="answer")
+    bar = tqdm(total=len(predictions), desc=f"grading by {client.model}", unit="answer")
     for first in range(0, len(predictions), concurrency):
         some = predictions[first : first + concurrency]
         found = await asyncio.gather(
-            *(_grade_one(p, asker, grades.get(p.key, {}), runs) for p in some),
+            *(_grade_one(p, client, grades.get(p.key, {}), runs) for p in some),
             return_exceptions=True,
         )
         for p, graded in zip(some, found, strict=True):
@@ -187,32 +255,32 @@ async def grade(
 
 
 async def _grade_one(
-    p: Predicted, asker: Asker, known: dict[str, list[Any]], runs: int
+    p: Prediction, client: ChatClient, known: dict[str, list[Any]], runs: int
 ) -> dict[str, list[Any]]:
     names = ("model", "content", "score")
     same = known.get("prediction") == [p.text]
     kept = {name: list(known[name]) if same else [] for name in names}
     while len(kept["score"]) < runs:
-        content = await _mark(p, asker) if p.text.strip() else "0.0"
+        content = await _mark(p, client) if p.text.strip() else "0.0"
         mark = read_mark(content)
         if mark is None:
             break
-        for name, value in zip(names, (asker.model, content, mark), strict=True):
+        for name, value in zip(names, (client.model, content, mark), strict=True):
             kept[name].append(value)
     return {**kept, "prediction": [p.text]}
 
 
-async def _mark(prediction: Predicted, asker: Asker) -> str:
+async def _mark(prediction: Prediction, client: ChatClient) -> str:
     reply = ""
     for again in range(TRIES):
-        reply = (await asker.ask(messages(prediction, insist=again > 0))).text
+        reply = (await client.ask(messages(prediction, insist=again > 0))).text
         if read_mark(reply) is not None:
             break
     return reply
 
 
-def messages(prediction: Predicted, insist: bool = False) -> list[ChatCompletionMessageParam]:
-    """The conversation that asks for one mark."""
+def messages(prediction: Prediction, insist: bool = False) -> list[ChatCompletionMessageParam]:
+    """Return the conversation that asks for one mark."""
     truth = prediction.truth
     reference = re.sub(r"\s*(<AND>|<OR>)\s*", r" \1 ", truth["answer"])
     told = {"Question": truth["question"], "Reference": reference, "Answer": prediction.text}

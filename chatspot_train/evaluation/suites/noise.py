@@ -1,11 +1,11 @@
-"""Box noise (the paper's Figure 5): a region suite asked again with boxes that are a little off."""
+"""Box noise (the paper's Figure 5): a region suite with displaced boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,77 +13,107 @@ from matplotlib.figure import Figure
 from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import RequestError
 from chatspot_train.data.sources.base import draw_number
-from chatspot_train.evaluation.intervals import Row
 from chatspot_train.evaluation.metrics.boxes import noisy_box
-from chatspot_train.evaluation.metrics.rows import JudgingSuite, Part, Parts, rows_of
+from chatspot_train.evaluation.metrics.intervals import Part, Parts, Row, rows_of
 from chatspot_train.evaluation.metrics.text import percent
-from chatspot_train.evaluation.suite import Item, Predicted, Report, markdown
+from chatspot_train.evaluation.registry import make_region_suite, register
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    Option,
+    Prediction,
+    RegionSuite,
+    Report,
+    Suite,
+    markdown,
+)
 
 SCALES = (0.0, 0.1, 0.2, 0.3)
 PAPER_ACCURACY = {0.0: 0.647, 0.1: 0.639, 0.2: 0.635, 0.3: 0.632}
 
 
-class RegionSuite(JudgingSuite, Protocol):
-    """A suite that asks about regions and can say of each answer whether it is right.
-
-    The truth of its items holds `size`, the picture's width and height in pixels.
-    """
+OF = Option("of", "the suite to ask again (default: coco_region)")
 
 
+@register
 @dataclass(frozen=True)
-class Noise:
-    """Asks all questions of another suite at every scale of box noise.
+class Noise(JudgingSuite):
+    """The items of another suite at every scale of box noise.
 
-    Each edge of a box is moved by up to half of the scale of the box's side. An item's edges go
-    the same way at every scale, only farther, so that scales are compared in pairs. `limit` counts
-    as it does for the other suite.
+    Each edge of a box is moved by up to half of the scale times the box's side. An item's edges
+    move in the same direction at every scale, so scales are compared in pairs. `limit` counts as in
+    the other suite.
     """
 
     of: RegionSuite
     scales: tuple[float, ...] = SCALES
 
     name = "noise"
+    on_kitchen = True
+    options = (OF,)
+    headline: ClassVar[Mapping[str, str]] = {
+        f"accuracy_noise_{scale:g}": f"accuracy at a box noise of {scale:g}" for scale in SCALES
+    }
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(make_region_suite(options))
+
+    @classmethod
+    def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
+        """See Suite."""
+        return {cls.name: cls(make_region_suite({}))}
 
     @property
     def wants(self) -> str:
-        """What the other suite wants."""
+        """See Suite."""
         return self.of.wants
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite; the paper asks coco_region."""
+        return paper_rows("accuracy", PAPER_ACCURACY) if self.of.name == "coco_region" else {}
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Every item at every scale. Raises RequestError for one that is not about boxes."""
+        """Yield every item at every scale. Raises RequestError for an item without boxes."""
         for item in self.of.items(data, limit, seed):
             for scale in self.scales:
                 yield moved(item, scale, seed)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """What the other suite says."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """See JudgingSuite: the verdict of the other suite."""
         return self.of.right(predictions)
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows, by the other suite's items. Raises ValueError for no predictions."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite; a unit is an item of the other suite. Raises ValueError for no predictions."""
         return accuracy_parts(rights(self.of, predictions))
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Accuracy at each scale, and what is lost from the first. Raises ValueError for none."""
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Accuracy at each scale, its loss from the first. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
         rows, first = rows_of(accuracy_parts(right)), next(iter(right))
-        paper = PAPER_ACCURACY if self.of.name == "coco_region" else {}
         lines = [
-            (f"{scale:g}", percent_or_dash(paper.get(scale)),
+            (f"{scale:g}", percent(self.paper.get(f"accuracy_noise_{scale:g}")),
              percent(rows[f"accuracy_noise_{scale:g}"]),
              "-" if scale == first else percent(rows[f"drop_noise_{scale:g}"]), len(hits))
             for scale, hits in right.items()
         ]  # fmt: skip
         table = markdown(("noise", "accuracy, paper", f"accuracy, {self.of.name}", "lost", "n"),
                          lines)  # fmt: skip
-        curve = Curve("accuracy", accuracies(rows, right), paper)
+        curve = Curve("accuracy", accuracies(rows, right), PAPER_ACCURACY if self.paper else {})
         return Report(rows, table, {"noise.png": draw_curves([curve])})
 
 
-def moved(item: Item, scale: float, seed: int) -> Item:
-    """The item with its boxes moved; the item's name and the seed say which way.
+def paper_rows(measure: str, values: Mapping[float, float]) -> dict[str, float]:
+    """Return the paper's values by scale as values by row."""
+    return {f"{measure}_noise_{scale:g}": value for scale, value in values.items()}
 
-    Raises RequestError where a region is not a box, or there is none.
+
+def moved(item: Item, scale: float, seed: int) -> Item:
+    """Return the item with displaced boxes; its key and the seed give the direction.
+
+    Raises RequestError for another region than a box, or none.
     """
     width, height = item.truth["size"]
     rng = np.random.default_rng([seed, draw_number(2**32, item.key)])
@@ -104,21 +134,21 @@ def moved(item: Item, scale: float, seed: int) -> Item:
     return replace(item, key=f"{item.key}@{scale:g}", turns=tuple(turns), truth=truth)
 
 
-def by_scale(predictions: Sequence[Predicted]) -> dict[float, list[Predicted]]:
-    """The answers at each scale of noise, the smallest first. Raises ValueError for none."""
+def by_scale(predictions: Sequence[Prediction]) -> dict[float, list[Prediction]]:
+    """Return the predictions by scale, the smallest first. Raises ValueError for no predictions."""
     if not predictions:
         raise ValueError("there are no answers to score")
     scales = sorted({float(p.truth["noise"]) for p in predictions})
     return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
 
 
-def item_of(prediction: Predicted) -> str:
-    """The other suite's item, the same at all scales."""
+def item_of(prediction: Prediction) -> str:
+    """Return the key of the other suite's item, the same at all scales."""
     return prediction.key.rpartition("@")[0]
 
 
-def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, dict[str, bool]]:
-    """Whether each answer is right, by scale of noise and item. Raises ValueError for none."""
+def rights(of: RegionSuite, predictions: Sequence[Prediction]) -> dict[float, dict[str, bool]]:
+    """Return the verdicts by scale and item. Raises ValueError for no predictions."""
     return {
         scale: dict(zip(map(item_of, group), of.right(group), strict=True))
         for scale, group in by_scale(predictions).items()
@@ -126,7 +156,7 @@ def rights(of: RegionSuite, predictions: Sequence[Predicted]) -> dict[float, dic
 
 
 def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
-    """`accuracy_noise_S` of every scale, and `drop_noise_S`, in pairs, of all but the first."""
+    """Return `accuracy_noise_S` of each scale, `drop_noise_S`, in pairs, of all but the first."""
     first = next(iter(right))
     parts: dict[str, Part] = {
         f"accuracy_noise_{scale:g}": {item: (float(good), 1.0) for item, good in found.items()}
@@ -142,18 +172,13 @@ def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
 
 
 def accuracies(rows: Mapping[str, Row], scales: Iterable[float]) -> dict[float, Row]:
-    """The accuracy of each scale."""
+    """Return the accuracy rows by scale."""
     return {scale: rows[f"accuracy_noise_{scale:g}"] for scale in scales}
-
-
-def percent_or_dash(value: float | None) -> str:
-    """A share in percent; `-` for none."""
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A share against noise, with its intervals; `paper` the paper's values, where it has them."""
+    """A share against noise with intervals; `paper` holds the paper's values."""
 
     title: str
     ours: dict[float, Row]
@@ -161,7 +186,7 @@ class Curve:
 
 
 def draw_curves(curves: Sequence[Curve]) -> Figure:
-    """One panel a curve, in percent against the scale of noise, the paper's as a dashed line."""
+    """Plot one panel a curve, in percent over the scale, the paper's values dashed."""
     figure = Figure(figsize=(4.5 * len(curves), 3.5), layout="constrained")
     panels = figure.subplots(1, len(curves), squeeze=False)[0]
     for axes, curve in zip(panels, curves, strict=True):

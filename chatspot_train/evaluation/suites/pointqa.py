@@ -1,12 +1,12 @@
-"""PointQA (the paper's Table 2): questions that only the pointed place makes clear."""
+"""PointQA (the paper's Table 2): questions that depend on a point or box."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import Job, Source
@@ -22,13 +22,15 @@ from chatspot_train.data.sources.pointqa import (
     point_region,
 )  # fmt: skip
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
-    Predicted,
+    Prediction,
+    RegionSuite,
     Report,
     markdown,
     need,
@@ -52,9 +54,10 @@ class _Asked:
     answer: str
 
 
+@register
 @dataclass(frozen=True)
-class PointQa:
-    """Asks every question of the wanted kinds, by a box and by a point.
+class PointQa(RegionSuite):
+    """Every question of the chosen kinds, with a box and with a point.
 
     `datasets`: looktwice (a count; three levels of question) and local (an attribute of the
     thing), each with the split to ask. An answer is right when it contains the ground truth, as in
@@ -68,10 +71,22 @@ class PointQa:
     local_split: str = "testfinal"
 
     name = "pointqa"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "local_box": "local, by box",
+        "local_point": "local, by point",
+        "looktwice_box": "look-twice, by box",
+        "looktwice_point": "look-twice, by point",
+    }
     wants = (
         "give --data a folder with Datasets/ (from github.com/princetonvisualai/pointingqa) and "
         "Visual Genome's VG_100K/ and VG_100K_2/ (from visualgenome.org), or images/ around them"
     )
+
+    @classmethod
+    def of_boxes(cls, options: Mapping[str, Any]) -> Self:
+        """See RegionSuite."""
+        return cls(shapes=("box",))
 
     def __post_init__(self) -> None:
         for given, known in ((self.datasets, SOURCES), (self.shapes, SHAPES),
@@ -80,7 +95,7 @@ class PointQa:
                 raise ValueError(f"{', '.join(given)!r} is not some of {', '.join(known)}")
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item a question and region. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         folder = first_there(data, ("images", "VG_100K"), self.wants)
         folder = data if folder.name == "VG_100K" else folder
         asked: list[tuple[str, _Asked]] = []
@@ -139,12 +154,12 @@ class PointQa:
                  "answer": one.answer, "size": [width, height]}  # fmt: skip
         return Item(one.key, job.pictures.folder / picture, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer contains the ground truth as whole words."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each answer with the ground truth as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows; see `score`."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p, good in zip(predictions, self.right(predictions), strict=True):
             dataset, level, shape = (p.truth[k] for k in ("dataset", "level", "shape"))
@@ -153,12 +168,12 @@ class PointQa:
                 parts[f"{name}_{shape}"][p.key] = (float(good), 1.0)
         return dict(sorted(parts.items()))
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Shares right by data set, level and shape, and over all levels of LookTwice-QA by shape.
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Share of right answers by data set, level and shape.
 
         Raises ValueError for no predictions.
         """
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         names = sorted({name.rpartition("_")[0] for name in rows})
         lines = []
         for name in names:

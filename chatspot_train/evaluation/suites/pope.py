@@ -1,26 +1,28 @@
-"""POPE: is there a such-and-such in the picture? Objects that are not there are drawn at random,
-among the most frequent ones, or among those that often stand beside what is there."""
+"""POPE: is a thing in the image? Absent things are drawn at random, from the most frequent ones, or
+from those that often occur together with the present ones."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from chatspot_train.evaluation.dataset_files import first_there, sample
-from chatspot_train.evaluation.metrics.rows import (
-    Parts,
+from chatspot_train.evaluation.dataset_files import (
     checked,
+    first_there,
+    grouped_by_image,
     malformed,
-    one_picture_at_a_time,
     read_json_lines,
-    scored,
+    sample,
 )
+from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    JudgingSuite,
+    Prediction,
     Report,
     markdown,
     need,
@@ -28,24 +30,29 @@ from chatspot_train.evaluation.suite import (
 
 FILES = ("random", "popular", "adversarial")
 MEASURES = ("accuracy", "precision", "recall", "f1", "yes_ratio")
-PAPER = {"random": 0.914}
 _NO = {"No", "not", "no"}
 
 
 def says_yes(text: str) -> bool:
-    """POPE's own rule: of the first sentence, without commas, a word No, not or no means no;
-    everything else, an empty answer too, means yes."""
+    """POPE's own rule: False if the first sentence, without commas, has the word No, not or no.
+    Any other answer, even an empty one, means yes."""
     return not _NO & set(text.split(".")[0].replace(",", "").split(" "))
 
 
-class PopeSuite:
-    """Three files of yes/no questions, `limit` of them in all.
+@register
+class PopeSuite(JudgingSuite):
+    """Three files of yes/no questions.
 
-    `prefix` begins the files' names (coco_pope, or another data set's); `images` is the folder of
-    pictures.
+    The names of the files begin with `prefix`; `images` is the folder of images.
     """
 
     name = "pope"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "random_accuracy": "accuracy, random",
+        "popular_accuracy": "accuracy, popular",
+        "adversarial_accuracy": "accuracy, adversarial",
+    }
 
     def __init__(
         self,
@@ -57,13 +64,18 @@ class PopeSuite:
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         names = ", ".join(f"{self.prefix}_{name}.json" for name in self.files)
         return (f"give --data a folder with {names} (from RUCAIBox/POPE, output/coco) and COCO's "
                 f"pictures in {self.images}/")  # fmt: skip
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"random_accuracy": 0.914}
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Questions picture by picture, those of all files on one picture together."""
+        """See Suite; image by image across the files."""
         entries: list[tuple[str, tuple[str, dict[str, Any]]]] = []
         for name in self.files:
             path = first_there(data, self._places(name), self.wants)
@@ -72,7 +84,7 @@ class PopeSuite:
                 if entry["label"] not in ("yes", "no"):
                     raise malformed(path, f"the label {entry['label']!r}", self.wants)
                 entries.append((str(entry["image"]), (name, entry)))
-        for name, entry in one_picture_at_a_time(sample(entries, limit, seed)):
+        for name, entry in grouped_by_image(sample(entries, limit, seed)):
             image = need(data / self.images / str(entry["image"]), self.wants)
             truth = {"file": name, "label": entry["label"]}
             turn = AskedTurn(str(entry["text"]))
@@ -82,12 +94,12 @@ class PopeSuite:
         file = f"{self.prefix}_{name}.json"
         return file, f"coco/{file}", f"output/coco/{file}"
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer says what is so."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """See JudgingSuite."""
         return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of `random_accuracy`, ... and of the same over all files, as `accuracy`, ..."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ..."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             said, true = says_yes(p.text), p.truth["label"] == "yes"
@@ -101,13 +113,13 @@ class PopeSuite:
                     parts[row][p.key] = (float(numerator), float(denominator))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """Accuracy, precision, recall and F1 of saying yes, and how often it says yes."""
-        rows = scored(self, predictions)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Accuracy; precision, recall and F1 of yes; the share of yes."""
+        rows = self.rows(predictions)
         asked = [name for name in FILES if any(p.truth["file"] == name for p in predictions)]
         lines = [
             [name, *(rows[f"{name}_{measure}"]["value"] for measure in MEASURES),
-             PAPER.get(name, "-")]
+             self.paper.get(f"{name}_accuracy", "-")]
             for name in asked
         ]  # fmt: skip
         lines.append(["all", *(rows[measure]["value"] for measure in MEASURES), "-"])

@@ -1,12 +1,12 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: the box of the thing that an expression means."""
+"""RefCOCO, RefCOCO+ and RefCOCOg: the box of a referring expression."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chatspot_ros.core.boxes import iou, xywh_to_xyxy
 from chatspot_train.data.sources import find_source
@@ -14,13 +14,15 @@ from chatspot_train.data.sources.base import Source
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.data.sources.refcoco import Ref
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import percent
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
+    JudgingSuite,
     MissingDataError,
-    Predicted,
+    Prediction,
     Report,
     markdown,
     need,
@@ -30,12 +32,12 @@ QUESTION = "Where is {thing}?"
 DATASETS = ("refcoco", "refcoco+", "refcocog")
 THRESHOLD = 0.5
 ROWS = ("iou_over_0.5", "iou_at_least_0.5", "no_box")
-PAPER = {"refcoco val": "88.1", "refcoco testA": "91.4", "refcoco testB": "83.9"}
 
 
+@register
 @dataclass(frozen=True)
-class RefCoco:
-    """Asks for the box of every expression of the wanted splits.
+class RefCoco(JudgingSuite):
+    """One question for the box of each expression of the chosen splits.
 
     `datasets` empty: those of the three that are there; `splits` empty: all but train. `question`
     holds `{thing}` where the expression stands. The first box of an answer counts; an answer with
@@ -48,14 +50,27 @@ class RefCoco:
     question: str = QUESTION
 
     name = "refcoco"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "refcoco_val_iou_over_0.5": "IoU > 0.5",
+    }
     wants = (
         "give --data a folder with refcoco/refs(unc).json, refcoco+/refs(unc).json or "
         "refcocog/refs(umd).json (from github.com/lichengunc/refer, as JSON: docs/data.md shows "
         "how), instances.json beside it, and train2014/ (2014 Train images from cocodataset.org)"
     )
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {
+            "refcoco_val_iou_over_0.5": 0.881,
+            "refcoco_testA_iou_over_0.5": 0.914,
+            "refcoco_testB_iou_over_0.5": 0.839,
+        }
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One item an expression, picture by picture. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         sources = [find_source(name) for name in self.datasets or DATASETS]
         files = {source: _refs(source, data) for source in sources}
         if not self.datasets:
@@ -100,12 +115,12 @@ class RefCoco:
         turn = AskedTurn(self.question.replace("{thing}", expression), (), "locate")
         return Item(f"{dataset}-{ref.ref_id}-{k}", folder / image.file_name, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether the first box of each answer has IoU > 0.5 with the thing's."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each answer whose first box has IoU > 0.5 with the truth."""
         return [_iou(p) > THRESHOLD for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows; see `score`."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p in predictions:
             overlap = _iou(p)
@@ -114,26 +129,27 @@ class RefCoco:
                 parts[f"{_split(p).replace(' ', '_')}_{row}"][p.key] = (float(value), 1.0)
         return dict(sorted(parts.items()))
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """The share of hits by both conventions, and of answers without a box, of every split.
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Shares of hits by both conventions and of answers without a box, by split.
 
         Raises ValueError for no predictions.
         """
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         lines = []
         for name in sorted({_split(p) for p in predictions}):
             found = [rows[f"{name.replace(' ', '_')}_{row}"] for row in ROWS]
-            lines.append((name, PAPER.get(name, "-"), *map(percent, found), int(found[0]["n"])))
+            paper = self.paper.get(f"{name.replace(' ', '_')}_{ROWS[0]}")
+            lines.append((name, percent(paper), *map(percent, found), int(found[0]["n"])))
         header = ("", "paper", "IoU > 0.5 (Shikra)", "IoU >= 0.5 (Qwen, InternVL)", "no box", "n")
         table = markdown(header, lines)
         return Report(rows, f"{table}\n\nThe paper does not say which convention it used.")
 
 
-def _split(prediction: Predicted) -> str:
+def _split(prediction: Prediction) -> str:
     return f"{prediction.truth['dataset']} {prediction.truth['split']}"
 
 
-def _iou(prediction: Predicted) -> float:
+def _iou(prediction: Prediction) -> float:
     if not prediction.boxes_xyxy_px:
         return 0.0
     x1, y1, x2, y2 = prediction.truth["box_xyxy_px"]
@@ -141,8 +157,8 @@ def _iou(prediction: Predicted) -> float:
 
 
 def _refs(source: Source, data: Path) -> Path:
-    """The refs as JSON; where there is only the published pickle that one, for its reader to say
-    what to do with it."""
+    """Return the refs' JSON file; if only the published pickle exists, the pickle, whose reader
+    raises with the remedy."""
     file = data / source.annotations
     pickle = file.with_suffix(".p")
     return pickle if pickle.exists() and not file.exists() else file

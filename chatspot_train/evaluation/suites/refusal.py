@@ -1,4 +1,4 @@
-"""Refusal: asked whether something is in a region, a model should deny what is not there.
+"""Refusal: a model should deny a thing that is not in the region.
 
 Each region of a COCO-like file is asked about twice: whether the thing in it is there, and whether
 one of another category is, drawn by the seed. Absent things are drawn in turn from elsewhere in the
@@ -9,12 +9,11 @@ from what the whole picture has none of (`nowhere`).
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -24,12 +23,15 @@ from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS
 from chatspot_train.data.sources.json_reader import box_xywh
-from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.metrics.rows import Parts, malformed, read_json, scored
+from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
+from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.metrics.text import denies
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    JudgingSuite,
+    Prediction,
     Report,
     markdown,
     need,
@@ -38,28 +40,11 @@ from chatspot_train.evaluation.suite import (
 QUESTION = "Is there {a_thing} in <region>?"
 LEAST_SIDE_PX = 16.0
 KINDS = ("elsewhere", "nowhere")
-_DENIAL = re.compile(
-    r"^\W*(no|nope|none|nothing)\b"
-    r"|\b(there|it|that|this|they)( is|'s| are| was| were) (no|not|none)\b"
-    r"|\b(isn|aren|wasn|weren|doesn)'?t\b|\b(don|can)'?t (see|find)\b"
-    r"|\b(cannot|can not|do not|does not) (see|find|contain|show|have)\b"
-    r"|\bnot (there|here|visible|present|shown|seen|in)\b|\b(contains?|shows?|sees?|finds?) no\b"
-    r"|\babsent\b|\bno such\b",
-    re.IGNORECASE,
-)
-_AFFIRMATION = re.compile(r"\W*(yes|yeah|yep)\b", re.IGNORECASE)
-
-
-def denies(text: str) -> bool:
-    """Whether the first sentence of an answer says that the thing is not there. One that begins
-    with yes does not, nor does an empty one."""
-    first = re.split(r"(?<=[.!?])\s", text.replace("’", "'").strip(), maxsplit=1)[0]
-    return not _AFFIRMATION.match(first) and bool(_DENIAL.search(first))
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A region of a picture, what is in it, and what may be asked for in vain."""
+    """A region, its annotation, and the absent categories to ask for."""
 
     annotation: CocoAnnotation
     box: Region
@@ -67,14 +52,21 @@ class _Asked:
     nowhere: tuple[int, ...]
 
 
-class RefusalSuite:
-    """Two questions each about the regions of a COCO-like file; `limit` counts questions.
+@register
+class RefusalSuite(JudgingSuite):
+    """Two questions about each region of a COCO-like file; `limit` counts questions.
 
     `question` holds `{a_thing}` and `<region>`; regions with a side below `least_side_px` are left
     out.
     """
 
     name = "refusal"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "refusals": "denies what is absent",
+        "false_denials": "denies what is present, 0 is best",
+    }
 
     def __init__(
         self,
@@ -88,12 +80,12 @@ class RefusalSuite:
 
     @property
     def wants(self) -> str:
-        """Which files, where from."""
+        """See Suite."""
         return (f"give --data a folder with {self.instances} in COCO's format and its pictures in "
                 f"{self.images}/")  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """Two items for each drawn region: what is there, then what is not."""
+        """Yield two items for each drawn region: the present thing, then an absent one."""
         path = need(data / self.instances, self.wants)
         coco = read_json(path, self.wants)
         try:
@@ -155,15 +147,15 @@ class RefusalSuite:
             for said, category in (("present", asked.annotation.category_id), (kind, absent))
         ]  # fmt: skip
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer denies what is absent, or says something else of what is there."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each denial of an absent thing and each other answer to a present one."""
         return [
             denies(p.text) if p.truth["kind"] in KINDS else bool(p.text) and not denies(p.text)
             for p in predictions
         ]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows; see `score`."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         for p, right in zip(predictions, self.right(predictions), strict=True):
             denied, absent = denies(p.text), p.truth["kind"] in KINDS
@@ -180,10 +172,10 @@ class RefusalSuite:
                 parts[row][p.key] = (float(numerator), float(denominator))
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """`refusals`: share of absent things denied (the recall of a denial), also by kind;
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """`refusals`: share of absent things denied (recall of a denial), also by kind;
         `false_denials`: share of present things denied; precision and F1 of a denial."""
-        rows = scored(self, predictions)
+        rows = self.rows(predictions)
         lines = [[name, int(row["n"]), row["value"], row["low"], row["high"]]
                  for name, row in sorted(rows.items())]  # fmt: skip
         return Report(rows, markdown(["refusal", "n", "value", "low", "high"], lines))

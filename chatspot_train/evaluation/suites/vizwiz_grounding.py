@@ -1,11 +1,11 @@
-"""VizWiz-VQA-Grounding (the paper's Table 2): blind people's questions, with the place given."""
+"""VizWiz-VQA-Grounding (the paper's Table 2): questions of blind people about a region."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import SourceError
@@ -13,18 +13,19 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, load_json
 from chatspot_train.data.sources.text_questions import majority
 from chatspot_train.evaluation.dataset_files import first_there, reading, sample
-from chatspot_train.evaluation.metrics.rows import Parts, scored
+from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent, vqa_accuracy
+from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
-    Predicted,
+    Prediction,
+    RegionSuite,
     Report,
     markdown,
     need,
 )
 
-PAPER_CONTAINS = "63.0"
 SHAPES = ("box", "polygon")
 
 
@@ -38,7 +39,7 @@ class _Answer(Schema):
 
 
 class _Entry(Schema):
-    """`answers` are ten people's, as texts or as VizWiz-VQA writes them."""
+    """`answers` are those of ten people, as texts or in VizWiz-VQA's form."""
 
     question: str
     answers: tuple[str | _Answer, ...] = ()
@@ -48,19 +49,24 @@ class _Entry(Schema):
     answer_grounding: tuple[_Corner, ...]
 
 
+@register
 @dataclass(frozen=True)
-class VizWizGrounding:
-    """Asks each question of the region where its answer is seen.
+class VizWizGrounding(RegionSuite):
+    """Each question about the region that shows its answer.
 
-    `shape` is how the grounding polygon is given: as the box around it, since the paper's model
-    reads points and boxes, or as the polygon. An answer is right when it contains the most common
-    of the people's answers as whole words, number words being digits.
+    `shape` is the form of the region: the grounding polygon, or the box around it, as the paper's
+    model reads points and boxes. An answer is right if it contains the most common human answer as
+    whole words; number words equal digits.
     """
 
     split: str = "val"
     shape: str = "box"
 
     name = "vizwiz_grounding"
+    on_kitchen = True
+    headline: ClassVar[Mapping[str, str]] = {
+        "contains": "contains the answer",
+    }
     wants = (
         "give --data a folder with val_grounding.json and val/, both of VizWiz-VQA-Grounding "
         "(from vizwiz.org/tasks-and-datasets/answer-grounding-for-vqa)"
@@ -70,8 +76,13 @@ class VizWizGrounding:
         if self.shape not in SHAPES:
             raise ValueError(f"the shape is {self.shape!r}, not one of {', '.join(SHAPES)}")
 
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite."""
+        return {"contains": 0.63}
+
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """One question a picture. Raises MissingDataError, SourceError."""
+        """See Suite. Raises MissingDataError, SourceError."""
         file = need(data / f"{self.split}_grounding.json", self.wants)
         folder = first_there(data, (self.split, f"images/{self.split}"), self.wants)
         loaded = load_json(file)
@@ -102,12 +113,12 @@ class VizWizGrounding:
         turn = AskedTurn(f"{clean(entry.question)} <region>", (region,))
         return Item(name, folder / name, (turn,), truth)
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
-        """Whether each answer contains the most common one as whole words."""
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
+        """Return True for each answer with the most common one as whole words."""
         return [contains(p.text, p.truth["answer"], numbers=True) for p in predictions]
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
-        """Parts of the rows; see `score`."""
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
+        """See Suite."""
         right = zip(predictions, self.right(predictions), strict=True)
         parts = {"contains": {p.key: (float(good), 1.0) for p, good in right}}
         judged = [p for p in predictions if len(p.truth["answers"]) > 1]
@@ -117,13 +128,16 @@ class VizWizGrounding:
             }
         return parts
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
-        """The share that contains the ground truth; besides, the VQA challenge's accuracy over the
-        questions with people's answers. Raises ValueError for no predictions."""
-        rows = scored(self, predictions)
+    def score(self, predictions: Sequence[Prediction]) -> Report:
+        """Share with the ground truth; the VQA challenge's accuracy over questions with several
+        human answers. Raises ValueError for no predictions."""
+        rows = self.rows(predictions)
         ours = (percent(rows["contains"]), percent(rows.get("vqa_accuracy")), len(predictions))
         table = markdown(
             ("", "contains the ground truth", "VQA accuracy", "n"),
-            [("paper", PAPER_CONTAINS, "-", "-"), (f"ours, by {self.shape}", *ours)],
+            [
+                ("paper", percent(self.paper["contains"]), "-", "-"),
+                (f"ours, by {self.shape}", *ours),
+            ],
         )
         return Report(rows, table)

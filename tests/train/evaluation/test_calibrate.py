@@ -22,8 +22,8 @@ from chatspot_train.evaluation.confidence_fit import (
     fit,
     fit_maps,
 )
-from chatspot_train.evaluation.suite import AskedTurn, Item, Predicted
-from chatspot_train.evaluation.suites.calibration import calibration_error
+from chatspot_train.evaluation.metrics.calibration import calibration_error
+from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction
 
 
 def drawn(count: int, seed: int = 0, tasks: tuple[str, ...] = ("",)) -> Answers:
@@ -127,9 +127,9 @@ def test_answers_are_joined_with_their_tasks() -> None:
 
     items = [item("a", "What?", "state"), item("b", "Find the mug.", ""), item("c", "What?", "")]
     predictions = [
-        Predicted("a", "door: open", mean_log_probability=-0.5, least_log_probability=-1.0),
-        Predicted("b", "mug", mean_log_probability=-0.1, least_log_probability=-0.2),
-        Predicted("c", "", error="no picture"),
+        Prediction("a", "door: open", mean_log_probability=-0.5, least_log_probability=-1.0),
+        Prediction("b", "mug", mean_log_probability=-0.1, least_log_probability=-0.2),
+        Prediction("c", "", error="no picture"),
     ]
     got = calibrate.judged(items, predictions, [True, False, False])
     assert got.task.tolist() == ["state", "locate"]
@@ -192,6 +192,8 @@ def test_the_whole_way_with_the_bundled_model(tmp_path: Path, root: Path) -> Non
     assert {path.name for path in out.glob("*.png")} == {"before.png", "after.png", "risk.png"}
 
 
-def test_a_model_without_settings_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"copy its family's file"):
-        calibrate.main(["--model", str(tmp_path)])
+def test_a_model_without_settings_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate.main(["--model", str(tmp_path)]) == 1
+    assert "copy its family's file" in capsys.readouterr().err

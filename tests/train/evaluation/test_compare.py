@@ -9,15 +9,21 @@ import cv2
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.compare import CompareError, compare, differences, parts_of
-from chatspot_train.evaluation.intervals import share
-from chatspot_train.evaluation.metrics.rows import Parts, resampled, row_of, rows_of
+from chatspot_train.evaluation.compare import CompareError, compare, differences
+from chatspot_train.evaluation.metrics.intervals import Parts, resampled, row_of, rows_of, share
 from chatspot_train.evaluation.runner import to_line
-from chatspot_train.evaluation.suite import Item, MissingDataError, Predicted, Report
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    MissingDataError,
+    Prediction,
+    Report,
+    Suite,
+)
 from chatspot_train.evaluation.suites.pope import PopeSuite
 
 
-class Equal:
+class Equal(Suite):
     """Share of answers equal to the truth."""
 
     name = "equal"
@@ -26,10 +32,10 @@ class Equal:
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         yield from ()
 
-    def parts(self, predictions: Sequence[Predicted]) -> Parts:
+    def parts(self, predictions: Sequence[Prediction]) -> Parts:
         return {"equal": {p.key: (float(p.text == p.truth["name"]), 1.0) for p in predictions}}
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         return Report(rows_of(self.parts(predictions)), "")
 
 
@@ -37,16 +43,16 @@ def keep(
     folder: Path, texts: dict[str, str], image: str = "", regions_px: Any = (), **truth: Any
 ) -> Path:
     folder.mkdir()
-    lines = [Predicted(key, text, question=f"What is {key}?", truth={"name": "mug", **truth},
+    lines = [Prediction(key, text, question=f"What is {key}?", truth={"name": "mug", **truth},
                        image=image, regions_px=regions_px)
              for key, text in texts.items()]  # fmt: skip
     (folder / "predictions.jsonl").write_text("".join(map(to_line, lines)), encoding="utf-8")
     return folder
 
 
-def pope(texts: str, labels: str) -> list[Predicted]:
+def pope(texts: str, labels: str) -> list[Prediction]:
     names = {"y": "yes", "n": "no"}
-    return [Predicted(str(k), names[a], truth={"file": "random", "label": names[b]})
+    return [Prediction(str(k), names[a], truth={"file": "random", "label": names[b]})
             for k, (a, b) in enumerate(zip(texts, labels, strict=True))]  # fmt: skip
 
 
@@ -105,22 +111,25 @@ def test_parts_are_summed_with_their_own_questions() -> None:
     assert row_of({"a": (1.0, 1.0), "b": (0.0, 1.0)}) == share([True, False])
 
 
-def test_a_suite_tells_its_parts_or_at_least_what_is_right() -> None:
-    predictions = [Predicted(str(k), text, truth={"name": "mug"})
-                   for k, text in enumerate(("mug", "cup"))]  # fmt: skip
-    assert parts_of(Equal(), predictions) == {"equal": {"0": (1.0, 1.0), "1": (0.0, 1.0)}}
-
-    class Judging:
+def test_a_judging_suite_is_compared_by_its_right_answers(tmp_path: Path) -> None:
+    class Judging(JudgingSuite):
         name = "judging"
+        wants = ""
 
-        def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+        def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
+            yield from ()
+
+        def right(self, predictions: Sequence[Prediction]) -> list[bool]:
             return [p.text == "cup" for p in predictions]
 
-    judging: Any = Judging()
-    assert parts_of(judging, predictions) == {"right": {"0": (0.0, 1.0), "1": (1.0, 1.0)}}
-    silent: Any = type("Silent", (), {"name": "silent"})()
-    with pytest.raises(CompareError, match="silent"):
-        parts_of(silent, predictions)
+        def score(self, predictions: Sequence[Prediction]) -> Report:
+            return Report(self.rows(predictions), "")
+
+    a = keep(tmp_path / "a", {"1": "mug", "2": "cup"})
+    b = keep(tmp_path / "b", {"1": "cup", "2": "cup"})
+    found = compare(a, b, tmp_path / "out", Judging(), draws=50)
+    assert found.rows["right"]["value"] == 0.5
+    assert found.scored == 1
 
 
 def test_the_page_shows_pictures_and_escapes_text(tmp_path: Path) -> None:

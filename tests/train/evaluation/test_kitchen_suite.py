@@ -18,15 +18,15 @@ from chatspot_sim.questions import KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
-from chatspot_train.evaluation.intervals import share
 from chatspot_train.evaluation.kitchen import render
 from chatspot_train.evaluation.kitchen.questions import kitchen_questions, truth_of
 from chatspot_train.evaluation.kitchen.render import RenderError, render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
-from chatspot_train.evaluation.kitchen.suite import MEANINGS, KitchenSuite
+from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.evaluation.metrics.intervals import share
 from chatspot_train.evaluation.runner import read_predictions, run, to_line
-from chatspot_train.evaluation.suite import Item, Predicted
+from chatspot_train.evaluation.suite import Item, Prediction
 
 MUG = Thing("mug_0", "mug", "red", (10, 10, 50, 50), ((10, 10), (50, 10), (50, 50)), 900)
 PLATE = Thing("plate_0", "plate", "", (10, 12, 50, 52), ((10, 12), (50, 12), (50, 52)), 900)
@@ -38,9 +38,9 @@ def told(row: str, kind: str, answer: str, *, kitchen: int = 0, **more: Any) -> 
     return truth_of(row, kitchen, KitchenQuestion(kind, "?", "", (), answer, **more), TRUTH)
 
 
-def answered(truth: dict[str, Any], text: str, *boxes: Any, key: str = "") -> Predicted:
+def answered(truth: dict[str, Any], text: str, *boxes: Any, key: str = "") -> Prediction:
     name = key or f"{truth['kitchen']}-{truth['row']}-{text}"
-    return Predicted(name, text, tuple(boxes), question="?", truth=truth)
+    return Prediction(name, text, tuple(boxes), question="?", truth=truth)
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +59,18 @@ class Oracle:
         self.pictures = 0
         self.asked: list[str] = []
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         self.pictures += 1
         self.asked += [item.key for item in items]
         return [self._answer(item, k % 3 == 2) for k, item in enumerate(items)]
 
-    def _answer(self, item: Item, wrong: bool) -> Predicted:
+    def _answer(self, item: Item, wrong: bool) -> Prediction:
         box, asked = item.truth["box"], item.turns[-1].question
         if wrong:
-            return Predicted(item.key, "?", question=asked, truth=item.truth)
+            return Prediction(item.key, "?", question=asked, truth=item.truth)
         if box is None:
-            return Predicted(item.key, item.truth["answer"], question=asked, truth=item.truth)
-        return Predicted(item.key, "the mug <box> 0 0 1 1</box>", (tuple(box),), ("the mug",),
+            return Prediction(item.key, item.truth["answer"], question=asked, truth=item.truth)
+        return Prediction(item.key, "the mug <box> 0 0 1 1</box>", (tuple(box),), ("the mug",),
                          question=asked, truth=item.truth)  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_every_kind_is_asked_of_one_rendering(data: Path) -> None:
     assert len({item.key for item in items}) == len(items)
     assert {item.image for item in items} == {data / "kitchens_test" / f"{k}.jpg" for k in range(3)}
     assert {item.truth["kind"] for item in items} == set(KINDS)
-    assert {item.truth["row"] for item in items} <= set(MEANINGS)
+    assert {item.truth["row"] for item in items} <= set(KitchenSuite.headline)
     for item in items:
         assert json.loads(json.dumps(item.truth)) == item.truth
         assert len(item.turns) == (2 if item.truth["row"] == "follow_up" else 1)
@@ -154,7 +154,7 @@ def test_the_rows_are_of_the_kept_answers_alone(data: Path, tmp_path: Path) -> N
     found = run(oracle, suite.items(data, 3, 0), file)
     assert oracle.pictures == 3
     report = suite.score(found)
-    assert set(report.rows) == set(MEANINGS)
+    assert set(report.rows) == set(KitchenSuite.headline)
     kept = read_predictions(file)
     assert kept == found
     assert suite.score(kept).rows == report.rows
@@ -162,7 +162,7 @@ def test_the_rows_are_of_the_kept_answers_alone(data: Path, tmp_path: Path) -> N
     wrong = [not good for good in suite.right(kept)]
     assert wrong == [p.text == "?" for p in kept]
     for name, row in report.rows.items():
-        assert f"| `{name}` | {MEANINGS[name]} | {row['value']:.3f} |" in report.table
+        assert f"| `{name}` | {KitchenSuite.headline[name]} | {row['value']:.3f} |" in report.table
 
 
 def test_a_killed_run_asks_only_what_is_missing(data: Path, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_place_is_right_with_its_phrase_and_without() -> None:
         answered(place, "red mug <box> 0.5 0.5 0.9 0.9</box>", (50.0, 40.0, 90.0, 72.0)),
         answered(missing, "there is no cup here"),
         answered(missing, "no cup <box> 0.1 0.1 0.5 0.5</box>", at),
-        Predicted("k", "", error="broken", question="?", truth=missing),
+        Prediction("k", "", error="broken", question="?", truth=missing),
     ]) == [True, True, False, False, True, False, False]  # fmt: skip
 
 

@@ -12,18 +12,13 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import RegionError
-from chatspot_train.evaluation.runner import (
-    EngineAnswerer,
-    OnceAnswerer,
-    read_predictions,
-    run,
-    to_line,
-)
+from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.runner import CachingAnswerer, read_predictions, run, to_line
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
-    Predicted,
+    Prediction,
     markdown,
     need,
 )
@@ -38,10 +33,10 @@ class Counting:
         self.pictures = 0
         self.asked: list[str] = []
 
-    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Predicted]:
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         self.pictures += 1
         self.asked += [item.key for item in items]
-        return [Predicted(i.key, f"{image_rgb.shape[1]} wide: 茶", truth=i.truth) for i in items]
+        return [Prediction(i.key, f"{image_rgb.shape[1]} wide: 茶", truth=i.truth) for i in items]
 
 
 def items(folder: Path, pictures: int = 3) -> Iterator[Item]:
@@ -113,7 +108,7 @@ def test_an_answer_to_another_question_does_not_count(tmp_path: Path) -> None:
 
 def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
     counting = Counting()
-    once = OnceAnswerer(counting)
+    once = CachingAnswerer(counting)
     asked = list(items(tmp_path, 2))
     first = run(once, asked, tmp_path / "1.jsonl")
     assert counting.asked == ["0a", "1a"]  # both items of a picture ask alike
@@ -127,7 +122,7 @@ def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_predictions_survive_the_file(tmp_path: Path) -> None:
-    one = Predicted("k", "x", ((1.0, 2.0, 3.0, 4.0),), ("mug",), {"door": "open"},
+    one = Prediction("k", "x", ((1.0, 2.0, 3.0, 4.0),), ("mug",), {"door": "open"},
                     (("open", "fridge"),), 0.5, 0.1, truth={"a": [1]})  # fmt: skip
     (tmp_path / "p.jsonl").write_text(to_line(one))
     assert read_predictions(tmp_path / "p.jsonl") == [one]

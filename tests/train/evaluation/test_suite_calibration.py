@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.suite import Item, Predicted, Report
-from chatspot_train.evaluation.suites.calibration import (
-    CalibrationSuite,
+from chatspot_train.evaluation.metrics.calibration import (
     calibration_error,
     choose_threshold,
     risk_area,
     risk_curve,
 )
+from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report
+from chatspot_train.evaluation.suites.calibration import CalibrationSuite
 
 
-class Echo:
+class Echo(JudgingSuite):
     """Right is what says so."""
 
     name = "echo"
@@ -26,15 +26,15 @@ class Echo:
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         yield Item("only", data, (), {})
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         return [p.text == "right" for p in predictions]
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         return Report({}, "")
 
 
-def answers(*pairs: tuple[float, int]) -> list[Predicted]:
-    return [Predicted(str(k), "right" if right else "茶", confidence=sure)
+def answers(*pairs: tuple[float, int]) -> list[Prediction]:
+    return [Prediction(str(k), "right" if right else "茶", confidence=sure)
             for k, (sure, right) in enumerate(pairs)]  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_the_threshold_accepts_as_many_as_the_target_bears() -> None:
 
 def test_a_report_says_what_the_threshold_does() -> None:
     suite = CalibrationSuite(Echo(), 0.25)
-    unanswered = Predicted("x", "", error="no picture")
+    unanswered = Prediction("x", "", error="no picture")
     predictions = [*answers((0.9, 1), (0.8, 1), (0.8, 0), (0.6, 1), (0.4, 1), (0.2, 0)), unanswered]
     report = suite.score(predictions)
     assert report.rows["threshold"]["value"] == pytest.approx(0.4)
@@ -115,6 +115,6 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="outside 0 to 1"):
         suite.score(answers((float("nan"), 1)))
     with pytest.raises(ValueError, match="no answers"):
-        suite.score([Predicted("x", "", error="no picture")])
+        suite.score([Prediction("x", "", error="no picture")])
     with pytest.raises(ValueError, match=r"1\.5"):
         CalibrationSuite(Echo(), 1.5)

@@ -31,7 +31,7 @@ from chatspot_train.evaluation.metrics.coco_ap import (
     weighted_precision,
 )
 from chatspot_train.evaluation.runner import read_predictions, to_line
-from chatspot_train.evaluation.suite import Item, MissingDataError, Predicted
+from chatspot_train.evaluation.suite import Item, MissingDataError, Prediction
 from chatspot_train.evaluation.suites.coco_region import QUESTION, CocoRegion
 
 NAMES = {1: "person", 18: "dog", 46: "wine glass", 58: "hot dog", 72: "tv"}
@@ -69,9 +69,9 @@ def coco(folder: Path, things: list[dict[str, Any]] = THINGS) -> Path:
     return folder
 
 
-def answered(items: list[Item], said: dict[str, str], **confidences: float) -> list[Predicted]:
+def answered(items: list[Item], said: dict[str, str], **confidences: float) -> list[Prediction]:
     return [
-        Predicted(item.key, said.get(item.key, ""), truth=item.truth,
+        Prediction(item.key, said.get(item.key, ""), truth=item.truth,
                   confidence=confidences.get(f"c{item.key}", 0.0))
         for item in items
     ]  # fmt: skip
@@ -229,7 +229,7 @@ def test_boxes_of_a_detector(tmp_path: Path) -> None:
     suite = CocoRegion(detections=file, max_boxes=2)
     items = list(suite.items(coco(tmp_path), 0, 0))
     assert [item.truth["score"] for item in items] == [0.9, 0.3]
-    kept = [Predicted(i.key, "dog", confidence=0.5, truth=i.truth) for i in items]
+    kept = [Prediction(i.key, "dog", confidence=0.5, truth=i.truth) for i in items]
     report = suite.score(kept)
     assert "accuracy" not in report.rows
     # Of five categories only the dog is found; things in pictures without boxes are missed.

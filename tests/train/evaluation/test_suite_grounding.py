@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from chatspot_ros.core.boxes import iou
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.grounding import (
     GroundingSuite,
     Pair,
@@ -74,9 +74,9 @@ def test_matching_agrees_with_trying_all_orders() -> None:
 def test_rows_count_pairs_over_all_questions() -> None:
     truth = {"pairs": [["mug", list(BOX)], ["cup", [20, 0, 30, 10]]]}
     predictions = [
-        Predicted("1", "x", (BOX, BOX, BOX), ("a mug", "mug", "dog"), truth=truth),
-        Predicted("2", "", truth=truth),
-        Predicted("3", "x", (BOX, (20, 0, 30, 10)), ("mug", "cup"), truth=truth),
+        Prediction("1", "x", (BOX, BOX, BOX), ("a mug", "mug", "dog"), truth=truth),
+        Prediction("2", "", truth=truth),
+        Prediction("3", "x", (BOX, (20, 0, 30, 10)), ("mug", "cup"), truth=truth),
     ]
     suite = GroundingSuite()
     report = suite.score(predictions)

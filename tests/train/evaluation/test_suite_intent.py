@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
-from chatspot_ros.core.prompts import TASKS, route
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import TASKS
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
+from chatspot_train.evaluation.dataset_files import MalformedDataError
 from chatspot_train.evaluation.runner import run
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.intent import (
     LISTS,
     NAMES,
@@ -104,7 +105,7 @@ def test_what_a_question_wants_by_hand(question: str, task: str) -> None:
 
 def test_scores_by_hand() -> None:
     pairs = [("read", "read"), ("read", "short"), ("plan", "plan"), ("short", "plan")]
-    predictions = [Predicted(str(k), said, truth={"list": "mine", "task": true})
+    predictions = [Prediction(str(k), said, truth={"list": "mine", "task": true})
                    for k, (true, said) in enumerate(pairs)]  # fmt: skip
     suite = IntentSuite()
     rows = suite.score(predictions).rows

@@ -5,6 +5,8 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from PIL import Image
 
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.mmbench import (
     EncodedPicture,
     MMBenchSuite,
@@ -66,9 +68,29 @@ def make_data(folder: Path, columns: tuple[str, ...] = COLUMNS, name: str = "dev
     return folder
 
 
-def answered(folder: Path, texts: list[str], suite: MMBenchSuite) -> list[Predicted]:
+def read_workbook(file: Path) -> list[dict[str, str]]:
+    """The rows of the only sheet, by the names in its first row; empty cells may be missing."""
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    with ZipFile(file) as book:
+        strings = ElementTree.fromstring(book.read("xl/sharedStrings.xml"))
+        texts = ["".join(one.itertext()) for one in strings.iter(f"{space}si")]
+        sheet = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    rows: list[dict[str, str]] = []
+    for row in sheet.iter(f"{space}row"):
+        cells = {}
+        for cell in row.iter(f"{space}c"):
+            value = cell.findtext(f"{space}v") or ""
+            cells[cell.attrib["r"].rstrip("0123456789")] = (
+                texts[int(value)] if cell.get("t") == "s" else value
+            )
+        rows.append(cells)
+    names = rows[0]
+    return [{names[column]: value for column, value in row.items()} for row in rows[1:]]
+
+
+def answered(folder: Path, texts: list[str], suite: MMBenchSuite) -> list[Prediction]:
     items = list(suite.items(folder, 0, 0))
-    return [Predicted(i.key, t, truth=i.truth) for i, t in zip(items, texts, strict=True)]
+    return [Prediction(i.key, t, truth=i.truth) for i, t in zip(items, texts, strict=True)]
 
 
 def test_the_table_is_read_with_its_pictures(tmp_path: Path) -> None:
@@ -109,12 +131,10 @@ def test_a_question_counts_when_every_order_is_right(tmp_path: Path) -> None:
 
 
 def test_the_servers_table_holds_what_was_asked_and_said(tmp_path: Path) -> None:
-    predictions = answered(make_data(tmp_path), ["A\tor\nB", "", '茶 "tea"'], MMBenchSuite())
-    file = tmp_path / "out.tsv"
-    write_submission(predictions, file)
-    with file.open(encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table, delimiter="\t"))
-    assert [row["prediction"] for row in rows] == ["A\tor\nB", "", '茶 "tea"']
+    predictions = answered(make_data(tmp_path), ["A\tor\nB", "", '=茶 "tea"'], MMBenchSuite())
+    write_submission(predictions, tmp_path / "out.xlsx")
+    rows = read_workbook(tmp_path / "out.xlsx")
+    assert [row.get("prediction", "") for row in rows] == ["A\tor\nB", "", '=茶 "tea"']
     assert [row["index"] for row in rows] == ["7", "1000007", "8"]
     assert rows[0]["question"] == "Which\nway?"
     assert rows[2]["B"] == "None"
@@ -127,7 +147,10 @@ def test_a_split_without_answers_is_not_scored(tmp_path: Path) -> None:
     predictions = answered(make_data(tmp_path, columns, "test"), ["A"], suite)
     report = suite.score(predictions)
     assert report.rows == {}
-    assert "upload" in report.table
+    assert "upload submission.xlsx" in report.table
+    suite.export(predictions, tmp_path)
+    assert [row["prediction"] for row in read_workbook(tmp_path / "submission.xlsx")] == ["A"]
+    MMBenchSuite().export(predictions, tmp_path / "no such folder")  # dev has nothing to submit
     assert suite.right(predictions) == [False]
 
 

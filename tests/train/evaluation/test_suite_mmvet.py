@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train import evaluate
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import Item, MissingDataError, Prediction
 from chatspot_train.evaluation.suites.mmvet import (
     MmVetSuite,
     grade,
@@ -19,7 +20,7 @@ from chatspot_train.evaluation.suites.mmvet import (
     with_grades,
     write_predictions,
 )
-from chatspot_train.openai_client import AskError, Reply
+from chatspot_train.openai_client import AskError, ChatReply
 
 ENTRIES = {
     "v1_0": {"imagename": "a.jpg", "imagesource": "x", "question": "What is x?",
@@ -29,7 +30,7 @@ ENTRIES = {
 }  # fmt: skip
 
 
-class Grader:
+class StandIn:
     """Stands in for the endpoint: replies by the graded answer."""
 
     model = "grader"
@@ -38,22 +39,22 @@ class Grader:
         self.replies = {answer: iter(some) for answer, some in replies.items()}
         self.asked: list[str] = []
 
-    async def ask(self, told: list[Any]) -> Reply:
+    async def ask(self, told: list[Any]) -> ChatReply:
         answer = told[0]["content"].rpartition("Answer: ")[2].partition("\nMark")[0]
         self.asked.append(answer)
         reply = next(self.replies[answer], None)
         if reply is None:
             raise AskError("the endpoint answers with status 500", answer)
-        return Reply(reply, 1, 1)
+        return ChatReply(reply, 1, 1)
 
 
-def run_grade(predictions: list[Predicted], grader: Grader, file: Path, runs: int = 1) -> Any:
-    asker: Any = grader
-    return asyncio.run(grade(predictions, asker, file, runs, concurrency=2))
+def run_grade(predictions: list[Prediction], grader: StandIn, file: Path, runs: int = 1) -> Any:
+    client: Any = grader
+    return asyncio.run(grade(predictions, client, file, runs, concurrency=2))
 
 
-def predictions(*texts: str) -> list[Predicted]:
-    return [Predicted(key, text, truth=dict(entry))
+def predictions(*texts: str) -> list[Prediction]:
+    return [Prediction(key, text, truth=dict(entry))
             for (key, entry), text in zip(ENTRIES.items(), texts, strict=True)]  # fmt: skip
 
 
@@ -101,15 +102,15 @@ def test_the_grader_is_told_what_and_and_or_mean() -> None:
 def test_grades_are_kept_and_gone_on_with(tmp_path: Path) -> None:
     file = tmp_path / "grades.json"
     with pytest.raises(AskError):
-        run_grade(predictions("x = -1", "tea"), Grader({"x = -1": ["0.5"], "tea": []}), file)
-    grader = Grader({"tea": ["no idea", "1.0"], "x = -1": []})
+        run_grade(predictions("x = -1", "tea"), StandIn({"x = -1": ["0.5"], "tea": []}), file)
+    grader = StandIn({"tea": ["no idea", "1.0"], "x = -1": []})
     found = run_grade(predictions("x = -1", "tea"), grader, file)
     assert grader.asked == ["tea", "tea"]
     assert found["v1_0"]["score"] == [0.5]
     assert found["v1_1"] == {"model": ["grader"], "content": ["1.0"], "score": [1.0],
                              "prediction": ["tea"]}  # fmt: skip
     assert json.loads(file.read_text()) == found
-    changed = Grader({"coffee": ["0.2", "0.4"], "x = -1": ["0.1"]})
+    changed = StandIn({"coffee": ["0.2", "0.4"], "x = -1": ["0.1"]})
     found = run_grade(predictions("x = -1", "coffee"), changed, file, runs=2)
     assert [found[key]["score"] for key in ENTRIES] == [[0.5, 0.1], [0.2, 0.4]]
     graded = with_grades(predictions("x = -1", "coffee"), found)
@@ -117,7 +118,7 @@ def test_grades_are_kept_and_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_empty_answers_are_not_asked_and_unreadable_marks_leave_no_grade(tmp_path: Path) -> None:
-    grader = Grader({"tea": ["well", "hm", "7/10", "1.0"]})
+    grader = StandIn({"tea": ["well", "hm", "7/10", "1.0"]})
     found = run_grade(predictions("  ", "tea"), grader, tmp_path / "grades.json")
     assert len(grader.asked) == 3
     assert found["v1_0"]["score"] == [0.0]
@@ -143,3 +144,43 @@ def test_predictions_are_written_for_the_official_grader(tmp_path: Path) -> None
     file = tmp_path / "model.json"
     write_predictions(predictions("x = -1", "茶"), file)
     assert json.loads(file.read_text(encoding="utf-8")) == {"v1_0": "x = -1", "v1_1": "茶"}
+
+
+def test_the_command_grades_kept_predictions(
+    tmp_path: Path, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fixed:
+        name = "fixed"
+
+        def answer_all(self, image_rgb: Any, items: list[Item]) -> list[Prediction]:
+            return [Prediction(i.key, "tea", truth=i.truth) for i in items]
+
+    monkeypatch.setattr(evaluate, "_answerer", lambda options, stack: Fixed())
+    chat_server.topic = lambda text: text.rpartition("Question: ")[2].partition("\n")[0]
+    chat_server.answer = lambda topic, count: chat_server.completion(
+        "1.0" if topic == "Who?" else "0.5"
+    )
+    make_data(tmp_path)
+    out = tmp_path / "out"
+    command = ["--suite", "mmvet", "--data", str(tmp_path), "--out", str(out)]
+    evaluate.main(command)
+    assert "2 of 2 answers are not graded" in (out / "report.md").read_text()
+    assert json.loads((out / "mmvet.json").read_text()) == {"v1_0": "tea", "v1_1": "tea"}
+    evaluate.main([*command, "--grade", chat_server.url, "--grader", "judge"])
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert rows["total"]["value"] == 0.75
+    assert {body["model"] for body in chat_server.bodies} == {"judge"}
+    # The grades are kept: without a grader they are read again, and compared.
+    evaluate.main(command)
+    assert json.loads((out / "results.json").read_text())["rows"] == rows
+    assert len(chat_server.bodies) == 2
+    evaluate.main(["--suite", "mmvet", "--compare", str(out), str(out),
+                   "--out", str(tmp_path / "both")])  # fmt: skip
+    compared = json.loads((tmp_path / "both" / "comparison.json").read_text())["rows"]
+    assert compared["total"]["a"] == 0.75
+
+
+def test_a_grade_of_another_answer_does_not_count() -> None:
+    grades = {"v1_0": {"score": [0.5], "prediction": ["another"]}}
+    (graded, _) = with_grades(predictions("a", "b"), grades)
+    assert "grade" not in graded.truth

@@ -12,13 +12,13 @@ from PIL import Image
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
-from chatspot_train.evaluation.suite import AskedTurn, Item, Predicted, Report
+from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction, RegionSuite, Report
 from chatspot_train.evaluation.suites.coco_region import CocoRegion
 from chatspot_train.evaluation.suites.hallucination import Hallucination
 from chatspot_train.evaluation.suites.noise import Noise
 
 
-class Shapes:
+class Shapes(RegionSuite):
     """Asks for the name of `count` boxes."""
 
     name = "shapes"
@@ -32,10 +32,10 @@ class Shapes:
             turn = AskedTurn("What?", (self.region,))
             yield Item(str(k), data, (turn,), {"answer": "square", "size": [64, 128]})
 
-    def right(self, predictions: Sequence[Predicted]) -> list[bool]:
+    def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         return [p.text == p.truth["answer"] for p in predictions]
 
-    def score(self, predictions: Sequence[Predicted]) -> Report:
+    def score(self, predictions: Sequence[Prediction]) -> Report:
         raise NotImplementedError
 
 
@@ -67,7 +67,7 @@ def test_accuracy_and_its_drop_by_hand(tmp_path: Path) -> None:
     suite = Noise(Shapes(4), scales=(0.0, 0.2))
     said = {"0@0": "square", "1@0": "square", "2@0": "square", "0@0.2": "square", "3@0.2": "square"}
     kept = [
-        Predicted(i.key, said.get(i.key, ""), truth=i.truth) for i in suite.items(tmp_path, 0, 0)
+        Prediction(i.key, said.get(i.key, ""), truth=i.truth) for i in suite.items(tmp_path, 0, 0)
     ]
     report = suite.score(kept)
     assert {name: row["value"] for name, row in report.rows.items()} == {
@@ -108,7 +108,7 @@ def test_hallucination_names_the_neighbour(tmp_path: Path) -> None:
         "1@0": "a horse", "2@0": "horse", "3@0": "person",  # a neighbour, right, wrong apart
         "1@0.3": "cat", "2@0.3": "", "3@0.3": "cats",  # a crowd is no neighbour; nothing said
     }  # fmt: skip
-    kept = [Predicted(i.key, said[i.key], truth=i.truth) for i in items]
+    kept = [Prediction(i.key, said[i.key], truth=i.truth) for i in items]
     report = suite.score(kept)
     assert {name: row["value"] for name, row in report.rows.items()} == {
         "accuracy_noise_0": pytest.approx(1 / 3), "accuracy_noise_0.3": pytest.approx(1 / 3),
@@ -118,7 +118,7 @@ def test_hallucination_names_the_neighbour(tmp_path: Path) -> None:
     }  # fmt: skip
     assert "| 0 | 64.7 | 33.3 | 2.2 | 33.3 | 50.0 | 3 |" in report.table
     assert (suite.score(kept).rows, suite.score(kept).table) == (report.rows, report.table)
-    perfect = [Predicted(i.key, {"1": "person", "2": "horse", "3": "cat"}[i.key[0]], truth=i.truth)
+    perfect = [Prediction(i.key, {"1": "person", "2": "horse", "3": "cat"}[i.key[0]], truth=i.truth)
                for i in items]  # fmt: skip
     assert "hallucination_of_wrong_noise_0" not in suite.score(perfect).rows
 
@@ -126,7 +126,7 @@ def test_hallucination_names_the_neighbour(tmp_path: Path) -> None:
 def test_the_plot_has_the_papers_numbers_as_a_second_line(tmp_path: Path) -> None:
     suite = Hallucination()
     items = suite.items(coco(tmp_path), 0, 0)
-    report = suite.score([Predicted(i.key, "person", truth=i.truth) for i in items])
+    report = suite.score([Prediction(i.key, "person", truth=i.truth) for i in items])
     figure = report.plots["hallucination.png"]
     assert [axes.get_title() for axes in figure.axes] == ["accuracy", "hallucination"]
     for axes, paper in zip(figure.axes, ([64.7, 63.9, 63.5, 63.2], [2.2, 2.4, 2.1, 2.3]),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources import SourceError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.pointqa import PointQa
 
 LOOK = {"id": 9, "obj_type": "giraffes", "obj_question": "How many giraffes?",
@@ -71,7 +71,7 @@ def test_the_shares_by_hand(tmp_path: Path) -> None:
         "local-9-0-0-box": "It is White!",
         "local-9-0-0-point": "off-white",
     }
-    kept = [Predicted(i.key, said.get(i.key, "4"), truth=i.truth) for i in items]
+    kept = [Prediction(i.key, said.get(i.key, "4"), truth=i.truth) for i in items]
     report = suite.score(kept)
     assert {k: (row["value"], row["n"]) for k, row in report.rows.items()} == {
         "local_box": (1.0, 1), "local_point": (0.5, 2),

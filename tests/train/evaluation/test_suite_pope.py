@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.pope import FILES, PopeSuite, says_yes
 
 
@@ -68,7 +68,7 @@ def test_the_measures_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(4)
     said, true = rng.random(60) < 0.6, rng.random(60) < 0.5
     predictions = [
-        Predicted(f"random/{k}", "yes" if a else "no",
+        Prediction(f"random/{k}", "yes" if a else "no",
                   truth={"file": "random", "label": "yes" if b else "no"})
         for k, (a, b) in enumerate(zip(said, true, strict=True))
     ]  # fmt: skip
@@ -87,7 +87,7 @@ def test_the_measures_agree_with_scikit_learn() -> None:
 
 def test_a_model_that_never_says_yes_has_no_precision() -> None:
     rows = PopeSuite().score([
-        Predicted("random/0", "No", truth={"file": "random", "label": "yes"})
+        Prediction("random/0", "No", truth={"file": "random", "label": "yes"})
     ]).rows  # fmt: skip
     assert rows["precision"] == {"value": 0.0, "n": 0, "low": 0.0, "high": 1.0}
     assert rows["f1"]["value"] == 0.0

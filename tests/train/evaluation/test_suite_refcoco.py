@@ -10,7 +10,7 @@ from PIL import Image
 
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_train.data.sources import SourceError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.refcoco import RefCoco
 
 NAME = "COCO_train2014_000000000007.jpg"
@@ -70,9 +70,9 @@ def test_both_conventions_by_hand() -> None:
 
     number = count()
 
-    def answer(split: str, *boxes: BoxXyxy) -> Predicted:
+    def answer(split: str, *boxes: BoxXyxy) -> Prediction:
         truth = {"dataset": "refcoco", "split": split, "box_xyxy_px": [0, 0, 10, 10]}
-        return Predicted(str(next(number)), "there", boxes_xyxy_px=boxes, truth=truth)
+        return Prediction(str(next(number)), "there", boxes_xyxy_px=boxes, truth=truth)
 
     nan = float("nan")
     kept = [

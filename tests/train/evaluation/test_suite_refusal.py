@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from chatspot_train.evaluation.metrics.rows import MalformedDataError
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
-from chatspot_train.evaluation.suites.refusal import RefusalSuite, denies
+from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.metrics.text import denies
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
+from chatspot_train.evaluation.suites.refusal import RefusalSuite
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_the_measures_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     said, absent = rng.random(50) < 0.5, rng.random(50) < 0.5
     predictions = [
-        Predicted(str(k), "No." if a else "Yes.",
+        Prediction(str(k), "No." if a else "Yes.",
                   truth={"kind": ("elsewhere", "nowhere")[k % 2] if b else "present"})
         for k, (a, b) in enumerate(zip(said, absent, strict=True))
     ]  # fmt: skip
@@ -110,7 +111,7 @@ def test_the_measures_agree_with_scikit_learn() -> None:
 
 
 def test_an_empty_answer_is_never_right() -> None:
-    predictions = [Predicted(k, "", truth={"kind": k}) for k in ("present", "nowhere")]
+    predictions = [Prediction(k, "", truth={"kind": k}) for k in ("present", "nowhere")]
     assert SUITE.right(predictions) == [False, False]
     assert SUITE.score(predictions).rows["f1"]["value"] == 0.0
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.evaluation.metrics.text import vqa_accuracy, vqa_normal
-from chatspot_train.evaluation.suite import MissingDataError, Predicted
+from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.vizwiz_grounding import VizWizGrounding
 
 CORNERS = [{"x": 2, "y": 3}, {"x": 12, "y": 3}, {"x": 7, "y": 11}]
@@ -50,7 +50,7 @@ def test_the_rows_by_hand(tmp_path: Path) -> None:
     suite = VizWizGrounding()
     items = list(suite.items(vizwiz(tmp_path), 0, 0))
     said = ["The soup", "two cans of beans", ""]
-    kept = [Predicted(i.key, s, truth=i.truth) for i, s in zip(items, said, strict=True)]
+    kept = [Prediction(i.key, s, truth=i.truth) for i, s in zip(items, said, strict=True)]
     report = suite.score(kept)
     assert report.rows["contains"]["value"] == pytest.approx(2 / 3)
     assert report.rows["vqa_accuracy"]["value"] == 0.5  # 1 and 0; the third has no answers

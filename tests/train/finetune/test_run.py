@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.errors import ModelLoadError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import Record, RecordError, RecordTurn
 from chatspot_train.finetune.collator import Encoder
-from chatspot_train.finetune.config import InstructSettings, ModelSettings
+from chatspot_train.finetune.config import InstructSettings, ModelSettings, public
 from chatspot_train.finetune.model import Start, load_start, part_of
 from chatspot_train.finetune.run import run
 
@@ -106,8 +107,8 @@ def test_only_answers_are_learned_and_the_prompt_is_the_nodes_own(start: Start) 
         RecordTurn("What is this?", "a mug", (Region.box(0, 5, 20, 25),)),
         RecordTurn("Where is it?", "<region>", (), "locate", (Region.box(0, 5, 20, 25),)),
     ))  # fmt: skip
-    lesson = Encoder(start, 400).lesson(record, np.zeros((30, 40, 3), np.uint8))
-    ids, labels = lesson["input_ids"], lesson["labels"]
+    example = Encoder(start, 400).example(record, np.zeros((30, 40, 3), np.uint8))
+    ids, labels = example["input_ids"], example["labels"]
     learned = start.tokenizer.decode(ids[labels != IGNORE])
     assert learned.replace(" ", "") == "amug</s><box>0.000.250.500.75</box></s>"
     from chatspot_ros.engine.api import Turn
@@ -123,13 +124,13 @@ def test_turns_that_do_not_fit_are_left_out_and_a_wrong_size_is_refused(start: S
     turn = RecordTurn("What is this?", "a mug", (Region.point(3, 3),))
     record = Record("made", "1", "a.png", 40, 30, (turn,) * 5)
     picture = np.zeros((30, 40, 3), np.uint8)
-    all_five = len(Encoder(start, 2000).lesson(record, picture)["input_ids"])
-    cut = Encoder(start, all_five - 1).lesson(record, picture)
+    all_five = len(Encoder(start, 2000).example(record, picture)["input_ids"])
+    cut = Encoder(start, all_five - 1).example(record, picture)
     assert len(cut["input_ids"]) < all_five
     with pytest.raises(RecordError, match="first turn takes"):
-        Encoder(start, 20).lesson(record, picture)
+        Encoder(start, 20).example(record, picture)
     with pytest.raises(RecordError, match="32 x 32 pixels, the record says 40 x 30"):
-        Encoder(start, 400).lesson(record, np.zeros((32, 32, 3), np.uint8))
+        Encoder(start, 400).example(record, np.zeros((32, 32, 3), np.uint8))
 
 
 def test_a_broken_loss_names_the_records(
@@ -182,3 +183,26 @@ def test_the_papers_recipes_are_valid(name: str) -> None:
         assert found.learn == learn
         assert found.optim.learning_rate == rate
         assert (found.optim.epochs, found.optim.batch, found.longest) == (3, 128, 2048)
+
+
+def test_the_robots_skills_and_states_go_into_the_prompts(
+    parts: dict[str, Any], painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def encoder(start: Start, longest: int, skills: Any, states: Any) -> None:
+        raise Stopped(tuple(skills), dict(states))
+
+    (tmp_path / "skills.yaml").write_text("open: open a door\n")
+    (tmp_path / "states.yaml").write_text("door: [open, closed]\n")
+    files = {f"{kind}_file": str(tmp_path / f"{kind}.yaml") for kind in ("skills", "states")}
+    made = settings(tmp_path / "run", parts, painted(1), learn=["projection"], **files)
+    assert str(tmp_path) not in str(public(made)["skills_file"])
+    monkeypatch.setattr("chatspot_train.finetune.run.Encoder", encoder)
+    with pytest.raises(Stopped) as caught:
+        run(made)
+    assert caught.value.args == (("open",), {"door": ("open", "closed")})
+    missing = made.model_copy(update={"skills_file": "/nowhere.yaml"})
+    with pytest.raises(ModelLoadError, match="skills cannot be read"):
+        run(missing)

@@ -1,0 +1,90 @@
+"""The program `chatspot`: every tool of this package as a command.
+
+A command's module is imported only when the command is named: `chatspot --help` needs neither
+torch nor ROS. To add a command, give its module `main = Command(...)` and name it in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+
+from chatspot_ros.util.command_line import FAILED, Command
+
+# Name, module, one line of help.
+COMMANDS = {
+    "demo": ("chatspot_sim.demo", "ask about a simulated kitchen, or about a photo, over ROS 2"),
+    "render": ("chatspot_sim.dataset", "render simulated kitchens to disk"),
+    "build": ("chatspot_train.data.build", "convert a data set to records"),
+    "preview": ("chatspot_train.data.preview", "show random records as an HTML page"),
+    "relabel": ("chatspot_train.data.relabel", "replace the answers of records by a model's"),
+    "region-chat": (
+        "chatspot_train.data.region_chat.__main__",
+        "write dialogues about regions with a language model",
+    ),
+    "train": ("chatspot_train.train", "train a model, or continue a run"),
+    "export": ("chatspot_train.finetune.run", "export the last checkpoint of a run"),
+    "evaluate": ("chatspot_train.evaluate", "measure a model, or compare two results"),
+    "calibrate": ("chatspot_train.evaluation.calibrate", "calibrate a model's confidence"),
+    "evaluate-detector": (
+        "chatspot_train.tiny.evaluate_detector",
+        "measure a detector on rendered kitchens",
+    ),
+    "model-card": ("chatspot_train.evaluation.model_card", "write a model's README.md"),
+    "replay": ("chatspot_ros.tools.replay", "ask the questions of a recorded bag again"),
+    "docs": ("chatspot_ros.tools.reference_docs", "write the reference pages of docs/"),
+    "completion": ("chatspot_ros.tools.completion", "print the completion code for a shell"),
+}
+ALIASES = {"preview": ["inspect"]}
+
+
+def make_parser(named: str = "") -> ArgumentParser:
+    """Return the parser of the program, with the arguments of the named command only."""
+    parser = ArgumentParser(
+        prog="chatspot",
+        description="The tools of chatspot_ros: demo, data, training, evaluation.",
+        epilog="`chatspot COMMAND --help` shows the options of a command.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (module, line) in COMMANDS.items():
+        aliases = ALIASES.get(name, [])
+        command = commands.add_parser(name, help=line, aliases=aliases)
+        if named in (name, *aliases):
+            _fill(command, module)
+    return parser
+
+
+def _fill(parser: ArgumentParser, module: str) -> None:
+    try:
+        command: Command = import_module(module).main
+    except ModuleNotFoundError as error:
+        parser.exit(FAILED, f"{parser.prog}: the Python module {error.name} is not installed\n")
+    command.fill(parser)
+    parser.set_defaults(execute=partial(command.execute, parser))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(os.environ["COMP_LINE"])
+    given = sys.argv[1:] if arguments is None else arguments
+    named = next((word for word in given if not word.startswith("-")), "")
+    options = make_parser(named).parse_args(given)
+    status: int = options.execute(options)
+    return status
+
+
+def _complete(line: str) -> None:
+    """Tell the shell which words may follow, and end the process."""
+    import argcomplete
+
+    words = line.split(" ")
+    argcomplete.autocomplete(make_parser(words[1] if len(words) > 2 else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A local model under test, asked through the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.serial_engine import as_batching
+from chatspot_ros.errors import ChatspotError
+from chatspot_train.evaluation.suite import Item, Prediction
+
+BATCH = 32  # questions about one image
+
+
+class EngineAnswerer:
+    """A local model. The image is prepared once for all its items; questions that do not depend on
+    an earlier answer are asked in batches."""
+
+    def __init__(self, engine: RegionEngine) -> None:
+        self.engine = as_batching(engine)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.engine.name
+
+    def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
+        """See Answerer."""
+        scene = self.engine.prepare(image_rgb)
+        conversations = [_Conversation(item) for item in items]
+        while waiting := [one for one in conversations if not one.is_done]:
+            for first in range(0, len(waiting), BATCH):
+                self._ask(scene, waiting[first : first + BATCH])
+        return [one.prediction() for one in conversations]
+
+    def _ask(self, scene: Any, conversations: list[_Conversation]) -> None:
+        """Ask the next question of each; if the batch fails, ask one by one."""
+        questions = [one.next_question() for one in conversations]
+        missing = dict(enumerate(conversations))
+
+        def take(index: int, reply: Reply) -> None:
+            missing.pop(index).replies.append(reply)
+
+        try:
+            self.engine.answer_many(scene, questions, on_reply=take)
+        except ChatspotError as error:
+            if len(conversations) == 1:
+                conversations[0].error = str(error)
+                return
+            for one in missing.values():
+                self._ask(scene, [one])
+
+
+@dataclass
+class _Conversation:
+    """An item with the replies so far."""
+
+    item: Item
+    replies: list[Reply] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self.error) or len(self.replies) == len(self.item.turns)
+
+    def next_question(self) -> Question:
+        turn = self.item.turns[len(self.replies)]
+        earlier = tuple(Turn(reply.prompt, reply.raw_text) for reply in self.replies)
+        return Question(turn.question, turn.regions, turn.task, earlier)
+
+    def prediction(self) -> Prediction:
+        if self.error:
+            return self.item.failed(self.error)
+        reply = self.replies[-1]
+        return self.item.answered(reply.answer, reply.seconds, reply.log_probabilities)
