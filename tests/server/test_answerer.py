@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from chatspot_ros.core.answer_parser import Answer
-from chatspot_ros.engine.api import Reply, Turn
+from chatspot_ros.engine.api import Question, Reply, Turn
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture, Query
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -84,7 +83,7 @@ def make_answerer(**rest: Any) -> Answerer:
 
 def answer(answerer: Answerer, engine: Engine, picture: Picture, *texts: str) -> list[str]:
     inflight = InflightRequest("q1", Query(texts[0]), print, None, 0.0, 1e12, 0.0, picture,
-                               [Ask(text, ()) for text in texts])  # fmt: skip
+                               [Question(text, ()) for text in texts])  # fmt: skip
     for _ in answerer.answer(engine, inflight):  # type: ignore[arg-type]
         pass
     return [one.text for one in inflight.answers]
