@@ -26,9 +26,9 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
-from chatspot_ros.engine.decoding.packed_batch import Pack
-from chatspot_ros.engine.decoding.sequence import Branch
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
+from chatspot_ros.engine.decoding.packed_batch import PackedBatch
+from chatspot_ros.engine.decoding.sequence import TokenSequence
 
 PROMPT = 640
 TOKENS = 128
@@ -105,25 +105,27 @@ class Decoding:
             model=model, device=device, dtype=model.dtype, end_ids=frozenset()
         )
 
-    def steps(self, compiler: str) -> StaticSteps | None:
+    def steps(self, compiler: str) -> CudaGraphSteps | None:
         """Recorded steps; None where they cannot be had."""
         on_gpu = self.runner.device.type == "cuda"
         settings: dict[str, Any] = {} if on_gpu else {"record": None}
         if compiler and not on_gpu:
             compiler = "eager"
-        steps = StaticSteps(self.runner.model, tokens=1024, compiler=compiler or None, **settings)
+        steps = CudaGraphSteps(
+            self.runner.model, tokens=1024, compiler=compiler or None, **settings
+        )
         return steps if steps.prepare(self.cache) else None
 
-    def run(self, steps: StaticSteps | None, tokens: int = TOKENS) -> list[int]:
+    def run(self, steps: CudaGraphSteps | None, tokens: int = TOKENS) -> list[int]:
         """Decode an answer behind a question of one token."""
-        pack = Pack(self.runner, self.cache, steps)
-        branch = Branch([300], tokens)
-        pack.admit(branch)
-        while not branch.done:
+        pack = PackedBatch(self.runner, self.cache, steps)
+        sequence = TokenSequence([300], tokens)
+        pack.admit(sequence)
+        while not sequence.done:
             pack.step()
-        if branch.error is not None:
-            raise branch.error
-        return branch.answer
+        if sequence.error is not None:
+            raise sequence.error
+        return sequence.answer
 
 
 def measure(device: torch.device, tiny: bool) -> dict[str, float]:

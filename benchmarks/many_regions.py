@@ -33,7 +33,6 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.decoding.batch import Batch
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.settings import Settings
 
 REGIONS = 16
@@ -78,7 +77,7 @@ class Peer:
         self.engine = engine
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").eval()
         self.scene = engine.prepare(rgb)
-        self.ids = [engine.dialogue.read(self.scene, question).ids for question in asked]
+        self.ids = [engine.conversation.read(self.scene, question).ids for question in asked]
         self.pixels = self._see(rgb)
 
     def _see(self, rgb: np.ndarray) -> torch.Tensor:
@@ -179,9 +178,9 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
     Everything that is alive is counted: the scene's, the batch's, and the room made to grow.
     """
     scene = engine.prepare(picture())
-    batch = Batch(engine, scene)
+    batch = Batch(engine.conversation, engine._runner, scene)
     asked = batch.admit(questions(count))
-    branches, pack = list(asked._branches), batch._pack
+    sequences, pack = list(asked._sequences), batch._packed
     most = 0
     while not asked.done:
         batch.step()
@@ -192,7 +191,7 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
         storages = [one.untyped_storage() for layer in layers for one in (layer.keys, layer.values)]
         most = max(most, sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
     column = engine.scene_bytes(replace(scene, inputs={})) / len(scene.prefix_ids)
-    return most / (column * (len(scene.prefix_ids) + sum(one.read for one in branches)))
+    return most / (column * (len(scene.prefix_ids) + sum(one.read for one in sequences)))
 
 
 def overhead(engine: Engine, queries: int, boxes: int) -> float:
@@ -218,7 +217,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
 
         return call
 
-    asks = [Ask(one.text, one.regions) for one in questions(boxes)]
+    asks = [Question(one.text, one.regions) for one in questions(boxes)]
     desk.ask_and_wait(noise(0, *SIZE), asks)
     names = ("forward", "get_image_features")
     try:

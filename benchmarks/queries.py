@@ -6,18 +6,18 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.api import RegionEngine, Turn
+from chatspot_ros.engine.api import BatchingEngine, Question, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture, Query
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -45,7 +45,7 @@ def noise(seed: int, width: int, height: int) -> Frame:
 class Desk:
     """An engine in its thread, and what takes queries to it; free of ROS."""
 
-    def __init__(self, engine: RegionEngine, settings: Settings) -> None:
+    def __init__(self, engine: BatchingEngine, settings: Settings) -> None:
         self.sessions: SessionStore[Picture, Turn] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
@@ -58,7 +58,7 @@ class Desk:
     def ask(
         self,
         frame: Frame,
-        asks: Sequence[Ask],
+        asks: Sequence[Question],
         on_end: OnEnd,
         *,
         sweep: bool = False,
@@ -72,7 +72,7 @@ class Desk:
         pending = Pending(
             id=f"q{next(self._ids)}", query=query, on_reply=lambda reply: None, on_text=None,
             arrived_s=now_s, deadline_s=now_s + timeout_s, frame_deadline_s=now_s,
-            picture=frame, asks=list(asks),
+            picture=frame, asks=[replace(one, task=task) for one in asks],
         )  # fmt: skip
         if session:
             self.sessions.enter(session, frame.key, frame)
@@ -86,10 +86,10 @@ class Desk:
             on_done=on_done,
             priority=pending.priority,
             frame=frame.key,
-            line=session or None,
+            session_key=session or None,
         )
 
-    def ask_and_wait(self, frame: Frame, asks: Sequence[Ask]) -> Pending:
+    def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> Pending:
         """Put a query in and wait for its answers. Raises what it ended with."""
         ended = threading.Event()
         found: list[tuple[Pending, ChatspotError | None]] = []

@@ -21,10 +21,9 @@ import numpy as np
 
 from benchmarks.queries import Desk, Frame, noise
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, Question
 from chatspot_ros.errors import BusyError, ChatspotError
 from chatspot_ros.server.inflight_request import Pending
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util.process_memory import process_bytes
 
@@ -79,7 +78,7 @@ class Soak:
         count = int(rng.integers(4, 13)) if kind < 2 else 1
         asks = [self._one() for _ in range(count)]
         if kind == 2 and number % 5 == 0:
-            asks = [Ask("What is this?", (Region.box(5000, 5000, 6000, 6000),))]
+            asks = [Question("What is this?", (Region.box(5000, 5000, 6000, 6000),))]
         more: dict[str, Any] = {"sweep": kind < 2}
         if kind in (3, 4, 5):
             name = int(rng.integers(6))
@@ -105,10 +104,10 @@ class Soak:
             handle.cancel()
         return handle
 
-    def _one(self) -> Ask:
+    def _one(self) -> Question:
         x, y = self._rng.uniform(0, SIZE[0] / 2), self._rng.uniform(0, SIZE[1] / 2)
         text = TEXTS[int(self._rng.integers(len(TEXTS)))]
-        return Ask(text, (Region.box(x, y, x + SIZE[0] / 3, y + SIZE[1] / 3),))
+        return Question(text, (Region.box(x, y, x + SIZE[0] / 3, y + SIZE[1] / 3),))
 
     def _look(self) -> None:
         gc.collect()

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chatspot_ros.core.model_spec import read_spec
-from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.engine_config import add_engine_options, config_from, load_engine
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation import registry
@@ -58,7 +58,7 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
             )  # fmt: skip
         spec = read_spec(options.spec)
         return stack.enter_context(EndpointAnswerer(options.model, options.served_model, spec))
-    return EngineAnswerer(Engine.load(options.model))
+    return EngineAnswerer(load_engine(config_from(options)))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +66,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--suite", choices=tuple(registry.suites()), required=True)
     add("--model", default="models/chatspot-tiny",
         help="a folder, a hub id, or the address of an OpenAI-compatible endpoint")  # fmt: skip
+    add_engine_options(parser)
     add("--served-model", default="", help="the model's name at an endpoint")
     add("--spec", type=Path, help="an endpoint's dialect and geometry: a file of config/models")
     add("--data", type=Path, default=Path("data"), help="the data set, in its own layout")

@@ -1,10 +1,9 @@
-"""Where things are, told by heads on chatspot-tiny's detail path, and what of it each patch says.
+"""Detector heads on chatspot-tiny's detail path, and their output as features of the patches.
 
-Where the middle of a thing of some kind lies is told at each eighth pixel (Zhou et al., "Objects as
-Points", 2019), and how far from there its edges are. A detector makes boxes of it
-(`chatspot_ros.chatspot_tiny.modeling_detector`); the language model gets it as features of the
-patches (docs/adr/0016), for from the path's own output it counts worse than the heads do
-(docs/LOG.md).
+At each eighth pixel the heads score the centre of a thing of each kind (Zhou et al., "Objects as
+Points", 2019), and regress the distances to its edges. A detector makes boxes of them
+(`chatspot_ros.chatspot_tiny.modeling_detector`); the language model gets them as features of the
+patches (docs/adr/0016), because it counts worse from the path's own output (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SAME_IOU, ONE_PLACE_IOU = 0.5, 0.75
-_FAR = (2, 4)  # patches: a large thing's edges are far from its middle
-NEVER = -1e4  # the logit of what is no peak
-_MOST = 60  # things of a picture, the surest
+_FAR = (2, 4)  # patches: a large thing's edges are far from its centre
+NEVER = -1e4  # the logit of a place without a peak
+_MOST = 60  # peaks of a picture, highest scores first
 _ROUNDS = 6
-_COUNTED = 4  # things of a kind whose scores each patch is told
-_SURE = 0.2  # what scores less is not looked at as the thing that a patch shows
+_COUNTED = 4  # highest scores of a kind in the features
+_SURE = 0.2  # lower scores are not taken for the thing that a patch shows
 _SCALE = 3.0  # scores are mostly 0; the other features deviate by 1
-_ALOUD = 20.0  # what each patch tells of one kind; what is said softly is learned late
-_LIKELY, _STEEP = 0.25, 4  # most counts are right where what scores more than this is a thing
+_ALOUD = 20.0  # the scale of a patch's own kind; small features are learned late
+_LIKELY, _STEEP = 0.25, 4  # most counts are right with this threshold for a thing
 
 
 class DetectorHeads(nn.Module):
-    """From the path's maps to scores of kinds and boxes at each eighth pixel.
+    """Heads from the path's maps to scores of kinds and boxes at each eighth pixel.
 
     `fine` and `coarse` are the channels of the maps at 1/8 and on the patches, `width` the heads'.
     """
@@ -43,8 +42,8 @@ class DetectorHeads(nn.Module):
         self.edges = nn.Conv2d(width, 4, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps at 1/8 and on the patches; returns B x kinds x h x w logits, and B x 4 x h x w:
-        how far the thing's left, top, right and bottom are from here, fractions of the picture."""
+        """Map the features at 1/8 and on the patches to B x kinds x h x w logits and B x 4 x h x w
+        offsets of the left, top, right and bottom edges, in fractions of the picture."""
         wide = self.wide(F.relu(coarse))
         for wider in self.wider:
             wide = wide + wider(F.relu(wide))
@@ -57,10 +56,10 @@ class DetectorHeads(nn.Module):
 
 
 def peaks(logits: Tensor, edges: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The highest of what the heads say, the surest first; at most `most` a picture.
+    """Return the peaks of the heads' scores, highest first; at most `most` a picture.
 
-    Returns B x N logits, kinds, and places (row by row), and B x N x 4 boxes x1, y1, x2, y2 as
-    fractions. What lies beside something higher of its kind is no peak: its logit is next to never.
+    They are B x N logits, kinds, and places (row by row), and B x N x 4 boxes x1, y1, x2, y2 as
+    fractions. A place beside a higher one of its kind is no peak: its logit becomes NEVER.
     """
     batch, _, height, width = logits.shape
     highest = F.max_pool2d(logits, 3, stride=1, padding=1)
@@ -74,9 +73,9 @@ def peaks(logits: Tensor, edges: Tensor, most: int) -> tuple[Tensor, Tensor, Ten
 
 
 def seconds(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -> Tensor:
-    """Which of N boxes would be a second one of the same thing; ... x N x N bool, row by column.
+    """Return which pairs of N boxes are duplicates; ... x N x N bool, row by column.
 
-    One of the same kind that overlaps by more than `same_iou`, any by more than `one_place_iou`.
+    Boxes of one kind are with an IoU above `same_iou`, any two above `one_place_iou`.
     """
     low = torch.maximum(boxes[..., :, None, :2], boxes[..., None, :, :2])
     high = torch.minimum(boxes[..., :, None, 2:], boxes[..., None, :, 2:])
@@ -88,10 +87,10 @@ def seconds(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float)
 
 
 def firsts(same: Tensor) -> Tensor:
-    """Which of N boxes, the surest first, are no second one of a surer one that stays; B x N bool.
+    """Return which of N boxes, highest score first, non-maximum suppression keeps; B x N bool.
 
-    `same` is what `seconds` says. In so many rounds as one hides the next; more than _ROUNDS in a
-    row are rare, and then only the last of them are judged wrongly. Nothing waits for a device.
+    `same` are the pairs of `seconds`. A chain of boxes that suppress one another needs a round for
+    each; chains above _ROUNDS are rare, and only their last boxes are wrong then. No device sync.
     """
     surer = same & torch.ones_like(same).tril(-1)
     stays = torch.ones_like(same[..., 0])
@@ -101,22 +100,21 @@ def firsts(same: Tensor) -> Tensor:
 
 
 def told_kind(patches: int, kinds: int) -> Tensor:
-    """The number of the kind that each patch tells of, row by row; P integers in [0, kinds)."""
+    """Return the kind that each patch describes, row by row; P integers in [0, kinds)."""
     return torch.arange(patches) % kinds
 
 
-class ThingsSeen(nn.Module):
-    """What the heads see, as `width` features of each of side x side patches.
+class DetectionFeatures(nn.Module):
+    """The heads' output as `width` features of each of side x side patches.
 
-    In this order, with K kinds: of each kind the scores of the _COUNTED surest things anywhere in
-    the picture; that of a thing whose middle lies in the patch; the highest score of such a middle
-    anywhere in it; that of a thing whose box covers the patch's middle; that of the smallest such
-    thing, and its box x1, y1, x2, y2.
+    In this order, with K kinds: of each kind the _COUNTED highest scores anywhere in the picture;
+    the score of a thing whose centre lies in the patch; the highest score map value in the patch;
+    the score of a thing whose box covers the patch's centre; that of the smallest such thing, and
+    its box x1, y1, x2, y2.
 
-    At last each patch, by its number, tells of one kind alone: which one (K values), the scores of
-    the _COUNTED surest of it, and how surely each is one. So to know how many mugs there are it is
-    enough to look at the patches that tell of mugs, which is what attention is good at. The rest
-    is 0.
+    Last, each patch describes one kind, chosen by its number: which one (K values), its _COUNTED
+    highest scores, and the likelihood that each is a thing. So attention counts mugs from the
+    patches that describe mugs. The rest is 0.
     """
 
     def __init__(self, heads: DetectorHeads, side: int, width: int) -> None:
@@ -130,7 +128,7 @@ class ThingsSeen(nn.Module):
         self.heads, self.side, self.width = heads, side, width
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """The path's maps at 1/8 and on the patches; returns B x side^2 x width."""
+        """Map the path's maps at 1/8 and on the patches to B x side^2 x width."""
         logits, edges = self.heads(fine, coarse)
         chances, kinds, places, boxes = peaks(logits, edges, _MOST)
         stays = firsts(seconds(boxes, kinds, SAME_IOU, ONE_PLACE_IOU))
@@ -156,7 +154,7 @@ class ThingsSeen(nn.Module):
         return F.pad(told, (0, self.width - told.shape[-1])).to(fine.dtype)
 
     def _of_one_kind(self, counted: Tensor) -> Tensor:
-        """What each patch tells of one kind; from B x n x K scores to B x P x (K + 2 n)."""
+        """Return each patch's features of its kind; from B x n x K scores to B x P x (K + 2 n)."""
         kinds = counted.shape[-1]
         about = told_kind(self.side**2, kinds).to(counted.device)
         scores = counted[:, :, about].transpose(1, 2)
@@ -165,14 +163,14 @@ class ThingsSeen(nn.Module):
         return torch.cat([which, scores, surely], -1)
 
     def _covers(self, boxes: Tensor) -> Tensor:
-        """Which boxes cover which patches' middles; B x N x P."""
+        """Return which boxes cover which patches' centres; B x N x P."""
         steps = (torch.arange(self.side, device=boxes.device) + 0.5) / self.side
         x1, y1, x2, y2 = boxes[..., None].unbind(-2)
         across, down = (x1 <= steps) & (steps < x2), (y1 <= steps) & (steps < y2)
         return (down[..., :, None] & across[..., None, :]).flatten(2)
 
     def _middles(self, of_kind: Tensor, places: Tensor, step: float) -> Tensor:
-        """The scores in the patches in which the peaks are; B x P x K. `step`: places a patch."""
+        """Return the scores of the peaks in their patches; B x P x K. `step`: places a patch."""
         width = round(step * self.side)
         row, column = (
             ((at + 0.5) / step).long().clamp(0, self.side - 1)

@@ -1,8 +1,8 @@
-"""A detector of things on chatspot-tiny's own detail path, as a transformers object detector.
+"""chatspot-tiny's detail path as a transformers object detector.
 
 Its heads are those of `chatspot_ros.chatspot_tiny.detection_features`. The path's weights stay in
-the folder of the model that they belong to, and the heads' do where that model has them. Importing
-this module makes transformers know the class.
+the model's folder, and so do the heads' where the model has them. Importing this module registers
+the class with transformers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from chatspot_ros.chatspot_tiny.modeling_vision import (
     make_heads,
 )
 
-# In how a LLaVA's file calls the weights, and what they are called here.
+# Prefixes of the weights' names in a LLaVA's file and here.
 _FROM = {"vision_tower.detail.": "net.", "vision_tower.things.heads.": "heads."}
 _WEIGHTS = "model.safetensors"
 
@@ -39,10 +39,10 @@ _WEIGHTS = "model.safetensors"
 class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
     """The detail path's shape, and the heads' of a detector on it.
 
-    `detail_of` is the folder of the model that has the path, from the detector's own folder;
-    `most` how many things a picture may have; boxes of one kind that overlap with an IoU above
-    `same_iou` are one thing, and boxes of any kind above `one_place_iou`. `thing_kinds` says how
-    many kinds the heads of that model look for; 0: it has none, and they are in this folder.
+    `detail_of` is the model's folder, relative to the detector's own; `most` the largest number of
+    detections; boxes of one kind with an IoU above `same_iou` are one thing, and boxes of any kind
+    above `one_place_iou`. `thing_kinds` is the number of kinds of the model's heads; 0: it has
+    none, and the heads are in the detector's folder.
     """
 
     model_type = "chatspot_detail_detector"
@@ -52,10 +52,15 @@ class DetailDetectorConfig(DetailVisionConfig):  # type: ignore[no-untyped-call]
     same_iou: float = SAME_IOU
     one_place_iou: float = ONE_PLACE_IOU
 
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether there are weights beside the detector's config.json."""
+        return not self.thing_kinds
+
 
 @dataclass
 class Detections(ModelOutput):
-    """`logits` B x most x kinds; `pred_boxes` B x most x 4: middle, width, height, fractions."""
+    """`logits` B x most x kinds; `pred_boxes` B x most x 4: centre, width, height, fractions."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -63,7 +68,7 @@ class Detections(ModelOutput):
 
 
 class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
-    """What it finds reads like what RT-DETR does: scores by sigmoid, each box one thing."""
+    """A detector whose output has RT-DETR's form: scores by sigmoid, each box one thing."""
 
     config: DetailDetectorConfig
     config_class = DetailDetectorConfig
@@ -80,9 +85,9 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
     def from_pretrained(  # type: ignore[override]
         cls, folder: Any, *arguments: Any, **options: Any
     ) -> Any:
-        """Load what is in the folder, and the rest from that of the model it belongs to.
+        """Load the folder's weights, and the rest from the model's folder.
 
-        Raises OSError where one of them is not there.
+        Raises OSError where one of them is missing.
         """
         folder = Path(folder)
         config = options.pop("config", None) or cls.config_class.from_pretrained(folder)
@@ -102,7 +107,7 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         super().save_pretrained(folder, state_dict=state, **options)
 
     def forward(self, pixel_values: Tensor, **unused: Any) -> Detections:
-        """B x 3 x H x W pixels, as chatspot-tiny's processor makes them."""
+        """Detect things in B x 3 x H x W pixels of chatspot-tiny's processor."""
         _, _, fine, coarse = self.net.maps(pixel_values)
         found = [self.things(*one) for one in zip(*self.heads(fine, coarse), strict=True)]
         return Detections(
@@ -111,8 +116,8 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
 
     def things(self, logits: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """The peaks of one picture: `most` x kinds logits, NEVER but for the peak's own kind, and
-        `most` x 4 boxes cx, cy, w, h."""
+        """Return one picture's peaks: `most` x kinds logits, NEVER except for the peak's own kind,
+        and `most` x 4 boxes cx, cy, w, h."""
         (scores,), (kind,), _, (boxes,) = peaks(logits[None], edges[None], self.config.most)
         most = len(scores)
         first = alone(boxes, kind, self.config.same_iou, self.config.one_place_iou)
@@ -125,10 +130,9 @@ class DetailDetector(PreTrainedModel):  # type: ignore[no-untyped-call]
 
 
 def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -> Tensor:
-    """Which of N x 4 boxes x1, y1, x2, y2, the surest first, are no second one of a thing; N bool.
+    """Return which of N x 4 boxes x1, y1, x2, y2, highest score first, NMS keeps; N bool.
 
-    One is a second one where it overlaps a surer one that stays: one of its kind by more than
-    `same_iou`, any by more than `one_place_iou`.
+    A kept box suppresses later ones: of its kind above `same_iou`, any above `one_place_iou`.
     """
     same = seconds(boxes, kinds, same_iou, one_place_iou).cpu().numpy()
     stays: list[int] = []
@@ -140,14 +144,8 @@ def alone(boxes: Tensor, kinds: Tensor, same_iou: float, one_place_iou: float) -
     return kept
 
 
-def has_own_weights(config: dict[str, Any]) -> bool:
-    """Whether there are weights beside the config.json of a detector, of whatever class."""
-    of_ours = config["model_type"] == DetailDetectorConfig.model_type
-    return not (of_ours and config.get("thing_kinds"))
-
-
 def _weights_of_model(folder: Path) -> dict[str, Tensor]:
-    """What the detector has in common with a LLaVA's folder, under its names. Raises OSError."""
+    """Return the model's weights that the detector shares, renamed. Raises OSError."""
     found: dict[str, Tensor] = {}
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as weights:

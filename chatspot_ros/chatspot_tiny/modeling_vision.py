@@ -1,10 +1,9 @@
 """chatspot-tiny's vision tower: CLIP's, and beside it a convolutional path for fine detail.
 
-A tower that reads the picture in patches of 20 pixels learns from nothing what stands where, but
-hardly what is printed on it (docs/LOG.md). Convolutions at a quarter of the picture's size do; what
-they find goes to the language model beside the tower's own output (docs/adr/0014), and so does what
-a detector's heads see there (docs/adr/0016). Importing this module makes transformers know the
-class by its `model_type`.
+A tower with patches of 20 pixels, trained from nothing, learns where things stand but hardly reads
+print (docs/LOG.md). Convolutions at a quarter of the picture's size read it; their output goes to
+the language model beside the tower's own (docs/adr/0014), and so do the features of a detector's
+heads on them (docs/adr/0016). Importing this module registers the class with transformers.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, CLIPVisionModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from chatspot_ros.chatspot_tiny.detection_features import DetectorHeads, ThingsSeen
+from chatspot_ros.chatspot_tiny.detection_features import DetectionFeatures, DetectorHeads
 
 
 class DetailVisionConfig(CLIPVisionConfig):  # type: ignore[no-untyped-call]
     """CLIP's vision configuration, and the detail path's channels.
 
-    `detail_widths` are those at 1/2, 1/4 and 1/8 of the picture's size and on the grid of patches;
-    `detail_blocks` the residual blocks at each of them. A detector's heads of `head_width` channels
-    look for `thing_kinds` kinds of things on it; 0: there are none.
+    `detail_widths` are the channels at 1/2, 1/4 and 1/8 of the picture's size and on the patches;
+    `detail_blocks` the residual blocks at each of them. Detector heads of `head_width` channels
+    find `thing_kinds` kinds of things; 0: there are none.
     """
 
     model_type = "chatspot_detail_vision"
@@ -37,13 +36,13 @@ class DetailVisionConfig(CLIPVisionConfig):  # type: ignore[no-untyped-call]
 
 
 def make_heads(config: DetailVisionConfig, kinds: int) -> DetectorHeads:
-    """A detector's heads on the detail path of that configuration."""
+    """Return detector heads on the detail path of that configuration."""
     _, _, fine, coarse = config.detail_widths
     return DetectorHeads(fine, coarse, config.head_width, kinds)
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions beside the way straight through."""
+    """Two 3 x 3 convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,13 +50,13 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """B x C x H x W, before and after."""
+        """Map B x C x H x W to the same shape."""
         added: Tensor = self.second(F.relu(self.first(F.relu(maps))))
         return maps + added
 
 
 class DetailNet(nn.Module):
-    """A small convolutional network from a picture to one vector a patch."""
+    """A small convolutional network from a picture to a vector for each patch."""
 
     def __init__(self, config: DetailVisionConfig) -> None:
         super().__init__()
@@ -75,7 +74,7 @@ class DetailNet(nn.Module):
         self.out = nn.Linear(widths[-1], config.hidden_size)
 
     def maps(self, pixel_values: Tensor) -> list[Tensor]:
-        """B x 3 x H x W pixels to the maps at 1/2, 1/4, 1/8 and on the grid of patches."""
+        """Map B x 3 x H x W pixels to the maps at 1/2, 1/4, 1/8 and on the patches."""
         found: list[Tensor] = []
         maps = pixel_values.contiguous(memory_format=torch.channels_last)
         for k, (down, blocks) in enumerate(zip(self.downs, self.blocks, strict=True)):
@@ -87,21 +86,21 @@ class DetailNet(nn.Module):
         return found
 
     def tokens(self, maps: Tensor) -> Tensor:
-        """The last of the maps as B x P x hidden_size, row by row."""
+        """Return the last map as B x P x hidden_size, row by row."""
         found: Tensor = self.out(F.relu(maps).flatten(2).transpose(1, 2))
         return found
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """B x 3 x H x W pixels to B x P x hidden_size."""
+        """Map B x 3 x H x W pixels to B x P x hidden_size."""
         return self.tokens(self.maps(pixel_values)[-1])
 
 
 class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
     """CLIP's vision tower with the detail path beside it.
 
-    Its hidden states are CLIP's and, last of all, the detail path's, with their mean in the place
-    of the class token; so LLaVA's `vision_feature_layer` [-2, -1] takes both. With heads that look
-    for things, what they see comes behind that, and [-3, -2, -1] takes all three.
+    The hidden states are CLIP's, then the detail path's output, with its mean in the place of the
+    class token; so LLaVA's `vision_feature_layer` [-2, -1] takes both. With detector heads, their
+    features come last, and [-3, -2, -1] takes all three.
     """
 
     config: DetailVisionConfig
@@ -110,14 +109,14 @@ class DetailVisionModel(CLIPVisionModel):  # type: ignore[no-untyped-call]
     def __init__(self, config: DetailVisionConfig) -> None:
         super().__init__(config)
         self.detail = DetailNet(config)
-        self.things: ThingsSeen | None = None
+        self.things: DetectionFeatures | None = None
         if config.thing_kinds:
             heads = make_heads(config, config.thing_kinds)
-            self.things = ThingsSeen(heads, self.detail.side, int(config.hidden_size))
+            self.things = DetectionFeatures(heads, self.detail.side, int(config.hidden_size))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, pixel_values: Tensor, **options: Any) -> BaseModelOutputWithPooling:
-        """B x 3 x H x W pixels; returns what CLIP's does, always with hidden states."""
+        """Run the tower on B x 3 x H x W pixels; return CLIP's output and all hidden states."""
         options["output_hidden_states"] = True
         options["return_dict"] = True
         seen: BaseModelOutputWithPooling = super().forward(pixel_values, **options)

@@ -44,4 +44,5 @@ def ious(a: Sequence[BoxXyxy], b: Sequence[BoxXyxy]) -> NDArray[np.float64]:
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (first, second)]
     union = areas[0] + areas[1] - shared
     overlaps: NDArray[np.float64] = np.zeros_like(shared)
-    return np.divide(shared, union, out=overlaps, where=shared > 0)
+    np.divide(shared, union, out=overlaps, where=shared > 0)
+    return overlaps

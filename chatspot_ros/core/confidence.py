@@ -1,4 +1,4 @@
-"""From the probabilities of an answer's tokens to the share of such answers that are right.
+"""Calibrated confidence from token log-probabilities.
 
 A checkpoint's chatspot.yaml holds what `chatspot calibrate` measured.
 Without it the confidence is the geometric mean of the tokens' probabilities.
@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-# Which map stands for the tasks that have none of their own.
+# The map of the tasks without one of their own.
 ANY_TASK = "any"
-# Below this an answer is uncertain where nothing was measured.
+# The threshold of checkpoints without a calibration.
 UNCALIBRATED_THRESHOLD = 0.4
 Knot = tuple[float, float]
 
@@ -24,11 +24,11 @@ class _Strict(BaseModel):
 
 
 class ConfidenceMap(_Strict):
-    """A broken line from an answer's score to its confidence, both in [0, 1]; it never falls.
+    """A piecewise linear, never falling map from an answer's score to its confidence, in [0, 1].
 
     The score is exp(w * mean + (1 - w) * least) of the tokens' natural log-probabilities, with w
     `mean_weight`: 1 their geometric mean, 0 the least probable token alone. Beyond the outer
-    `knots` (score, confidence) the line is level.
+    `knots` (score, confidence) the map is constant.
     """
 
     mean_weight: float = Field(ge=0, le=1)
@@ -57,7 +57,7 @@ class ConfidenceMap(_Strict):
 
 
 class Calibration(_Strict):
-    """What a checkpoint's confidences mean, as measured.
+    """The measured calibration of one checkpoint.
 
     `maps` are by task, `any` for those without one of their own; answers with a confidence below
     `threshold` are uncertain.
@@ -74,7 +74,7 @@ class Calibration(_Strict):
         return maps
 
     def confidence(self, task: str, log_probabilities: Sequence[float]) -> float:
-        """Return the confidence, in [0, 1], of an answer to a task of prompts.TASKS."""
+        """Return the confidence, in [0, 1], of an answer to a task."""
         return self.maps.get(task, self.maps[ANY_TASK])(log_probabilities)
 
 

@@ -1,4 +1,4 @@
-"""In which pixels a detector reports its boxes, and from there to the camera's and back. Pure.
+"""Detections from the detector's pixels to the camera's.
 
 Many detectors report boxes on the picture that their network saw. NVIDIA's Isaac ROS Grounding DINO
 (release 4) scales the image evenly, fills up at the right and at the bottom to 960 x 544, and
@@ -25,10 +25,10 @@ PATTERN = rf"camera|({'|'.join(_LAYOUTS)}) ([1-9]\d{{0,4}})x([1-9]\d{{0,4}})"
 
 @dataclass(frozen=True)
 class DetectionSpace:
-    """The picture whose pixels the boxes are in.
+    """The picture whose pixels a detector's boxes are in.
 
-    `size_wh` is its width and height in pixels, None for the camera's own picture; `layout` is how
-    the camera's picture was laid onto it.
+    `size_wh` is its width and height in pixels, None for the camera's own picture; `layout` is that
+    of the camera's picture on it.
     """
 
     size_wh: tuple[int, int] | None = None
@@ -55,7 +55,7 @@ class DetectionSpace:
 
     def to_image(self, regions: Iterable[Region], image_wh: tuple[int, int]) -> tuple[Region, ...]:
         """Return regions of this space in pixels of the camera's image of `image_wh` (width,
-        height); what lay on the filling comes out outside the image."""
+        height); points on the filling lie outside the image."""
         if self.size_wh is None:
             return tuple(regions)
         picture = fit(self.layout, image_wh, self.size_wh)
@@ -66,18 +66,3 @@ class DetectionSpace:
             return replace(region, points_px=picture.to_px(unit))
 
         return tuple(back(region) for region in regions)
-
-    def from_image(
-        self, regions: Iterable[Region], image_wh: tuple[int, int]
-    ) -> tuple[Region, ...]:
-        """Return regions of the camera's image in pixels of this space; inverse of `to_image`."""
-        if self.size_wh is None:
-            return tuple(regions)
-        picture = fit(self.layout, image_wh, self.size_wh)
-        width, height = self.size_wh
-
-        def there(region: Region) -> Region:
-            unit = picture.to_unit(region.points_px)
-            return replace(region, points_px=tuple((x * width, y * height) for x, y in unit))
-
-        return tuple(there(region) for region in regions)

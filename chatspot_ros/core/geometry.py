@@ -1,6 +1,6 @@
-"""How a camera image is laid onto the model's picture, and coordinates there and back.
+"""The layout of a camera image on the model's picture, and coordinates in both directions.
 
-Three layouts; a region's numbers mean nothing without the one that the model was trained with.
+There are three layouts; a region's numbers have a meaning only in the one of the model's training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RgbImage = NDArray[np.uint8]
 
 
 class PictureGeometry(StrEnum):
-    """How the image fills the model's picture.
+    """The layout of the image on the model's picture.
 
     STRETCH: the whole picture, each axis scaled by itself. PAD_CENTRE and PAD_TOP_LEFT: scaled
     evenly; the rest is filled on both sides, or on the right and at the bottom.
@@ -113,9 +113,9 @@ def tiled_wh(
 ) -> tuple[int, int]:
     """Return the (width, height) of a picture of 1 to `max_tiles` tiles for an image.
 
-    Their arrangement has the proportions nearest to the image's; of equally near ones the larger
-    is taken while the image has more than half its pixels. So InternVL cuts pictures (arXiv
-    2404.16821, dynamic resolution).
+    The grid of tiles has the aspect ratio nearest to the image's; of equally near grids the larger
+    one is taken if the image has more than half its pixels. Source: InternVL's dynamic resolution,
+    arXiv 2404.16821.
     """
     ratio, area = image_wh[0] / max(1, image_wh[1]), image_wh[0] * image_wh[1]
     grids = [(columns, rows) for columns in range(1, max_tiles + 1)
@@ -143,7 +143,7 @@ def check_image(image_rgb: object) -> None:
 
 
 def _resize(image_rgb: RgbImage, wh: tuple[int, int]) -> RgbImage:
-    """Resize: axes that shrink by the mean over the area, then those that grow linearly."""
+    """Resize: shrink axes by the mean over the area, then enlarge the others linearly."""
     height, width = image_rgb.shape[:2]
     shrunk_wh = (min(wh[0], width), min(wh[1], height))
     picture = image_rgb

@@ -1,30 +1,19 @@
-"""What must be known of a checkpoint beyond its own files: dialect, picture, style, limits."""
+"""Settings of a model beyond its checkpoint's own files: dialect, picture, prompts, limits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from chatspot_ros.core.confidence import Calibration
-from chatspot_ros.core.dialects import (
-    ChatSpotDialect,
-    Dialect,
-    Florence2Dialect,
-    InternVLDialect,
-    Kosmos2Dialect,
-    MolmoDialect,
-    PaliGemmaDialect,
-    PixelJsonDialect,
-    QwenBoxDialect,
-    ShikraDialect,
-)
+from chatspot_ros.core.dialects import DIALECTS, ChatSpotDialect, Dialect
 from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, tiled_wh
 from chatspot_ros.core.prompts import PromptStyle
-from chatspot_ros.core.task_prompts import Phrases
+from chatspot_ros.core.task_prompts import TaskPrompts
 from chatspot_ros.errors import ModelLoadError
 
 SPEC_FILE = "chatspot.yaml"
@@ -36,26 +25,14 @@ class _Strict(BaseModel):
 
 
 class DialectSpec(_Strict):
-    """How regions are written; the settings below `name` are those of `chatspot` alone.
+    """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
     Qwen3-VL's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others are named after
     their family.
     """
 
-    name: Literal[
-        "chatspot",
-        "shikra",
-        "pixel_json",
-        "grid_json",
-        "qwen_box",
-        "internvl",
-        "kosmos2",
-        "florence2",
-        "paligemma",
-        "molmo1",
-        "molmo2",
-    ] = "chatspot"
+    name: str = "chatspot"
     decimals: int = Field(2, ge=1, le=6)
     separator: str = " "
     lead: str = ""
@@ -63,32 +40,18 @@ class DialectSpec(_Strict):
     closing: str = Field("</box>", min_length=1)
     max_vertices: int = Field(8, ge=3, le=64)
 
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in DIALECTS:
+            raise ValueError(f"there is no dialect '{name}': use one of {', '.join(DIALECTS)}")
+        return name
+
     def make(self) -> Dialect:
         """Return the dialect."""
-        if self.name in _DIALECTS:
-            return _DIALECTS[self.name]
-        return ChatSpotDialect(
-            decimals=self.decimals,
-            separator=self.separator,
-            lead=self.lead,
-            max_vertices=self.max_vertices,
-            opening=self.opening,
-            closing=self.closing,
-        )
-
-
-_DIALECTS: dict[str, Dialect] = {
-    "shikra": ShikraDialect(),
-    "pixel_json": PixelJsonDialect(),
-    "grid_json": PixelJsonDialect(grid=1000, name="grid_json"),
-    "qwen_box": QwenBoxDialect(),
-    "internvl": InternVLDialect(),
-    "kosmos2": Kosmos2Dialect(),
-    "florence2": Florence2Dialect(),
-    "paligemma": PaliGemmaDialect(),
-    "molmo1": MolmoDialect(version=1),
-    "molmo2": MolmoDialect(),
-}
+        if self.name != "chatspot":
+            return DIALECTS[self.name]
+        return ChatSpotDialect(**self.model_dump(exclude={"name"}))
 
 
 class GeometrySpec(_Strict):
@@ -140,13 +103,12 @@ class GeometrySpec(_Strict):
 
 
 class ModelSpec(_Strict):
-    """All that the engine needs to know of a model family or of one checkpoint.
+    """Settings of a model family or of one checkpoint.
 
-    `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) say
-    which checkpoints a file of config/models is for. `calibration` is that of one checkpoint, as
-    `chatspot calibrate` writes it. `phrases` stand in for the prompt
-    style where a family was taught them, `chat_template` (Jinja) for the template that its
-    checkpoints lack.
+    `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
+    the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
+    `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
+    fixed prompts, `chat_template` (Jinja) the template that its checkpoints lack.
     """
 
     name: str = Field(min_length=1)
@@ -155,7 +117,7 @@ class ModelSpec(_Strict):
     dialect: DialectSpec
     geometry: GeometrySpec
     prompt_style: PromptStyle
-    phrases: Phrases | None = None
+    phrases: TaskPrompts | None = None
     chat_template: str = ""
     max_new_tokens: int = Field(256, ge=1, le=8192)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)

@@ -1,4 +1,4 @@
-"""What a region of an image is: N points in pixels, as the paper has it.
+"""A region of an image: N points in pixels, as in the paper.
 
 Pixels: (0, 0) is the top-left corner of the top-left pixel, x grows to the right, y downwards, and
 the right and bottom edges of a W x H image are x = W and y = H.
@@ -31,7 +31,7 @@ _FIX_REGION = "give a region that lies at least partly inside the image"
 
 
 class RegionKind(StrEnum):
-    """What the number of points stands for."""
+    """The kind of a region, by its number of points."""
 
     IMAGE = "image"
     POINT = "point"
@@ -41,7 +41,7 @@ class RegionKind(StrEnum):
 
 @dataclass(frozen=True)
 class Region:
-    """A part of one image; what its points mean follows from their number.
+    """A part of one image; the number of its points gives their meaning.
 
     0 points: the whole image; 1: a point; 2: a box by opposite corners; 3 or more: a polygon, its
     corners in order, not closed. `points_px` may lie outside the image until `clipped`.
@@ -75,7 +75,7 @@ class Region:
 
     @property
     def kind(self) -> RegionKind:
-        """What the region is, by its number of points."""
+        """Return the kind, by the number of points."""
         kinds = (RegionKind.IMAGE, RegionKind.POINT, RegionKind.BOX)
         return kinds[len(self.points_px)] if len(self.points_px) < 3 else RegionKind.POLYGON
 
@@ -92,11 +92,11 @@ class Region:
         return min(xs), min(ys), max(xs), max(ys)
 
     def clipped(self, width: int, height: int) -> Region:
-        """Return the part of the region inside an image of width x height pixels, tidied up.
+        """Return the part of the region inside an image of width x height pixels, normalised.
 
-        A box's corners are sorted. A polygon loses repeated corners (two that are left make a box);
-        one that crosses itself becomes its main loop, or its convex hull when no loop is the main
-        one, as of corners in the wrong order; of several parts inside the image the largest stays.
+        A box's corners are sorted. A polygon loses repeated corners (two that remain make a box).
+        A polygon that crosses itself becomes its main loop, or its convex hull where no loop is the
+        main one (corners in the wrong order). Of several parts in the image the largest is kept.
 
         Raises:
             RegionError: NaN or infinite coordinates, wholly outside the image, or without area.

@@ -1,6 +1,6 @@
-"""Prompts of models that were taught a fixed phrase for each task, and no conversation.
+"""Prompts of models that were trained on one fixed prompt for each task, and no conversation.
 
-Florence-2, PaliGemma and Kosmos-2 answer such phrases far better than free questions, or only them.
+Florence-2, PaliGemma and Kosmos-2 answer these far better than free questions, or nothing else.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
-from chatspot_ros.core.prompts import (
-    CONTROL_STRINGS,
-    MAX_QUESTION_CHARS,
-    TASKS,
-    check_question,
-    neutralise,
-)
+from chatspot_ros.core.prompts import check_marks, check_question, control_strings, neutralise
 from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RequestError
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -32,11 +27,11 @@ _ASKING = re.compile(
 )
 
 
-class Phrases(BaseModel):
-    """A phrase for each task (a name of prompts.TASKS): about the picture, about regions.
+class TaskPrompts(BaseModel):
+    """One prompt for each task (a name of tasks.TASKS): about the picture, about regions.
 
-    In a phrase `{question}` becomes the user's words with the regions in their places, `{regions}`
-    the regions alone, `{thing}` what a question asks to find. A task without a phrase is refused.
+    In a prompt `{question}` becomes the user's words with the regions in their places, `{regions}`
+    the regions alone, `{thing}` what a question asks to find. A task without a prompt is refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,29 +40,29 @@ class Phrases(BaseModel):
     region: dict[str, str]
 
     @model_validator(mode="after")
-    def _is_known(self) -> Phrases:
-        for phrases in (self.picture, self.region):
-            unknown = [task for task in phrases if task not in TASKS]
-            fields = {name for text in phrases.values() for name in _FIELD.findall(text)}
+    def _is_known(self) -> TaskPrompts:
+        for prompts in (self.picture, self.region):
+            unknown = [task for task in prompts if task not in TASKS]
+            fields = {name for text in prompts.values() for name in _FIELD.findall(text)}
             if unknown or fields - _FIELDS:
                 raise ValueError(f"there is no {', '.join([*unknown, *(fields - _FIELDS)])}")
         return self
 
     def find(self, task: str, about_regions: bool) -> str:
-        """Return the phrase. Raises RequestError where the model knows none for the task."""
-        phrases = self.region if about_regions else self.picture
-        if task not in phrases:
+        """Return the prompt. Raises RequestError where the model has none for the task."""
+        prompts = self.region if about_regions else self.picture
+        if task not in prompts:
             what = "a region" if about_regions else "the whole picture"
             raise RequestError(
                 f"the model cannot answer this kind of question about {what}",
                 value=f"task '{task}'",
-                remedy=f"ask for one of {', '.join(name or 'a short answer' for name in phrases)}, "
+                remedy=f"ask for one of {', '.join(name or 'a short answer' for name in prompts)}, "
                 "or use a model that takes free questions",
             )
-        return phrases[task]
+        return prompts[task]
 
     def ignores(self, task: str, about_regions: bool) -> str:
-        """What of a question the model will not read, as a sentence for people; empty: nothing."""
+        """Return a sentence on what of a question the model does not read; empty: nothing."""
         fields = set(_FIELD.findall(self.find(task, about_regions)))
         if fields & {"question", "thing"}:
             return ""
@@ -80,30 +75,24 @@ def build(
     task: str,
     fit: Fit,
     dialect: Dialect,
-    phrases: Phrases,
+    task_prompts: TaskPrompts,
     *,
-    control_strings: Iterable[str] = (),
-    max_chars: int = MAX_QUESTION_CHARS,
+    control: Iterable[str] = (),
 ) -> str:
-    """Return the prompt as the model reads it, as `prompts.build` does for models that chat.
+    """Return the prompt as the model reads it; `prompts.build` does the same for models that chat.
 
-    A lone region without a `<region>` in the question stands before it. Raises RequestError.
+    A single region without a `<region>` in the question stands before it. Raises RequestError.
     """
-    check_question(question, max_chars)
+    check_question(question)
     said = [dialect.say(region, fit) for region in regions]
     pieces = question.strip().split(REGION_MARK)
     if len(pieces) == 1 and len(regions) == 1:
         pieces = ["", f" {pieces[0]}" if said[0] else pieces[0]]
-    if len(pieces) - 1 != len(regions):
-        raise RequestError(
-            f"the question has {len(pieces) - 1} {REGION_MARK} for {len(regions)} regions",
-            value=question,
-            remedy=f"write as many {REGION_MARK} as there are regions",
-        )
-    forbidden = (*CONTROL_STRINGS, *dialect.control_strings, *control_strings)
+    check_marks(question, pieces, regions)
+    forbidden = (*control_strings(), *dialect.control_strings, *control)
     words = [neutralise(piece, forbidden) for piece in pieces]
     asked = words[0] + "".join(text + word for text, word in zip(said, words[1:], strict=True))
     thing = _ASKING.sub("", "".join(words)).strip(" ?.!")
     values = {"question": asked, "regions": "".join(said), "thing": thing}
-    phrase = phrases.find(task, about_regions=any(said))
-    return _FIELD.sub(lambda match: values[match[1]], phrase)
+    prompt = task_prompts.find(task, about_regions=any(said))
+    return _FIELD.sub(lambda match: values[match[1]], prompt)

@@ -1,7 +1,7 @@
-"""Any transformers object detector behind one call: a picture in, boxes in its pixels out.
+"""Any transformers object detector behind one call, from a picture to boxes in its pixels.
 
-Closed-set models (DETR, RT-DETR, YOLOS, ...) know their classes; zero-shot models (OWLv2,
-Grounding DINO, OmDet-Turbo) look for the labels they are told. Torch, no ROS.
+Closed-set models (DETR, RT-DETR, YOLOS, ...) have fixed classes; zero-shot models (OWLv2,
+Grounding DINO, OmDet-Turbo) look for given labels. Torch, no ROS.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.chatspot_tiny import modeling_detector  # makes transformers know it, besides
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.engine.loading.checkpoint import (
@@ -32,13 +31,14 @@ from chatspot_ros.engine.loading.checkpoint import (
     find_folder,
     read_config,
 )
+from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelError, ModelLoadError, RequestError
 
 _USE_A_DETECTOR = (
     "use an object-detection or zero-shot-object-detection checkpoint that transformers knows "
     "without remote code, complete and unchanged"
 )
-# What a processor calls the reading of its model's output: by whether the model is zero-shot.
+# The processor's method that reads its model's output, by whether the model is zero-shot.
 _READERS = {
     False: "post_process_object_detection",
     True: "post_process_grounded_object_detection",
@@ -47,7 +47,7 @@ _READERS = {
 
 @dataclass(frozen=True)
 class Detected:
-    """One found thing: its label, a score in (0, 1], its box in pixels, clipped to the picture."""
+    """One detection: its label, a score in (0, 1], its box in pixels, clipped to the picture."""
 
     label: str
     score: float
@@ -72,7 +72,7 @@ class Detector:
         """Load a folder or hub id (`local_only`: from the cache only).
 
         Raises:
-            ModelLoadError: not there, not whole, pickled, or no detector; says what to do.
+            ModelLoadError: missing, incomplete, pickled, or no detector; with its remedy.
         """
         if not model:
             raise ModelLoadError(
@@ -80,11 +80,12 @@ class Detector:
                 "or a hub id, such as PekingU/rtdetr_r18vd"
             )  # fmt: skip
         folder = find_folder(model, local_only)
-        if modeling_detector.has_own_weights(read_config(folder)):
+        import_classes(read_config(folder))
+        config = _from_folder(AutoConfig, folder, "configuration")
+        if getattr(config, "has_own_weights", True):
             check_weights(folder)
         chosen = choose_device(device)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        config = _from_folder(AutoConfig, folder, "configuration")
         zero_shot = _knows(AutoModelForZeroShotObjectDetection, config)
         if not zero_shot and not _knows(AutoModelForObjectDetection, config):
             raise ModelLoadError(
@@ -112,14 +113,14 @@ class Detector:
     def detect(
         self, image_rgb: RgbImage, labels: Sequence[str] = (), threshold: float = 0.3
     ) -> list[Detected]:
-        """Find things in a picture (uint8 H x W x 3, RGB), the surest first.
+        """Detect things in a picture (uint8 H x W x 3, RGB), highest score first.
 
-        `labels` say what a zero-shot model looks for; of a closed-set model, they are the classes
-        that are kept (none: all). `threshold` in [0, 1]: what scores less is left out.
+        `labels` are what a zero-shot model looks for; of a closed-set model, the classes to keep
+        (none: all). `threshold` in [0, 1] drops lower scores.
 
         Raises:
             RequestError: a zero-shot model without labels.
-            ModelError: the model failed, ran out of memory, or gave numbers that are not finite.
+            ModelError: the model failed, ran out of memory, or returned NaN.
         """
         self.check_labels(labels)
         height, width = image_rgb.shape[:2]
@@ -149,10 +150,10 @@ class Detector:
         return sorted(things, key=lambda thing: -thing.score)
 
     def _inputs(self, image_rgb: RgbImage, labels: Sequence[str]) -> Any:
-        # A full stop in a label would end it early.
+        # A full stop would end a label early.
         said = [label.replace(".", " ") for label in labels]
         words = {"text": [said]} if self.zero_shot else {}
-        # Of an array the processors guess which axis holds the colours; of a picture they know.
+        # The processors guess an array's colour axis; of a PIL image they know it.
         picture = Image.fromarray(image_rgb)
         return self._processor(images=picture, return_tensors="pt", **words).to(self._device)
 
@@ -191,8 +192,8 @@ class Detector:
     ) -> list[str]:
         """Return the labels of Grounding DINO's boxes above the threshold, in their order.
 
-        It scores every word of `mug. fridge door.`; of a box, the label with the surest word is
-        meant. Its processor would return all words above a threshold, of several labels mixed.
+        The model scores every word of `mug. fridge door.`; a box gets the label with the highest
+        word. Its processor would return all words above a threshold, several labels mixed.
         """
         tokenizer = self._processor.tokenizer
         full_stop = tokenizer.convert_tokens_to_ids(".")
@@ -204,7 +205,7 @@ class Detector:
                 words[-1].append(place)
         scores = torch.sigmoid(outputs.logits[0])
         scores = scores[scores.max(dim=-1).values > threshold]
-        # A label that was cut off, because there are too many, has no words and is never found.
+        # A label cut off by the length limit has no words and is never found.
         spoken = [(label, own) for label, own in zip(labels, words, strict=False) if own]
         by_label = torch.stack([scores[:, own].max(dim=-1).values for _, own in spoken], dim=-1)
         return [spoken[k][0] for k in by_label.argmax(dim=-1).tolist()]
@@ -259,9 +260,9 @@ def _load_model(loader: Any, folder: Path, device: torch.device) -> Any:
 
 
 def _check_finite(outputs: Any) -> None:
-    """Raise ModelError for NaN scores or boxes, which would pass for "nothing found".
+    """Raise ModelError for NaN scores or boxes, which would read as "nothing found".
 
-    Logits of minus infinity are meant: Grounding DINO masks unused words so.
+    Logits of minus infinity are valid: Grounding DINO masks unused words with them.
     """
     parts = [getattr(outputs, name, None) for name in ("logits", "pred_boxes")]
     if any(part is not None and bool(torch.isnan(part).any()) for part in parts):
@@ -273,7 +274,7 @@ def _check_finite(outputs: Any) -> None:
 
 
 def _clipped(box: Sequence[float], width: int, height: int) -> BoxXyxy | None:
-    """Cut a box to the picture; None when nothing of it is inside."""
+    """Clip a box to the picture; None when it lies outside."""
     left, right = (min(max(x, 0.0), float(width)) for x in (box[0], box[2]))
     top, bottom = (min(max(y, 0.0), float(height)) for y in (box[1], box[3]))
     return (left, top, right, bottom) if left < right and top < bottom else None

@@ -1,4 +1,4 @@
-"""The parameters of detector_node, declared once: name, default, range and meaning."""
+"""The parameters of detector_node: name, default, range and meaning."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ SPECS = (
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """Return the labels of a list such as `mug, fridge door`; empty entries are left out."""
+    """Return the labels of a list such as `mug, fridge door`; without empty entries."""
     return tuple(dict.fromkeys(part.strip() for part in re.split(r"[,;\n]", text) if part.strip()))

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Question", "RegionEngine", "Reply", "Scene", "Turn"]
 
-# Read when torch is loaded. OpenMP's threads otherwise wait for one another by spinning: on two
-# cores that a camera and a detector use too, an answer of 12 tokens took seconds instead of 0.05.
+# torch reads it when loaded. OpenMP's threads otherwise wait for one another by spinning: on two
+# cores shared with a camera and a detector, 12 tokens took seconds instead of 0.05.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# A moment of it (some 0.05 ms) saves waking a thread at each of a step's hundred small products.
+# Spinning for some 0.05 ms saves waking a thread at each of a step's hundred small products.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the engine when it is first used: torch takes seconds, and some need only the API."""
+    """Import the engine at its first use: torch takes seconds, the API needs none."""
     if name == "Engine":
         from chatspot_ros.engine.engine import Engine
 

@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out; free of torch, so that a stand-in can use it."""
+"""The protocols of an engine, its questions and its replies. No torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 
 OnText = Callable[[str], None]
-# Returns whether to stop, or raises the error that the answer is to end with.
+# Returns whether to stop, or raises the error that ends the answer.
 ShouldStop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """An earlier question and its answer on the same picture, exactly as the model saw them.
+    """An earlier question and its answer about the same picture, exactly as the model read them.
 
-    They are the `prompt` and `raw_text` of the Reply of that time.
+    They are the `prompt` and `raw_text` of that turn's Reply.
     """
 
     user_text: str
@@ -30,7 +30,7 @@ class Turn:
 class Question:
     """A question about all of `regions` together, after the earlier `turns`, oldest first.
 
-    `task` is one of prompts.TASKS; empty lets the wording decide. `max_new_tokens` None: the
+    `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
     model's own limit. An answer whose confidence is below `min_confidence` is uncertain; None: the
     model's own threshold.
     """
@@ -45,12 +45,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a question.
+    """The reply to a question.
 
-    `prompt` is the user's turn as the model read it, `raw_text` its words (both without the chat's
-    control tokens), `tokens` how many it took, `log_probabilities` the natural one of each token,
-    `seconds` how long, `task` the one that was used.
-    `notes` say, in sentences for people, what of the question the model could not be told.
+    `prompt` is the user's turn as the model read it, `raw_text` the generated text (both without
+    the chat's control tokens), `tokens` its length, `log_probabilities` the natural logarithm of
+    each token's probability, `seconds` the time taken, `task` the task used. `notes` are sentences
+    for people on parts of the question that the prompt leaves out.
     """
 
     answer: Answer
@@ -63,61 +63,16 @@ class Reply:
     notes: tuple[str, ...] = ()
 
 
-# Called with the index of a question, and the words added to its answer or its whole reply.
+# Called with the index of a question, and the text added to its answer or its whole reply.
 OnTextOf = Callable[[int, str], None]
 OnReplyOf = Callable[[int, Reply], None]
 
 
-class Asked(Protocol):
-    """Questions that were taken into a batch, and what has become of them."""
-
-    @property
-    def done(self) -> bool:
-        """Whether all are answered, or one of them cannot be."""
-
-    @property
-    def memory(self) -> Any:
-        """What the next turn can go on from (it has `nbytes`); None when there is nothing."""
-
-    def leave(self) -> None:
-        """End those that still go on; the others of the batch are left alone."""
-
-    def result(self) -> list[Reply]:
-        """The replies in order. Raises the error of the first that was stopped or failed."""
-
-
-class Batch(Protocol):
-    """Questions about one scene that are answered together; more may come between two steps."""
-
-    @property
-    def merges(self) -> bool:
-        """Whether further questions are cheaper in this batch than after it."""
-
-    @property
-    def live(self) -> int:
-        """How many questions are being answered."""
-
-    def admit(
-        self,
-        questions: Sequence[Question],
-        on_text: OnTextOf | None = None,
-        should_stop: ShouldStop | None = None,
-        on_reply: OnReplyOf | None = None,
-        memory: Any = None,
-        remember: bool = False,
-    ) -> Asked:
-        """Take questions in, each to be answered by itself; see `RegionEngine.answer_many`.
-
-        `memory` is what an earlier turn about the same picture left; with `remember` the first
-        question leaves one too.
-        """
-
-    def step(self) -> None:
-        """Go on by a token of every question, or by as little as can be done."""
-
-
 class RegionEngine(Protocol):
-    """A model that answers questions about prepared pictures; used by one thread at a time."""
+    """A model that answers whole requests about pictures; used by one thread at a time.
+
+    An engine needs no more than this: `serial_engine.as_batching` makes a `BatchingEngine` of it.
+    """
 
     @property
     def name(self) -> str:
@@ -133,7 +88,68 @@ class RegionEngine(Protocol):
         on_text: OnText | None = None,
         should_stop: ShouldStop | None = None,
     ) -> Reply:
-        """Answer a question about a scene of this engine; see `Engine.answer`."""
+        """Answer a question about a scene of this engine.
+
+        `on_text` gets the text as it is generated. Call `should_stop` at least whenever text comes:
+        an answer ends where it returns True or raises.
+
+        Raises:
+            RequestError, RegionError: an unusable question or region.
+            CancelledError: `should_stop` returned True; what it raises goes through.
+            ModelError: the model failed.
+        """
+
+
+class Admission(Protocol):
+    """Questions that a batch has taken in, and their replies."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all are answered, or one of them cannot be."""
+
+    @property
+    def memory(self) -> Any:
+        """The cache of this turn, for the session's next one (it has `nbytes`); None: no cache."""
+
+    def leave(self) -> None:
+        """End the unfinished questions of this admission; the batch's others go on."""
+
+    def result(self) -> list[Reply]:
+        """Return the replies in order. Raises the error of the first that was stopped or failed."""
+
+
+class Batch(Protocol):
+    """Questions about one scene that are answered together; more may join between two steps."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether further questions are cheaper in this batch than after it."""
+
+    @property
+    def live(self) -> int:
+        """The number of unfinished questions."""
+
+    def admit(
+        self,
+        questions: Sequence[Question],
+        on_text: OnTextOf | None = None,
+        should_stop: ShouldStop | None = None,
+        on_reply: OnReplyOf | None = None,
+        memory: Any = None,
+        remember: bool = False,
+    ) -> Admission:
+        """Take questions in, each to be answered by itself; see `BatchingEngine.answer_many`.
+
+        `memory` is the cache of an earlier turn about the same picture; with `remember` the first
+        question leaves one too.
+        """
+
+    def step(self) -> None:
+        """Advance every question by a token, or the batch by its smallest step."""
+
+
+class BatchingEngine(RegionEngine, Protocol):
+    """An engine that answers several questions about a scene together."""
 
     def answer_many(
         self,
@@ -146,15 +162,15 @@ class RegionEngine(Protocol):
         """Answer several questions about a scene, each by itself; see `Engine.answer_many`."""
 
     def open(self, scene: Any) -> Batch:
-        """Begin to answer questions about a scene, which may come and go one by one."""
+        """Return an empty batch for questions about a scene."""
 
     def scene_key(self, image_rgb: RgbImage) -> Hashable:
-        """Return what tells the scenes of pictures apart; equal pixels have equal keys."""
+        """Return a key of the picture's scene; equal pixels have equal keys."""
 
     def scene_bytes(self, scene: Any) -> int:
-        """How many bytes a scene takes."""
+        """Return the bytes that a scene takes."""
 
 
 def for_index(on_text: OnTextOf | None, index: int) -> OnText | None:
-    """The listener of one question's words."""
+    """Return the text callback of one question."""
     return None if on_text is None else lambda added: on_text(index, added)

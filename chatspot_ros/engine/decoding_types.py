@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,10 +13,10 @@ OnIds = Callable[[list[int]], None]
 
 
 class Constraint(Protocol):
-    """Which tokens an answer may go on with. It belongs to one answer."""
+    """The tokens that may follow in one answer."""
 
     def allow(self, ids: list[int], bits: torch.Tensor) -> None:
-        """Write which tokens may follow the answer's `ids` into one row of bits.
+        """Set the bits of the tokens that may follow the answer's `ids`.
 
         `bits` is int32 (ceil(vocabulary / 32),) on the CPU; token n is bit n % 32 of word n // 32.
         """
@@ -30,10 +29,3 @@ class Decoded:
     ids: list[int]
     log_probabilities: list[float]
     truncated: bool
-
-    @property
-    def confidence(self) -> float:
-        """Geometric mean of the tokens' probabilities, in [0, 1]; 0 when there are none."""
-        if not self.ids:
-            return 0.0
-        return min(1.0, math.exp(sum(self.log_probabilities) / len(self.ids)))

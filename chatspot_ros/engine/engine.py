@@ -1,4 +1,4 @@
-"""The engine: a picture is prepared once, then questions are asked of it."""
+"""The engine: prepare a picture once, then answer questions about it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chatspot_ros.core.answer_grammars import States
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import RgbImage, check_image
 from chatspot_ros.core.model_spec import ModelSpec, find_spec
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.engine.api import OnReplyOf, OnText, OnTextOf, Question, Reply, ShouldStop
 from chatspot_ros.engine.decoding.batch import Batch
-from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import tensor_bytes
-from chatspot_ros.engine.decoding.oom_batch import ShrinkingBatch
-from chatspot_ros.engine.decoding.oom_recovery import try_again
+from chatspot_ros.engine.decoding.oom_batch import OomBatch
+from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
-from chatspot_ros.engine.prompting.chat_template import Chat
-from chatspot_ros.engine.prompting.conversation import Dialogue
+from chatspot_ros.engine.prompting.chat_template import ChatTemplate
+from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.engine.prompting.grammar_constraint import Grammars
 from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.engine.warm_up import warm_up as ask_some
@@ -38,10 +40,10 @@ _log = logging.getLogger(__name__)
 class Engine:
     """A loaded model. Use it from one thread at a time."""
 
-    # Called when the device's memory is full, to let go of scenes that can be made again.
+    # Called when the device's memory is full, to free scenes that can be prepared again.
     on_out_of_memory: Callable[[], None] | None = None
-    # Where they are given, they decode a question that is alone in its batch.
-    static_steps: StaticSteps | None = None
+    # Decodes a question that is alone in its batch, where it is given.
+    cuda_graphs: CudaGraphSteps | None = None
 
     def __init__(
         self,
@@ -53,14 +55,14 @@ class Engine:
         constrain_answers: bool = True,
     ) -> None:
         """`skills` are the names of the actions that a plan may use, `states` the attributes of a
-        state with the values of each; empty: any words. With `constrain_answers` states, plans and
-        places cannot be said in any other form."""
+        state with the values of each; empty: any words. With `constrain_answers` a grammar holds
+        states, plans and places to their form."""
         self.name = name
         self.spec = spec
         self._runner = Runner(loaded)
         self.device, self.dtype = loaded.device, loaded.dtype
         spoken = spec.dialect.make().control_strings
-        self._chat = Chat(
+        self._chat = ChatTemplate(
             loaded.tokenizer,
             loaded.chat_template or spec.chat_template,
             self._runner.image_token_id,
@@ -70,29 +72,27 @@ class Engine:
         )
         size = loaded.model.config.get_text_config().vocab_size
         held = (loaded.tokenizer, self._runner.end_ids, self._chat.silent_ids, size)
-        self.dialogue = Dialogue(
+        self.conversation = Conversation(
             self._chat,
-            spec,
+            PromptBuilder(spec, skills, states, self._chat.control_strings),
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
-            tuple(skills),
-            states,
         )
 
     @property
     def skills(self) -> tuple[str, ...]:
         """The names of the actions that a plan may use; empty: any words."""
-        return self.dialogue.skills
+        return self.conversation.builder.context.skills
 
     @property
     def states(self) -> States:
         """The attributes of a state with the values of each; empty: any words."""
-        return self.dialogue.states
+        return self.conversation.builder.context.states
 
     @property
     def dialect(self) -> Dialect:
-        """How regions are said."""
-        return self.dialogue.dialect
+        """The form in which regions are written."""
+        return self.conversation.builder.dialect
 
     @classmethod
     def load(
@@ -115,33 +115,33 @@ class Engine:
 
         `model` is a folder or a hub id (`owner/name`, fetched only when not `local_only`); `spec`
         None: found by `model_spec.find_spec`; `device` auto, cpu, cuda, cuda:1, ...; `dtype` auto,
-        float32, bfloat16 or float16; `threads` of the CPU, 0: as torch has it; `plan` how small the
-        weights are to be and what must fit besides; `compile` off, auto (on a GPU, decoding steps
-        are recorded) or on (their kernels are fused before, which takes minutes); with `warm_up`
-        some questions are asked, so that the first real one is not slow.
+        float32, bfloat16 or float16; `threads` of the CPU, 0: torch's own number; `plan` the
+        weights' quantisation and the memory needed besides; `compile` off, auto (record decoding
+        steps on a GPU) or on (fuse their kernels first, which takes minutes); `warm_up` asks some
+        questions, so that the first real one is not slow.
 
         Raises:
-            ModelLoadError: what is wrong with it, and what to do.
+            ModelLoadError: the fault and its remedy.
         """
         if threads > 0:
             torch.set_num_threads(threads)
         folder = checkpoint.find_folder(model, local_only)
         model_type = str(checkpoint.read_config(folder)["model_type"])
-        # A cached hub id lies in a folder named by its commit.
+        # The cache names the folder of a hub id by its commit.
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, model_type, folder)
         loaded = checkpoint.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
-        engine._try(plan.cache_tokens, compile, warm_up)
+        engine._smoke_test(plan.cache_tokens, compile, warm_up)
         return engine
 
-    @try_again
+    @retry_out_of_memory
     def prepare(self, image_rgb: RgbImage) -> Scene:
-        """Compute what all questions about a picture share.
+        """Compute the scene that all questions about a picture share.
 
-        `image_rgb` is uint8 H x W x 3, RGB, 0 to 255, of any size; all of it is seen, by the
-        geometry of the model's settings.
+        `image_rgb` is uint8 H x W x 3, RGB, 0 to 255, of any size; the geometry of the model's
+        settings lays all of it out.
 
         Raises:
             ImageError: another type or shape.
@@ -149,11 +149,10 @@ class Engine:
         """
         began_s = time.perf_counter()
         check_image(image_rgb)
-        fit = self.spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
-        picture = fit.apply(image_rgb, self.spec.fill_rgb)
         with torch.inference_mode(), ModelFailure("see the picture"):
+            fit, pixels = image_inputs(image_rgb, self.spec, self._runner.image_processor)
             scene = self._runner.prepare(
-                picture, fit, lambda shown: self._chat.encode("x", (), shown)
+                pixels, fit, lambda shown: self._chat.encode("x", (), shown)
             )
         return replace(scene, seconds=time.perf_counter() - began_s)
 
@@ -166,8 +165,8 @@ class Engine:
     ) -> Reply:
         """Answer a question about a scene, greedily.
 
-        `on_text` gets the words as they come; its pieces concatenate to the reply's `raw_text`.
-        `should_stop` is asked before each token: True or an exception ends the answer.
+        `on_text` gets the text as it is generated; its pieces concatenate to the reply's
+        `raw_text`. `should_stop` is called before each token: True or an exception ends the answer.
 
         Raises:
             RequestError: an unusable question, or a conversation too long for the model.
@@ -186,11 +185,11 @@ class Engine:
         should_stop: ShouldStop | None = None,
         on_reply: OnReplyOf | None = None,
     ) -> list[Reply]:
-        """Answer questions about a scene together, each by itself: as `answer` one by one, sooner.
+        """Answer questions about a scene together, with the same replies as `answer` one by one.
 
-        `on_text` gets the question's index and the words added, `on_reply` the index and each
-        reply as soon as it is complete; `should_stop` is asked before each token. `seconds` of a
-        reply counts from the beginning of all.
+        `on_text` gets the question's index and the text added, `on_reply` the index and each
+        reply as soon as it is complete; `should_stop` is called before each token. `seconds` of a
+        reply counts from this call.
 
         Raises:
             RequestError, RegionError: one of the questions cannot be asked; none is answered.
@@ -205,12 +204,12 @@ class Engine:
             asked.leave()
         return asked.result()
 
-    def open(self, scene: Scene) -> ShrinkingBatch:
-        """Begin to answer questions about a scene, which may come and go one by one."""
-        return ShrinkingBatch(Batch(self, scene), self)
+    def open(self, scene: Scene) -> OomBatch:
+        """Return an empty batch for questions about a scene."""
+        return OomBatch(Batch(self.conversation, self._runner, scene, self.cuda_graphs), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
-        """Return what tells the scenes of pictures apart: their pixels, the model, its geometry.
+        """Return a hash of the picture's pixels, the model and its geometry.
 
         `image_rgb` as for `prepare`. Raises ImageError.
         """
@@ -218,21 +217,21 @@ class Engine:
         return content_key(image_rgb, self.name, repr(self.spec.geometry), repr(self.spec.fill_rgb))
 
     def scene_bytes(self, scene: Scene) -> int:
-        """How many bytes the tensors of a scene take: the picture's features, keys and values."""
+        """Return the bytes of a scene's tensors: the picture's features, keys and values."""
         return tensor_bytes([scene.inputs, scene.cache])
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
-        """Return the user's turn as the model will read it; its regions are clipped. Raises
+        """Return the user's turn as the model will read it, its regions clipped. Raises
         RequestError."""
-        return self.dialogue.prompt_of(scene, question, task)
+        return self.conversation.prompt_of(scene, question, task)
 
-    def _try(self, tokens: int, compiles: str, warm_up: bool) -> None:
-        """Ask a question or more, so that a wrong setting shows at start-up."""
+    def _smoke_test(self, tokens: int, compiles: str, warm_up: bool) -> None:
+        """Ask at least one question, so that a wrong setting fails at start-up."""
         try:
             if compiles != "off" and self.device.type == "cuda":
-                self.static_steps = self._record(tokens, "inductor" if compiles == "on" else None)
+                self.cuda_graphs = self._record(tokens, "inductor" if compiles == "on" else None)
             if warm_up:
-                self.dialogue.compile_grammars()
+                self.conversation.compile_grammars()
                 _log.info("%s is warm after %.1f s", self.name, ask_some(self))
             else:
                 scene = self.prepare(np.full((48, 64, 3), 127, np.uint8))
@@ -244,9 +243,9 @@ class Engine:
                 remedy="check that chatspot.yaml (picture size, dialect) fits the checkpoint",
             ) from error
 
-    def _record(self, tokens: int, compiler: str | None) -> StaticSteps | None:
-        """Record decoding steps over at most so many tokens; None where it cannot be done."""
+    def _record(self, tokens: int, compiler: str | None) -> CudaGraphSteps | None:
+        """Record decoding steps over at most `tokens` tokens; None where that fails."""
         cache = self.prepare(np.full((48, 64, 3), 127, np.uint8)).cache
-        steps = StaticSteps(self._runner.model, tokens=tokens, compiler=compiler)
+        steps = CudaGraphSteps(self._runner.model, tokens=tokens, compiler=compiler)
         with torch.inference_mode(), ModelFailure("record its steps"):
             return steps if steps.prepare(cache) else None

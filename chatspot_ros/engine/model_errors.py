@@ -1,29 +1,28 @@
-"""What torch and the model raise, as errors that say what to do."""
+"""Errors of torch and of models as typed errors with a remedy."""
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import torch
 
 from chatspot_ros.engine.loading import host_resources
 from chatspot_ros.errors import ModelError
+from chatspot_ros.util.process_memory import process_bytes
 
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-# As the allocators of CUDA and of the CPU say it.
+# In the words of the allocators of CUDA and the CPU.
 _ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMG]iB)")
 _ON_GPU = re.compile(r"GPU (\d+)")
 _NO_ROOM_ON_CPU = "can't allocate memory"
 
 
 class OutOfMemoryError(ModelError):
-    """A device's memory did not suffice; its value names what was needed, free and allocated."""
+    """A device ran out of memory; the value names the needed, free and allocated bytes."""
 
 
 class ModelFailure:
-    """Turns what torch and the model raise inside into ModelError; our own errors go through."""
+    """Turns errors of torch and the model into ModelError; this package's own go through."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -48,14 +47,14 @@ class ModelFailure:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an allocator of torch said that there is no room: CUDA's, or the CPU's."""
+    """Return whether torch's allocator ran out of memory, on CUDA or the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and _NO_ROOM_ON_CPU in str(error)
     )
 
 
 def numbers(message: str) -> str:
-    """Say how much was needed, is free and is allocated, from an allocator's message and now."""
+    """Return the needed (by the allocator's message), free and allocated bytes as text."""
     asked = _ASKED.search(message)
     needed = float(asked[1]) * _UNITS[asked[2]] if asked else None
     if torch.cuda.is_available() and _NO_ROOM_ON_CPU not in message:
@@ -63,14 +62,8 @@ def numbers(message: str) -> str:
         device = torch.device("cuda", int(gpu[1]) if gpu else torch.cuda.current_device())
         allocated = torch.cuda.memory_allocated(device)
     else:
-        device, allocated = torch.device("cpu"), _resident()
+        device, allocated = torch.device("cpu"), process_bytes() or 0
     free = host_resources.free_memory(device)
     sizes = {"needed": needed, "free": free, "allocated": allocated}
     said = [f"{name} {size / 1e9:.3f} GB" for name, size in sizes.items() if size is not None]
     return f"{', '.join(said)} on {device}"
-
-
-def _resident() -> int:
-    """The main memory of this process, in bytes."""
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,7 @@
-"""A few questions before the first real one, so that that one is not slow.
+"""A few questions at start-up, so that the first real one is not slow.
 
-What is made at first use and kept: kernels and library handles on a GPU, the primitives of oneDNN
-for each shape on a CPU, the allocator's blocks, the grammars' tables.
+They create what is kept from the first use on: kernels and library handles on a GPU, oneDNN's
+primitives for each shape on a CPU, the allocator's blocks, the grammars' tables.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import time
 import numpy as np
 
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine.api import Question, RegionEngine
+from chatspot_ros.engine.api import BatchingEngine, Question
 
 _WIDTH, _HEIGHT = 640, 480
 _TOGETHER = 8
 _TOKENS = 6
 
 
-def warm_up(engine: RegionEngine) -> float:
-    """Ask one and then several questions of a picture of noise; return the seconds it took.
+def warm_up(engine: BatchingEngine) -> float:
+    """Ask one and then several questions of a picture of noise; return the seconds taken.
 
     Raises:
         ModelError: the model failed.

@@ -89,7 +89,7 @@ class _Camera:
 
 
 class Watching:
-    """Asks of the detections, at the low priority of sweeps, one question per camera at a time.
+    """Asks about the detections at background priority, one question per camera at a time.
 
     For the executor's thread.
     """
@@ -188,7 +188,7 @@ class Watching:
                 frame.stamp_ns,
                 regions=asked,
                 task=entry.task,
-                sweep=True,
+                background=True,
             )
             self._begin(camera, query, lambda reply: self._note(chosen, reply))
 
@@ -210,7 +210,7 @@ class Watching:
             camera.feed.name,
             frame.stamp_ns,
             regions=tuple(regions[index] for index in places),
-            sweep=True,
+            background=True,
         )
         self._begin(camera, query, publish)
 

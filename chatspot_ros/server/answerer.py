@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.api import Batch, OnReplyOf, Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.api import Batch, BatchingEngine, OnReplyOf, Question, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
-from chatspot_ros.engine.scheduling.job import Stepwise
+from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore
@@ -33,7 +33,7 @@ class _Seen:
     image_rgb: RgbImage
     batches: list[Batch] = field(default_factory=list)
 
-    def batch(self, engine: RegionEngine) -> Batch:
+    def batch(self, engine: BatchingEngine) -> Batch:
         """Where further questions go: in with the others, or to a batch where nothing goes on."""
         for batch in self.batches:
             if batch.merges or not batch.live:
@@ -65,7 +65,7 @@ class Answerer:
         self._keys: OrderedDict[int, Hashable] = OrderedDict()
         self._usual_bytes = 0
 
-    def answer(self, engine: RegionEngine, pending: Pending) -> Stepwise[RgbImage]:
+    def answer(self, engine: BatchingEngine, pending: Pending) -> StepwiseJob[RgbImage]:
         """Answer all asks of a query into `pending.answers`, in steps.
 
         Return the picture's pixels. Raises ChatspotError.
@@ -91,7 +91,7 @@ class Answerer:
         self._scenes.make_room(self._scenes.max_bytes)
         self._memories.make_room(self._memories.max_bytes)
 
-    def _see(self, engine: RegionEngine, picture: Picture) -> Hashable:
+    def _see(self, engine: BatchingEngine, picture: Picture) -> Hashable:
         """Have the engine see a picture, unless it knows an equal one; return its scene's key."""
         key = self._keys.get(picture.key)
         if key is not None and self._scenes.get(key) is not None:
@@ -110,8 +110,8 @@ class Answerer:
         return key
 
     def _ask_all(
-        self, engine: RegionEngine, key: Hashable, seen: _Seen, pending: Pending
-    ) -> Stepwise[None]:
+        self, engine: BatchingEngine, key: Hashable, seen: _Seen, pending: Pending
+    ) -> StepwiseJob[None]:
         """Put all questions to the engine and note the answers, in the order of the questions.
 
         Where it ends early, the answers that were complete are noted.
@@ -148,10 +148,8 @@ class Answerer:
     def _questions(self, pending: Pending, turns: tuple[Turn, ...]) -> list[Question]:
         least = self.settings.min_confidence
         return [
-            Question(
-                ask.text,
-                regions=ask.regions,
-                task=pending.query.task,
+            replace(
+                ask,
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,

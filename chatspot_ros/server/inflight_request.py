@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.scheduling.job import Priority
 from chatspot_ros.errors import ChatspotError, DeadlineError
 from chatspot_ros.server.request import Picture, Query, QueryReply
-from chatspot_ros.server.request_validation import Ask
 
 # Index of the answer, and the text added to it.
 OnText = Callable[[int, str], None]
@@ -34,7 +34,7 @@ class Pending:
     deadline_s: float
     frame_deadline_s: float
     picture: Picture | None = None
-    asks: list[Ask] = field(default_factory=list)
+    asks: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     started_s: float | None = None
@@ -51,8 +51,8 @@ class Pending:
     @property
     def priority(self) -> Priority:
         """All detections of a frame can wait for a question that somebody asks."""
-        sweep = self.query.sweep or self.query.use_detections
-        return Priority.SWEEP if sweep else Priority.INTERACTIVE
+        background = self.query.background or self.query.use_detections
+        return Priority.BACKGROUND if background else Priority.INTERACTIVE
 
     def should_stop(self) -> bool:
         """Raise why the query has ended; the engine asks between tokens."""

@@ -114,22 +114,8 @@ class MeasuredEngine:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def answer_many(
-        self,
-        scene: Any,
-        questions: Sequence[Any],
-        on_text: OnTextOf | None = None,
-        should_stop: ShouldStop | None = None,
-        on_reply: OnReplyOf | None = None,
-    ) -> list[Reply]:
-        """Answer several questions; see `RegionEngine.answer_many`."""
-        replies: list[Reply] = self._engine.answer_many(
-            scene, questions, on_text, should_stop, _noting(on_reply, self._health)
-        )
-        return replies
-
     def open(self, scene: Any) -> Any:
-        """Begin to answer questions about a scene; see `RegionEngine.open`."""
+        """Begin to answer questions about a scene; see `BatchingEngine.open`."""
         return _MeasuredBatch(self._engine.open(scene), self._health)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
@@ -56,9 +57,10 @@ class ModelLife:
 
         def load() -> MeasuredEngine:
             engines.append(self._load(settings))
+            batching: Any = as_batching(engines[0])
             # A full device gets back what is only kept for later questions.
-            engines[0].on_out_of_memory = lambda: self._answerer.give_back()
-            return MeasuredEngine(engines[0], self._health)
+            batching.on_out_of_memory = lambda: self._answerer.give_back()
+            return MeasuredEngine(batching, self._health)
 
         worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
         self.worker, self.name = worker, str(engines[0].name)

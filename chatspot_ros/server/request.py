@@ -58,8 +58,8 @@ class Picture:
 class Query:
     """One request, as RegionQuery's fields say.
 
-    `picture` is the one sent along, `stamp_ns` 0 the newest frame. A `sweep` is asked again and
-    again: it waits for what somebody asks.
+    `picture` is the one sent along, `stamp_ns` 0 the newest frame. A `background` query
+    waits until no interactive one does.
     """
 
     question: str
@@ -71,7 +71,7 @@ class Query:
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0
-    sweep: bool = False
+    background: bool = False
 
 
 @dataclass

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.engine.scheduling.job import Priority, Stepwise
+from chatspot_ros.engine.scheduling.job import Priority, StepwiseJob
 from chatspot_ros.errors import (
     CancelledError,
     ChatspotError,
@@ -44,13 +44,13 @@ class Worker(Protocol):
 
     def submit(
         self,
-        job: Callable[[Any], Stepwise[None]],
+        job: Callable[[Any], StepwiseJob[None]],
         *,
         deadline_s: float,
         on_done: Callable[[None, ChatspotError | None], None],
         priority: Priority,
         frame: Hashable,
-        line: Hashable,
+        session_key: Hashable,
     ) -> Any:
         """Queue a job, which gets the engine and goes on in steps; see `worker.InferenceWorker`.
 
@@ -61,7 +61,7 @@ class Worker(Protocol):
 class Answerer(Protocol):
     """What a job does with the engine: see `answering.Answerer`."""
 
-    def answer(self, engine: Any, pending: Pending) -> Stepwise[RgbImage]:
+    def answer(self, engine: Any, pending: Pending) -> StepwiseJob[RgbImage]:
         """Answer all of the query's asks, in the worker's thread; return the picture's pixels."""
 
 
@@ -224,7 +224,7 @@ class QueryService:
             note = self._sessions.enter(query.session, picture.key, picture)
             pending.notes += [note] if note else []
 
-        def work(engine: Any) -> Stepwise[None]:
+        def work(engine: Any) -> StepwiseJob[None]:
             return self._work(engine, pending)
 
         def on_done(_: None, error: ChatspotError | None) -> None:
@@ -237,12 +237,12 @@ class QueryService:
             on_done=on_done,
             priority=pending.priority,
             frame=picture.key,
-            line=query.session or None,
+            session_key=query.session or None,
         )
         if not pending.over:
             pending.handle = handle
 
-    def _work(self, engine: Any, pending: Pending) -> Stepwise[None]:
+    def _work(self, engine: Any, pending: Pending) -> StepwiseJob[None]:
         """Answer a query and reply, in the worker's thread."""
         image_rgb = yield from self._answerer.answer(engine, pending)
         reply = self._end(pending, None)

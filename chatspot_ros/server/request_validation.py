@@ -6,28 +6,14 @@ Pure: no ROS, no torch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from chatspot_ros.core.prompts import TASKS, check_question
+from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
+from chatspot_ros.core.tasks import TASKS, find_task
+from chatspot_ros.engine.api import Question
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
-
-# Asked when a request names a task that needs no question of its own.
-_QUESTION_OF_TASK = {
-    "describe": "Describe this.",
-    "read": "What does it say?",
-    "state": "What is the state of this?",
-}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to the engine, about all of its regions together."""
-
-    text: str
-    regions: tuple[Region, ...]
 
 
 def check(query: Query, settings: Settings) -> str:
@@ -37,25 +23,20 @@ def check(query: Query, settings: Settings) -> str:
         RequestError: unknown task, empty or too long question, negative time limit.
         RegionError: too many regions.
     """
-    if query.task not in TASKS:
-        raise RequestError(
-            "there is no such task",
-            value=query.task,
-            remedy=f"use one of {', '.join(TASKS[1:])}, or leave it empty",
-        )
+    task = find_task(query.task)
     if query.timeout_s < 0 or not math.isfinite(query.timeout_s):
         raise RequestError(
             "the timeout is negative",
             value=f"{query.timeout_s:g} s",
             remedy="give a positive one, or 0 for the default",
         )
-    text = query.question.strip() or _QUESTION_OF_TASK.get(query.task, "")
+    text = query.question.strip() or task.question
     if not text:
         raise RequestError(
             "the question is empty",
             value=query.question,
             remedy="say what to ask, or give a task that brings its own question "
-            f"({', '.join(_QUESTION_OF_TASK)})",
+            f"({', '.join(one.name for one in TASKS.values() if one.question)})",
         )
     check_question(text, settings.max_question_chars)
     _check_count(len(query.regions), settings)
@@ -68,7 +49,7 @@ def compose(
     detections: tuple[Region, ...],
     size_wh: tuple[int, int],
     settings: Settings,
-) -> list[Ask]:
+) -> list[Question]:
     """Return the questions to ask, their regions clipped to the picture of `size_wh` pixels, in
     order.
 
@@ -102,10 +83,12 @@ def compose(
             "by itself",
         )
     if marks:
-        return [Ask(text, regions)]
+        return [Question(text, regions, query.task)]
     if not regions:
-        return [] if query.use_detections else [Ask(text, (Region.image(),))]
-    return [Ask(_with_label(text, region, settings), (region,)) for region in regions]
+        return [] if query.use_detections else [Question(text, (Region.image(),), query.task)]
+    return [
+        Question(_with_label(text, region, settings), (region,), query.task) for region in regions
+    ]
 
 
 def _check_count(count: int, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
+from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.server.parameter_spec import Spec
 
 
@@ -43,31 +44,33 @@ class Settings:
         fixed=True,
     )
     model: str = _of(
-        "chatspot-tiny",
+        EngineConfig.model,
         "The checkpoint: a folder, the name of a bundled one, or a hub id.",
         fixed=True,
     )
     allow_download: bool = _of(
-        False,
+        EngineConfig.allow_download,
         "Fetch a hub id that is not in the local cache. Off: start-up never waits for a network.",
         fixed=True,
     )
-    device: str = _of("auto", "Where the model runs: auto, cpu, cuda, cuda:1, ...", fixed=True)
+    device: str = _of(
+        EngineConfig.device, "Where the model runs: auto, cpu, cuda, cuda:1, ...", fixed=True
+    )
     dtype: str = _of(
-        "auto",
+        EngineConfig.dtype,
         "Number format of the weights; auto chooses by device.",
         choices=("auto", "float32", "bfloat16", "float16"),
         fixed=True,
     )
     threads: int = _of(
-        0,
+        EngineConfig.threads,
         "CPU threads of the model; 0: its cores, hyperthreads not counted.",
         low=0,
         high=256,
         fixed=True,
     )
     skills_file: str = _of(
-        "skills.yaml",
+        EngineConfig.skills_file,
         "YAML file of the robot's skills (name: description); a bare name is looked up in the "
         "package's config "
         "folder. Empty: plans are free text.",
@@ -207,13 +210,13 @@ class Settings:
         "What is this?", "What a click on the picture asks about that point."
     )
     states_file: str = _of(
-        "states.yaml",
+        EngineConfig.states_file,
         "YAML file of what a state can be (attribute: list of values); a bare name is looked up in "
         "the package's config folder. Empty: any words.",
         fixed=True,
     )
     constrain_answers: bool = _of(
-        True,
+        EngineConfig.constrain_answers,
         "Hold states, plans and places to their form while the model answers. Off: they are read "
         "out of whatever it says.",
         fixed=True,
@@ -232,24 +235,26 @@ class Settings:
         form="a question without `<`: it is asked of each box by itself",
     )
     quantisation: str = _of(
-        "none",
+        EngineConfig.quantisation,
         "Bits of the language model's weights: int8 or int4 take a half or a quarter of bfloat16's "
         "memory and need the package torchao.",
         choices=("none", "int8", "int4"),
         fixed=True,
     )
     compile: str = _of(
-        "auto",
+        EngineConfig.compile,
         "On an NVIDIA GPU: auto records a decoding step as one graph; on also fuses its kernels, "
         "which takes minutes at start-up; off does neither. Nothing elsewhere.",
         choices=("auto", "off", "on"),
         fixed=True,
     )
     warm_up: bool = _of(
-        True, "Ask some questions at start-up, so that the first real one is not slow.", fixed=True
+        EngineConfig.warm_up,
+        "Ask some questions at start-up, so that the first real one is not slow.",
+        fixed=True,
     )
     memory_tokens: int = _of(
-        4096,
+        EngineConfig.memory_tokens,
         "Tokens (picture, questions, answers) whose keys and values must fit into memory besides "
         "the weights; else the model is not loaded.",
         low=0,
@@ -257,7 +262,7 @@ class Settings:
         fixed=True,
     )
     memory_reserve_mb: int = _of(
-        512,
+        EngineConfig.memory_reserve_mb,
         "Memory that must be free besides, in MB, for what is computed in between.",
         low=0,
         high=1_000_000,

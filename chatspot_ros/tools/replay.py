@@ -14,13 +14,16 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import REGION_MARK, Region
-from chatspot_ros.engine.api import Question, RegionEngine, Turn
+from chatspot_ros.engine.api import BatchingEngine, Question, RegionEngine, Turn
+from chatspot_ros.engine.engine_config import add_engine_options, config_from
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.server import request_validation
@@ -59,12 +62,13 @@ def replay(
         by_stamp[one.stamp_ns].append(one)
     wanted = set(by_stamp) - {0}
     topics = dict.fromkeys(wanted, image_topic) if image_topic else bag.image_topics(wanted)
+    batching = as_batching(engine)
     rows: dict[int, list[Compared]] = {}
     pictures: dict[int, RgbImage] = {}
     for stamp, message in bag.images(topics):
         try:
             image_rgb = message_to_rgb(message, settings.max_pixels)
-            scene = engine.prepare(image_rgb)
+            scene = batching.prepare(image_rgb)
         except ChatspotError as error:
             rows.update({one.number: [_skipped(one, str(error))] for one in by_stamp[stamp]})
             continue
@@ -74,7 +78,7 @@ def replay(
         for one in by_stamp[stamp]:
             say(f"asking {one.number} of {len(recorded)}: {one.message.question}")
             height, width = image_rgb.shape[:2]
-            rows[one.number] = _ask_again(one, engine, scene, (width, height), turns, settings)
+            rows[one.number] = _ask_again(one, batching, scene, (width, height), turns, settings)
     for one in recorded:
         rows.setdefault(one.number, [_skipped(one, _why_not(one, topics))])
     return Replayed(
@@ -88,7 +92,7 @@ def replay(
 
 def _ask_again(
     one: Recorded,
-    engine: RegionEngine,
+    engine: BatchingEngine,
     scene: Any,
     size_wh: tuple[int, int],
     turns: dict[str, list[Turn]],
@@ -102,10 +106,7 @@ def _ask_again(
     earlier = tuple(turns[session][-settings.session_turns :]) if session else ()
     try:
         asks = _asks(message, size_wh, settings)
-        questions = [
-            Question(ask.text, regions=ask.regions, task=message.task, turns=earlier)
-            for ask in asks
-        ]
+        questions = [replace(ask, turns=earlier) for ask in asks]
         replies = engine.answer_many(scene, questions)
     except ChatspotError as error:
         return [_skipped(one, str(error))]
@@ -117,9 +118,7 @@ def _ask_again(
     ]
 
 
-def _asks(
-    message: Any, size_wh: tuple[int, int], settings: Settings
-) -> list[request_validation.Ask]:
+def _asks(message: Any, size_wh: tuple[int, int], settings: Settings) -> list[Question]:
     """Return what was asked: the recorded regions are the asked ones, clipped.
 
     Raises RequestError or RegionError where question and regions do not fit together.
@@ -130,9 +129,10 @@ def _asks(
     text = request_validation.check(query, settings)
     if REGION_MARK not in text and not typed:
         # Each answer is about its own region; a whole picture has one without points.
-        return [request_validation.compose(Query(text, regions=(one,)), text, (), size_wh,
-        settings)[0]
-                for one in regions or (Region.image(),)]  # fmt: skip
+        queries = (
+            Query(text, regions=(one,), task=message.task) for one in regions or (Region.image(),)
+        )
+        return [request_validation.compose(one, text, (), size_wh, settings)[0] for one in queries]
     return request_validation.compose(query, text, (), size_wh, settings)
 
 
@@ -144,7 +144,7 @@ def _region(message: Any) -> Region:
 # --- comparing
 
 
-def _compare(one: Recorded, ask: request_validation.Ask, before: Any, now: Answer) -> Compared:
+def _compare(one: Recorded, ask: Question, before: Any, now: Answer) -> Compared:
     old, new = said_before(before), said_now(now)
     parts = ("text", "state", "steps", "grounded")
     differs = tuple(part for part in parts if _plain(old, part) != _plain(new, part))
@@ -218,9 +218,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="folder of the bag (mcap or sqlite3)")
     parser.add_argument("--model", required=True, metavar="DIR_OR_ID",
                         help="checkpoint: a folder, a bundled name or a hub id")  # fmt: skip
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (auto)")
-    parser.add_argument("--skills", default="skills.yaml", metavar="FILE",
-                        help="the robot's skills, as the node's parameter skills_file")  # fmt: skip
+    add_engine_options(parser)
     parser.add_argument("--answers-topic", default="", metavar="TOPIC",
                         help="only these answers (all that the bag has)")  # fmt: skip
     parser.add_argument("--image-topic", default="", metavar="TOPIC",
@@ -236,7 +234,7 @@ def _run(options: argparse.Namespace) -> int:
     from chatspot_ros.tools.replay_report import console, show
     from chatspot_ros.util.resources import share_folder
 
-    settings = Settings(model=options.model, device=options.device, skills_file=options.skills)
+    settings = Settings(**asdict(config_from(options)))
     out = console()
     with Bag(options.bag, share_folder() / "msg") as bag:
         bag.answers(options.answers_topic)  # before a model is loaded for nothing

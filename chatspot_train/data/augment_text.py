@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from chatspot_ros.core.prompts import route
 from chatspot_ros.core.regions import REGION_MARK, RegionKind
+from chatspot_ros.core.task_router import route
 from chatspot_train.data.records import Record, RecordTurn
 
 SYNONYM_CHANCE = 0.5
@@ -199,8 +199,7 @@ class Synonyms(BaseModel):
 def vary_text(record: Record, rng: np.random.Generator, synonyms: Synonyms) -> Record:
     """The record with its questions reworded and its turns reordered; answers stay as they are.
 
-    A wording that would ask for another kind of answer (`chatspot_ros.core.prompts.route`) is not
-    taken.
+    A wording that would ask for another task (`chatspot_ros.core.task_router.route`) is not taken.
     """
 
     def reworded(turn: RecordTurn) -> RecordTurn:

@@ -21,8 +21,8 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from chatspot_ros.core.prompts import TAGS
 from chatspot_ros.core.regions import REGION_MARK, Point, Region
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.util.command_line import Command
 from chatspot_train.data.records import Record, Records
 
@@ -130,7 +130,7 @@ def make_card(record: Record, images: Path) -> Card:
     for turn in record.turns:
         question = card.add(turn.question, turn.regions)
         answer = card.add(turn.answer, turn.answer_regions)
-        card.turns.append(Said(TAGS[turn.task], question, answer))
+        card.turns.append(Said(TASKS[turn.task].tag, question, answer))
     return card
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chatspot_ros.core.prompts import TASKS
 from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RegionError
 
 RECORDS_PER_SHARD = 5000
@@ -54,7 +54,7 @@ class RecordError(ValueError):
 class RecordTurn:
     """One question and its answer.
 
-    `task` is one of `chatspot_ros.core.prompts.TASKS`; it chooses the tag that sets the answer's
+    `task` is one of `chatspot_ros.core.tasks.TASKS`; it chooses the tag that sets the answer's
     form ("" short, "describe" detailed, "locate" a box, ...). A question with one region and no
     `<region>` in its words is asked of that region.
     """

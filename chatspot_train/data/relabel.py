@@ -18,6 +18,7 @@ from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import REGION_MARK
 from chatspot_ros.engine.api import Question, Turn
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.engine_config import add_engine_options, config_from, load_engine
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.data.image_io import read_picture
@@ -77,6 +78,7 @@ def relabelled(engine: Engine, records: Records, images: Path, limit: int = 0) -
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="the teacher: a folder or a hub id")
+    add_engine_options(parser)
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -84,7 +86,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    engine = Engine.load(options.model)
+    engine = load_engine(config_from(options))
     records = Records(options.records)
     written = relabelled(engine, records, options.images, options.limit)
     print(f"{write_records(written, options.out)} records in {options.out}")

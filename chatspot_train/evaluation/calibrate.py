@@ -23,9 +23,14 @@ from rich.table import Table
 
 from chatspot_ros.core.confidence import ANY_TASK, Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
-from chatspot_ros.core.prompts import route
-from chatspot_ros.core.skills import read_skills, read_states
+from chatspot_ros.core.task_router import route
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.engine_config import (
+    EngineConfig,
+    add_engine_options,
+    config_from,
+    load_engine,
+)
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
@@ -147,13 +152,13 @@ def notes_of(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
+def calibrate(config: EngineConfig, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
     """Ask, fit, write the model's chatspot.yaml; write results and plots into `out`.
 
     Raises:
         ModelLoadError: the model has no chatspot.yaml.
     """
-    settings = model / SPEC_FILE
+    settings = Path(config.model) / SPEC_FILE
     if not settings.is_file():
         raise ModelLoadError(
             "the model has no settings of its own",
@@ -161,9 +166,7 @@ def calibrate(model: Path, kitchens: int, out: Path, target_risk: float) -> dict
             remedy=f"copy its family's file of config/models to {SPEC_FILE} beside its weights",
         )
     read_spec(settings)
-    engine = Engine.load(
-        str(model), skills=read_skills("skills.yaml"), states=read_states("states.yaml")
-    )
+    engine = load_engine(config)
     out.mkdir(parents=True, exist_ok=True)
     answers = ask(engine, kitchens, out)
     fitted = fit(answers, target_risk)
@@ -194,19 +197,15 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    _show(calibrate(options.model, options.kitchens, options.out, options.target_risk))
+    _show(calibrate(config_from(options), options.kitchens, options.out, options.target_risk))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", type=Path, default=Path("models/chatspot-tiny"),
         help="a folder with chatspot.yaml, which is written")  # fmt: skip
-    add(
-        "--kitchens",
-        type=int,
-        default=KITCHENS,
-        help="number of validation kitchens",
-    )
+    add_engine_options(parser)
+    add("--kitchens", type=int, default=KITCHENS, help="number of validation kitchens")
     add("--target-risk", type=float, default=TARGET_RISK,
         help="accepted share of wrong answers among the certain ones")  # fmt: skip
     add("--out", type=Path, default=Path("runs/calibrate"), help="answers, results and plots")

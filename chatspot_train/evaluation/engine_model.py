@@ -7,6 +7,7 @@ from typing import Any
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.evaluation.suite import Item, Prediction
 
@@ -18,7 +19,7 @@ class EngineAnswerer:
     an earlier answer are asked in batches."""
 
     def __init__(self, engine: RegionEngine) -> None:
-        self.engine = engine
+        self.engine = as_batching(engine)
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""A model under test behind an OpenAI-compatible chat endpoint.
+"""A model under test behind an OpenAI-compatible chat endpoint, with a local one's prompts.
 
 A ModelSpec gives the dialect of the regions and the geometry of the image that is sent. The key
 comes from the environment variable OPENAI_API_KEY only.
@@ -16,9 +16,10 @@ from typing import Literal
 import cv2
 from openai.types.chat import ChatCompletionMessageParam
 
-from chatspot_ros.core import answer_parser, prompts
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.errors import RegionError, RequestError
 from chatspot_train.evaluation.suite import Item, Prediction
 from chatspot_train.openai_client import (
@@ -42,9 +43,10 @@ class EndpointDownError(RuntimeError):
 class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     """One model at an endpoint; a context manager.
 
-    `spec` gives the dialect and the geometry. At most `concurrency` items of an image are asked at
-    a time. A request is repeated `retries` times; an item that still fails gets a prediction with
-    an `error`. The confidence is 0: endpoints report none.
+    `spec` gives the dialect and the geometry; `skills` and `states` go into the prompt, as in the
+    node. At most `concurrency` items of an image are asked at a time. A request is repeated
+    `retries` times; an item that still fails gets a prediction with an `error`. The confidence is
+    0: endpoints report none.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         spec: ModelSpec,
         *,
         skills: Iterable[str] = (),
+        states: States | None = None,
         picture_format: PictureFormat = "png",
         concurrency: int = 8,
         retries: int = 6,
@@ -61,8 +64,7 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     ) -> None:
         """Raises EndpointError for an invalid address or key."""
         self.name = model
-        self.spec, self.dialect = spec, spec.dialect.make()
-        self.skills = tuple(skills)
+        self.spec, self._builder = spec, PromptBuilder(spec, skills, states)
         self.picture_format: PictureFormat = picture_format
         self._client = ChatClient(
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,
@@ -115,10 +117,9 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
             self._count(error)
             return item.failed(str(error))
         self._failed = 0
-        answer = answer_parser.read(
-            reply.text, task=task, regions=(), fit=fit, dialect=self.dialect,
-            skills=self.skills, confidence=0.0, truncated=reply.cut_off,
-        )  # fmt: skip
+        answer = self._builder.read(
+            reply.text, (), task, fit, truncated=reply.cut_off, log_probabilities=None
+        )
         return item.answered(answer, time.perf_counter() - began_s)
 
     def _count(self, error: Exception) -> None:
@@ -131,9 +132,8 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         said: list[ChatCompletionMessageParam] = []
         for turn in item.turns:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
-            task = turn.task or prompts.route(turn.question)
-            text = prompts.build(turn.question, regions, task, fit, self.dialect,
-                                 self.spec.prompt_style, self.skills)  # fmt: skip
+            task = self._builder.task(turn.question, turn.task)
+            text = self._builder.user_text(turn.question, regions, task, fit)
             said.append(_user(text, "" if said else picture))
             reply = await self._client.ask(said)
             said.append({"role": "assistant", "content": reply.text})

@@ -33,7 +33,7 @@ class SuiteOptionError(ChatspotError):
 
 @dataclass(frozen=True)
 class AskedTurn:
-    """One question; `regions` in pixels, `task` one of chatspot_ros.core.prompts.TASKS."""
+    """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS."""
 
     question: str
     regions: tuple[Region, ...] = ()

@@ -1,35 +1,39 @@
-"""From a record and its picture to the numbers a model learns from, as the node would give them."""
+"""Encode records and their pictures as training inputs, with the node's own prompts."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chatspot_ros.core.geometry import Fit, RgbImage
-from chatspot_ros.core.prompts import build, route
-from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.tasks import States
 from chatspot_ros.engine.api import Turn
+from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.data.records import Record, RecordError, RecordTurn
 from chatspot_train.finetune.model import Start
 
-_ANY_LENGTH = 10**9
-
 
 class Encoder:
     """Turns records into lessons for one model. `longest` is in tokens, the picture's included."""
 
-    def __init__(self, start: Start, longest: int) -> None:
+    def __init__(
+        self,
+        start: Start,
+        longest: int,
+        skills: Iterable[str] = (),
+        states: States | None = None,
+    ) -> None:
+        """`skills` and `states` as the node gives them to the model; see PromptBuilder."""
         self._start, self._chat, self.longest = start, start.chat(), longest
-        self._dialect = start.spec.dialect.make()
-        off = {"do_resize": False, "do_center_crop": False, "do_pad": False}
-        self._off = {k: v for k, v in off.items() if hasattr(start.image_processor, k)}
+        self._builder = PromptBuilder(start.spec, skills, states, self._chat.control_strings)
         self.pad = int(start.tokenizer.pad_token_id)
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
@@ -47,13 +51,11 @@ class Encoder:
                 f"{record.image} is {width} x {height} pixels, the record says "
                 f"{record.width} x {record.height}"
             )
-        fit = self._start.spec.geometry.fit((width, height))
-        picture = fit.apply(image_rgb, self._start.spec.fill_rgb)
-        inputs = dict(self._start.image_processor(images=picture, return_tensors="pt", **self._off))
+        fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
         tokens = count_image_tokens(self._start.model.config, inputs)
         turns = tuple(self.say(turn, fit) for turn in record.turns)
         for count in range(len(turns), 0, -1):
-            ids, learned = self._chat.lesson(turns[:count], tokens)
+            ids, learned = self._chat.example(turns[:count], tokens)
             if len(ids) <= self.longest:
                 break
         else:
@@ -65,25 +67,20 @@ class Encoder:
         }  # fmt: skip
 
     def say(self, turn: RecordTurn, fit: Fit) -> Turn:
-        """The turn in the model's words. Raises RecordError."""
-        width, height = fit.image_wh
+        """Return the turn as the node's engine writes the question and reads the answer.
+
+        Raises RecordError where the model has no prompt for the task, or a region is unusable.
+        """
         try:
-            regions = [region.clipped(width, height) for region in turn.regions]
-            task = turn.task or route(turn.question)
-            asked = build(
-                turn.question, regions, task, fit, self._dialect, self._start.spec.prompt_style,
-                control_strings=self._chat.control_strings, max_chars=_ANY_LENGTH,
-            )  # fmt: skip
-            answered = self._with_regions(turn.answer, turn.answer_regions, fit)
+            regions = [region.clipped(*fit.image_wh) for region in turn.regions]
+            answered = [region.clipped(*fit.image_wh) for region in turn.answer_regions]
+            task = self._builder.task(turn.question, turn.task)
+            return Turn(
+                self._builder.user_text(turn.question, regions, task, fit),
+                self._builder.answer_text(turn.answer, answered, task, fit),
+            )
         except ChatspotError as error:
             raise RecordError(str(error)) from error
-        return Turn(asked, answered)
-
-    def _with_regions(self, text: str, regions: Sequence[Region], fit: Fit) -> str:
-        first, *pieces = text.split(REGION_MARK)
-        for region, piece in zip(regions, pieces, strict=True):
-            first += self._dialect.say(region.clipped(*fit.image_wh), fit) + piece
-        return first.strip()
 
     def collate(self, lessons: list[dict[str, Any]]) -> dict[str, Any]:
         """Lessons padded on the right and stacked; `names` says which records they are."""

@@ -110,6 +110,8 @@ class InstructSettings(_Strict):
     `learn` names the parts that move; with `lora` the language model moves through adapters.
     `longest` cuts a conversation to that many tokens, by whole turns. `fsdp` and `deepspeed` name
     configuration files for several GPUs (start with `accelerate launch` or `torchrun`).
+    `skills_file` and `states_file` are those of the robot, as for the node; prompts in words name
+    them. A bare name may be a file of the package's config folder; empty: any words.
     """
 
     recipe: Literal["instruct"]
@@ -119,6 +121,8 @@ class InstructSettings(_Strict):
     validation: list[SourceSettings] = []
     replay: ReplaySettings | None = None
     learn: list[Part] = Field(min_length=1)
+    skills_file: str = ""
+    states_file: str = ""
     longest: int = Field(default=2048, gt=16)
     optim: OptimSettings
     lora: LoraSettings | None = None
@@ -153,4 +157,6 @@ def public(settings: InstructSettings) -> dict[str, Any]:
     ):
         source["records"] = Path(source["records"]).name
         del source["images"]
+    for file in ("skills_file", "states_file"):
+        values[file] = Path(values[file]).name
     return values

@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from chatspot_ros.core.model_spec import ModelSpec, find_spec
-from chatspot_ros.core.prompts import TAGS
+from chatspot_ros.core.tasks import task_tags
 from chatspot_ros.engine.loading import checkpoint
-from chatspot_ros.engine.prompting.chat_template import Chat
+from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.finetune.config import ModelSettings, Part
 
@@ -57,10 +57,10 @@ class Start:
         """The token that stands for one vision feature."""
         return int(self.model.config.image_token_id)
 
-    def chat(self) -> Chat:
+    def chat(self) -> ChatTemplate:
         """The chat format, as the node uses it."""
         control = self.spec.dialect.make().control_strings
-        return Chat(self.tokenizer, self.chat_template, self.image_token_id, control)
+        return ChatTemplate(self.tokenizer, self.chat_template, self.image_token_id, control)
 
 
 def load_start(settings: ModelSettings, dtype: torch.dtype = torch.float32) -> Start:
@@ -100,8 +100,8 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
             value=f"{vision} and {language}",
             remedy="give folders or hub ids of a CLIP and a causal language model in safetensors",
         ) from error
-    tags = TAGS.values() if spec.prompt_style == "tags" else ()
-    tokenizer.add_tokens([*spec.dialect.make().control_strings, *dict.fromkeys(tags)])
+    tags = task_tags() if spec.prompt_style == "tags" else ()
+    tokenizer.add_tokens([*spec.dialect.make().control_strings, *tags])
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from transformers import TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.util.command_line import Command
 from chatspot_train.common.bf16 import use_bf16
 from chatspot_train.common.trainer import PlotLosses, plot_losses
@@ -46,7 +47,8 @@ def run(settings: InstructSettings) -> Path:
     teacher = None
     if settings.distill is not None:
         teacher = load_start(ModelSettings(checkpoint=settings.distill.teacher)).model
-    encoder = Encoder(start, settings.longest)
+    skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
+    encoder = Encoder(start, settings.longest, skills, states)
     optim = settings.optim
     lessons = Lessons(
         settings.data, encoder, epochs=optim.epochs, batch=optim.per_device,

@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.geometry import Fit, PictureGeometry, fit
-from chatspot_ros.core.prompts import PromptStyle, build, route
+from chatspot_ros.core.prompts import PromptStyle, build
 from chatspot_ros.core.regions import Region
+from chatspot_ros.core.task_router import route
 from chatspot_sim.asking import KitchenQuestion, clear_things
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS, plural

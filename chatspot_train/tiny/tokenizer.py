@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
 
-from chatspot_ros.core.prompts import TAGS
+from chatspot_ros.core.tasks import task_tags
 from chatspot_train.tiny.images import MEAN, STD
 
 DECIMALS = 2
 COORDINATES = tuple(f" {k / 10**DECIMALS:.{DECIMALS}f}" for k in range(10**DECIMALS + 1))
-TAG_TOKENS = tuple(dict.fromkeys(TAGS.values()))
+TAG_TOKENS = task_tags()
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"

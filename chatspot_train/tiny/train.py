@@ -19,7 +19,7 @@ from chatspot_ros.chatspot_tiny.modeling_vision import (
     DetailVisionModel,
 )
 from chatspot_ros.core.geometry import PictureGeometry, fit
-from chatspot_ros.engine.engine import Engine
+from chatspot_ros.engine.engine_config import EngineConfig, load_engine
 from chatspot_sim.dataset import RenderedKitchens, render
 from chatspot_train.common.bf16 import cpu_multiplies_bf16
 from chatspot_train.common.trainer import run_stage
@@ -219,7 +219,7 @@ def measure(folder: Path, kitchens: int) -> None:
     """Ask the exported model about unseen kitchens; write its results and its card."""
     out = folder.parent / "evaluation"
     (out / PREDICTIONS).unlink(missing_ok=True)
-    answerer = EngineAnswerer(Engine.load(str(folder)))
+    answerer = EngineAnswerer(load_engine(EngineConfig(model=str(folder))))
     suite = make("kitchen", {"only_kitchen": True})
     found = measure_suite(suite, answerer, out, kitchens, 0, out)
     print_rows(found)

@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from chatspot_ros.chatspot_tiny.detection_features import (
+    DetectionFeatures,
     DetectorHeads,
-    ThingsSeen,
     firsts,
     peaks,
     seconds,
@@ -48,7 +48,7 @@ class Told(DetectorHeads):
 def seen(heads: Told) -> Tensor:
     """The features of the 4 x 4 patches, their scales taken off."""
     maps = torch.zeros(1, 1, 1, 1)
-    found: Tensor = ThingsSeen(heads, SIDE, WIDTH)(maps, maps)
+    found: Tensor = DetectionFeatures(heads, SIDE, WIDTH)(maps, maps)
     assert found.shape == (1, SIDE * SIDE, WIDTH)
     scales = torch.full((WIDTH,), 3.0)
     scales[WHICH.start :] = 20
@@ -166,7 +166,7 @@ def test_seconds_are_told_for_each_pair() -> None:
 
 def test_too_many_kinds_for_its_features_are_refused() -> None:
     with pytest.raises(ValueError, match="need 30 features a patch, hidden_size is 29"):
-        ThingsSeen(Told(), SIDE, 29)
+        DetectionFeatures(Told(), SIDE, 29)
 
 
 def test_a_llava_with_it_is_saved_loaded_and_told_what_is_seen(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The grammars of answers: what they take and refuse, and that answers.py reads all they take."""
+"""The grammars of answers: what they accept and refuse, and that the parser reads all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import itertools
 import pytest
 from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo
 
-from chatspot_ros.core.answer_grammars import MAX_DISTINCT_ATTRIBUTES, States, for_task
 from chatspot_ros.core.answer_parser import Answer, read
 from chatspot_ros.core.dialects import (
     ChatSpotDialect,
@@ -18,6 +17,8 @@ from chatspot_ros.core.dialects import (
     ShikraDialect,
 )
 from chatspot_ros.core.geometry import PictureGeometry, fit
+from chatspot_ros.core.tasks import States, TaskContext, find_task
+from chatspot_ros.core.tasks.state import MAX_DISTINCT_ATTRIBUTES
 
 FIT = fit(PictureGeometry.STRETCH, (200, 100), (224, 224))
 SKILLS = ("open", "pick", "turn_on", "turn_on_light")
@@ -35,7 +36,7 @@ def takes(
     states: States = STATES,
     dialect: Dialect = CHATSPOT,
 ) -> bool:
-    grammar = for_task(task, skills=skills, states=states, dialect=dialect)
+    grammar = find_task(task).grammar(TaskContext(dialect, skills, states))
     assert grammar is not None
     compiled = GrammarCompiler(TokenizerInfo([])).compile_grammar(grammar)
     matcher = GrammarMatcher(compiled, terminate_without_stop_token=True)
@@ -49,15 +50,9 @@ def answer(
                 confidence=1.0, truncated=False)  # fmt: skip
 
 
-def test_other_tasks_and_unknown_boxes_are_free_text() -> None:
-    class Other:
-        name = "other"
-
+def test_other_tasks_are_free_text() -> None:
     for task in ("", "read", "describe"):
-        assert for_task(task, skills=SKILLS, states=STATES, dialect=CHATSPOT) is None
-    other: Dialect = Other()  # type: ignore[assignment]
-    assert for_task("locate", skills=SKILLS, states=STATES, dialect=other) is None
-    assert for_task("state", skills=SKILLS, states=STATES, dialect=other) is not None
+        assert find_task(task).grammar(TaskContext(CHATSPOT, SKILLS, STATES)) is None
 
 
 def test_a_state_has_every_choice_of_attributes_in_any_order_once() -> None:

@@ -137,3 +137,29 @@ def test_tiles_are_few_and_lie_as_the_image_does(w: int, h: int, most: int) -> N
 def test_an_image_in_tiles(wh: tuple[int, int], grid: tuple[int, int]) -> None:
     spec = GeometrySpec(mode=PictureGeometry.STRETCH, width=448, height=448, max_tiles=12)
     assert spec.fit(wh).model_wh == (grid[0] * 448, grid[1] * 448)
+
+
+@pytest.mark.parametrize(
+    ("wh", "grid"),
+    [
+        # 1 x 1 and 2 x 2 are equally near to a square; the larger from half of its pixels on.
+        ((633, 633), (1, 1)),
+        ((634, 634), (2, 2)),
+        # 3 x 3 has 9 tiles: half of its pixels are a square of 950.4.
+        ((950, 950), (2, 2)),
+        ((951, 951), (3, 3)),
+        # 2 x 1 and 4 x 2: half of 8 tiles are 1267.2 x 633.6.
+        ((1266, 633), (2, 1)),
+        ((1268, 634), (4, 2)),
+    ],
+)
+def test_of_equally_near_grids_the_larger_needs_half_its_pixels(
+    wh: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    assert tiled_wh(wh, (448, 448), 12) == (grid[0] * 448, grid[1] * 448)
+
+
+def test_exactly_half_the_pixels_are_not_enough() -> None:
+    # 2 x 2 tiles of 4 x 2 pixels: half are 16 pixels.
+    assert tiled_wh((4, 4), (4, 2), 4) == (4, 2)
+    assert tiled_wh((5, 5), (4, 2), 4) == (8, 4)

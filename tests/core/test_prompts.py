@@ -7,18 +7,20 @@ from hypothesis import strategies as st
 from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.core.prompts import (
-    CONTROL_STRINGS,
-    TASKS,
     PromptStyle,
     build,
+    check_question,
+    control_strings,
     neutralise,
-    route,
 )
 from chatspot_ros.core.regions import Region
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RequestError
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN
 
+CONTROL_STRINGS = control_strings()
 DIALECT = ChatSpotDialect()
 FIT = fit(PictureGeometry.STRETCH, (200, 100), (224, 224))
 BOX = Region.box(24, 34, 112, 78)
@@ -77,9 +79,9 @@ def test_an_empty_question_is_refused(question: str) -> None:
 
 
 def test_the_length_is_limited() -> None:
-    ask("x" * 2000, BOX)
-    with pytest.raises(RequestError, match="20000 characters"):
-        ask("x" * 20000, BOX)
+    check_question("x" * 2000, 2000)
+    with pytest.raises(RequestError, match="2001 characters"):
+        check_question("x" * 2001, 2000)
 
 
 def test_an_unknown_task_is_refused() -> None:
@@ -104,6 +106,13 @@ def test_halves_around_a_placeholder_do_not_join() -> None:
 def test_invisible_letters_do_not_hide_control_strings() -> None:
     assert neutralise("<ima\u200bge>", CONTROL_STRINGS) == "<ima ge>"
     assert neutralise("\ud800<image>", CONTROL_STRINGS) == "?< image>"
+
+
+@pytest.mark.parametrize(
+    ("text", "neutral"), [("a§b", "a b"), ("§", " "), ("§§", "  "), ("x §y§", "x  y ")]
+)
+def test_a_control_string_of_one_character_becomes_a_space(text: str, neutral: str) -> None:
+    assert neutralise(text, ("§", "<s>")) == neutral
 
 
 def test_ordinary_text_is_left_alone() -> None:

@@ -6,13 +6,11 @@ many of its answers, the first ones, are wrong; ORACLE_SAYS, its answer to every
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,12 +29,8 @@ from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
 
-# The tests' folders are not on the path of the installed package.
-sys.path.append(str(Path(__file__).parents[1] / "support"))
-OneByOne: Any = importlib.import_module("one_by_one").OneByOne
 
-
-class Oracle(OneByOne):  # type: ignore[misc]
+class Oracle:
     name = "oracle"
 
     def __init__(self) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo
 
-from chatspot_ros.core.answer_grammars import for_task
 from chatspot_ros.core.confidence import UNCALIBRATED_THRESHOLD, Calibration
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply
@@ -34,9 +33,7 @@ def free(llava_folder: Path) -> Engine:
 
 
 def keeps_to_form(engine: Engine, reply: Reply) -> bool:
-    grammar = for_task(
-        reply.task, skills=engine.skills, states=engine.states, dialect=engine.dialect
-    )
+    grammar = engine.conversation.builder.grammar(reply.task)
     assert grammar is not None
     compiled = GrammarCompiler(TokenizerInfo([])).compile_grammar(grammar)
     matcher = GrammarMatcher(compiled, terminate_without_stop_token=True)

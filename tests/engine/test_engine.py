@@ -13,7 +13,7 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply, Scene, Turn
 from chatspot_ros.engine.decoding import sequence
 from chatspot_ros.engine.decoding_types import Decoded
-from chatspot_ros.engine.prompting.conversation import Dialogue
+from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.errors import (
     CancelledError,
     DeadlineError,
@@ -42,13 +42,13 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[Decoded]:
     """What every later answer decoded, token by token."""
     all_decoded: list[Decoded] = []
-    reply = Dialogue.reply
+    reply = Conversation.reply
 
-    def spy(self: Dialogue, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
+    def spy(self: Conversation, scene: Any, ready: Any, decoded: Any, *rest: Any) -> Reply:
         all_decoded.append(decoded)
         return reply(self, scene, ready, decoded, *rest)
 
-    monkeypatch.setattr(Dialogue, "reply", spy)
+    monkeypatch.setattr(Conversation, "reply", spy)
     return all_decoded
 
 
@@ -180,7 +180,6 @@ def test_confidence_is_the_geometric_mean(
     probabilities = np.exp(said[0].log_probabilities)
     assert reply.answer.confidence == pytest.approx(np.prod(probabilities) ** (1 / reply.tokens))
     assert 0 < reply.answer.confidence < 1
-    assert Decoded([], [], truncated=False).confidence == 0
 
 
 def test_the_limit_of_tokens_truncates(llava: Engine, image_rgb: np.ndarray) -> None:

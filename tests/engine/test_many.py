@@ -93,7 +93,7 @@ def test_all_stop_when_told_to(llava: Engine, image_rgb: np.ndarray) -> None:
     assert asked < 15
 
 
-def test_long_packs_are_read_in_pieces_and_finished_branches_leave(
+def test_long_packs_are_read_in_pieces_and_finished_sequences_leave(
     llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = llava.prepare(image_rgb)

@@ -28,6 +28,7 @@ from chatspot_ros.core import prompts
 from chatspot_ros.core.answer_parser import Answer, read
 from chatspot_ros.core.model_spec import read_spec
 from chatspot_ros.core.regions import Region, RegionKind, parse_typed_regions
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import ChatspotError, ImageError, RegionError, RequestError
 from chatspot_ros.images.decode import ENCODINGS, image_size, message_to_rgb
 from chatspot_ros.images.headers import declared_size
@@ -81,7 +82,7 @@ good_regions = st.one_of(
     ),
 )
 PIECES = (
-    *prompts.CONTROL_STRINGS, *(s for spec in SPECS for s in spec.dialect.make().control_strings),
+    *prompts.control_strings(), *(s for spec in SPECS for s in spec.dialect.make().control_strings),
     "<region>", "<box>1,2,3,4</box>", "<box>0.1 0.2 0.5 0.9</box>", "<box>", "</box>", "nan", "inf",
     "1e309", "door: open", "plug: in, door:", "open fridge; pick cola", "1. open", "nothing to do",
     "there is no mug", '{"bbox_2d": [1, 2, 3', '"point_2d": [5, 1e99]}', "[[", "((", "<|", ":",
@@ -91,7 +92,7 @@ PIECES = (
 texts = st.lists(
     st.one_of(st.sampled_from(PIECES), st.text(max_size=12), st.integers().map(str)), max_size=12
 ).map("".join)
-tasks = st.one_of(st.sampled_from(prompts.TASKS), st.text(max_size=6))
+tasks = st.one_of(st.sampled_from(list(TASKS)), st.text(max_size=6))
 specs = st.sampled_from(SPECS)
 
 
@@ -217,7 +218,7 @@ def test_prompts(question: str, asked: list[Region], task: str, spec: Any,
         inside = [region.clipped(*size_wh) for region in asked]
         said = prompts.build(
             question, inside, task, fit, dialect, spec.prompt_style, SKILLS,
-            control_strings=("<mine>", "x"),
+            control=("<mine>", "x"),
         )  # fmt: skip
     except (RequestError, RegionError) as error:
         check_error(error)
@@ -225,10 +226,10 @@ def test_prompts(question: str, asked: list[Region], task: str, spec: Any,
     assert isinstance(said, str)
     assert said.encode()
     # Nothing that a person wrote can pass for what only the program says.
-    forbidden = (*prompts.CONTROL_STRINGS, *dialect.control_strings, "<mine>")
+    forbidden = (*prompts.control_strings(), *dialect.control_strings, "<mine>")
     spoken = "".join(dialect.say(region, fit) for region in inside)
     for control in forbidden:
-        own = said.removeprefix(prompts.TAGS.get(task, "")).count(control)
+        own = said.removeprefix(TASKS[task].tag if task in TASKS else "").count(control)
         assert own <= spoken.count(control), (control, said)
 
 
@@ -313,7 +314,6 @@ def test_requests(request: Any, detections: list[Region], size_wh: tuple[int, in
             words = prompts.build(
                 ask.text, ask.regions, query.task, spec.geometry.fit(size_wh),
                 spec.dialect.make(), spec.prompt_style, SKILLS,
-                max_chars=limits.max_question_chars + 1000,
             )  # fmt: skip
             assert words
     except ChatspotError as error:

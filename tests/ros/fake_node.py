@@ -12,9 +12,7 @@ should.
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,10 +29,6 @@ from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.ros.run_node import serve
 
-# The tests' folders are not on the path of the installed package.
-sys.path.append(str(Path(__file__).parents[1] / "support"))
-OneByOne: Any = importlib.import_module("one_by_one").OneByOne
-
 
 @dataclass
 class FakeScene:
@@ -42,7 +36,7 @@ class FakeScene:
     number: int
 
 
-class FakeEngine(OneByOne):  # type: ignore[misc]
+class FakeEngine:
     name = "fake"
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from chatspot_ros.core.answer_parser import read_steps
+from chatspot_ros.core.tasks.plan import read_steps
 from chatspot_ros.ros.conversions import to_ns, to_region
 from chatspot_ros.ros.run_node import Stop, serve
 from chatspot_sim.actions import ACTIONS

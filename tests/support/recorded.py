@@ -100,12 +100,11 @@ class FakeEngine:
     def prepare(self, image_rgb: np.ndarray) -> int:
         return int(image_rgb[0, 0, 0])
 
-    def answer_many(self, scene: int, questions: list[Question]) -> list[Any]:
-        self.asked += [(scene, question) for question in questions]
-        return [
-            SimpleNamespace(answer=self._say(q), prompt=f"[{q.text}]", raw_text="said")
-            for q in questions
-        ]
+    def answer(self, scene: int, question: Question, *rest: Any) -> Any:
+        self.asked.append((scene, question))
+        return SimpleNamespace(
+            answer=self._say(question), prompt=f"[{question.text}]", raw_text="said"
+        )
 
     def _say(self, question: Question) -> Answer:
         word = question.text.split()[0]

@@ -1,4 +1,4 @@
-"""How a model family writes regions as text, and how its text is read back.
+"""Dialects: the regions of each model family as text, in both directions.
 
 The numbers refer to the model's picture, so every dialect works with a `geometry.Fit`.
 """
@@ -10,17 +10,19 @@ from chatspot_ros.core.dialects.base import (
     phrase_before,
     region_from_units,
 )
-from chatspot_ros.core.dialects.chatspot import ChatSpotDialect, ShikraDialect
-from chatspot_ros.core.dialects.location_tokens import (
-    Florence2Dialect,
-    Kosmos2Dialect,
-    PaliGemmaDialect,
-)
+from chatspot_ros.core.dialects.chatspot import ChatSpotDialect
+from chatspot_ros.core.dialects.florence2 import Florence2Dialect
+from chatspot_ros.core.dialects.internvl import InternVLDialect
+from chatspot_ros.core.dialects.kosmos2 import Kosmos2Dialect
 from chatspot_ros.core.dialects.molmo import MolmoDialect
+from chatspot_ros.core.dialects.paligemma import PaliGemmaDialect
+from chatspot_ros.core.dialects.qwen_box import QwenBoxDialect
 from chatspot_ros.core.dialects.qwen_json import PixelJsonDialect
-from chatspot_ros.core.dialects.tagged_boxes import InternVLDialect, QwenBoxDialect
+from chatspot_ros.core.dialects.registry import DIALECTS
+from chatspot_ros.core.dialects.shikra import ShikraDialect
 
 __all__ = [
+    "DIALECTS",
     "BoxesOnly",
     "ChatSpotDialect",
     "Dialect",

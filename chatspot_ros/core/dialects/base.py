@@ -1,4 +1,4 @@
-"""What all dialects share: what one has to know, and the way between units, grids and regions."""
+"""What all dialects share: the interface, and conversions between units, grids and regions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Point, Region, RegionKind
@@ -25,7 +24,7 @@ _PHRASE_BREAKS = re.compile(r"[.,;:!?\n]")
 
 @dataclass(frozen=True)
 class SpokenRegion:
-    """A region found in a text: text[start:end] says it, `phrase` is what it is called there."""
+    """A region found in a text: text[start:end] holds it, `phrase` is its name there."""
 
     region_px: Region
     start: int
@@ -33,28 +32,45 @@ class SpokenRegion:
     phrase: str
 
 
-class Dialect(Protocol):
-    """One way to write regions."""
+class Dialect(ABC):
+    """One way to write regions, and the form of an answer that names places.
+
+    `say` takes regions that are clipped to the image; `find` returns clipped ones.
+    """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Name in a model's settings."""
 
     @property
+    @abstractmethod
     def control_strings(self) -> tuple[str, ...]:
         """Strings that only this dialect may write into a prompt, never a user."""
 
+    @abstractmethod
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
 
+    @abstractmethod
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed regions of a text, in order, clipped to the image."""
+        """Read all well-formed regions of a text, in order."""
 
+    @abstractmethod
     def mentions(self, text: str) -> bool:
-        """Whether the text tries to say a region, well-formed or not."""
+        """Return True if the text contains region markup, well-formed or not."""
 
+    @abstractmethod
     def simplifies(self, region: Region) -> str:
-        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
+        """Return a sentence on what is lost when the region is written; empty: nothing."""
+
+    @abstractmethod
+    def locate_grammar(self) -> str | None:
+        """Return the EBNF of answers that name places (see `answer_grammars`); None: free text."""
+
+    def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
+        """Write the places of an answer, each with its phrase, as `locate_grammar` has them."""
+        return ", ".join(f"{phrase} {self.say(region, fit)}".strip() for phrase, region in places)
 
 
 def region_from_units(units: Sequence[Point], fit: Fit, tolerance: float) -> Region | None:
@@ -135,22 +151,17 @@ def box_units(region: Region, fit: Fit) -> tuple[Point, Point]:
     return first, second
 
 
-class BoxesOnly(ABC):
-    """Base of dialects of models that were taught boxes and nothing else."""
-
-    @property
-    @abstractmethod
-    def control_strings(self) -> tuple[str, ...]:
-        """Strings that only this dialect may write into a prompt, never a user."""
+class BoxesOnly(Dialect):
+    """Base of the dialects of models that were trained on boxes alone."""
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image) as its box; the whole image is the empty text."""
+        """Write a region as its box; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         return self._say_box(box_units(region, fit))
 
     def simplifies(self, region: Region) -> str:
-        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
+        """Return a sentence on what is lost when the region is written; empty: nothing."""
         if region.kind is RegionKind.POINT:
             return AS_A_BOX
         return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""

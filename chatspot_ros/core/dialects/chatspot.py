@@ -1,4 +1,4 @@
-"""ChatSpot's own way to write regions, and Shikra's, which differs in its brackets."""
+"""ChatSpot's own regions: fractions of the model's picture between tags."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
+from chatspot_ros.core.answer_grammars import literal, locate_in_words
 from chatspot_ros.core.dialects.base import (
-    AS_ITS_BOX,
     NUMBER,
+    Dialect,
     SpokenRegion,
     grid_box,
     phrase_before,
@@ -23,13 +24,13 @@ from chatspot_ros.core.regions import Point, Region, RegionKind
 
 
 @dataclass(frozen=True)
-class ChatSpotDialect:
+class ChatSpotDialect(Dialect):
     """ChatSpot's own: `<box>` fractions `</box>`, as `<box> 0.12 0.34 0.56 0.78</box>`.
 
     Every number has `decimals` digits and is clamped to [0, 1]; `lead` stands before the first one,
-    `separator` between two. Polygons are thinned to `max_vertices` corners and start at the one
-    nearest the top left, clockwise as seen. What rounding would leave without area is rounded
-    outwards, a polygon as its box.
+    `separator` between two. Polygons are simplified to `max_vertices` corners, clockwise from the
+    one nearest the top left. A region that rounding would leave without area is rounded outwards, a
+    polygon as its box.
     """
 
     decimals: int = 2
@@ -42,11 +43,11 @@ class ChatSpotDialect:
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The tags, unless they are mere brackets, which a user may type."""
+        """Return the tags; mere brackets are none, since a user may type them."""
         return tuple(tag for tag in (self.opening, self.closing) if len(tag) > 1)
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         steps = 10**self.decimals
@@ -62,7 +63,7 @@ class ChatSpotDialect:
         return f"{self.opening}{self.lead}{self.separator.join(numbers)}{self.closing}"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed regions of a text, in order, clipped to the image.
+        """Read all well-formed regions of a text, in order.
 
         Spaces and commas between numbers are free. Wrong counts, numbers outside [0, 1], unclosed
         tags and regions without area inside the image are left out.
@@ -79,12 +80,22 @@ class ChatSpotDialect:
         return found
 
     def mentions(self, text: str) -> bool:
-        """Whether the text tries to say a region, well-formed or not."""
+        """Return True if the text contains region markup, well-formed or not."""
         return self.opening in text or (self.closing in text and len(self.closing) > 1)
 
     def simplifies(self, region: Region) -> str:
-        """Nothing: it has points, boxes and polygons."""
+        """Return the empty text: points, boxes and polygons are written as they are."""
         return ""
+
+    def locate_grammar(self) -> str:
+        """Return the grammar: a phrase, then four fractions with the dialect's decimals.
+
+        A space behind the opening tag is optional.
+        """
+        zeros, digits = "0" * self.decimals, f"[0-9]{{{self.decimals}}}"
+        number = f'("0." {digits} | "1.{zeros}")'
+        numbers = f" {literal(self.separator)} ".join([number] * 4)
+        return locate_in_words(f'{literal(self.opening)} " "? {numbers} {literal(self.closing)}')
 
     def _read(self, inner: str, fit: Fit) -> Region | None:
         words = [word for word in re.split(r"[\s,]+", inner) if word]
@@ -97,49 +108,8 @@ class ChatSpotDialect:
         return region_from_units(units, fit, tolerance=10**-self.decimals)
 
 
-@dataclass(frozen=True)
-class ShikraDialect(ChatSpotDialect):
-    """Shikra's: `[0.123,0.456,0.789,0.900]` for a box, `[0.123,0.456]` for a point.
-
-    Fractions of the picture padded to a square, three decimals; several boxes of one phrase stand
-    in one pair of brackets, parted by `;`. A polygon is said as its box: Shikra saw none. Source:
-    arXiv 2306.15195 and its code's box and point formatters.
-    """
-
-    decimals: int = 3
-    separator: str = ","
-    lead: str = ""
-    opening: str = "["
-    closing: str = "]"
-    name: str = "shikra"
-
-    def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
-        if region.kind is RegionKind.POLYGON:
-            x1, y1, x2, y2 = region.box_xyxy_px
-            region = Region.box(x1, y1, x2, y2)
-        return super().say(region, fit)
-
-    def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed boxes and points of a text, in order, clipped to the image."""
-        found: list[SpokenRegion] = []
-        last_end = 0
-        for match in re.finditer(r"\[([0-9., ;]+)\]", text):
-            phrase = phrase_before(text[last_end : match.start()])
-            for piece in match[1].split(";"):
-                region = self._read(piece, fit)
-                if region is not None and len(region.points_px) < 3:
-                    found.append(SpokenRegion(region, match.start(), match.end(), phrase))
-            last_end = match.end()
-        return found
-
-    def simplifies(self, region: Region) -> str:
-        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
-        return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
-
-
 def _thinned(points: Sequence[Point], max_vertices: int) -> tuple[Point, ...]:
-    """Return a polygon with at most `max_vertices` corners, as near to the given one as can be."""
+    """Return a similar polygon with at most `max_vertices` corners."""
     outline, tolerance = Polygon(points), 0.002
     corners = tuple(points)
     while len(corners) > max_vertices:

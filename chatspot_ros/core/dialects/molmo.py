@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from chatspot_ros.core.dialects.base import AS_ITS_CENTRE, SpokenRegion, region_from_units
+from chatspot_ros.core.dialects.base import (
+    AS_ITS_CENTRE,
+    Dialect,
+    SpokenRegion,
+    region_from_units,
+)
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Point, Region, RegionKind
 
@@ -18,12 +24,12 @@ _ALT = re.compile(r'\balt="([^"]*)"')
 
 
 @dataclass(frozen=True)
-class MolmoDialect:
+class MolmoDialect(Dialect):
     """Molmo 2's: `<points coords="1 1 432 321">mug</points>`; Molmo's: `<point x="43.2" y="32.1">`.
 
     Molmo 2 names the picture (1), then each point's number and its thousandths; Molmo gives
-    percents with one decimal (`version` 1). Both are read. Boxes and polygons are said as their
-    middle, for it saw none. Source: the model cards of allenai/Molmo-7B-D-0924 and
+    percents with one decimal (`version` 1). Both are read. Boxes and polygons are written as their
+    centre: the models saw none. Source: the model cards of allenai/Molmo-7B-D-0924 and
     allenai/Molmo2-8B.
     """
 
@@ -33,11 +39,11 @@ class MolmoDialect:
 
     @property
     def control_strings(self) -> tuple[str, ...]:
-        """The beginnings of the tags."""
+        """Return the beginnings of the tags."""
         return ("<point", "</point")
 
     def say(self, region: Region, fit: Fit) -> str:
-        """Write a region (clipped to the image); the whole image is the empty text."""
+        """Write a region; the whole image is the empty text."""
         if region.kind is RegionKind.IMAGE:
             return ""
         left, top, right, bottom = region.box_xyxy_px
@@ -49,7 +55,7 @@ class MolmoDialect:
         return f'<points coords="1 1 {place}">{self.phrase}</points>'
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed points of a text, in order, clipped to the image."""
+        """Read all well-formed points of a text, in order."""
         found: list[SpokenRegion] = []
         for match in _TAG.finditer(text):
             settings = match["settings"]
@@ -62,17 +68,26 @@ class MolmoDialect:
         return found
 
     def mentions(self, text: str) -> bool:
-        """Whether the text tries to say a region, well-formed or not."""
+        """Return True if the text contains region markup, well-formed or not."""
         return "<point" in text
 
     def simplifies(self, region: Region) -> str:
-        """What of a region gets lost when it is said, as a sentence for people; empty: nothing."""
+        """Return a sentence on what is lost when the region is written; empty: nothing."""
         extended = region.kind in (RegionKind.BOX, RegionKind.POLYGON)
         return AS_ITS_CENTRE if extended else ""
 
+    def locate_grammar(self) -> None:
+        """Return None: the model writes its points among free text."""
+        return
+
+    def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
+        """Write the places of an answer, each phrase within its tag."""
+        named = ((phrase or self.phrase, region) for phrase, region in places)
+        return " ".join(replace(self, phrase=phrase).say(region, fit) for phrase, region in named)
+
 
 def _units(settings: str) -> list[Point]:
-    """The points of a tag in unit coordinates; none where a number is missing or out of range."""
+    """Return the points of a tag in unit coordinates; none for missing or wrong numbers."""
     coords = _COORDS.search(settings)
     if coords is None:
         percents = [(float(x) / 100, float(y) / 100) for x, y in _PERCENT.findall(settings)]

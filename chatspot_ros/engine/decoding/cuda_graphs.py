@@ -1,9 +1,8 @@
-"""Decoding steps of fixed shapes, which a GPU can replay as one recorded graph (docs/adr/0012).
+"""Decoding steps of fixed shapes, replayed as CUDA graphs (docs/adr/0012).
 
 A step of a large model launches more than a thousand small kernels, and on a GPU launching them
-takes longer than running them. Keys and values lie in buffers that never move, ids, positions and
-places are written into tensors that never move either, and the whole step is recorded once for each
-shape.
+takes longer than running them. Keys, values, ids, positions and slots lie in buffers that never
+move, and the whole step is recorded once for each shape.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
 from chatspot_ros.engine.decoding.kv_cache import GrowingLayer
 
-# Takes a function that computes into tensors which stay, returns one that does the same again.
+# Takes a function that computes into fixed tensors, returns one that replays it.
 Record = Callable[[Callable[[], torch.Tensor]], Callable[[], torch.Tensor]]
 
 _log = logging.getLogger(__name__)
-# Tokens that the smallest shape has room for; each further one has twice as many.
+# Tokens of the smallest shape; each further one has twice as many.
 SHORTEST = 1024
 _WARM_UPS = 3
 
 
 def record_cuda_graph(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """Record what a function does on the GPU; return what replays it."""
+    """Record a function's work on the GPU; return the function that replays it."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -47,9 +46,9 @@ def record_cuda_graph(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Ten
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's keys and values in buffers that stay, (1, heads, tokens, head size).
+    """One layer's keys and values in fixed buffers, (1, heads, tokens, head size).
 
-    New ones are written where `slots` says, a tensor (new tokens,) that its user fills.
+    New ones are written to `slots`, a tensor (new tokens,) that the caller fills.
     """
 
     is_compileable = True
@@ -61,12 +60,12 @@ class SlotLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Nothing: the buffers are there."""
+        """Do nothing: the buffers exist."""
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the new keys and values; return all of them."""
+        """Write the new keys and values; return all."""
         assert self.keys is not None
         assert self.values is not None
         self.keys.index_copy_(2, self.slots, key_states)
@@ -74,21 +73,21 @@ class SlotLayer(CacheLayerMixin):
         return self.keys, self.values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """The length and offset of what is attended to."""
+        """Return the length and offset of the attended columns."""
         return self.get_max_length(), 0
 
     def get_seq_length(self) -> int:
-        """How many tokens there is room for; the mask tells which are there."""
+        """Return the capacity in tokens; the mask says which are used."""
         return self.get_max_length()
 
     def get_max_length(self) -> int:
-        """How many tokens there is room for."""
+        """Return the capacity in tokens."""
         assert self.keys is not None
         return int(self.keys.shape[-2])
 
 
 class _Shape:
-    """Steps of at most so many new tokens over at most so many in all."""
+    """Steps of at most `rows` new tokens over at most `length` in all."""
 
     def __init__(
         self, model: Any, buffers: Sequence[tuple[torch.Tensor, torch.Tensor]], rows: int,
@@ -100,7 +99,7 @@ class _Shape:
         self._dtype = keys.dtype
         self.ids = torch.zeros(1, rows, dtype=torch.long, device=keys.device)
         self.positions = torch.zeros(1, rows, dtype=torch.long, device=keys.device)
-        # The last place takes what nobody reads: the rows that are not used.
+        # The last slot takes the unused rows; it is never read.
         self.slots = torch.full((rows,), length - 1, dtype=torch.long, device=keys.device)
         self.seen = torch.zeros(rows, length, dtype=torch.bool, device=keys.device)
         self._cache = Cache(layers=[
@@ -110,7 +109,7 @@ class _Shape:
         self.run: Callable[[], torch.Tensor] = self.compute
 
     def compute(self) -> torch.Tensor:
-        """The model over the tensors of this shape; logits (rows, vocabulary)."""
+        """Run the model over the tensors of this shape; return logits (rows, vocabulary)."""
         hidden = ~self.seen[None, None]
         mask = torch.zeros(hidden.shape, dtype=self._dtype, device=hidden.device)
         mask = mask.masked_fill(hidden, self._lowest)
@@ -125,10 +124,10 @@ class _Shape:
         return logits
 
 
-class StaticSteps:
+class CudaGraphSteps:
     """Decodes behind a cache in steps of fixed shapes. Use it from one thread, in inference mode.
 
-    `begin` with a cache, then `step` with what each new token sees.
+    Call `begin` with a cache, then `step` with the mask of each new token.
     """
 
     def __init__(
@@ -142,9 +141,9 @@ class StaticSteps:
     ) -> None:
         """`model` is called as Runner.model is.
 
-        At most `tokens` are attended to, at most `rows` new ones are read in a step: for each of
-        these numbers a shape is recorded. `compiler` is a backend of torch.compile that fuses
-        kernels first (`inductor`); `record` None: nothing is recorded, steps are computed anew.
+        At most `tokens` are attended to; a step reads at most `rows` new ones, and each of these
+        numbers gets its shapes. `compiler` is a backend of torch.compile that fuses kernels first
+        (`inductor`); `record` None: steps are computed anew instead of replayed.
         """
         self._model, self._tokens, self._rows = model, tokens, sorted(rows)
         self._compiler, self._record = compiler, record
@@ -156,13 +155,13 @@ class StaticSteps:
 
     @property
     def rows(self) -> int:
-        """How many new tokens a step has at most; 0 while no shape is recorded."""
+        """The largest number of new tokens in a step; 0 while no shape is recorded."""
         return max((shape.rows for shape in self._shapes), default=0)
 
     def prepare(self, cache: Any) -> bool:
-        """Make and record all shapes for caches like this one; whether that went well.
+        """Make and record all shapes for caches like this one; return whether that succeeded.
 
-        What fails is logged once and left out: the compiler first, then static steps as such.
+        A failure is logged: the shapes are then made without the compiler, then not at all.
         """
         if not _is_plain(cache):
             _log.warning("steps are not recorded: this model keeps more than keys and values")
@@ -171,7 +170,7 @@ class StaticSteps:
             try:
                 self._shapes = self._make(cache, compiler)
                 return True
-            except Exception as error:  # whatever a compiler or a driver raises: it only costs time
+            except Exception as error:  # any error of a compiler or driver: it only costs time
                 _log.warning(
                     "decoding goes on %s: %s: %s",
                     "without the compiler" if compiler else "without recorded steps",
@@ -187,14 +186,14 @@ class StaticSteps:
         rows: int = 1,
         give_way: Callable[[], None] | None = None,
     ) -> bool:
-        """Copy what a cache holds into the buffers; whether there is a shape for `more` tokens.
+        """Copy a cache into the buffers; return whether a shape has room for `more` tokens.
 
-        Who used them before is told to `give_way` first: what it has `written` is lost then.
+        The previous user's `give_way` is called first: its `written` columns are lost afterwards.
         """
         if rows > self.rows or not _is_plain(cache):
             return False
         begun = int(cache.get_seq_length())
-        # One place is for the rows that are not used.
+        # One slot is for the unused rows.
         fitting = [one for one in self._shapes if one.rows >= rows and one.length > begun + more]
         if not fitting:
             return False
@@ -212,26 +211,26 @@ class StaticSteps:
         return True
 
     def written(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The keys and values (1, heads, tokens, head size) of each layer that the steps have added
-        to the cache's; the next steps overwrite them."""
+        """Return each layer's keys and values (1, heads, tokens, head size) that the steps have
+        added to the cache's; the next steps overwrite them."""
         return [
             (keys[:, :, self._begun : self.length], values[:, :, self._begun : self.length])
             for keys, values in self._buffers
         ]
 
     def end(self) -> None:
-        """Nobody needs what is written any more."""
+        """Release the buffers: the written columns are not needed any more."""
         self._shape = self._give_way = None
 
     def step(self, ids: Sequence[int], positions: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Read new tokens behind all others; return the logits behind each, (new, vocabulary).
 
         `positions` (new,) count from the first token of the conversation; `seen` (new, tokens) is
-        True where a new token may look, the new ones included. The next call overwrites the logits.
+        True where a new token attends, the new ones included. The next call overwrites the logits.
         """
         shape = self._shape
         if shape is None:
-            raise RuntimeError("static steps were not begun")
+            raise RuntimeError("recorded steps were not begun")
         new, end = len(ids), self.length + len(ids)
         if new > shape.rows or end >= shape.length:
             raise ValueError(f"{new} of {end} tokens do not fit into {shape.rows}, {shape.length}")
@@ -269,9 +268,9 @@ class StaticSteps:
 
 
 def _is_plain(cache: Any) -> bool:
-    """Whether a cache is nothing but every token's keys and values.
+    """Return whether a cache holds only keys and values, those of every token.
 
-    Qwen's also holds how its positions are counted behind a picture, which a recording would fix.
+    Qwen's also holds the position shift of its picture, which a recording would freeze.
     """
     if type(cache) is not DynamicCache or vars(cache).keys() - vars(DynamicCache()).keys():
         return False

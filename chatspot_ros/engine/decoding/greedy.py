@@ -1,4 +1,4 @@
-"""The choice of tokens: the likeliest one, of those that may be said."""
+"""Greedy decoding: the likeliest token among the allowed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chatspot_ros.errors import CancelledError
 def constrain(
     logits: torch.Tensor, answers: Sequence[tuple[Constraint | None, list[int]]]
 ) -> torch.Tensor:
-    """Return logits (answers, vocabulary) with minus infinity for what may not be said.
+    """Return logits (answers, vocabulary) with minus infinity for forbidden tokens.
 
     `answers` are the constraint of each row, None for free text, and its ids so far.
     """
@@ -28,8 +28,8 @@ def constrain(
         constraint, ids = answers[row]
         if constraint is not None:
             constraint.allow(ids, words)
-    # Packed on its way to the device: a 32nd of the numbers. Unpacked by bytes, which are the
-    # lowest bits first as the words are.
+    # Sent to the device packed, a 32nd of the numbers, and unpacked by bytes: the lowest bits
+    # first, as in the words.
     packed = bits.view(torch.uint8).to(logits.device)
     places = torch.arange(8, dtype=torch.uint8, device=logits.device)
     forbidden = ((packed[..., None] >> places) & 1).flatten(1)[:, :size] == 0
@@ -45,9 +45,9 @@ def likeliest(
 ) -> list[tuple[int, float]]:
     """Return the likeliest token of each answer and its natural log-probability.
 
-    `logits` are (answers, vocabulary), `answers` as for `constrain`. The likeliest is that of those
-    that may follow; its probability is still that among all tokens, so an answer against the
-    model's will is not a sure one. It is NaN where a logit is NaN or infinite.
+    `logits` are (answers, vocabulary), `answers` as for `constrain`. The probability of the chosen
+    token is the one among all tokens, so an answer that the constraint forces has a low one. It is
+    NaN where a logit is NaN or infinite.
     """
     logits = logits.float()
     best, index = constrain(logits, answers).max(dim=-1)
@@ -60,6 +60,6 @@ def likeliest(
 
 
 def check_stop(should_stop: ShouldStop | None) -> None:
-    """Raise CancelledError when the callback says so, or what the callback raises."""
+    """Raise CancelledError when the callback returns True; its own errors go through."""
     if should_stop is not None and should_stop():
         raise CancelledError("the answer was stopped", value="a stop request", remedy="ask again")

@@ -1,4 +1,4 @@
-"""Keys and values that grow in place, behind a prefix that they share with a scene."""
+"""The KV cache of a packed batch, which grows in place behind a scene's prefix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.cache_utils import DynamicLayer
 
 
 class GrowingLayer(DynamicLayer):
-    """One layer's keys and values at the beginning of longer buffers, so that growing copies none.
+    """One layer's keys and values in longer buffers, so that growing copies nothing.
 
     `keys` and `values` are views, (1, heads, columns, head size).
     """
@@ -22,7 +22,7 @@ class GrowingLayer(DynamicLayer):
     values: torch.Tensor
 
     def __init__(self, layer: Any) -> None:
-        """Begin with the columns of another layer, on its buffers, without any room."""
+        """Start from another layer's columns, in its buffers, without free room."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.device = layer.keys.dtype, layer.keys.device
         self.is_initialized = True
@@ -30,7 +30,7 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = layer.keys, layer.values
 
     def resize(self, index: torch.Tensor, room: int) -> None:
-        """Keep the columns of `index` (rising) alone, and make room for some more."""
+        """Keep only the columns of `index` (rising), with room for `room` more."""
         index = index.to(self.keys.device)
         for name in ("keys", "values"):
             old = getattr(self, name)
@@ -46,7 +46,7 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write further columns behind the others; there must be room for them."""
+        """Append columns, for which there must be room; return all keys and values."""
         begin = self.keys.shape[-2]
         end = begin + key_states.shape[-2]
         if end > self._keys_buffer.shape[-2]:
@@ -59,11 +59,11 @@ class GrowingLayer(DynamicLayer):
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What a conversation has left behind its picture: token ids, and their keys and values.
+class TurnCache:
+    """KV-cache entries of earlier turns: token ids, and their keys and values.
 
-    `layers` has (keys, values) of each layer, (1, heads, tokens, head size). It holds for the
-    picture that it was made on alone.
+    `layers` has (keys, values) of each layer, (1, heads, tokens, head size). They are valid only
+    behind the picture that they were computed on.
     """
 
     ids: tuple[int, ...]
@@ -71,11 +71,11 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its tensors take."""
+        """The bytes of the tensors."""
         return sum(one.nbytes for pair in self.layers for one in pair)
 
     def known(self, ids: list[int]) -> int:
-        """How many of the first tokens of a conversation it knows; never all of them."""
+        """Return the length of the common prefix with a conversation, less than all of it."""
         count = 0
         for mine, asked in zip(self.ids, ids[:-1], strict=False):
             if mine != asked:
@@ -84,11 +84,10 @@ class Memory:
         return count
 
 
-class Columns:
-    """The cache of a pack: a scene's prefix, and behind it columns that come and go.
+class PackedCache:
+    """The cache of a packed batch: a scene's prefix, and behind it columns that come and go.
 
-    The prefix is there once: while columns stand behind it, the scene's own cache looks at the
-    same memory.
+    The prefix exists once: meanwhile the scene's own cache is a view of the same memory.
     """
 
     def __init__(self, home: DynamicCache) -> None:
@@ -101,7 +100,7 @@ class Columns:
 
     @staticmethod
     def can_grow(cache: DynamicCache) -> bool:
-        """Whether all layers simply keep every column; sliding or shared ones do not."""
+        """Return whether all layers keep every column; sliding or shared ones do not."""
         layers: list[Any] = list(cache.layers) if type(cache) is DynamicCache else []
         return bool(layers) and all(
             type(layer) is DynamicLayer and bool(layer.is_initialized) for layer in layers
@@ -109,7 +108,7 @@ class Columns:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes are taken, the prefix and the room to grow included."""
+        """The bytes of the buffers, with the prefix and the free room."""
         return sum(layer._keys_buffer.nbytes + layer._values_buffer.nbytes for layer in self._all)
 
     @property
@@ -118,7 +117,7 @@ class Columns:
         return layers
 
     def resize(self, kept: torch.Tensor, room: int) -> None:
-        """Keep the prefix and the `kept` columns behind it (counted from 0), with some room."""
+        """Keep the prefix and the `kept` columns behind it (counted from 0), with `room` more."""
         index = torch.cat([torch.arange(self.prefix), self.prefix + kept])
         self.capacity = len(index) + room
         homes: list[Any] = list(self._home.layers)
@@ -127,8 +126,8 @@ class Columns:
             scene_layer.keys = layer.keys[..., : self.prefix, :]
             scene_layer.values = layer.values[..., : self.prefix, :]
 
-    def insert(self, memory: Memory, count: int) -> None:
-        """Append the first columns of a conversation's memory."""
+    def insert(self, memory: TurnCache, count: int) -> None:
+        """Append the first `count` columns of earlier turns."""
         self.append(
             [(keys[..., :count, :], values[..., :count, :]) for keys, values in memory.layers]
         )
@@ -138,17 +137,17 @@ class Columns:
         for layer, (keys, values) in zip(self._all, layers, strict=True):
             layer.update(keys, values)
 
-    def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> Memory:
-        """Copy some columns (counted from the prefix's end), which hold `ids`."""
+    def copy_out(self, columns: torch.Tensor, ids: tuple[int, ...]) -> TurnCache:
+        """Copy columns (counted from the prefix's end) that hold `ids`."""
         index = self.prefix + columns
-        return Memory(ids, tuple(
+        return TurnCache(ids, tuple(
             (layer.keys.index_select(-2, index.to(layer.keys.device)),
              layer.values.index_select(-2, index.to(layer.values.device)))
             for layer in self._all
         ))  # fmt: skip
 
     def leave(self) -> None:
-        """Give the scene's cache memory of its own again, so that the columns can go."""
+        """Give the scene's cache its own memory again, so that the columns can be freed."""
         if self.capacity > self.prefix:
             homes: list[Any] = list(self._home.layers)
             for layer in homes:
@@ -156,7 +155,7 @@ class Columns:
 
 
 def tensor_bytes(value: Any) -> int:
-    """How many bytes the tensors of a cache, a model's output, or a container of such take."""
+    """Return the bytes of the tensors in a cache, a model's output, or a container of such."""
     if isinstance(value, torch.Tensor):
         return value.nbytes
     if isinstance(value, DynamicCache):

@@ -1,7 +1,6 @@
-"""Questions that are answered together: in halves, then one by one, where memory is full.
+"""A batch that halves, then answers one by one, where memory is full.
 
-What has been said of an answer is not said twice. Only a question that does not even fit alone ends
-with an OutOfMemoryError.
+No text is passed on twice. Only a question that does not fit alone ends with an OutOfMemoryError.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from chatspot_ros.engine.api import (
-    Asked,
+    Admission,
     Batch,
     OnReplyOf,
     OnTextOf,
@@ -23,17 +22,17 @@ from chatspot_ros.engine.api import (
 )
 from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.decoding.oom_recovery import (
-    Holder,
-    Listener,
-    forget,
-    give_back,
-    tell,
+    MemoryHolder,
+    NewTextOnly,
+    clear_tracebacks,
+    log_out_of_memory,
+    release_memory,
 )
 from chatspot_ros.engine.model_errors import OutOfMemoryError, is_out_of_memory, numbers
 
 
-class _Questions:
-    """Some questions in a batch that shrinks; an `api.Asked`."""
+class _OomAdmission:
+    """Questions in a batch that shrinks; an `api.Admission`."""
 
     def __init__(
         self,
@@ -46,14 +45,14 @@ class _Questions:
     ) -> None:
         self._questions = questions
         self._hears = on_text is not None
-        self._listeners = [Listener(for_index(on_text, k)) for k in range(len(questions))]
+        self._listeners = [NewTextOnly(for_index(on_text, k)) for k in range(len(questions))]
         self._should_stop, self._on_reply = should_stop, on_reply
         self._past, self._remember = memory, remember
         self._began_s = time.perf_counter()
         self._replies: dict[int, Reply] = {}
-        # What goes on in the batch, with the questions it holds; and what waits for room.
-        self._parts: list[tuple[list[int], Asked]] = []
-        self._first: Asked | None = None
+        # The admissions of the wrapped batch with their questions, and the questions that wait.
+        self._parts: list[tuple[list[int], Admission]] = []
+        self._first: Admission | None = None
         self.waiting: list[int] = []
         self.error: Exception | None = None
 
@@ -66,16 +65,16 @@ class _Questions:
 
     @property
     def live(self) -> int:
-        """How many are being answered."""
+        """The number of questions being answered."""
         return sum(len(self._left(held)) for held, _ in self._parts)
 
     @property
     def memory(self) -> Any:
-        """What the next turn can go on from."""
+        """The KV-cache entries for the next turn."""
         return None if self._first is None else self._first.memory
 
     def ask(self, batch: Batch, indices: list[int]) -> None:
-        """Put some of the questions to a batch, from their beginning."""
+        """Admit some of the questions to a batch, from their beginning."""
         began_s = time.perf_counter()
         for index in indices:
             self._listeners[index].begin()
@@ -102,7 +101,7 @@ class _Questions:
             self._first = part
 
     def look(self) -> OutOfMemoryError | None:
-        """Note how the parts stand; return what went out of memory, of which nothing goes on."""
+        """Collect ended parts; return the error of one that ran out of memory."""
         short: OutOfMemoryError | None = None
         for part in list(self._parts):
             if not part[1].done:
@@ -118,7 +117,7 @@ class _Questions:
         return short
 
     def take_back(self) -> list[int]:
-        """Take what is not answered out of the batch; it waits. Return its indices."""
+        """Take the unanswered questions out of the batch to wait; return their indices."""
         taken = [index for held, _ in self._parts for index in self._left(held)]
         for _, part in self._parts:
             part.leave()
@@ -127,7 +126,7 @@ class _Questions:
         return taken
 
     def check(self) -> None:
-        """Ask, for those that wait, whether they still should."""
+        """Call `should_stop` for the waiting questions."""
         if self.waiting and self.error is None:
             try:
                 check_stop(self._should_stop)
@@ -135,13 +134,13 @@ class _Questions:
                 self.error = error
 
     def leave(self) -> None:
-        """End those that still go on."""
+        """End the unfinished questions."""
         self.waiting.clear()
         for _, part in self._parts:
             part.leave()
 
     def result(self) -> list[Reply]:
-        """The replies in order. Raises the error of the first that was stopped or failed."""
+        """Return the replies in order. Raises the error of the first that was stopped or failed."""
         if self.error is not None:
             raise self.error
         return [self._replies[index] for index in range(len(self._questions))]
@@ -150,13 +149,13 @@ class _Questions:
         return [index for index in held if index not in self._replies]
 
 
-class ShrinkingBatch:
-    """A batch that goes on with fewer questions at a time when the device's memory is full."""
+class OomBatch:
+    """A batch that answers fewer questions at a time when the device's memory is full."""
 
-    def __init__(self, batch: Batch, holder: Holder) -> None:
+    def __init__(self, batch: Batch, holder: MemoryHolder) -> None:
         self._batch, self._holder = batch, holder
-        self._asked: list[_Questions] = []
-        # Questions at a time; None: all that come.
+        self._asked: list[_OomAdmission] = []
+        # Questions at a time; None: no limit.
         self._most: int | None = None
 
     @property
@@ -166,7 +165,7 @@ class ShrinkingBatch:
 
     @property
     def live(self) -> int:
-        """How many questions are being answered or wait for room."""
+        """The number of questions being answered or waiting for room."""
         return sum(one.live + len(one.waiting) for one in self._asked if not one.done)
 
     def admit(
@@ -177,9 +176,9 @@ class ShrinkingBatch:
         on_reply: OnReplyOf | None = None,
         memory: Any = None,
         remember: bool = False,
-    ) -> Asked:
+    ) -> Admission:
         """Take questions in; see `api.Batch`."""
-        asked = _Questions(questions, on_text, should_stop, on_reply, memory, remember)
+        asked = _OomAdmission(questions, on_text, should_stop, on_reply, memory, remember)
         asked.ask(self._batch, list(range(len(questions))))
         self._asked.append(asked)
         if self._most is not None:
@@ -187,7 +186,7 @@ class ShrinkingBatch:
         return asked
 
     def step(self) -> None:
-        """Go on by a token of every question that has room."""
+        """Decode a token of every question that has room."""
         full: OutOfMemoryError | None = None
         try:
             self._batch.step()
@@ -206,9 +205,9 @@ class ShrinkingBatch:
             self._most = None
 
     def _shrink(self, error: OutOfMemoryError) -> None:
-        """Take all questions back, make room, and go on with half of them, then with one."""
-        tell(error, "answering fewer questions at a time")
-        forget(error)
+        """Take all questions back, free memory, and continue with half of them, then with one."""
+        log_out_of_memory(error, "answering fewer questions at a time")
+        clear_tracebacks(error)
         taken = [(one, one.take_back()) for one in self._asked if one.error is None]
         count = sum(len(indices) for _, indices in taken)
         if self._most == 1:
@@ -216,7 +215,7 @@ class ShrinkingBatch:
                 if indices:
                     one.error = error
         self._most = -(-count // 2) if self._most is None else 1
-        give_back(self._holder)
+        release_memory(self._holder)
 
     def _fill(self, most: int) -> None:
         for one in self._asked:

@@ -1,6 +1,6 @@
-"""A full device is answered by giving back what is only kept for later, and by another try.
+"""Out of memory: free what is only kept for later, and try once more.
 
-Questions that are answered together have a way of their own: shrinking.py.
+Batches of questions recover by themselves: oom_batch.py.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Holder(Protocol):
-    """What holds memory that it can do without."""
+class MemoryHolder(Protocol):
+    """An object that holds memory which it can free."""
 
     on_out_of_memory: Callable[[], None] | None
 
 
-_H = TypeVar("_H", bound=Holder)
+_H = TypeVar("_H", bound=MemoryHolder)
 
 
-def give_back(holder: Holder) -> None:
-    """Call the holder's `on_out_of_memory`, and give what PyTorch keeps unused to the device."""
+def release_memory(holder: MemoryHolder) -> None:
+    """Call the holder's `on_out_of_memory`, and return PyTorch's unused memory to the device."""
     if holder.on_out_of_memory is not None:
         holder.on_out_of_memory()
     gc.collect()
@@ -41,34 +41,36 @@ def give_back(holder: Holder) -> None:
         torch.cuda.empty_cache()
 
 
-def try_again(method: Callable[Concatenate[_H, _P], _T]) -> Callable[Concatenate[_H, _P], _T]:
-    """Wrap a method: out of memory, its object's memory is given back and it is called again.
+def retry_out_of_memory(
+    method: Callable[Concatenate[_H, _P], _T],
+) -> Callable[Concatenate[_H, _P], _T]:
+    """Wrap a method: when memory is full, free some and call the method once more.
 
-    The listener `on_text`, if it has one, hears nothing twice.
+    Its callback `on_text`, if any, gets no text twice.
     """
     signature = inspect.signature(method)
 
     @functools.wraps(method)
     def wrapped(holder: _H, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         given = signature.bind(holder, *args, **kwargs)
-        listener = Listener(given.arguments.get("on_text"))
+        listener = NewTextOnly(given.arguments.get("on_text"))
         if given.arguments.get("on_text") is not None:
             given.arguments["on_text"] = listener
         try:
             return method(*given.args, **given.kwargs)
         except OutOfMemoryError as error:
-            tell(error, "trying once more")
-            forget(error)
-        # Only behind the handler are the failed pass's tensors gone.
-        give_back(holder)
+            log_out_of_memory(error, "trying once more")
+            clear_tracebacks(error)
+        # The failed pass's tensors are freed only after the handler.
+        release_memory(holder)
         listener.begin()
         return method(*given.args, **given.kwargs)
 
     return wrapped
 
 
-def forget(error: BaseException | None) -> None:
-    """Let go of the tensors that the frames of an error and of its causes hold."""
+def clear_tracebacks(error: BaseException | None) -> None:
+    """Free the tensors that the frames of an error and of its causes hold."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -77,15 +79,15 @@ def forget(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-class Listener:
-    """Hands an answer's words on, when it is given again only what is new."""
+class NewTextOnly:
+    """A text callback that passes on only new text when an answer starts again."""
 
     def __init__(self, on_text: OnText | None) -> None:
         self._on_text = on_text
         self._heard = self._said = 0
 
     def begin(self) -> None:
-        """The answer is given from its beginning."""
+        """Start the answer again from its beginning."""
         self._heard = 0
 
     def __call__(self, added: str) -> None:
@@ -96,6 +98,6 @@ class Listener:
             self._on_text(added[-new:])
 
 
-def tell(error: OutOfMemoryError, what: str) -> None:
-    """Log that the memory was full, and what is done about it."""
+def log_out_of_memory(error: OutOfMemoryError, what: str) -> None:
+    """Log that the memory was full, and what happens next."""
     _log.warning("%s (%s); %s", error.problem, error.value, what)

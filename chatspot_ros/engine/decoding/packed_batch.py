@@ -1,10 +1,10 @@
-"""Many questions about one picture at once, as branches over one shared prefix.
+"""Many questions about one picture at once, as sequences over one shared prefix.
 
-The questions stand behind each other in a single sequence under a mask that lets every token see
-the prefix and its own branch alone, each counted from the end of the prefix on. So the prefix's
-keys and values are there once, whatever the number of questions, and nothing is padded
-(docs/adr/0007). What questions that come together begin with is there once too, as their stem.
-Between any two steps branches may come and go (docs/adr/0011).
+The sequences stand behind each other in one row under a tree mask: every token attends to the
+prefix and its own sequence alone, with positions counted from the end of the prefix. So the
+prefix's keys and values exist once, whatever the number of questions, and nothing is padded
+(docs/adr/0007). The common beginning of questions that come together exists once too, as their
+stem. Between any two steps sequences may come and go (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -15,95 +15,95 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
-from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
-from chatspot_ros.engine.decoding.kv_cache import Columns
-from chatspot_ros.engine.decoding.sequence import Branch, take
-from chatspot_ros.engine.decoding.tree_mask import Owners, Row
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
+from chatspot_ros.engine.decoding.kv_cache import PackedCache
+from chatspot_ros.engine.decoding.sequence import TokenSequence, take
+from chatspot_ros.engine.decoding.tree_mask import Row, TreeMask
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.errors import ChatspotError
 
 if TYPE_CHECKING:
     from chatspot_ros.engine.models.runner import Runner
 
-# The mask has rows x columns numbers: longer packs are read in pieces of whole branches.
+# The mask has rows x columns numbers: longer batches are read in pieces of whole sequences.
 MAX_PACKED_TOKENS = 2048
-# Columns of finished branches are dropped from the cache once they are this share of it.
+# PackedCache of finished sequences are dropped from the cache once they are this share of it.
 COMPACT_SHARE = 0.25
-# Room made for columns to come, as a share of those that are there.
+# Room for further columns, as a share of the present ones.
 GROW_SHARE = 0.25
 
 
-class Pack:
-    """The sequence behind a prefix. Call it inside torch.inference_mode."""
+class PackedBatch:
+    """The sequences behind a prefix. Call it inside torch.inference_mode."""
 
     merges = True
 
     def __init__(
-        self, runner: Runner, home: DynamicCache, recorded: StaticSteps | None = None
+        self, runner: Runner, home: DynamicCache, recorded: CudaGraphSteps | None = None
     ) -> None:
-        """`home` is the scene's cache of the prefix, which stays as it is.
+        """`home` is the scene's cache of the prefix, which stays unchanged.
 
-        Where `recorded` has a shape for all branches, their steps are done by it.
+        Where `recorded` has a shape for all sequences, it decodes their steps.
         """
         self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
         self._device, self._dtype = runner.device, runner.dtype
-        self._owners = Owners(runner.dtype, runner.device)
+        self._tree_mask = TreeMask(runner.dtype, runner.device)
         self._recorded, self._replays = recorded, False
         self._numbers = itertools.count()
-        self._branches: list[Branch] = []
-        self._columns: Columns | None = None
-        # Whether columns belong to nobody any more.
+        self._sequences: list[TokenSequence] = []
+        self._columns: PackedCache | None = None
+        # Whether columns of ended sequences remain.
         self._some_left = False
 
     @property
     def live(self) -> int:
-        """How many branches go on."""
-        return sum(not branch.done for branch in self._branches)
+        """The number of unfinished sequences."""
+        return sum(not sequence.done for sequence in self._sequences)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its keys and values take, the prefix included; 0 when nothing is there."""
+        """The bytes of its keys and values, the prefix included; 0 without any."""
         return 0 if self._columns is None else self._columns.nbytes
 
-    def admit(self, branch: Branch) -> None:
-        """Take a branch in; it is read in the next step."""
-        branch.number = next(self._numbers)
-        self._branches.append(branch)
+    def admit(self, sequence: TokenSequence) -> None:
+        """Add a sequence, to be read in the next step."""
+        sequence.number = next(self._numbers)
+        self._sequences.append(sequence)
 
     def step(self) -> None:
-        """One more token for every branch; new ones read their question and give their first.
+        """Decode a token of every sequence; new ones read their question first.
 
-        New ones beyond MAX_PACKED_TOKENS wait for the next step. A branch that ends, fails or is
-        stopped leaves the others as they are; a failure of the model ends all, with its error.
+        New ones beyond MAX_PACKED_TOKENS wait for the next step. A sequence that ends, fails or is
+        stopped leaves the others unchanged; a failure of the model ends all, with its error.
         """
-        live = [branch for branch in self._branches if branch.goes_on()]
+        live = [sequence for sequence in self._sequences if sequence.goes_on()]
         piece = _piece(live)
         if piece:
             try:
                 take(piece, self._read(piece), self._end_ids)
             except ChatspotError as error:
-                for branch in live:
-                    branch.fail(error)
-            for branch in piece:
-                if branch.done:
-                    self._remember(branch)
-                    branch.finish()
+                for sequence in live:
+                    sequence.fail(error)
+            for sequence in piece:
+                if sequence.done:
+                    self._remember(sequence)
+                    sequence.finish()
         self.tidy()
 
     def tidy(self) -> None:
-        """Forget the branches that have ended; when none is left, their columns too."""
-        going_on = [branch for branch in self._branches if not branch.done]
-        self._some_left |= len(going_on) < len(self._branches)
-        self._branches = going_on
-        if not self._branches and self._columns is not None:
+        """Drop the sequences that have ended; when none is left, their columns too."""
+        going_on = [sequence for sequence in self._sequences if not sequence.done]
+        self._some_left |= len(going_on) < len(self._sequences)
+        self._sequences = going_on
+        if not self._sequences and self._columns is not None:
             self._columns.leave()
-            self._columns, self._owners = None, Owners(self._dtype, self._device)
+            self._columns, self._tree_mask = None, TreeMask(self._dtype, self._device)
             if self._recorded is not None and self._replays:
                 self._recorded.end()
             self._replays = False
 
-    def _read(self, piece: list[Branch]) -> torch.Tensor:
-        """Read what each branch has not read; return the logits behind it, (branches, words)."""
+    def _read(self, piece: list[TokenSequence]) -> torch.Tensor:
+        """Read the unread tokens; return the logits behind each sequence, (sequences, words)."""
         with ModelFailure("answer"):
             recorded, columns = self._recorded, self._columns
             if (
@@ -115,136 +115,139 @@ class Pack:
             self._fetch()
             return self._pass(piece)
 
-    def _pass(self, piece: list[Branch]) -> torch.Tensor:
-        """A forward pass of the model as it is."""
+    def _pass(self, piece: list[TokenSequence]) -> torch.Tensor:
+        """Run a forward pass that is not recorded."""
         rows = self._rows(piece)
         columns = self._make_room(sum(len(row.ids) for row in rows), piece)
-        for branch in piece:
-            if branch.past is not None:
-                columns.insert(branch.past, branch.read)
-                self._owners.add([branch.number] * branch.read)
-                branch.past = None
-            branch.read += len(branch.unread)
-        self._owners.add([row.number for row in rows for _ in row.ids])
+        for sequence in piece:
+            if sequence.past is not None:
+                columns.insert(sequence.past, sequence.read)
+                self._tree_mask.add([sequence.number] * sequence.read)
+                sequence.past = None
+            sequence.read += len(sequence.unread)
+        self._tree_mask.add([row.number for row in rows for _ in row.ids])
         ends = torch.tensor([len(row.ids) for row in rows]).cumsum(0) - 1
         # A lone sequence needs no mask, and attention is faster without.
-        alone = len(rows) == 1 and self._owners.are_all(rows[0].number)
+        alone = len(rows) == 1 and self._tree_mask.are_all(rows[0].number)
         out = self._model(
             input_ids=torch.tensor([[i for row in rows for i in row.ids]], device=self._device),
             past_key_values=columns.cache,
             use_cache=True,
-            # A stem, which comes first, says nothing.
+            # A stem, which comes first, needs no logits.
             logits_to_keep=ends[-len(piece) :].to(self._device),
             **({} if alone else self._masked(rows, columns.prefix)),
         )
         logits: torch.Tensor = out.logits[0]
         return logits
 
-    def _rows(self, piece: list[Branch]) -> list[Row]:
-        """What is read: the unread tokens of each branch, before them what new ones begin with."""
-        for branch in piece:
-            if branch.past is not None:
-                branch.read = branch.past.known(branch.ids)
-                branch.past = branch.past if branch.read else None
-        new = [branch for branch in piece if not branch.read]
-        stem = _common_beginning([branch.ids for branch in new])
+    def _rows(self, piece: list[TokenSequence]) -> list[Row]:
+        """Return the unread tokens of each sequence; what new ones begin with alike comes first."""
+        for sequence in piece:
+            if sequence.past is not None:
+                sequence.read = sequence.past.known(sequence.ids)
+                sequence.past = sequence.past if sequence.read else None
+        new = [sequence for sequence in piece if not sequence.read]
+        stem = _common_beginning([sequence.ids for sequence in new])
         rows = []
         if stem:
             rows.append(Row(next(self._numbers), -1, stem, 0))
-            for branch in new:
-                branch.stem, branch.read = rows[0].number, len(stem)
+            for sequence in new:
+                sequence.stem, sequence.read = rows[0].number, len(stem)
         return rows + [Row(one.number, one.stem, one.unread, one.read) for one in piece]
 
     def _masked(self, rows: list[Row], prefix: int) -> dict[str, torch.Tensor]:
-        """What each new token sees, and where it stands: attention_mask (1, 1, new, columns),
-        position_ids (1, new)."""
+        """Return each new token's attention_mask (1, 1, new, columns) and position_ids (1, new)."""
         places = [prefix + row.begin + k for row in rows for k in range(len(row.ids))]
         return {
-            "attention_mask": self._owners.mask(rows, prefix)[None, None],
+            "attention_mask": self._tree_mask.mask(rows, prefix)[None, None],
             "position_ids": torch.tensor([places], device=self._device),
         }
 
-    def _make_room(self, need: int, piece: list[Branch]) -> Columns:
-        """Make room for columns to come; drop those of ended branches when they are many."""
+    def _make_room(self, need: int, piece: list[TokenSequence]) -> PackedCache:
+        """Make room for further columns; drop those of ended sequences when they are many."""
         if self._columns is None:
-            self._columns = Columns(self._home)
-        columns, used = self._columns, len(self._owners)
-        need += sum(branch.read for branch in piece if branch.past is not None)
+            self._columns = PackedCache(self._home)
+        columns, used = self._columns, len(self._tree_mask)
+        need += sum(sequence.read for sequence in piece if sequence.past is not None)
         fits = columns.prefix + used + need <= columns.capacity
         if fits and not self._some_left:
             return columns
         self._some_left = False
-        mine = [number for one in self._branches for number in (one.number, one.stem)]
-        kept = self._owners.of(mine)
+        mine = [number for one in self._sequences for number in (one.number, one.stem)]
+        kept = self._tree_mask.of(mine)
         if not fits or used - len(kept) > COMPACT_SHARE * (columns.prefix + used):
-            self._owners.keep(kept)
+            self._tree_mask.keep(kept)
             there = columns.prefix + len(kept) + need
-            # Answers may be far shorter than their limits: these only bound the room.
+            # Answers may be far shorter than their limits, which only bound the room.
             most = sum(
                 one.limit - 1 - len(one.answer) + (0 if one in piece else len(one.ids))
-                for one in self._branches
+                for one in self._sequences
             )
             columns.resize(kept, need + min(most, int(GROW_SHARE * there)))
         return columns
 
-    def _remember(self, branch: Branch) -> None:
-        if branch.remember and branch.error is None and self._columns is not None:
+    def _remember(self, sequence: TokenSequence) -> None:
+        if sequence.remember and sequence.error is None and self._columns is not None:
             self._fetch()
-            columns = self._owners.of([branch.number, branch.stem])
-            ids = tuple([*branch.ids, *branch.answer][: len(columns)])
-            branch.memory = self._columns.copy_out(columns, ids)
+            columns = self._tree_mask.of([sequence.number, sequence.stem])
+            ids = tuple([*sequence.ids, *sequence.answer][: len(columns)])
+            sequence.memory = self._columns.copy_out(columns, ids)
 
-    def _can_replay(self, recorded: StaticSteps, columns: Columns, piece: list[Branch]) -> bool:
-        """Whether recorded steps serve these branches; where they begin, they get the columns."""
-        if any(branch.read < len(branch.ids) for branch in piece):
+    def _can_replay(
+        self, recorded: CudaGraphSteps, columns: PackedCache, piece: list[TokenSequence]
+    ) -> bool:
+        """Return whether recorded steps can decode these sequences; hand them the columns first."""
+        if any(sequence.read < len(sequence.ids) for sequence in piece):
             return False
         if not self._replays:
-            more = sum(branch.limit - len(branch.answer) for branch in piece)
+            more = sum(sequence.limit - len(sequence.answer) for sequence in piece)
             self._replays = recorded.begin(columns.cache, more, len(piece), give_way=self._fetch)
         return self._replays and len(piece) <= recorded.rows
 
-    def _replay(self, recorded: StaticSteps, prefix: int, piece: list[Branch]) -> torch.Tensor:
-        """The next token of each branch, in a recorded step."""
+    def _replay(
+        self, recorded: CudaGraphSteps, prefix: int, piece: list[TokenSequence]
+    ) -> torch.Tensor:
+        """Return the logits behind each sequence by a recorded step."""
         rows = [Row(one.number, one.stem, one.unread, one.read) for one in piece]
-        self._owners.add([row.number for row in rows])
-        for branch in piece:
-            branch.read += 1
+        self._tree_mask.add([row.number for row in rows])
+        for sequence in piece:
+            sequence.read += 1
         places = torch.tensor([prefix + row.begin for row in rows])
-        seen = torch.nn.functional.pad(self._owners.seen(rows), (prefix, 0), value=True)
+        seen = torch.nn.functional.pad(self._tree_mask.seen(rows), (prefix, 0), value=True)
         return recorded.step([row.ids[0] for row in rows], places, seen)
 
     def _fetch(self) -> None:
-        """Take back the columns that recorded steps have written, and go on without those."""
+        """Take back the columns that recorded steps have written, and end those steps."""
         if self._recorded is None or not self._replays or self._columns is None:
             return
         new = self._recorded.written()
         count = new[0][0].shape[-2]
-        if self._columns.prefix + len(self._owners) > self._columns.capacity:
-            self._columns.resize(torch.arange(len(self._owners) - count), count)
+        if self._columns.prefix + len(self._tree_mask) > self._columns.capacity:
+            self._columns.resize(torch.arange(len(self._tree_mask) - count), count)
         self._columns.append(new)
         self._recorded.end()
         self._replays = False
 
 
-def _piece(live: list[Branch]) -> list[Branch]:
-    """All branches that have begun, and as many new ones as fit; at least one."""
-    piece = [branch for branch in live if branch.read]
+def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
+    """Return all sequences that have begun, and as many new ones as fit; at least one."""
+    piece = [sequence for sequence in live if sequence.read]
     tokens = len(piece)
-    for branch in live:
-        if not branch.read:
-            if piece and tokens + len(branch.ids) > MAX_PACKED_TOKENS:
+    for sequence in live:
+        if not sequence.read:
+            if piece and tokens + len(sequence.ids) > MAX_PACKED_TOKENS:
                 break
-            piece.append(branch)
-            tokens += len(branch.ids)
+            piece.append(sequence)
+            tokens += len(sequence.ids)
     return piece
 
 
 def _common_beginning(texts: list[list[int]]) -> list[int]:
-    """What several texts begin with, less than the shortest of them; nothing of a single one."""
+    """Return the common beginning of several texts, less than the shortest; [] for one text."""
     if len(texts) < 2:
         return []
     shortest = min(map(len, texts)) - 1
     first, last = min(texts), max(texts)
-    # What the first and the last in order have in common, all have.
+    # The common beginning of the first and the last in order is that of all.
     same = (k for k in range(shortest) if first[k] != last[k])
     return first[: next(same, shortest)]

@@ -1,4 +1,4 @@
-"""One question of several that are answered side by side, and the choice of their next tokens."""
+"""One question's token sequence, and the choice of the next tokens of several."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 
 from chatspot_ros.engine.api import ShouldStop
 from chatspot_ros.engine.decoding.greedy import check_stop, likeliest
-from chatspot_ros.engine.decoding.kv_cache import Memory
+from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.decoding_types import Constraint, Decoded, OnIds
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.errors import CancelledError, ModelError
 
 
 @dataclass(eq=False)
-class Branch:
-    """One question behind the prefix: its ids, and what came of it.
+class TokenSequence:
+    """One question's ids behind the prefix, and its answer so far.
 
-    `error` is set where it was stopped or failed; its answer is then not complete. With a
-    `constraint` the answer is the likeliest of those that it allows. What `past` knows of the ids
-    is not read again; with `remember`, `memory` is what the next turn can go on from.
+    `error` is set when the question was stopped or failed; its answer is then incomplete. With a
+    `constraint` only allowed tokens are chosen. Tokens whose keys and values `past` holds are not
+    read again; with `remember`, `memory` holds those of this turn for the next one.
     """
 
     ids: list[int]
@@ -30,37 +30,37 @@ class Branch:
     should_stop: ShouldStop | None = None
     on_done: Callable[[], None] | None = None
     constraint: Constraint | None = None
-    past: Memory | None = None
+    past: TurnCache | None = None
     remember: bool = False
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False
     done: bool = False
     error: Exception | None = None
-    memory: Memory | None = None
-    # Which columns of a pack are its own, which it shares, and how many tokens it has there.
+    memory: TurnCache | None = None
+    # The owner numbers of its own and its shared columns in a packed batch, and its tokens there.
     number: int = -1
     stem: int = -1
     read: int = 0
 
     @property
     def decoded(self) -> Decoded:
-        """The answer."""
+        """The answer as decoded so far."""
         return Decoded(self.answer, self.log_probabilities, self.truncated)
 
     @property
     def unread(self) -> list[int]:
-        """The tokens that the model has to read next."""
+        """The tokens for the model to read next."""
         return self.ids[self.read :] if self.read < len(self.ids) else self.answer[-1:]
 
     def fail(self, error: Exception) -> None:
-        """End it, unless it has ended."""
+        """End the sequence with an error, unless it has ended."""
         if not self.done:
             self.error, self.done = error, True
             self.on_done = None
 
     def goes_on(self) -> bool:
-        """Whether it has not ended; asks whether it should."""
+        """Return whether the sequence is unfinished, after a call of `should_stop`."""
         if not self.done:
             try:
                 check_stop(self.should_stop)
@@ -69,11 +69,11 @@ class Branch:
         return not self.done
 
     def leave(self) -> None:
-        """End it because nobody waits for it any more."""
+        """End the sequence because its caller gave it up."""
         self.fail(CancelledError("the answer was given up", value="a cancel", remedy="ask again"))
 
-    def say(self, token: int, log_probability: float, end_ids: frozenset[int]) -> None:
-        """Go on with a token, or end with it."""
+    def append_token(self, token: int, log_probability: float, end_ids: frozenset[int]) -> None:
+        """Append a token to the answer; an end token ends it instead."""
         if token in end_ids:
             self.done = True
             return
@@ -84,7 +84,7 @@ class Branch:
         self.done = self.truncated = len(self.answer) >= self.limit
 
     def finish(self) -> None:
-        """Hand a complete answer on, once; whom it went to, and what he holds, is let go."""
+        """Call `on_done` once for a complete answer, and drop the reference to it."""
         on_done, self.on_done = self.on_done, None
         if self.error is None and on_done is not None:
             try:
@@ -93,17 +93,17 @@ class Branch:
                 self.error = error
 
 
-def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
-    """Give every branch its likeliest token, from logits (branches, vocabulary).
+def take(live: list[TokenSequence], logits: torch.Tensor, end_ids: frozenset[int]) -> None:
+    """Append the likeliest token to every sequence, from logits (sequences, vocabulary).
 
-    What fails for one branch (numbers that are not finite, a listener) ends that one alone.
+    A failure of one sequence (numbers that are not finite, its callback) ends that one alone.
     Raises ModelError where the device fails.
     """
     with ModelFailure("answer"):
-        chosen = likeliest(logits, [(branch.constraint, branch.answer) for branch in live])
-    for branch, (token, log_probability) in zip(live, chosen, strict=True):
+        chosen = likeliest(logits, [(sequence.constraint, sequence.answer) for sequence in live])
+    for sequence, (token, log_probability) in zip(live, chosen, strict=True):
         if not log_probability <= 0:
-            branch.fail(
+            sequence.fail(
                 ModelError(
                     "the model computed numbers that are not finite",
                     value=f"a log-probability of {log_probability}",
@@ -112,6 +112,6 @@ def take(live: list[Branch], logits: torch.Tensor, end_ids: frozenset[int]) -> N
             )
             continue
         try:
-            branch.say(token, log_probability, end_ids)
-        except Exception as error:  # a listener's, which must not end the others
-            branch.fail(error)
+            sequence.append_token(token, log_probability, end_ids)
+        except Exception as error:  # of a callback, which must not end the others
+            sequence.fail(error)

@@ -1,4 +1,4 @@
-"""Whose the columns behind a prefix are, and so what each new token sees."""
+"""The tree attention mask: which columns behind a prefix each new token attends to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens that one branch or stem reads in a pass: its number, the stem that it goes on from
-    (-1: none), the tokens, and how many it has read before."""
+    """Tokens that one sequence or stem reads in a pass: its number, the number of its stem
+    (-1: none), the tokens, and the count of tokens read before."""
 
     number: int
     stem: int
@@ -20,14 +20,14 @@ class Row:
     begin: int
 
 
-class Owners:
-    """The number of the branch or stem that each column belongs to."""
+class TreeMask:
+    """The owner of each column: the number of a sequence or stem."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         """`dtype` and `device` are those of the masks."""
         self._dtype, self._device = dtype, device
         self._numbers = torch.zeros(0, dtype=torch.long)
-        # The last mask, of one token for each of these branches, and their rows in it.
+        # The last mask, of one token for each of these sequences, and their rows in it.
         self._mask = torch.zeros(0, 0)
         self._masked: dict[int, int] = {}
 
@@ -35,25 +35,25 @@ class Owners:
         return len(self._numbers)
 
     def add(self, numbers: Sequence[int]) -> None:
-        """Note whose the next columns are."""
+        """Append columns with these owners."""
         self._numbers = torch.cat([self._numbers, torch.tensor(numbers, dtype=torch.long)])
 
     def of(self, numbers: Sequence[int]) -> Tensor:
-        """Which columns belong to these branches and stems, counted from 0, rising."""
+        """Return the columns of these owners, counted from 0, rising."""
         mine = torch.isin(self._numbers, torch.tensor(numbers, dtype=torch.long))
         return mine.nonzero()[:, 0]
 
     def keep(self, columns: Tensor) -> None:
-        """Forget all others."""
+        """Drop all other columns."""
         self._numbers, self._masked = self._numbers[columns], {}
 
     def are_all(self, number: int) -> bool:
-        """Whether all columns are one's own."""
+        """Return whether all columns have this owner."""
         return bool((self._numbers == number).all())
 
     def seen(self, rows: Sequence[Row]) -> Tensor:
-        """Which columns the tokens of the rows see, (tokens, columns): those of their own branch
-        and of its stem up to themselves. The newest columns are theirs, in this order."""
+        """Return which columns the rows' tokens attend to, (tokens, columns): those of their own
+        sequence and its stem up to themselves. The newest columns are theirs, in this order."""
         lengths = torch.tensor([len(row.ids) for row in rows])
         numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
         stems = torch.tensor([row.stem for row in rows]).repeat_interleave(lengths)
@@ -61,13 +61,13 @@ class Owners:
         return seen.tril_(len(self._numbers) - len(numbers))
 
     def mask(self, rows: Sequence[Row], prefix: int) -> Tensor:
-        """What is added to the attention's scores, (tokens, prefix + columns): nothing where a
-        token sees, else the lowest number. All see the prefix."""
+        """Return the additive attention mask, (tokens, prefix + columns): 0 where a token attends,
+        else the lowest number. All attend to the prefix."""
         lowest = torch.finfo(self._dtype).min
         last = [self._masked.get(row.number, -1) for row in rows if len(row.ids) == 1]
         grown = self._mask.shape[1] + len(rows) == prefix + len(self)
         if grown and len(last) == len(rows) and min(last) >= 0:
-            # One more token for the same branches, which sees what the last one saw, and itself.
+            # One more token of each sequence, which attends to itself besides.
             itself = torch.full((len(rows), len(rows)), lowest, dtype=self._dtype)
             itself = itself.fill_diagonal_(0.0).to(self._device)
             before = self._mask if last == list(range(len(self._mask))) else self._mask[last]

@@ -1,4 +1,4 @@
-"""From a folder or hub id to a model on its device; every failure says what to do."""
+"""Load a checkpoint from a folder or hub id onto a device; every error has a remedy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.chatspot_tiny import (
-    modeling_vision as modeling_vision,  # makes transformers know its class
-)
 from chatspot_ros.engine.loading import memory_estimate, quantization
+from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 
-# What a checkpoint needs; its pickled weights and code never leave the hub.
+# The files of a checkpoint; its pickled weights and code are never downloaded.
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "chatspot.yaml"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DOWNLOAD_AGAIN = "download or copy the checkpoint again"
@@ -35,7 +33,7 @@ _ANYHOW = memory_estimate.Plan()
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint in memory: the model, and what turns its inputs into numbers."""
+    """A checkpoint in memory: the model, its tokenizer and its image processor."""
 
     folder: Path
     model: Any
@@ -47,10 +45,10 @@ class Loaded:
 
 
 def find_folder(model: str, local_only: bool) -> Path:
-    """Return the folder of a checkpoint: itself, or where a hub id is cached.
+    """Return the folder of a checkpoint: the given one, or a hub id's in the cache.
 
     Raises:
-        ModelLoadError: there is no such folder, or the hub id cannot be had.
+        ModelLoadError: there is no such folder, or the hub id cannot be fetched.
     """
     path = Path(model).expanduser()
     if path.is_dir():
@@ -88,7 +86,7 @@ def check_weights(folder: Path) -> list[Path]:
     """Return the files of the weights.
 
     Raises:
-        ModelLoadError: not all weights are there, as whole safetensors files.
+        ModelLoadError: weights are missing, damaged or no safetensors.
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -115,7 +113,7 @@ def check_weights(folder: Path) -> list[Path]:
         )
     for path in files:
         try:
-            # Reading the header compares the file's length with what it announces.
+            # Reading the header compares the file's length with the announced one.
             with safe_open(path, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
@@ -128,7 +126,7 @@ def check_weights(folder: Path) -> list[Path]:
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device of a name; `auto` is CUDA where there is one. Raises ModelLoadError."""
+    """Return the device of a name; `auto` prefers CUDA. Raises ModelLoadError."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -158,9 +156,9 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     """Load a checkpoint from a folder onto a device.
 
     Raises:
-        ModelLoadError: it is broken, or does not fit.
+        ModelLoadError: the checkpoint is broken or does not fit.
     """
-    read_config(folder)
+    import_classes(read_config(folder))
     weights = memory_estimate.read_shapes(check_weights(folder))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
@@ -189,8 +187,8 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
 def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
     options: dict[str, Any] = {"quantization_config": packing} if packing is not None else {}
     if packing is not None or device.type == "cuda":
-        # Straight onto the device, weight by weight: where CPU and GPU share their memory, as on a
-        # Jetson, it would be needed twice otherwise.
+        # Straight onto the device, weight by weight: on a Jetson, where CPU and GPU share their
+        # memory, the model would else be in it twice.
         options["device_map"] = {"": device}
     loaded: Any = _build(
         folder,
@@ -216,7 +214,7 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
 
 
 def _build(folder: Path, build: Callable[[], Any]) -> Any:
-    """Return what `build` makes of a folder. Raises ModelLoadError."""
+    """Call `build` for a folder; return its result. Raises ModelLoadError."""
     try:
         return build()
     except torch.OutOfMemoryError as error:
@@ -248,10 +246,7 @@ def _load_part(loader: Any, folder: Path, what: str) -> Any:
 
 
 def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """Return the chat template: the tokenizer's, or the processor's where it is kept apart.
-
-    Empty: there is none.
-    """
+    """Return the chat template of the tokenizer or else of the processor; empty: none."""
     if isinstance(tokenizer.chat_template, str):
         return tokenizer.chat_template
     for name in ("chat_template.json", "processor_config.json"):

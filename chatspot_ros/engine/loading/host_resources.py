@@ -1,4 +1,4 @@
-"""What this machine gives to the process: memory and cores, within its control groups."""
+"""Memory and cores that the process may use, within its control groups."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NO_LIMIT = 2**60
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes can still be allocated on a device.
+    """Return the bytes that can still be allocated on a device.
 
-    On a GPU of its own memory: what CUDA calls free and what PyTorch holds unused. A Jetson's GPU
-    shares the memory of the CPU, and what CUDA calls free there leaves out the file cache, which
-    the system gives up when asked: so the larger of both numbers.
+    On a GPU with its own memory: CUDA's free bytes and PyTorch's unused ones. A Jetson's GPU shares
+    the CPU's memory, and CUDA does not count the file cache there, which the system frees on
+    demand: so the larger of both numbers.
     """
     if device.type != "cuda":
         return free_host_memory()
@@ -36,7 +36,7 @@ def free_memory(device: torch.device) -> int:
 def free_host_memory(
     meminfo: Path = _MEMINFO, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP
 ) -> int:
-    """Return how many bytes of main memory can still be used, the control groups' limits kept."""
+    """Return the usable bytes of main memory, within the control groups' limits."""
     available = _entry(meminfo, "MemAvailable:") * 1024
     return min([available, *_cgroup_memory(cgroups, membership)])
 
@@ -47,9 +47,9 @@ def cores(
     cgroups: Path = _CGROUPS,
     membership: Path = _MEMBERSHIP,
 ) -> int:
-    """Return how many cores the process may use: hyperthreads counted once, at least 1.
+    """Return the number of cores for the process: hyperthreads counted once, at least 1.
 
-    `cpus` None: those that the scheduler may run it on. A quota of CPU time counts as whole cores,
+    `cpus` None: those of the process's affinity. A quota of CPU time counts as whole cores,
     rounded up.
     """
     allowed = os.sched_getaffinity(0) if cpus is None else set(cpus)
@@ -61,7 +61,7 @@ def cores(
 
 
 def _cgroup_memory(cgroups: Path, membership: Path) -> Iterator[int]:
-    """What each group that the process belongs to has left, in bytes."""
+    """Yield the bytes left in each control group of the process."""
     for folder in _groups(cgroups, membership, "memory"):
         for limit, used, cache in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -73,7 +73,7 @@ def _cgroup_memory(cgroups: Path, membership: Path) -> Iterator[int]:
 
 
 def _cgroup_cpus(cgroups: Path, membership: Path) -> Iterator[float]:
-    """How many CPUs' time each group that the process belongs to may use."""
+    """Yield the CPU quota of each control group of the process, in CPUs."""
     for folder in _groups(cgroups, membership, "cpu"):
         words = _read(folder / "cpu.max").split()
         if len(words) == 2 and words[0].isdigit():
@@ -84,7 +84,7 @@ def _cgroup_cpus(cgroups: Path, membership: Path) -> Iterator[float]:
 
 
 def _groups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """The folders of the process's group for a controller and of all groups around it."""
+    """Yield the folders of the process's group for a controller and of all its parents."""
     for line in _read(membership).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -92,12 +92,12 @@ def _groups(cgroups: Path, membership: Path, controller: str) -> Iterator[Path]:
             continue
         root = cgroups / controllers if controllers else cgroups
         folder = root / path.lstrip("/")
-        # Inside a container the path may be the host's: then only the root is to be seen.
+        # Inside a container the path may be the host's: then only the root exists.
         yield from (one for one in (folder, *folder.parents) if one.is_relative_to(root))
 
 
 def _entry(path: Path, name: str) -> int:
-    """The number behind a name in a file of lines `name number`; 0 where there is none."""
+    """Return the number behind a name in a file of lines `name number`; 0 without one."""
     for line in _read(path).splitlines():
         key, _, value = line.partition(" ")
         if key == name:

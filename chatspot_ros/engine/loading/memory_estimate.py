@@ -1,4 +1,4 @@
-"""Whether a checkpoint fits into a device's memory, told before any of it is loaded."""
+"""The memory that a checkpoint needs, estimated before any weight is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GB = 1_000_000_000
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight of a checkpoint: its name, its shape, and safetensors' word for its numbers."""
+    """A weight of a checkpoint: its name, its shape and its safetensors type."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,12 +32,12 @@ class Weight:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a checkpoint is to be held.
+    """The storage of a checkpoint in memory.
 
-    `quantisation` is one of quantise.QUANTISATIONS; the loader sets `dtype`. `cache_tokens` are the
-    tokens whose keys and values must fit besides the weights: the picture, the questions about it
-    and their answers. `reserve_bytes` are kept for what the forward passes need in between, the
-    pictures and CUDA's own context.
+    `quantisation` is one of quantization.QUANTISATIONS; the loader sets `dtype`. `cache_tokens` are
+    the tokens whose keys and values must fit besides the weights: the picture, the questions about
+    it and their answers. `reserve_bytes` are for the forward passes, the pictures and CUDA's own
+    context.
     """
 
     quantisation: str = "none"
@@ -56,7 +56,7 @@ class Need:
 
     @property
     def total(self) -> int:
-        """All of it, in bytes."""
+        """The sum, in bytes."""
         return self.weights + self.cache + self.reserve
 
     def __str__(self) -> str:
@@ -67,12 +67,12 @@ class Need:
 
 
 def in_gb(size: float) -> str:
-    """A number of bytes in GB, which is 10^9 bytes."""
+    """Return a number of bytes as text in GB (10^9 bytes)."""
     return f"{size / GB:.2f} GB"
 
 
 def read_shapes(files: Iterable[Path]) -> list[Weight]:
-    """Return every weight of safetensors files by their headers, without loading any."""
+    """Return every weight in the headers of safetensors files, without loading any."""
     weights = []
     for path in files:
         with safe_open(path, framework="pt") as file:
@@ -83,7 +83,7 @@ def read_shapes(files: Iterable[Path]) -> list[Weight]:
 
 
 def need(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device) -> Need:
-    """Return what a checkpoint will need. `config` is transformers' configuration of it."""
+    """Return the memory that a checkpoint will need. `config` is its transformers configuration."""
     return Need(
         weights=_weights(weights, config, plan, device),
         cache=cache_bytes(config, plan.cache_tokens, plan.dtype),
@@ -92,9 +92,9 @@ def need(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.devic
 
 
 def cache_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
-    """Return the bytes of the keys and values of so many tokens, no more than the model can read.
+    """Return the bytes of the keys and values of `tokens`, at most the model's longest context.
 
-    Every layer is counted as one that attends to all tokens.
+    Every layer counts as one that attends to all tokens.
     """
     text = config.get_text_config()
     heads = int(getattr(text, "num_attention_heads", 0) or 0)
@@ -108,10 +108,10 @@ def cache_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
 def check_fit(
     name: str, weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device
 ) -> Need:
-    """Return what a checkpoint will need.
+    """Return the memory that a checkpoint will need.
 
     Raises:
-        ModelLoadError: more than is free on the device; it names both, and what would fit.
+        ModelLoadError: more than is free on the device; it names both, and a plan that fits.
     """
     needed, free = need(weights, config, plan, device), host_resources.free_memory(device)
     if needed.total <= free:
@@ -133,7 +133,7 @@ def check_fit(
 def _alternatives(
     weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device
 ) -> Iterator[tuple[str, Need]]:
-    """Other ways to hold the same checkpoint, each with its need."""
+    """Yield smaller plans for the same checkpoint, each with its need."""
     if plan.dtype.itemsize > 2:
         half = replace(plan, dtype=torch.bfloat16)
         yield "dtype bfloat16", need(weights, config, half, device)

@@ -1,9 +1,8 @@
 """Weights in 8 or 4 bits, through torchao (docs/adr/0009).
 
-Only the linear layers of the language model's blocks are quantised: they are nine tenths of a large
-model, and what sees the picture, the embeddings and the last layer keep their precision. The
-weights are packed one by one as they come from the file, on the device, so the model is never
-there in full.
+Only the linear layers of the language model's blocks are quantised, nine tenths of a large model;
+the vision tower, the embeddings and the last layer keep their precision. The weights are packed on
+the device one by one as they are read, so the full model never is in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from transformers import TorchAoConfig
 from chatspot_ros.errors import ModelLoadError
 
 QUANTISATIONS = ("none", "int8", "int4")
-# Numbers of a row that share a scale, the coarsest that divides the rows is taken.
+# Numbers of a row that share a scale; the largest that divides the rows is chosen.
 _GROUPS = (128, 64, 32)
 # torch's int4 kernel for CUDA (tinygemm) pads rows to a multiple of this.
 _CUDA_ROW = 1024
@@ -28,7 +27,7 @@ _CUDA_CAPABILITY = 8
 
 
 def takes(name: str, shape: Sequence[int]) -> bool:
-    """Whether a weight of a checkpoint or model, by its full name, is one that is quantised."""
+    """Return whether a weight with this full name and shape is quantised."""
     parts = name.split(".")
     return (
         len(shape) == 2
@@ -39,7 +38,7 @@ def takes(name: str, shape: Sequence[int]) -> bool:
 
 
 def group_size(shapes: Iterable[Sequence[int]]) -> int:
-    """The largest group of weights under one scale that divides most rows of these shapes."""
+    """Return the largest group of weights under one scale that divides most of these rows."""
     columns = [shape[1] for shape in shapes]
     if not columns:
         return _GROUPS[-1]
@@ -49,7 +48,7 @@ def group_size(shapes: Iterable[Sequence[int]]) -> int:
 def weight_bytes(
     shape: Sequence[int], quantisation: str, group: int, dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Bytes of a quantised weight (rows, columns) with its scales."""
+    """Return the bytes of a quantised weight (rows, columns) with its scales."""
     rows, columns = shape
     if quantisation == "int8":
         return rows * columns + rows * dtype.itemsize
@@ -62,12 +61,12 @@ def weight_bytes(
 
 
 def is_quantised_already(config: Any) -> bool:
-    """Whether the checkpoint itself says that its weights are quantised."""
+    """Return whether the checkpoint's own configuration quantises its weights."""
     return getattr(config, "quantization_config", None) is not None
 
 
 def check(quantisation: str, config: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Raise ModelLoadError where weights cannot be quantised so."""
+    """Raise ModelLoadError where weights cannot be quantised this way."""
     if quantisation not in QUANTISATIONS:
         raise ModelLoadError(
             "there is no such quantisation",
@@ -99,17 +98,17 @@ def check(quantisation: str, config: Any, dtype: torch.dtype, device: torch.devi
 
 
 def config_for(quantisation: str, shapes: Iterable[Sequence[int]], device: torch.device) -> Any:
-    """Return transformers' setting that quantises weights of these shapes; None for `none`.
+    """Return transformers' quantisation config for weights of these shapes; None for `none`.
 
     Raises:
-        ModelLoadError: torchao is not installed, or is another than the tested one.
+        ModelLoadError: torchao is not installed or of an untested version.
     """
     if quantisation == "none":
         return None
     try:
         how = _torchao_config(quantisation, group_size(shapes), device)
-        # The names inside the model are not those of the file, so patterns are given: all that
-        # sees, and all outside of the blocks.
+        # The names inside the model differ from the file's, so patterns exclude the vision parts
+        # and everything outside of the blocks.
         left = [*(rf".*{word}[^.]*" for word in _SEES), r"(?!(?:.*\.)?(?:layers|blocks)\.).*"]
         return TorchAoConfig(how, modules_to_not_convert=left)
     except (ImportError, ValueError, AttributeError, TypeError) as error:
@@ -122,7 +121,7 @@ def config_for(quantisation: str, shapes: Iterable[Sequence[int]], device: torch
 
 
 def _torchao_config(quantisation: str, group: int, device: torch.device) -> Any:
-    # Its kernels for newer data-centre GPUs do not load on every machine; they are not used here.
+    # torchao warns about kernels for newer data-centre GPUs, which are not used here.
     log = logging.getLogger("torchao")
     level = log.level
     log.setLevel(logging.ERROR)

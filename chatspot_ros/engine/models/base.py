@@ -1,4 +1,4 @@
-"""How a model is fed: what all classes share, and where one may go another way."""
+"""The base of all model families: how a picture and a prompt are fed to a model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from transformers import DynamicCache
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.errors import ModelLoadError
 
-# What of the vision tower's output the language model reads.
+# The parts of the vision tower's output that the language model reads.
 _FEATURES = ("pooler_output", "deepstack_features")
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedImage:
     """A picture for the language model.
 
-    `inputs` is what the model gets of it, `text` stands for it in a prompt, `tokens` says how many
-    vision features there are.
+    `inputs` are the model's inputs, `text` stands for the picture in a prompt, `tokens` is the
+    number of vision features.
     """
 
     inputs: dict[str, Any]
@@ -31,12 +31,12 @@ class Seen:
 
 
 class Family:
-    """Models like LLaVA: features take the place of image tokens, in a causal sequence.
+    """Models like LLaVA: vision features replace the image tokens of a causal sequence.
 
-    `model` is what reads more tokens behind a cache. `placeholder` is the token that the chat
-    template writes for the picture, `opening` what every conversation begins with although the
-    template leaves it out. `shares_prefix` says whether one picture's keys and values serve every
-    question about it.
+    `model` reads further tokens behind a cache. `placeholder` is the token that the chat template
+    writes for the picture, `opening` the text that begins every conversation although the template
+    leaves it out. `shares_prefix` says whether one picture's keys and values serve every question
+    about it.
     """
 
     shares_prefix = True
@@ -63,19 +63,19 @@ class Family:
             )
         return int(found)
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
-        """Run the vision tower on what the image processor made of one picture."""
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
         known = inspect.signature(self.whole.get_image_features).parameters
         known_pixels = {key: value for key, value in pixels.items() if key in known}
         output = self.whole.get_image_features(**known_pixels, return_dict=True)
-        # Neither the pixels nor the tower's inner states are needed again.
+        # The pixels and the tower's inner states are not needed again.
         kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
         tokens = sum(len(one) for one in output.pooler_output)
         inputs = {"mm_encoder_outputs": {"image": type(output)(**kept)}}
-        return Seen(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
+        return EncodedImage(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
 
     def prefix_end(self, ids: list[int]) -> int:
-        """How many tokens of a conversation do not depend on the question: up to the picture."""
+        """Return the length of a conversation's shared prefix: up to the end of the picture."""
         return len(ids) - ids[::-1].index(self.image_token_id)
 
     def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
@@ -83,7 +83,7 @@ class Family:
         return self._read(torch.tensor([ids], device=self.device), cache, **inputs)
 
     def new_cache(self) -> Any:
-        """An empty cache of keys and values."""
+        """Return an empty cache of keys and values."""
         return DynamicCache(config=self.whole.config.get_text_config())
 
     def _read(self, ids: Tensor, cache: Any, **inputs: Any) -> Tensor:
@@ -94,25 +94,25 @@ class Family:
         return last
 
 
-class CountsPositions(Protocol):
-    """A family whose positions are not those of any causal model."""
+class PositionCounter(Protocol):
+    """A family with positions other than a causal model's."""
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
-        """The model's positions of tokens behind a cache, from plain ones (1, tokens)."""
+        """Return the model's positions of tokens behind a cache, from causal ones (1, tokens)."""
 
 
-class Behind:
-    """A model that reads on behind a picture, with positions of its family's own kind.
+class PositionAdapter:
+    """A model that reads tokens behind a picture, with its family's own positions.
 
-    `position_ids` (1, tokens) are counted as in any causal model, from 0 at the first token; left
-    out, they go on from the cache. Everything else is the model's own.
+    `position_ids` (1, tokens) count from 0 at the first token, as in a causal model; by default
+    they continue the cache. Everything else is the model's own.
     """
 
-    def __init__(self, model: Any, family: CountsPositions) -> None:
+    def __init__(self, model: Any, family: PositionCounter) -> None:
         self._model, self._family = model, family
 
     def __call__(self, *, input_ids: Tensor, past_key_values: Any, **inputs: Any) -> Any:
-        """Run the model; its keywords."""
+        """Run the model, with its own keywords."""
         plain = inputs.pop("position_ids", None)
         if plain is None:
             begin = past_key_values.get_seq_length()

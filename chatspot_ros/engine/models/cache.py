@@ -8,7 +8,7 @@ from transformers import DynamicCache
 
 
 def share_cache(cache: DynamicCache, length: int) -> DynamicCache:
-    """Return a cache that goes on from the first `length` tokens of another, which stays as it is.
+    """Return a cache that continues the first `length` tokens of another, left unchanged.
 
     Nothing is copied: a dynamic layer replaces its tensors when it grows or is cropped.
     """

@@ -14,10 +14,10 @@ from chatspot_ros.engine.models.base import Family
 
 
 class Florence2(Family):
-    """Florence-2: an encoder reads picture and prompt, a decoder that looks at it answers.
+    """Florence-2: an encoder reads picture and prompt, a decoder that attends to it answers.
 
-    The encoder's states depend on the question, so the picture's features alone are shared. They
-    are kept on the cache, for every step looks at them.
+    The encoder's states depend on the question, so only the picture's features are shared. The
+    states are kept on the cache, for every step attends to them.
     """
 
     shares_prefix = False
@@ -31,7 +31,7 @@ class Florence2(Family):
         self.model = _Decoder(self.whole)
 
     def new_cache(self) -> Any:
-        """An empty cache of keys and values: the answer's, and the encoder's states'."""
+        """Return an empty cache of keys and values: the answer's and the encoder states'."""
         config = self.whole.config.get_text_config()
         return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Behind, Family, Seen
+from chatspot_ros.engine.models.base import EncodedImage, Family, PositionAdapter
 
 
 class Kosmos2(Family):
@@ -22,25 +22,25 @@ class Kosmos2(Family):
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
         text = self.whole.text_model
-        # Where positions begin: those of the padding and before are never a word's.
+        # The first position of a word: those up to the padding's are reserved.
         self._first_position = int(text.config.pad_token_id) + 1
         _take_whole_masks(text.model)
-        self.model = Behind(text, self)
+        self.model = PositionAdapter(text, self)
         self.before = self.image_token
 
     def _find_image_token(self, loaded: Loaded) -> int:
-        # The mark before the picture; what stands for its features does not matter.
+        # The mark before the picture; the tokens in the place of its features do not matter.
         return int(loaded.tokenizer.convert_tokens_to_ids("<image>"))
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
-        """Run the vision tower on what the image processor made of one picture."""
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
         vision = self.whole.vision_model
         states = vision.model.post_layernorm(vision(pixel_values=pixels["pixel_values"])[0])
         states = torch.nn.functional.normalize(states, dim=-1)
         features, _ = self.whole.image_to_text_projection(states)
         tokens = features.shape[1]
         text = f"{self.before}{self.image_token * tokens}{self.after}"
-        return Seen({"image_embeds": features}, text, tokens)
+        return EncodedImage({"image_embeds": features}, text, tokens)
 
     def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
         """Read a conversation with its picture into an empty cache; return the last logits."""
@@ -55,14 +55,14 @@ class Kosmos2(Family):
         return last
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
-        """Positions (1, tokens) as the model counts them, from those of a causal model."""
+        """Return the model's positions (1, tokens) from those of a causal model."""
         return plain + self._first_position
 
 
 def _take_whole_masks(decoder: Any) -> None:
-    """Let Kosmos-2's decoder take a mask (1, 1, tokens, all tokens) as it is, like other models.
+    """Let Kosmos-2's decoder take a mask (1, 1, tokens, all tokens) unchanged, like other models.
 
-    It only knows masks of padding, which it would make causal; branches need one of their own.
+    It expects padding masks and makes them causal; a packed batch needs its own mask.
     """
     plain = decoder._prepare_decoder_attention_mask
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Family, Seen
+from chatspot_ros.engine.models.base import EncodedImage, Family
 
 
 class Molmo2(Family):
-    """Molmo 2: two views of the picture, with marks between their rows, that see each other."""
+    """Molmo 2: two views of the picture, marks between their rows, that attend to each other."""
 
     _MARKS = ("<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<im_end>")
 
@@ -27,7 +27,7 @@ class Molmo2(Family):
 
     @staticmethod
     def _layout(loaded: Loaded) -> tuple[bool, bool, bool]:
-        """Which marks the processor's settings ask for; its defaults where there are none."""
+        """Return which marks the processor's settings ask for, or its defaults."""
         path = loaded.folder / "processor_config.json"
         settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         columns = bool(settings.get("image_use_col_tokens", True))
@@ -35,21 +35,21 @@ class Molmo2(Family):
         start = bool(settings.get("use_single_crop_start_token", True))
         return columns, columns if low is None else bool(low), start
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
-        """Run the vision tower on what the image processor made of one picture."""
-        seen = super().see(pixels)
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
+        encoded = super().encode_image(pixels)
         low_rows, low_columns, rows, columns = pixels["image_grids"][0].tolist()
         low_mark = "<low_res_im_start>" if self._low_start else "<im_start>"
         low = self._view(low_mark, low_rows, low_columns, self._low_columns)
         text = low + self._view("<im_start>", rows, columns, self._columns)
-        return Seen(seen.inputs, text, seen.tokens)
+        return EncodedImage(encoded.inputs, text, encoded.tokens)
 
     def _view(self, mark: str, rows: int, columns: int, ends: bool) -> str:
         row = self.image_token * columns + ("<im_col>" if ends else "")
         return f"{mark}{row * rows}<im_end>"
 
     def prefix_end(self, ids: list[int]) -> int:
-        """How many tokens of a conversation do not depend on the question: up to the picture."""
+        """Return the length of a conversation's shared prefix: up to the end of the picture."""
         marks = set(self._marks.tolist())
         return 1 + max(place for place, i in enumerate(ids) if i in marks)
 

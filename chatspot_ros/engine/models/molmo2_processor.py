@@ -1,7 +1,8 @@
 """Molmo 2's image processor where torchvision is not installed.
 
 transformers has no other one for this family. Its cutting and numbering of patches is used as it
-is; resizing and normalising, the two things it asks of torchvision, are done by torch.
+is; torch does the resizing and normalising, for which it would need torchvision. Importing this
+module registers the class (`loading/model_classes.py`).
 """
 
 from __future__ import annotations
@@ -40,8 +41,6 @@ class Molmo2ImageProcessor(WithTorchvision):
         return image
 
 
-def register() -> None:
-    """Have AutoImageProcessor find it for Molmo 2."""
-    if not is_torchvision_available():
-        both: dict[str, type] = {"torchvision": Molmo2ImageProcessor, "pil": Molmo2ImageProcessor}
-        AutoImageProcessor.register(Molmo2Config, image_processor_classes=both, exist_ok=True)
+if not is_torchvision_available():
+    both: dict[str, type] = {"torchvision": Molmo2ImageProcessor, "pil": Molmo2ImageProcessor}
+    AutoImageProcessor.register(Molmo2Config, image_processor_classes=both, exist_ok=True)

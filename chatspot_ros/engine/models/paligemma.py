@@ -1,4 +1,4 @@
-"""PaliGemma: picture and prompt see each other."""
+"""PaliGemma: picture and prompt attend to each other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from chatspot_ros.engine.models.base import Family
 
 
 class PaliGemma(Family):
-    """PaliGemma: the picture and the whole prompt see each other; only the answer is causal.
+    """PaliGemma: the picture and the whole prompt attend to each other; only the answer is causal.
 
-    So the picture's keys and values depend on the question, and its features alone are shared.
+    So the picture's keys and values depend on the question, and only its features are shared.
     """
 
     shares_prefix = False

@@ -8,26 +8,35 @@ import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Behind, Family, Seen
+from chatspot_ros.engine.models.base import EncodedImage, Family, PositionAdapter
+
+# transformers' models that keep `rope_deltas`; docs/models.md names those that are tested.
+MODEL_TYPES = (
+    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen4_exp"),
+    *("glm4v", "glm4v_moe", "glm46v", "glm_ocr", "paddleocr_vl", "hunyuan_vl", "ernie4_5_vl_moe"),
+    *("cohere_compass", "cosmos3_edge", "cosmos3_omni", "exaone4_5", "minicpmv4_7"),
+)
 
 
 class Qwen(Family):
     """Qwen2-VL, 2.5-VL and 3-VL: positions have three axes, and a picture takes up fewer of them
     than it has tokens.
 
-    Text goes on with equal numbers on all axes, so all that a question needs to know of its
-    picture is one number, which is kept on the cache. The model's own `rope_deltas`, that of the
-    picture seen last, is never used.
+    Text has equal positions on all axes, so a question needs one number of its picture, the
+    shift, which is kept on the cache. The model's own `rope_deltas`, that of the picture encoded
+    last, is never used.
     """
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
-        self.model = Behind(self.whole, self)
+        self.model = PositionAdapter(self.whole, self)
 
-    def see(self, pixels: dict[str, Tensor]) -> Seen:
-        """Run the vision tower on what the image processor made of one picture."""
-        seen = super().see(pixels)
-        return Seen({**seen.inputs, "grid": pixels["image_grid_thw"]}, seen.text, seen.tokens)
+    def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
+        encoded = super().encode_image(pixels)
+        return EncodedImage(
+            {**encoded.inputs, "grid": pixels["image_grid_thw"]}, encoded.text, encoded.tokens
+        )
 
     def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
         """Read a conversation with its picture into an empty cache; return the last logits."""
@@ -40,7 +49,7 @@ class Qwen(Family):
         return self._read(input_ids, cache, position_ids=positions, mm_encoder_outputs=features)
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
-        """Positions (3, 1, tokens) of text behind the cache's picture, from those of a causal model
-        (1, tokens)."""
+        """Return the positions (3, 1, tokens) of text behind the cache's picture, from those of a
+        causal model (1, tokens)."""
         shifted: Tensor = plain + cache.position_shift
         return shifted.expand(3, *plain.shape)

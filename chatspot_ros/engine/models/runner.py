@@ -1,4 +1,4 @@
-"""The forward passes: a picture into a scene, a conversation into the next token's logits."""
+"""The forward passes: from a picture to a scene, from a conversation to the next logits."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from chatspot_ros.core.geometry import Fit, RgbImage
+from chatspot_ros.core.geometry import Fit
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import Seen
+from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.cache import share_cache
 from chatspot_ros.engine.models.registry import find_family
 from chatspot_ros.errors import ModelLoadError
 
 _LONG = 10**9
-# From the text that stands for the picture to the ids of a conversation about it.
+# From the text in the place of the picture to the ids of a conversation about it.
 Encode = Callable[[str], list[int]]
 
 
@@ -24,9 +24,9 @@ Encode = Callable[[str], list[int]]
 class Scene:
     """A picture made ready for questions; belongs to the engine that made it.
 
-    `inputs` is what the model gets of the picture, `picture` stands for it in a prompt. Where the
-    model allows it, `cache` holds the attention's keys and values of `prefix_ids`, the
-    conversation up to the end of the picture.
+    `inputs` are the model's inputs of the picture, `picture` stands for it in a prompt. Where the
+    family shares the prefix, `cache` holds the keys and values of `prefix_ids`, the conversation
+    up to the end of the picture.
     """
 
     fit: Fit
@@ -35,7 +35,7 @@ class Scene:
     inputs: dict[str, Any]
     prefix_ids: tuple[int, ...] = ()
     cache: Any = None
-    # How long it took to make.
+    # The time of preparing.
     seconds: float = 0.0
 
     @property
@@ -47,9 +47,9 @@ class Scene:
 class Runner:
     """A model on its device. Call it inside torch.inference_mode, from one thread at a time.
 
-    `model` is called with more tokens behind a scene's cache: `input_ids` (1, tokens),
+    `model` takes further tokens behind a scene's cache: `input_ids` (1, tokens),
     `past_key_values`, and where its family shares the picture's prefix, a float `attention_mask`
-    (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in any causal model.
+    (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in a causal model.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -59,54 +59,42 @@ class Runner:
         self.image_processor = loaded.image_processor
         self.device, self.dtype = loaded.device, loaded.dtype
         self.image_token_id = self._family.image_token_id
-        # The token that the chat template writes for a picture, and what it leaves out before it.
+        # The template's token for a picture, and the opening text that the template leaves out.
         self.placeholder, self.opening = self._family.placeholder, self._family.opening
         self.end_ids = _end_ids(loaded.model, loaded.tokenizer)
         self.caches_prefix = self._family.shares_prefix
         text_config = loaded.model.config.get_text_config()
-        # How many tokens a conversation may have.
+        # The longest conversation, in tokens.
         self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
 
-    def prepare(self, picture: RgbImage, fit: Fit, encode: Encode) -> Scene:
-        """Return the scene of a model's picture (uint8, RGB, laid out by `fit`).
+    def prepare(self, pixels: dict[str, Any], fit: Fit, encode: Encode) -> Scene:
+        """Return the scene of a picture: `image_inputs` returned its `pixels` and `fit`.
 
         `encode(picture)` returns the ids of any conversation about it.
         """
-        seen = self.see(picture)
+        encoded = self.encode_image(pixels)
         prefix_ids: tuple[int, ...] = ()
         cache = None
         if self.caches_prefix:
-            ids = encode(seen.text)
+            ids = encode(encoded.text)
             prefix_ids = tuple(ids[: self._family.prefix_end(ids)])
             cache = self._family.new_cache()
-            self._family.prefill(list(prefix_ids), seen.inputs, cache)
-        return Scene(fit, seen.tokens, seen.text, seen.inputs, prefix_ids, cache)
+            self._family.prefill(list(prefix_ids), encoded.inputs, cache)
+        return Scene(fit, encoded.tokens, encoded.text, encoded.inputs, prefix_ids, cache)
 
-    def see(self, picture: RgbImage) -> Seen:
-        """Run the vision tower on the model's picture."""
-        pixels = self.image_processor(images=picture, return_tensors="pt", **self._as_it_is())
+    def encode_image(self, pixels: dict[str, Any]) -> EncodedImage:
+        """Run the vision tower on the image processor's output for one picture."""
         inputs = {
             key: value.to(self.device, self.dtype if value.is_floating_point() else None)
             for key, value in pixels.items()
             if isinstance(value, torch.Tensor)
         }
-        return self._family.see(inputs)
-
-    def _as_it_is(self) -> dict[str, Any]:
-        """Settings that keep the image processor from changing the picture's size.
-
-        Only cutting into tiles is left to it, for which the picture has the right size already.
-        """
-        wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
-                  "crop_to_patches": True}  # fmt: skip
-        known = {key: on for key, on in wanted.items() if hasattr(self.image_processor, key)}
-        # It would guess from the shape, and a picture may be one or three pixels high.
-        return {**known, "input_data_format": "channels_last"}
+        return self._family.encode_image(inputs)
 
     def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
         """Read a conversation; return the logits of the next token (vocabulary,) and its cache.
 
-        The scene's cache is used when the conversation begins with exactly its tokens.
+        Use the scene's cache where the conversation begins with exactly its tokens.
         """
         known = len(scene.prefix_ids)
         if scene.cache is None or tuple(ids[:known]) != scene.prefix_ids:

@@ -1,1 +1,1 @@
-"""A conversation as token ids, and answer ids as text."""
+"""Conversations as token ids, and answer ids as text."""

@@ -1,4 +1,4 @@
-"""From a conversation about one picture to token ids, and a guard on what users can say."""
+"""Token ids of a conversation about one picture, and a check for control tokens of users."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from chatspot_ros.engine.api import Turn
 from chatspot_ros.errors import ModelLoadError, RequestError
 
 _MARKUP = "<>[]{}|"
-# Texts of pictures that are kept cut up: one for each size of picture.
+# Tokenized picture texts that are kept: one for each size of picture.
 _PICTURES = 32
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture's text as `ids`; its first and last token, as text and as ids."""
+    """A picture's text as `ids`, with its first and last token as text and as ids."""
 
     ends: str
     end_ids: list[int]
     ids: list[int]
 
 
-class Chat:
+class ChatTemplate:
     """The chat format of one checkpoint: its template, tokenizer and control tokens."""
 
     def __init__(
@@ -37,17 +37,11 @@ class Chat:
         placeholder: str = "",
         opening: str = "",
     ) -> None:
-        """`image_token_id` stands for one vision feature; `spoken` are the control strings that
-        belong into an answer's words, such as those of the dialect. `placeholder` is the token
-        that the template writes for the picture, empty: the image token; `opening` the text that
-        every conversation begins with, where the template leaves it out. Raises ModelLoadError.
+        """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
+        contain, such as those of the dialect. `placeholder` is the template's token for the
+        picture, empty: the image token; `opening` the text at the start of every conversation,
+        where the template leaves it out. Raises ModelLoadError.
         """
-        if not chat_template:
-            raise ModelLoadError(
-                "the checkpoint has no chat template",
-                value=tokenizer.name_or_path,
-                remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
-            )
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
         if self._fast is not None:
@@ -64,11 +58,21 @@ class Chat:
         control = {i: text for i, text in added.items() if i in special or set(text) & set(_MARKUP)}
         self._control_ids = frozenset(control)
         self._pictures: dict[str, _Picture | None] = {}
-        # Strings that no user may get through to the model.
+        # Strings that users may not write.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
-        # Tokens that end or pad a text and are not part of it.
+        # Tokens that end or pad a text.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        self._check_template()
+
+    def _check_template(self) -> None:
+        """Raise ModelLoadError unless the template writes the picture once."""
+        if not self._template:
+            raise ModelLoadError(
+                "the checkpoint has no chat template",
+                value=self.tokenizer.name_or_path,
+                remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
+            )
         try:
             shown = self._text("a", ())
         except RequestError as error:
@@ -81,27 +85,27 @@ class Chat:
             )
 
     def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int | str) -> list[int]:
-        """Return the ids of the whole conversation up to where the model's answer begins.
+        """Return the ids of the conversation up to the beginning of the model's answer.
 
-        The picture stands in the first turn, as `image_tokens` times the image token, or where its
-        family puts more around them, as that whole text.
-        Raises RequestError where the model's template refuses the conversation.
+        The picture stands in the first turn: the image token `image_tokens` times, or that whole
+        text where the family writes more. Raises RequestError where the template refuses the
+        conversation.
         """
         text = self._text(user_text, turns)
         shown = self._picture_text(image_tokens)
         picture = self._picture(shown)
         if picture is None:
             return self._ids(text.replace(self._placeholder, shown, 1))
-        # A picture is hundreds of tokens, and takes longer to cut up than the question.
+        # A picture is hundreds of tokens; tokenizing it takes longer than the question.
         ids = self._ids(text.replace(self._placeholder, picture.ends, 1))
         place = _find(ids, picture.end_ids)
         return [*ids[:place], *picture.ids, *ids[place + len(picture.end_ids) :]]
 
     def _picture(self, shown: str) -> _Picture | None:
-        """A picture's text cut up; None where that must not be done apart from the rest.
+        """Return a picture's text tokenized; None where it must be tokenized with the rest.
 
-        It begins and ends with control tokens, which are cut out of a text before anything else is
-        done, so what stands before and behind cannot depend on what is between them.
+        A text that begins and ends with control tokens can stand alone: tokenizers split at these
+        first, so the text around it does not depend on it.
         """
         if shown not in self._pictures:
             if len(self._pictures) >= _PICTURES:
@@ -121,13 +125,13 @@ class Chat:
         )
         return _Picture("".join(names), end_ids, ids) if apart else None
 
-    def lesson(
+    def example(
         self, turns: tuple[Turn, ...], image_tokens: int | str
     ) -> tuple[list[int], list[bool]]:
-        """Return the ids of a whole conversation, and which of them the model should say itself.
+        """Return the ids of a whole conversation, and a mask of the ids to train on.
 
-        What it should say are the answers, each with the token that ends it. Raises ModelLoadError
-        where the template does not say a turn as it stood when the turn was asked.
+        These are the answers, each with its end token. Raises ModelLoadError where the template
+        changes earlier turns.
         """
         text = self._render(turns, answered=len(turns))
         shown = self._picture_text(image_tokens)
@@ -158,19 +162,19 @@ class Chat:
 
     @property
     def silent_ids(self) -> frozenset[int]:
-        """Tokens that end or pad a text, or belong to the chat, and are no part of an answer."""
+        """Return the tokens of the chat that are no part of an answer's text."""
         return frozenset(self._silent_ids)
 
     def decode(self, ids: list[int]) -> str:
-        """Return the words of answer ids, without the chat's control tokens."""
+        """Return the text of answer ids, without the chat's control tokens."""
         kept = [i for i in ids if i not in self._silent_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
     def check_words(self, user_text: str, scaffold: str) -> None:
-        """Raise RequestError when the text holds other control tokens than its scaffold does.
+        """Raise RequestError if the text has other control tokens than its scaffold.
 
-        The scaffold is the same turn with the user's own words taken out. `prompts.neutralise`
-        works on letters; only the tokens tell what the model will see.
+        The scaffold is the same turn without the user's words. `prompts.neutralise` works on
+        characters; this check sees the model's tokens.
         """
         said = self._control_counts(user_text)
         meant = self._control_counts(scaffold)
@@ -188,7 +192,7 @@ class Chat:
     def _ids(self, text: str) -> list[int]:
         add_begin = self._adds_begin(text)
         if self._fast is not None:
-            # What transformers puts around it takes as long as a short text itself.
+            # The wrapper of transformers takes as long as a short text itself.
             ids: list[int] = self._fast.encode(text, add_special_tokens=add_begin).ids
             return ids
         return [int(i) for i in self.tokenizer.encode(text, add_special_tokens=add_begin)]
@@ -197,9 +201,9 @@ class Chat:
         return self._image_token * image_tokens if isinstance(image_tokens, int) else image_tokens
 
     def _adds_begin(self, text: str) -> bool:
-        """Whether the tokenizer is to add the begin token: not where the template wrote it.
+        """Return True if the tokenizer must add the begin token: the template has not written it.
 
-        Some templates write it behind the picture; a user cannot write it at all.
+        Some templates write it behind the picture; users cannot write it.
         """
         bos = self.tokenizer.bos_token
         return not (bos and bos in text)
@@ -208,8 +212,8 @@ class Chat:
         return self._render((*turns, Turn(user_text, "")), answered=len(turns))
 
     def _render(self, turns: tuple[Turn, ...], answered: int) -> str:
-        """The conversation as text: `answered` answers, and if there are more turns, the opening
-        of the next answer."""
+        """Return the conversation as text, with `answered` answers; the opening of the next answer
+        follows where there are more turns."""
         messages: list[dict[str, Any]] = []
         for k, turn in enumerate(turns):
             content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
@@ -236,29 +240,29 @@ class Chat:
 
 
 def _find(ids: list[int], part: list[int]) -> int:
-    """Where a part of a list begins; it is there."""
+    """Return the index of the first occurrence of a part of a list."""
     return next(k for k in range(len(ids)) if ids[k : k + len(part)] == part)
 
 
 class TextStream:
-    """Turns growing answer ids into added text that never has to be taken back.
+    """Decodes growing answer ids into pieces of text that stay valid.
 
-    The pieces concatenate to the final text, which has no spaces at its ends. A letter whose bytes
-    are spread over several tokens comes when it is complete.
+    The pieces concatenate to the final text, without spaces at its ends. A character whose bytes
+    span several tokens comes when it is complete.
     """
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: ChatTemplate) -> None:
         self._chat = chat
         self._sent = ""
 
     def add(self, ids: list[int]) -> str:
-        """Return what the ids so far (all of them) add to the text."""
+        """Return the text added by all ids so far."""
         text = self._chat.decode(ids).lstrip()
-        # An unfinished letter decodes to a replacement mark; spaces may turn out to be the end.
+        # An unfinished character decodes to U+FFFD; trailing spaces may be the end of the answer.
         return self._advance(text.rstrip("\ufffd").rstrip())
 
     def finish(self, ids: list[int]) -> tuple[str, str]:
-        """Return the last added text and the whole text."""
+        """Return the last piece and the whole text."""
         added = self._advance(self._chat.decode(ids).strip())
         return added, self._sent
 

@@ -1,7 +1,7 @@
-"""Answers that keep to a grammar: which tokens may come next, found by xgrammar (arXiv 2411.15100).
+"""Answers under a grammar: the allowed next tokens, computed by xgrammar (arXiv 2411.15100).
 
-Only the text of an answer is held to the grammar, however it is cut into tokens. So the likeliest
-tokens stay the same ones as without a grammar wherever these already make a valid answer.
+The grammar holds for the text of an answer, in any tokenization. So the likeliest tokens are the
+same as without a grammar wherever these make a valid answer.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Grammars:
     def __init__(
         self, tokenizer: Any, end_ids: Iterable[int], silent_ids: Iterable[int], size: int
     ) -> None:
-        """`end_ids` end an answer, `silent_ids` are not part of its text and so never said;
-        `size` is how many logits the model has.
+        """`end_ids` end an answer, `silent_ids` are never allowed in its text; `size` is the number
+        of logits.
 
         Raises:
             ModelLoadError: a tokenizer whose tokens have no texts of their own.
@@ -49,7 +49,7 @@ class Grammars:
             ) from error
         texts = list(known.decoded_vocab)
         for index in set(silent_ids) - set(ends):
-            # A token without a text may never come.
+            # A token without a text is never allowed.
             texts[index] = b""
         self._compiler = GrammarCompiler(
             TokenizerInfo(texts, VocabType.RAW, vocab_size=self.size, stop_token_ids=ends),
@@ -68,7 +68,7 @@ class Grammars:
 
 
 class GrammarConstraint:
-    """Holds one answer to a grammar."""
+    """The grammar constraint of one answer."""
 
     def __init__(self, grammar: CompiledGrammar, size: int) -> None:
         self._matcher = GrammarMatcher(grammar)
@@ -76,10 +76,10 @@ class GrammarConstraint:
         self._ids: list[int] = []
 
     def allow(self, ids: list[int], bits: torch.Tensor) -> None:
-        """Write which tokens may follow `ids`; see `decoding.Constraint`.
+        """Write the tokens that may follow `ids`; see `decoding_types.Constraint`.
 
         Raises:
-            RuntimeError: `ids` are no beginning of an answer by this grammar.
+            RuntimeError: no answer of this grammar begins with `ids`.
         """
         self._follow(ids)
         self._matcher.fill_next_token_bitmask(self._bits)
@@ -88,7 +88,7 @@ class GrammarConstraint:
         bits[words:] = 0
 
     def _follow(self, ids: list[int]) -> None:
-        """Read on to the end of `ids`, from the beginning where another answer was read so far."""
+        """Advance the matcher to the end of `ids`; restart it where they do not continue."""
         if ids[: len(self._ids)] != self._ids:
             self._matcher.reset()
             self._ids = []

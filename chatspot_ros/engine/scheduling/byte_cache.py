@@ -1,4 +1,4 @@
-"""Caches bounded in bytes, least recently used out first; and what tells pictures apart.
+"""A cache bounded in bytes, least recently used out first; and the hash of a picture.
 
 No torch, no ROS. Used by one thread at a time.
 """
@@ -22,7 +22,7 @@ MEGABYTE = 1_000_000
 
 
 def content_key(image_rgb: RgbImage, *made_for: str) -> bytes:
-    """Return a hash (BLAKE2b, 128 bits) of a picture's shape and pixels and of what it is made for.
+    """Return a hash (BLAKE2b, 128 bits) of a picture's shape and pixels and of `made_for`.
 
     `image_rgb` is uint8 H x W x 3.
     """
@@ -39,7 +39,7 @@ class _Entry(Generic[ValueT]):
 
 
 class ByteCache(Generic[KeyT, ValueT]):
-    """Keeps values up to a number of bytes; those in use are kept whatever they take."""
+    """Keeps values up to a number of bytes; values in use stay whatever their size."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -54,11 +54,11 @@ class ByteCache(Generic[KeyT, ValueT]):
 
     @property
     def nbytes(self) -> int:
-        """How many bytes the values take."""
+        """The bytes of all values."""
         return sum(entry.nbytes for entry in self._entries.values())
 
     def get(self, key: KeyT) -> ValueT | None:
-        """Return a value and note its use; None when it is not kept."""
+        """Return a value and mark it as used; None without one."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -66,9 +66,9 @@ class ByteCache(Generic[KeyT, ValueT]):
         return entry.value
 
     def put(self, key: KeyT, value: ValueT, nbytes: int) -> None:
-        """Keep a value, in place of an earlier one of its key.
+        """Store a value in place of its key's earlier one.
 
-        One that is larger than all that is allowed goes when room is made next.
+        A value larger than the limit is dropped at the next `make_room`.
         """
         self._entries.pop(key, None)
         self.make_room(nbytes)
@@ -76,7 +76,7 @@ class ByteCache(Generic[KeyT, ValueT]):
 
     @contextmanager
     def using(self, key: KeyT) -> Iterator[ValueT]:
-        """Keep a value that is there, whatever else comes. Raises KeyError when it is not."""
+        """Keep a stored value during the context. Raises KeyError without one."""
         entry = self._entries[key]
         self._entries.move_to_end(key)
         entry.users += 1
@@ -87,7 +87,7 @@ class ByteCache(Generic[KeyT, ValueT]):
             self.make_room(0)
 
     def make_room(self, nbytes: int) -> None:
-        """Forget unused values, the least recently used first, until so many bytes more fit."""
+        """Drop unused values, the least recently used first, until `nbytes` more fit."""
         surplus = self.nbytes + nbytes - self.max_bytes
         for key in [key for key, entry in self._entries.items() if not entry.users]:
             if surplus <= 0:

@@ -1,4 +1,4 @@
-"""One job of the inference thread: what is to be done, when, and that it ends exactly once."""
+"""One job of the inference thread, which ends exactly once."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import Any, Generic, Protocol, TypeVar
 from chatspot_ros.errors import CancelledError, ChatspotError, DeadlineError
 
 ResultT = TypeVar("ResultT")
-# A result and None, or None and why there is none.
+# A result and None, or None and the error.
 OnDone = Callable[[ResultT | None, ChatspotError | None], None]
 
 _log = logging.getLogger(__name__)
 
 
 class Priority(IntEnum):
-    """Which jobs come first: the smaller number."""
+    """The priority of a job; the smaller number goes first."""
 
-    INTERACTIVE = 0  # somebody waits for this answer
-    SWEEP = 1  # all detections of a frame, and what is asked again and again
+    INTERACTIVE = 0  # a person or planner waits for this answer
+    BACKGROUND = 1  # all detections of a frame, and repeated questions
 
 
-class Steps(Protocol):
-    """What goes on step by step, for all jobs that wait for it; see `api.Batch`."""
+class StepwiseBatch(Protocol):
+    """A batch that advances one decoding step at a time; see `api.Batch`."""
 
     @property
     def merges(self) -> bool:
-        """Whether further jobs on the same frame are cheaper in it than after it."""
+        """Whether further jobs on the same frame are cheaper in this batch than after it."""
 
     def step(self) -> None:
-        """Go on by one step."""
+        """Advance by one step."""
 
 
-# A job that is done in steps: it yields what it waits for, until that has a result for it.
-Stepwise = Generator[Steps, None, ResultT]
+# A job in steps: it yields the batch that it waits for, until the batch has its result.
+StepwiseJob = Generator[StepwiseBatch, None, ResultT]
 
 
 def ignore(result: object, error: object) -> None:
-    """Stand in for the callback of a job that nobody waits for."""
+    """Ignore the end of a job without a callback."""
 
 
 class JobHandle(Generic[ResultT]):
-    """One job: ends exactly once, with `on_done(result, None)` or `on_done(None, error)`."""
+    """One job, which ends exactly once: `on_done(result, None)` or `on_done(None, error)`."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class JobHandle(Generic[ResultT]):
         *,
         priority: Priority = Priority.INTERACTIVE,
         frame: Hashable = None,
-        line: Hashable = None,
+        session_key: Hashable = None,
     ) -> None:
         self.job = job
         self.deadline_s = deadline_s
-        self.priority, self.frame, self.line = priority, frame, line
-        # While it runs in steps: the job itself, and what it waits for.
-        self.steps: Stepwise[ResultT] | None = None
-        self.waits_for: Steps | None = None
-        # How many jobs that came later have begun before it.
+        self.priority, self.frame, self.session_key = priority, frame, session_key
+        # While the job runs in steps: its generator, and the batch that it waits for.
+        self.steps: StepwiseJob[ResultT] | None = None
+        self.waits_for: StepwiseBatch | None = None
+        # The number of later jobs that began before it.
         self.overtaken = 0
         self._on_done = on_done
         self._lock = threading.Lock()
@@ -78,18 +78,18 @@ class JobHandle(Generic[ResultT]):
         return self._done.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the job has ended and `on_done` has returned; whether it has."""
+        """Wait until the job has ended and `on_done` has returned; return whether it has."""
         return self._done.wait(timeout_s)
 
     def cancel(self) -> None:
-        """End the job with CancelledError: at once while it waits, at its next check while it runs.
+        """End the job with CancelledError: at once while waiting, at its next check while running.
 
-        Nothing happens when it has ended. Safe from any thread.
+        An ended job stays as it is. Safe from any thread.
         """
         self.stop(CancelledError("the job was cancelled", value="a cancel", remedy="ask again"))
 
     def stop(self, error: ChatspotError) -> None:
-        """End the job with an error, as `cancel` does."""
+        """End the job with an error, in the way of `cancel`."""
         with self._lock:
             if self._stop_error is None:
                 self._stop_error = error
@@ -98,7 +98,7 @@ class JobHandle(Generic[ResultT]):
             self.end(None, error)
 
     def check(self) -> bool:
-        """Raise why the job is to end; return False while it may go on."""
+        """Raise the error that ends the job; return False while there is none."""
         self.check_stopped()
         if self.deadline_s is not None and time.monotonic() >= self.deadline_s:
             raise DeadlineError(
@@ -109,12 +109,12 @@ class JobHandle(Generic[ResultT]):
         return False
 
     def check_stopped(self) -> None:
-        """Raise why the job was stopped from outside, if it was."""
+        """Raise the error of a `stop` or `cancel`, if any."""
         if self._stop_error is not None:
             raise self._stop_error
 
     def start(self) -> bool:
-        """Note that the job begins; False when it has ended or been stopped before."""
+        """Mark the job as started; return False when it has ended or been stopped before."""
         with self._lock:
             if self._started or self._stop_error is not None:
                 return False
@@ -122,7 +122,7 @@ class JobHandle(Generic[ResultT]):
             return True
 
     def end(self, result: ResultT | None, error: ChatspotError | None) -> None:
-        """Tell how the job ended; only the first call counts."""
+        """End the job and call `on_done`; only the first call counts."""
         with self._lock:
             if self._told:
                 return

@@ -1,4 +1,4 @@
-"""Which job of the inference thread is next (docs/adr/0011). Pure: no thread, no torch."""
+"""The order of the inference thread's jobs (docs/adr/0011). Pure: no thread, no torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from chatspot_ros.engine.scheduling.job import JobHandle, Priority, Steps
+from chatspot_ros.engine.scheduling.job import JobHandle, Priority, StepwiseBatch
 from chatspot_ros.errors import BusyError, ChatspotError
 
-# While jobs of several priorities wait or run, each gets at least one of so many turns.
+# While jobs of several priorities wait or run, each priority gets one of so many turns.
 SHARE = 4
 # Jobs that may run in one batch.
 TOGETHER = 8
 # A waiting job lets at most so many that came later begin before it.
 PATIENCE = 8
-# Ended jobs that the estimate looks at, and its least value in seconds.
+# Ended jobs behind the estimate, and its lower bound in seconds.
 RECENT = 16
 SOONEST_S = 0.1
 
@@ -24,63 +24,63 @@ Ended = tuple[Job, ChatspotError]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What the thread does next: begin a job, or go on with what some jobs wait for."""
+class NextAction:
+    """The thread's next action: begin a job, or step the batch that jobs wait for."""
 
     begin: Job | None = None
-    steps: Steps | None = None
+    steps: StepwiseBatch | None = None
 
 
-class Pace:
-    """How long a job has taken the thread lately, so that a full queue can say when to come."""
+class RateEstimate:
+    """The mean time of recent jobs, from which a full queue says when to ask again."""
 
     def __init__(self) -> None:
         self._busy_s = 0.0
         self._recent_s: deque[float] = deque(maxlen=RECENT)
 
     def worked(self, seconds: float) -> None:
-        """Note that the thread has worked."""
+        """Add time that the thread has worked."""
         self._busy_s += seconds
 
     def ended(self) -> None:
-        """Note that a job has ended."""
+        """Count a job that has ended."""
         self._recent_s.append(self._busy_s)
         self._busy_s = 0.0
 
     def seconds_until_ended(self, jobs: int) -> float:
-        """How long so many jobs will take, the work since the last end counted off.
+        """Return the expected time of so many jobs, less the work since the last end.
 
-        Before any has ended: as long again as the running one has taken.
+        Before the first end: as long again as the running one has taken.
         """
         each_s = sum(self._recent_s) / len(self._recent_s) if self._recent_s else 2 * self._busy_s
         return max(SOONEST_S, each_s * jobs - self._busy_s)
 
 
-class Schedule:
-    """The jobs that wait and those that run. Guarded by its user's lock."""
+class Scheduler:
+    """The waiting and the running jobs. Guarded by its user's lock."""
 
     def __init__(self, queue_size: int) -> None:
         """At most `queue_size` jobs wait."""
         self._queue_size = queue_size
-        # Both in the order in which they came or began.
+        # Both in order of arrival or start.
         self.waiting: list[Job] = []
         self.running: list[Job] = []
-        self.pace = Pace()
-        # Turns that each priority has let others have since its last one.
+        self.pace = RateEstimate()
+        # Turns of other priorities since the last one of each.
         self._passed: dict[Priority, int] = {}
 
     def add(self, handle: Job) -> list[Ended]:
-        """Let a job wait; return those that have ended meanwhile or had to make room for it.
+        """Queue a job; return the jobs that have ended meanwhile or make room for it.
 
         In a full queue the youngest waiting job of the lowest priority makes room, if its priority
-        is lower than the newcomer's. Raises BusyError when there is none.
+        is lower than the new one's. Raises BusyError when there is none.
         """
         ended = self.take_ended()
         if len(self.waiting) >= self._queue_size:
             last = max(self.waiting, key=lambda one: one.priority)
             last = [one for one in self.waiting if one.priority == last.priority][-1]
             if last.priority <= handle.priority:
-                # Nothing has ended: it would have made room.
+                # No job has ended, or there would be room.
                 raise self._busy("too many questions wait already")
             self.waiting.remove(last)
             ended.append((last, self._busy("a more urgent question took this one's place")))
@@ -88,7 +88,7 @@ class Schedule:
         return ended
 
     def take_ended(self) -> list[Ended]:
-        """Take out the waiting jobs that were stopped or whose time ran out; return them."""
+        """Remove the waiting jobs that were stopped or ran out of time; return them."""
         kept: list[Job] = []
         ended: list[Ended] = []
         for handle in self.waiting:
@@ -101,20 +101,20 @@ class Schedule:
         return ended
 
     def begin(self, handle: Job) -> None:
-        """Note that a job no longer waits but runs."""
+        """Move a job from the waiting to the running ones."""
         for older in self.waiting[: self.waiting.index(handle)]:
             older.overtaken += older.priority == handle.priority
         self.waiting.remove(handle)
         self.running.append(handle)
 
     def end(self, handle: Job) -> None:
-        """Note that a running job has ended."""
+        """Remove a running job that has ended."""
         self.running.remove(handle)
         self.pace.ended()
 
-    def next(self) -> Turn | None:
-        """Choose what is done next; None when there is nothing to do."""
-        ready = [handle for handle in self.waiting if self._in_line(handle)]
+    def next(self) -> NextAction | None:
+        """Choose the next action; None when there is no work."""
+        ready = [handle for handle in self.waiting if self._session_free(handle)]
         work = {handle.priority for handle in (*ready, *self.running)}
         if not work:
             return None
@@ -122,17 +122,17 @@ class Schedule:
         running = [handle for handle in self.running if handle.priority == chosen]
         for handle in ready:
             if handle.priority == chosen and (not running or self._may_join(handle)):
-                return Turn(begin=handle)
+                return NextAction(begin=handle)
         if not running:
             raise RuntimeError(f"{chosen} has work and nothing to begin or to go on with")
         steps = running[0].waits_for
         for handle in self.running:
             if handle.waits_for is steps:
                 self._passed[handle.priority] = 0
-        return Turn(steps=steps)
+        return NextAction(steps=steps)
 
     def _choose(self, work: set[Priority]) -> Priority:
-        """The highest priority that has work, unless another has let too many turns go."""
+        """Return the highest priority with work, unless another has waited too many turns."""
         self._passed = {one: self._passed.get(one, 0) for one in work}
         patient = [one for one in work if self._passed[one] >= SHARE - 1]
         chosen = max(patient, key=self._passed.__getitem__) if patient else min(work)
@@ -141,7 +141,7 @@ class Schedule:
         return chosen
 
     def _may_join(self, handle: Job) -> bool:
-        """Whether a waiting job may begin beside the running ones: into a batch of its frame."""
+        """Return whether a waiting job may join a running batch of its frame."""
         if handle.frame is None or len(self.running) >= TOGETHER:
             return False
         if not any(
@@ -152,15 +152,15 @@ class Schedule:
         older = self.waiting[: self.waiting.index(handle)]
         return all(one.overtaken < PATIENCE for one in older if one.priority == handle.priority)
 
-    def _in_line(self, handle: Job) -> bool:
-        """Whether all jobs of its line that came before have ended."""
-        if handle.line is None:
+    def _session_free(self, handle: Job) -> bool:
+        """Return True if no earlier job of this session is pending."""
+        if handle.session_key is None:
             return True
         before = self.waiting[: self.waiting.index(handle)]
-        return all(one.line != handle.line for one in (*before, *self.running))
+        return all(one.session_key != handle.session_key for one in (*before, *self.running))
 
     def _busy(self, problem: str) -> BusyError:
-        """The error of a job that there is no room for, with when there will be."""
+        """Return the error of a full queue, with the expected wait."""
         seconds = self.pace.seconds_until_ended(max(1, len(self.running)))
         return BusyError(
             problem,

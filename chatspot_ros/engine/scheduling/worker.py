@@ -1,4 +1,4 @@
-"""One thread owns the engine; everybody else hands it jobs and is told how each one ended."""
+"""The inference thread: it owns the engine and runs the jobs that other threads submit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from chatspot_ros.engine.scheduling.job import (
     JobHandle,
     OnDone,
     Priority,
-    Steps,
-    Stepwise,
+    StepwiseBatch,
+    StepwiseJob,
     ignore,
 )
-from chatspot_ros.engine.scheduling.scheduler import Job, Schedule
+from chatspot_ros.engine.scheduling.scheduler import Job, Scheduler
 from chatspot_ros.errors import ChatspotError, ModelError, NotActiveError
 
 EngineT = TypeVar("EngineT")
@@ -28,20 +28,19 @@ THREAD_NAME = "inference"
 
 
 class InferenceWorker(Generic[EngineT]):
-    """The one thread that touches an engine, with a bounded queue before it.
+    """The one thread that uses an engine, with a bounded queue of jobs.
 
-    A job that is a generator is done in steps, between which others get their turns: it yields
-    what it waits for (`jobs.Steps`), and its return value is the result.
+    A job that is a generator runs in steps, between which other jobs get their turns: it yields
+    the batch that it waits for (`job.StepwiseBatch`), and its return value is the result.
     """
 
     def __init__(self, engine: EngineT, *, queue_size: int) -> None:
         """`queue_size` jobs may wait while others run. The thread starts at once."""
         self._engine = engine
-        self._schedule = Schedule(queue_size)
-        self._running: Job | None = None
+        self._schedule = Scheduler(queue_size)
         self._stopped = False
-        # Guards the schedule. Whoever has changed it rings, and the idle thread looks again: a
-        # queue written in C wakes it sooner than a condition, whose waiting is Python.
+        # Guards the schedule. Each change rings, and the idle thread looks again: a queue written
+        # in C wakes it sooner than a condition, which waits in Python.
         self._lock = threading.Lock()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -49,9 +48,9 @@ class InferenceWorker(Generic[EngineT]):
 
     @classmethod
     def begin(cls, make: Callable[[], EngineT], *, queue_size: int) -> InferenceWorker[EngineT]:
-        """Start the thread and let it make the engine, for some things belong to their thread.
+        """Start the thread and make the engine in it, for recorded steps belong to their thread.
 
-        What is compiled or recorded for a GPU is one of them. What `make` raises goes through.
+        Errors of `make` go through.
         """
         worker = cls(cast(EngineT, None), queue_size=queue_size)
         failures: list[BaseException] = []
@@ -70,55 +69,50 @@ class InferenceWorker(Generic[EngineT]):
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait."""
+        """The number of waiting jobs."""
         with self._lock:
             return sum(not handle.done for handle in self._schedule.waiting)
 
     def submit(
         self,
-        job: Callable[[EngineT], ResultT | Stepwise[ResultT]],
+        job: Callable[[EngineT], ResultT | StepwiseJob[ResultT]],
         *,
         deadline_s: float | None = None,
         on_done: OnDone[ResultT] = ignore,
         priority: Priority = Priority.INTERACTIVE,
         frame: Hashable = None,
-        line: Hashable = None,
+        session_key: Hashable = None,
     ) -> JobHandle[ResultT]:
-        """Queue a job, which is called with the engine in the worker's thread.
+        """Queue a job, to be called with the engine in the worker's thread.
 
         `deadline_s` is on the clock of time.monotonic. A waiting job whose deadline passes ends
-        at the next turn of the thread, or when room is needed; a running one between its steps, or
-        where it passes `should_stop` on. Jobs of one `frame` may share a batch; those of one `line`
-        run one after the other, as they came. `on_done` is called once, in the worker's thread or
-        in the one that cancelled, stopped or took its place.
+        at the next turn of the thread, or when room is needed; a running one between its steps.
+        Jobs of one `frame` may share a batch; those of one `session_key` run one after the other,
+        as they came. `on_done` is called once, in the worker's thread or in the one that
+        cancelled, stopped or took its place.
 
         Raises:
             BusyError: the queue is full of jobs that are no less urgent.
             NotActiveError: the worker was stopped.
         """
         handle: JobHandle[ResultT] = JobHandle(
-            job, deadline_s, on_done, priority=priority, frame=frame, line=line
+            job, deadline_s, on_done, priority=priority, frame=frame, session_key=session_key
         )
         with self._lock:
             if self._stopped:
                 raise self._not_active()
             ended = self._schedule.add(handle)
         self._ring()
-        # Python's lock to the thread that was woken, which would else wait until this one blocks.
+        # Yields Python's lock to the woken thread, which would else wait until this one blocks.
         time.sleep(0)
         _tell(ended)
         return handle
 
-    def should_stop(self) -> bool:
-        """Raise why the running job is to end; False while it may go on. For the engine to call."""
-        running = self._running
-        return running.check() if running is not None else False
-
     def stop(self, timeout_s: float = 5.0) -> bool:
         """End all jobs with NotActiveError and the thread too; return whether the thread ended.
 
-        The running jobs get `timeout_s` to come to their next check; after that they are reported
-        as ended while the thread still computes, and what they return is dropped.
+        The running jobs get `timeout_s` to reach their next check; afterwards they are reported as
+        ended while the thread still computes, and their results are dropped.
         """
         with self._lock:
             self._stopped = True
@@ -134,8 +128,8 @@ class InferenceWorker(Generic[EngineT]):
         return not self._thread.is_alive()
 
     def _ring(self) -> None:
-        """Have the idle thread look at the schedule, which has changed before."""
-        if self._bell.empty():  # else it looks once more anyway
+        """Wake the idle thread after a change of the schedule."""
+        if self._bell.empty():  # else it is awake already
             self._bell.put(None)
 
     def _run(self) -> None:
@@ -167,27 +161,24 @@ class InferenceWorker(Generic[EngineT]):
                     self._schedule.pace.worked(time.monotonic() - began_s)
 
     def _begin(self, handle: Job) -> None:
-        """Begin a job: all of it, or up to what it waits for."""
+        """Begin a job: run it, or its generator up to the batch that it waits for."""
         if not handle.start():
             self._end(handle, None, None)
             return
-        self._running = handle
         try:
             handle.check()
             result = handle.job(self._engine)
         except BaseException as error:
             self._end(handle, None, _as_our_own(error))
             return
-        finally:
-            self._running = None
         if isinstance(result, Generator):
             handle.steps = result
             self._go_on(handle)
         else:
             self._end(handle, result, None)
 
-    def _step(self, steps: Steps) -> None:
-        """Go on with what some jobs wait for, and then with those that it has a result for."""
+    def _step(self, steps: StepwiseBatch) -> None:
+        """Step a batch, then resume the jobs that wait for it."""
         handles = [one for one in self._schedule.running if one.waits_for is steps]
         for handle in list(handles):
             try:
@@ -205,10 +196,9 @@ class InferenceWorker(Generic[EngineT]):
             self._go_on(handle, failure)
 
     def _go_on(self, handle: Job, error: BaseException | None = None) -> None:
-        """Let a job in steps go on, or tell it why it must not; it ends or waits again."""
-        if handle.steps is None:  # it runs to its end by itself
+        """Resume a job in steps, or raise an error in it; it ends or waits again."""
+        if handle.steps is None:  # a plain function, which ends by itself
             return
-        self._running = handle
         result: object = None
         ended_by: ChatspotError | None = None
         try:
@@ -221,16 +211,14 @@ class InferenceWorker(Generic[EngineT]):
             result = end.value
         except BaseException as raised:
             ended_by = _as_our_own(raised)
-        finally:
-            self._running = None
         self._end(handle, result, ended_by)
 
     def _end(self, handle: Job, result: object, error: ChatspotError | None) -> None:
-        """Take a job out, and tell how it ended."""
+        """Remove a job and end its handle."""
         with self._lock:
             self._schedule.end(handle)
         try:
-            # A job that does not ask must not turn a cancel into a success.
+            # A job without checks must not turn a cancel into a success.
             if error is None:
                 handle.check_stopped()
         except ChatspotError as stopped:
@@ -254,7 +242,7 @@ def _tell(ended: Sequence[tuple[Job, ChatspotError | None]], result: object = No
 
 
 def _as_our_own(error: BaseException) -> ChatspotError:
-    """What a job has raised, as an error of ours: the thread must outlive everything."""
+    """Return a job's exception as a ChatspotError: the thread must outlive every failure."""
     if isinstance(error, ChatspotError):
         return error
     _log.error("a job failed", exc_info=error)

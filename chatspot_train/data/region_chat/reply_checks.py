@@ -12,7 +12,7 @@ from typing import Any
 from shapely.geometry import Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
-from chatspot_ros.core.prompts import CONTROL_STRINGS, neutralise
+from chatspot_ros.core.prompts import control_strings, neutralise
 from chatspot_ros.core.regions import REGION_MARK, Region, RegionKind
 from chatspot_ros.errors import RegionError, shorten
 from chatspot_train.data.augment_text import follows_up
@@ -20,7 +20,16 @@ from chatspot_train.data.records import RecordTurn
 from chatspot_train.data.region_chat.annotations import Annotated
 
 MIN_IOU = 0.5
-_FORBIDDEN = (*CONTROL_STRINGS, REGION_MARK, "<point>", "</point>", "<|", "|>", "[INST]", "[/INST]")
+_FORBIDDEN = (
+    *control_strings(),
+    REGION_MARK,
+    "<point>",
+    "</point>",
+    "<|",
+    "|>",
+    "[INST]",
+    "[/INST]",
+)
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 _TAGGED = re.compile(r"<(box|point)>(.*?)</\1>", re.DOTALL)
 _TAG = re.compile(r"</?(box|point)>")

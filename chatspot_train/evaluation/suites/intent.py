@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-untyped]
 
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.core.prompts import TASKS, route
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.util.resources import share_folder
 from chatspot_train.evaluation.dataset_files import malformed, sample
 from chatspot_train.evaluation.metrics.intervals import Parts, Row
@@ -43,7 +44,7 @@ def no_picture() -> RgbImage:
 class RouteAnswerer:
     """Answers each question with its task by the router."""
 
-    name = "chatspot_ros.core.prompts.route"
+    name = "chatspot_ros.core.task_router.route"
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See Answerer."""

@@ -21,6 +21,11 @@ from chatspot_ros.errors import CancelledError, ModelError
 TEXTS = ("What is this?", "Which colour does <region> have, and what is it made of?", "And this?")
 
 
+def batch_of(engine: Engine, scene: Scene) -> Batch:
+    """A batch as the engine opens it, without a second try where memory is full."""
+    return Batch(engine.dialogue, engine._runner, scene, engine.cuda_graphs)
+
+
 def questions(count: int, tokens: int = 9) -> list[Question]:
     """Questions of several lengths about boxes of their own."""
     return [
@@ -70,7 +75,7 @@ def test_questions_come_between_steps(
     scene = as_scene(scene)
     asked = questions(5)
     expected = texts_of(engine, scene, asked)
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     first = batch.admit(asked[:2])
     for _ in range(3):
         batch.step()
@@ -82,7 +87,7 @@ def test_questions_come_between_steps(
 
 
 def test_a_batch_can_be_used_again(engine: Engine, scene: Scene) -> None:
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     asked = questions(3)
     first = run(batch, batch.admit(asked))
     assert run(batch, batch.admit(asked)) == first == [texts_of(engine, scene, asked)]
@@ -103,7 +108,7 @@ def test_who_has_been_answered_or_stopped_holds_nothing(
     """Without waiting for a garbage collector: a scene is megabytes."""
     scene = engine.prepare(image_rgb)
     held = weakref.ref(scene)
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     asked = batch.admit(questions(2))
     while not asked.done:
         batch.step()
@@ -120,7 +125,7 @@ def test_one_leaves_and_the_others_go_on(
     scene = as_scene(scene)
     asked = questions(4)
     expected = texts_of(engine, scene, asked)
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     kept, left = batch.admit(asked[:2]), batch.admit(asked[2:])
     for _ in range(3):
         batch.step()
@@ -138,7 +143,7 @@ def test_a_listener_that_fails_ends_its_own_question_alone(engine: Engine, scene
     def fail(index: int, added: str) -> None:
         raise LookupError("nobody listens")
 
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     bad, good = batch.admit(asked[:1], on_text=fail), batch.admit(asked[1:])
     assert run(batch, good) == [texts_of(engine, scene, asked[1:])]
     with pytest.raises(LookupError):
@@ -161,7 +166,7 @@ def test_numbers_that_are_not_finite_end_their_own_answer_alone(
         take(live, logits, end_ids)
 
     monkeypatch.setattr(pack_module, "take", spoil)
-    batch = Batch(llava, scene)
+    batch = batch_of(llava, scene)
     all_asked = [batch.admit([question]) for question in asked]
     assert run(batch, all_asked[0], all_asked[2]) == [[expected[0]], [expected[2]]]
     with pytest.raises(ModelError, match="not finite"):
@@ -173,7 +178,7 @@ def test_a_model_that_fails_ends_all_and_can_be_asked_again(
 ) -> None:
     scene = llava.prepare(image_rgb)
     asked = questions(3)
-    batch = Batch(llava, scene)
+    batch = batch_of(llava, scene)
     taken = batch.admit(asked)
     batch.step()
 
@@ -197,14 +202,14 @@ def test_the_prefix_is_there_once_and_the_scene_is_left_alone(
     scene = llava.prepare(image_rgb)
     before = [(layer.keys.clone(), layer.values.clone()) for layer in scene.cache.layers]
     nbytes = llava.scene_bytes(scene)
-    batch = Batch(llava, scene)
+    batch = batch_of(llava, scene)
     taken = batch.admit(questions(6))
     batch.step()
     batch.step()
-    shared = batch._pack._columns.cache.layers[0]
+    shared = batch._packed._columns.cache.layers[0]
     assert scene.cache.layers[0].keys.data_ptr() == shared.keys.data_ptr()
     run(batch, taken)
-    assert batch._pack.nbytes == 0
+    assert batch._packed.nbytes == 0
     assert llava.scene_bytes(scene) == nbytes
     for layer, (keys, values) in zip(scene.cache.layers, before, strict=True):
         assert layer.keys.untyped_storage().nbytes() == keys.nbytes
@@ -216,7 +221,7 @@ def test_room_is_made_for_what_comes_and_not_much_more(
     llava: Engine, image_rgb: np.ndarray
 ) -> None:
     scene = llava.prepare(image_rgb)
-    batch = Batch(llava, scene)
+    batch = batch_of(llava, scene)
     # The limit is far beyond what is said in these steps.
     asked = [replace(one, max_new_tokens=400) for one in questions(12)]
     batch.admit(asked)
@@ -225,9 +230,9 @@ def test_room_is_made_for_what_comes_and_not_much_more(
         batch.step()
         if not batch.live:
             break
-        used = len(scene.prefix_ids) + len(batch._pack._owners)
+        used = len(scene.prefix_ids) + len(batch._packed._tree_mask)
         share = pack_module.GROW_SHARE
-        assert used <= batch._pack.nbytes / one_column <= (1 + share) * used + 1
+        assert used <= batch._packed.nbytes / one_column <= (1 + share) * used + 1
 
 
 # --- conversations
@@ -237,16 +242,16 @@ def converse(
     engine: Engine, scene: Scene, turns_said: int, remember: bool
 ) -> tuple[list[str], list[int]]:
     """Ask turn by turn; return the texts, and how many tokens of each turn were known before."""
-    batch, turns, memory, said, known = Batch(engine, scene), (), None, [], []
+    batch, turns, memory, said, known = batch_of(engine, scene), (), None, [], []
     for k in range(turns_said):
         question = Question(TEXTS[k % 3], (Region.box(5, 5, 50 + 9 * k, 60),), turns=turns,
                             max_new_tokens=8)  # fmt: skip
         asked = batch.admit([question], memory=memory, remember=remember)
-        branch = asked._branches[0]
+        sequence = asked._sequences[0]
         while not asked.done:
             batch.step()
         (reply,) = asked.result()
-        known.append(0 if memory is None else memory.known(branch.ids))
+        known.append(0 if memory is None else memory.known(sequence.ids))
         memory = asked.memory
         said.append(reply.raw_text)
         turns = (*turns, Turn(reply.prompt, reply.raw_text))
@@ -265,7 +270,7 @@ def test_a_conversation_goes_on_from_its_memory_with_the_same_words(
 
 
 def test_a_memory_of_another_conversation_changes_nothing(engine: Engine, scene: Scene) -> None:
-    batch = Batch(engine, scene)
+    batch = batch_of(engine, scene)
     asked = questions(3)
     other = batch.admit([asked[2]], remember=True)
     run(batch, other)
@@ -276,7 +281,7 @@ def test_a_memory_of_another_conversation_changes_nothing(engine: Engine, scene:
 
 def test_a_memory_takes_what_its_tensors_take(llava: Engine, image_rgb: np.ndarray) -> None:
     scene = llava.prepare(image_rgb)
-    batch = Batch(llava, scene)
+    batch = batch_of(llava, scene)
     asked = batch.admit(questions(1), remember=True)
     run(batch, asked)
     memory = asked.memory

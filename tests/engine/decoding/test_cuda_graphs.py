@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from chatspot_ros.core.regions import Region
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, Scene
 from chatspot_ros.engine.api import Question, Reply
 from chatspot_ros.engine.decoding import cuda_graphs
 from chatspot_ros.engine.decoding.batch import Batch
-from chatspot_ros.engine.decoding.cuda_graphs import StaticSteps
+from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.models.cache import share_cache
 
 QUESTION = Question("What is this?", (Region.box(5, 5, 90, 60),), max_new_tokens=10)
@@ -45,19 +45,24 @@ class Recorder:
         return replay
 
 
-def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> StaticSteps:
-    steps = StaticSteps(engine._runner.model, tokens=300, **settings)
+def batch_of(engine: Engine, scene: Scene) -> Batch:
+    """A batch as the engine opens it, without a second try where memory is full."""
+    return Batch(engine.dialogue, engine._runner, scene, engine.cuda_graphs)
+
+
+def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> CudaGraphSteps:
+    steps = CudaGraphSteps(engine._runner.model, tokens=300, **settings)
     with torch.inference_mode():
         assert steps.prepare(engine.prepare(image_rgb).cache)
     return steps
 
 
-def say(engine: Engine, image_rgb: np.ndarray, steps: StaticSteps | None) -> Reply:
-    engine.static_steps = steps
+def say(engine: Engine, image_rgb: np.ndarray, steps: CudaGraphSteps | None) -> Reply:
+    engine.cuda_graphs = steps
     try:
         return engine.answer(engine.prepare(image_rgb), QUESTION)
     finally:
-        engine.static_steps = None
+        engine.cuda_graphs = None
 
 
 @pytest.mark.parametrize("compiler", [None, "eager"])
@@ -73,7 +78,7 @@ def test_the_same_tokens(compiler: str | None, llava: Engine, image_rgb: np.ndar
 
 def test_positions_of_a_picture_are_not_recorded(qwen: Engine, image_rgb: np.ndarray) -> None:
     cache = qwen.prepare(image_rgb).cache
-    steps = StaticSteps(qwen._runner.model, tokens=300, record=Recorder())
+    steps = CudaGraphSteps(qwen._runner.model, tokens=300, record=Recorder())
     with torch.inference_mode():
         assert not steps.prepare(cache)
         assert not steps.begin(cache, 5)
@@ -96,8 +101,8 @@ def test_who_comes_and_goes_changes_no_word(
     short = Question("And this?", (Region.point(50, 50),), max_new_tokens=3)
     expected = [[llava.answer(scene, one).raw_text for one in (long, short)] for scene in scenes]
     record = Recorder()
-    monkeypatch.setattr(llava, "static_steps", make(llava, image_rgb, record=record))
-    batches = [Batch(llava, scene) for scene in scenes]
+    monkeypatch.setattr(llava, "cuda_graphs", make(llava, image_rgb, record=record))
+    batches = [batch_of(llava, scene) for scene in scenes]
     first = [batch.admit([long], remember=True) for batch in batches]
     for _ in range(3):
         for batch in batches:
@@ -121,8 +126,8 @@ def test_a_conversation_remembers_what_recorded_steps_have_read(
 ) -> None:
     memories = []
     for steps in (None, make(llava, image_rgb, record=Recorder())):
-        monkeypatch.setattr(llava, "static_steps", steps)
-        batch = Batch(llava, llava.prepare(image_rgb))
+        monkeypatch.setattr(llava, "cuda_graphs", steps)
+        batch = batch_of(llava, llava.prepare(image_rgb))
         asked = batch.admit([QUESTION], remember=True)
         while not asked.done:
             batch.step()
@@ -170,7 +175,7 @@ def test_a_recording_that_fails_is_told_once(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     cache = llava.prepare(image_rgb).cache
-    steps = StaticSteps(llava._runner.model, tokens=300, record=fails)
+    steps = CudaGraphSteps(llava._runner.model, tokens=300, record=fails)
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
         assert not steps.prepare(cache)
         assert not steps.begin(cache, 5)
@@ -189,7 +194,7 @@ def test_a_compiler_that_fails_is_done_without(
     assert "without the compiler" in caplog.text
 
 
-def test_branches_over_one_prefix_by_masks(llava: Engine, image_rgb: np.ndarray) -> None:
+def test_sequences_over_one_prefix_by_masks(llava: Engine, image_rgb: np.ndarray) -> None:
     """Two sequences go on side by side in one step each, as they do alone; a row stays unused."""
     scene = llava.prepare(image_rgb)
     alone = []

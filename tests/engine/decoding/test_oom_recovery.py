@@ -14,7 +14,7 @@ import torch
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Reply
-from chatspot_ros.engine.decoding.oom_recovery import try_again
+from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.model_errors import ModelFailure, OutOfMemoryError, numbers
 from chatspot_ros.errors import CancelledError, ModelError, RequestError
 
@@ -80,7 +80,9 @@ def texts(replies: list[Reply]) -> list[str]:
 def test_fewer_at_a_time_say_the_same(engine: Engine, make_full: Any) -> None:
     scene, asked = engine.prepare(IMAGE), questions(6)
     expected = texts(engine.answer_many(scene, asked))
-    tokens = max(len(engine.dialogue.read(scene, one).ids) for one in asked) - len(scene.prefix_ids)
+    tokens = max(len(engine.conversation.read(scene, one).ids) for one in asked) - len(
+        scene.prefix_ids
+    )
     full = make_full(lambda call: 3 * tokens)
     heard = [""] * 6
     done: list[int] = []
@@ -99,7 +101,9 @@ def test_fewer_at_a_time_say_the_same(engine: Engine, make_full: Any) -> None:
 def test_one_by_one_when_halves_do_not_fit(engine: Engine, make_full: Any) -> None:
     scene, asked = engine.prepare(IMAGE), questions(6)
     expected = texts(engine.answer_many(scene, asked))
-    tokens = max(len(engine.dialogue.read(scene, one).ids) for one in asked) - len(scene.prefix_ids)
+    tokens = max(len(engine.conversation.read(scene, one).ids) for one in asked) - len(
+        scene.prefix_ids
+    )
     full = make_full(lambda call: tokens)
     assert texts(engine.answer_many(scene, asked)) == expected
     # All six, then three; after that never more than one question at a time.
@@ -161,7 +165,7 @@ def test_words_of_a_single_question_are_said_once(
 
 
 def test_a_picture_is_tried_once_more(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = engine._runner.see, []
+    real, calls = engine._runner.encode_image, []
 
     def see(picture: Any) -> Any:
         calls.append(1)
@@ -169,7 +173,7 @@ def test_a_picture_is_tried_once_more(engine: Engine, monkeypatch: pytest.Monkey
             raise torch.OutOfMemoryError(MESSAGE)
         return real(picture)
 
-    monkeypatch.setattr(engine._runner, "see", see)
+    monkeypatch.setattr(engine._runner, "encode_image", see)
     assert engine.prepare(IMAGE).image_tokens == 16
     with pytest.raises(OutOfMemoryError, match="see the picture"):
         engine.prepare(IMAGE)
@@ -185,7 +189,7 @@ def test_other_failures_are_not_tried_again(
         calls.append(1)
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(engine._runner, "see", see)
+    monkeypatch.setattr(engine._runner, "encode_image", see)
     with pytest.raises(ModelError, match="broken"):
         engine.prepare(IMAGE)
     assert len(calls) == 1
@@ -212,7 +216,7 @@ def test_the_failed_pass_is_gone_before_the_next() -> None:
             self.alive: list[bool] = []
             self.large: weakref.ref[torch.Tensor] | None = None
 
-        @try_again
+        @retry_out_of_memory
         def work(self) -> str:
             if self.large is not None:
                 return "done"

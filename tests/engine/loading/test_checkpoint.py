@@ -172,7 +172,7 @@ def test_no_such_dtype(llava_folder: Path) -> None:
 
 def test_a_warm_engine_says_the_same(llava_folder: Path, llava: Engine) -> None:
     warm = Engine.load(str(llava_folder), device="cpu", warm_up=True, compile="on")
-    assert warm.static_steps is None  # they are for GPUs
+    assert warm.cuda_graphs is None  # they are for GPUs
     image_rgb = np.full((60, 80, 3), 90, np.uint8)
     said = [engine.answer(engine.prepare(image_rgb), Question("What is this?"))
             for engine in (warm, llava)]  # fmt: skip

@@ -21,6 +21,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optim
 from chatspot_ros.core.geometry import tiled_wh
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Turn
+from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import RequestError
 
 
@@ -73,10 +74,7 @@ def engine(
 
 
 def pixels_of(engine: Engine, image_rgb: np.ndarray) -> dict[str, torch.Tensor]:
-    fit = engine.spec.geometry.fit(image_rgb.shape[1::-1])
-    runner = engine._runner
-    picture = fit.apply(image_rgb, engine.spec.fill_rgb)
-    return dict(runner.image_processor(images=picture, return_tensors="pt", **runner._as_it_is()))
+    return image_inputs(image_rgb, engine.spec, engine._runner.image_processor)[1]
 
 
 def generate(
@@ -281,8 +279,8 @@ def test_the_prompt_is_what_the_familys_processor_makes(
     engine: Engine, name: str, image_rgb: np.ndarray, index: int
 ) -> None:
     question = QUESTIONS[index]
-    asked = engine.dialogue.read(engine.prepare(image_rgb), question).ids
-    task = question.task or engine.dialogue.read(engine.prepare(image_rgb), question).task
+    asked = engine.conversation.read(engine.prepare(image_rgb), question).ids
+    task = question.task or engine.conversation.read(engine.prepare(image_rgb), question).task
     assert asked == processor_ids(engine, name, image_rgb, replace(question, task=task))
 
 

@@ -6,7 +6,7 @@ import pytest
 from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Turn
-from chatspot_ros.engine.prompting.chat_template import Chat, TextStream
+from chatspot_ros.engine.prompting.chat_template import ChatTemplate, TextStream
 from chatspot_ros.errors import ModelLoadError, RequestError
 
 BOX = Region.box(10, 10, 100, 80)
@@ -103,4 +103,4 @@ def test_spaces_at_the_ends_are_not_sent(llava: Engine) -> None:
 def test_a_template_without_a_picture_is_refused(llava: Engine, template: str) -> None:
     controls = ChatSpotDialect().control_strings
     with pytest.raises(ModelLoadError, match="picture"):
-        Chat(llava._chat.tokenizer, template or "hello", 3, controls)
+        ChatTemplate(llava._chat.tokenizer, template or "hello", 3, controls)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from chatspot_ros.core.answer_grammars import for_task
 from chatspot_ros.core.dialects import ChatSpotDialect
+from chatspot_ros.core.tasks import TaskContext, find_task
 from chatspot_ros.engine.decoding.greedy import constrain, likeliest
 from chatspot_ros.engine.prompting.grammar_constraint import GrammarConstraint, Grammars
 from chatspot_ros.errors import ModelLoadError
@@ -35,7 +35,7 @@ def grammars(tokenizer: Any) -> Grammars:
 
 def constraint_of(grammars: Grammars, task: str) -> GrammarConstraint:
     dialect = ChatSpotDialect()
-    grammar = for_task(task, skills=SKILLS, states=STATES, dialect=dialect)
+    grammar = find_task(task).grammar(TaskContext(dialect, SKILLS, STATES))
     assert grammar is not None
     return grammars.start(grammar)
 

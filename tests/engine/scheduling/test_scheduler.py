@@ -13,12 +13,12 @@ from chatspot_ros.engine.scheduling.scheduler import (
     PATIENCE,
     SHARE,
     TOGETHER,
-    Pace,
-    Schedule,
+    RateEstimate,
+    Scheduler,
 )
 from chatspot_ros.errors import BusyError, DeadlineError
 
-SWEEP = Priority.SWEEP
+BACKGROUND = Priority.BACKGROUND
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class Batch:
 class Table:
     """A schedule, and what it has chosen, by name."""
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(queue_size=100))
+    schedule: Scheduler = field(default_factory=lambda: Scheduler(queue_size=100))
     names: dict[JobHandle, str] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
 
@@ -100,42 +100,42 @@ def test_jobs_without_a_frame_or_of_an_engine_that_merges_nothing_do_not(table: 
 
 
 def test_jobs_of_one_line_do_not(table: Table) -> None:
-    table.add("s1", frame=1, line="s")
-    table.add("s2", frame=1, line="s")
-    table.add("s3", frame=1, line="s")
-    table.add("t1", frame=1, line="t")
+    table.add("s1", frame=1, session_key="s")
+    table.add("s2", frame=1, session_key="s")
+    table.add("s3", frame=1, session_key="s")
+    table.add("t1", frame=1, session_key="t")
     assert [table.turn() for _ in range(3)] == ["s1", "t1", "frame 1"]
     table.end("s1")
     assert [table.turn() for _ in range(2)] == ["s2", "frame 1"]
 
 
 def test_a_line_keeps_its_order_across_priorities(table: Table) -> None:
-    table.add("sweep", SWEEP, frame=1, line="s")
-    assert table.turn() == "sweep"
-    table.add("urgent", frame=1, line="s")
+    table.add("background", BACKGROUND, frame=1, session_key="s")
+    assert table.turn() == "background"
+    table.add("urgent", frame=1, session_key="s")
     assert table.turn() == "frame 1"
-    table.end("sweep")
+    table.end("background")
     assert table.turn() == "urgent"
 
 
-def test_a_question_pauses_a_sweep_on_another_frame(table: Table) -> None:
-    table.add("sweep", SWEEP, frame=1)
-    assert [table.turn() for _ in range(2)] == ["sweep", "frame 1"]
+def test_a_question_pauses_a_background_job_on_another_frame(table: Table) -> None:
+    table.add("background", BACKGROUND, frame=1)
+    assert [table.turn() for _ in range(2)] == ["background", "frame 1"]
     table.add("question", frame=2)
     assert [table.turn() for _ in range(2)] == ["question", "frame 2"]
     table.end("question")
     assert table.turn() == "frame 1"
 
 
-def test_a_question_joins_a_sweep_on_its_frame(table: Table) -> None:
-    table.add("sweep", SWEEP, frame=1)
+def test_a_question_joins_a_background_job_on_its_frame(table: Table) -> None:
+    table.add("background", BACKGROUND, frame=1)
     table.turn()
     table.add("question", frame=1)
     assert [table.turn() for _ in range(3)] == ["question", "frame 1", "frame 1"]
 
 
-def test_a_sweep_gets_its_share_of_the_turns(table: Table) -> None:
-    table.add("sweep", SWEEP, frame=1)
+def test_a_background_job_gets_its_share_of_the_turns(table: Table) -> None:
+    table.add("background", BACKGROUND, frame=1)
     table.turn()
     turns = []
     for number in range(5):
@@ -147,12 +147,12 @@ def test_a_sweep_gets_its_share_of_the_turns(table: Table) -> None:
     assert {after - before for before, after in pairwise(gaps)} == {SHARE}
 
 
-def test_a_waiting_sweep_begins_under_a_stream_of_questions(table: Table) -> None:
-    table.add("sweep", SWEEP, frame=1)
+def test_a_waiting_background_job_begins_under_a_stream_of_questions(table: Table) -> None:
+    table.add("background", BACKGROUND, frame=1)
     table.add("q", frame=2)
     turns = [table.turn() for _ in range(SHARE)]
     assert turns[0] == "q"
-    assert "sweep" in turns
+    assert "background" in turns
 
 
 def test_joining_has_an_end_for_those_who_wait(table: Table) -> None:
@@ -182,7 +182,7 @@ def test_only_so_many_run_together(table: Table) -> None:
 
 
 def test_a_full_queue_says_when_there_is_room(table: Table) -> None:
-    schedule = table.schedule = Schedule(queue_size=2)
+    schedule = table.schedule = Scheduler(queue_size=2)
     for name in ("running", "b", "c"):
         table.add(name)
         if name == "running":
@@ -203,16 +203,18 @@ def test_a_full_queue_says_when_there_is_room(table: Table) -> None:
 
 
 def test_the_estimate_follows_what_was_measured_last() -> None:
-    pace = Pace()
+    pace = RateEstimate()
     for seconds in (*[9.0] * 5, *[1.0] * 16):
         pace.worked(seconds)
         pace.ended()
     assert pace.seconds_until_ended(3) == pytest.approx(3.0)
 
 
-def test_a_question_takes_the_place_of_the_youngest_sweep() -> None:
-    schedule = Schedule(queue_size=3)
-    handles = [JobHandle(print, priority=one) for one in (SWEEP, Priority.INTERACTIVE, SWEEP)]
+def test_a_question_takes_the_place_of_the_youngest_background_job() -> None:
+    schedule = Scheduler(queue_size=3)
+    handles = [
+        JobHandle(print, priority=one) for one in (BACKGROUND, Priority.INTERACTIVE, BACKGROUND)
+    ]
     for handle in handles:
         assert schedule.add(handle) == []
     ((displaced, error),) = schedule.add(JobHandle(print))
@@ -220,7 +222,7 @@ def test_a_question_takes_the_place_of_the_youngest_sweep() -> None:
     assert isinstance(error, BusyError)
     assert "more urgent" in str(error)
     with pytest.raises(BusyError, match="too many"):
-        schedule.add(JobHandle(print, priority=SWEEP))
+        schedule.add(JobHandle(print, priority=BACKGROUND))
     ((displaced, _),) = schedule.add(JobHandle(print))
     assert displaced is handles[0]
     with pytest.raises(BusyError, match="too many"):
@@ -228,12 +230,12 @@ def test_a_question_takes_the_place_of_the_youngest_sweep() -> None:
 
 
 def test_the_late_make_room_first() -> None:
-    schedule = Schedule(queue_size=2)
+    schedule = Scheduler(queue_size=2)
     late = JobHandle(print, deadline_s=time.monotonic() - 1)
-    sweep = JobHandle(print, priority=SWEEP)
-    assert schedule.add(sweep) == []
+    background = JobHandle(print, priority=BACKGROUND)
+    assert schedule.add(background) == []
     assert schedule.add(late) == []
     ((gone, error),) = schedule.add(JobHandle(print))
     assert gone is late
     assert isinstance(error, DeadlineError)
-    assert sweep in schedule.waiting
+    assert background in schedule.waiting

@@ -19,13 +19,12 @@ import pytest
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Reply, Turn
 from chatspot_ros.engine.decoding import packed_batch as pack_module
-from chatspot_ros.engine.decoding.kv_cache import Memory
+from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, CancelledError, ChatspotError, DeadlineError
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.inflight_request import Pending
 from chatspot_ros.server.request import Query
-from chatspot_ros.server.request_validation import Ask
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -89,14 +88,14 @@ class Desk:
         picture: Picture,
         count: int = 1,
         *,
-        sweep: bool = False,
+        background: bool = False,
         session: str = "",
         text: str = "What is this?",
         on_text: Callable[[int, str], None] | None = None,
         timeout_s: float = 1e6,
     ) -> Asked:
         """Ask `count` questions; on_text is called for the words of each."""
-        query = Query(text, use_detections=sweep, session=session)
+        query = Query(text, use_detections=background, session=session)
         now_s = time.monotonic()
         pending = Pending(
             f"q{next(_ids)}", query, print, None, now_s, now_s + timeout_s, now_s,
@@ -123,7 +122,7 @@ class Desk:
             on_done=on_done,
             priority=pending.priority,
             frame=picture.key,
-            line=session or None,
+            session_key=session or None,
         )
         return asked
 
@@ -147,12 +146,12 @@ class Desk:
         return said
 
 
-def asks(count: int, text: str) -> list[Ask]:
+def asks(count: int, text: str) -> list[Question]:
     boxes = [Region.box(4 * k, 2 * k, 70 + 4 * k, 50 + 2 * k) for k in range(count)]
-    return [Ask(text, (box,)) for box in boxes]
+    return [Question(text, (box,)) for box in boxes]
 
 
-def ask_one(ask: Ask, turns: tuple[Turn, ...] = ()) -> Question:
+def ask_one(ask: Question, turns: tuple[Turn, ...] = ()) -> Question:
     return Question(ask.text, ask.regions, turns=turns, max_new_tokens=TOKENS)
 
 
@@ -258,17 +257,17 @@ def test_one_runs_out_of_time_in_the_middle_of_a_batch(desk: Desk, repeat: int) 
 
 
 @hundred_times
-def test_a_question_overtakes_a_sweep_on_another_frame(desk: Desk, repeat: int) -> None:
+def test_a_question_overtakes_a_background_job_on_another_frame(desk: Desk, repeat: int) -> None:
     busy, urgent = Picture(4), Picture(5)
     expected = desk.alone(busy, 5), desk.alone(urgent, 1)
     questions: list[Asked] = []
-    sweep = desk.ask(
-        busy, 5, sweep=True, on_text=Once(1, lambda: questions.append(desk.ask(urgent)))
+    background = desk.ask(
+        busy, 5, background=True, on_text=Once(1, lambda: questions.append(desk.ask(urgent)))
     ).wait()
     questions[0].wait()
-    assert desk.ends == [questions[0].pending.id, sweep.pending.id]
-    assert (sweep.error, questions[0].error) == (None, None)
-    assert (sweep.texts, questions[0].texts) == expected
+    assert desk.ends == [questions[0].pending.id, background.pending.id]
+    assert (background.error, questions[0].error) == (None, None)
+    assert (background.texts, questions[0].texts) == expected
 
 
 @hundred_times
@@ -285,9 +284,9 @@ def test_frames_are_forgotten_only_when_nobody_asks(desk: Desk, repeat: int) -> 
     def look() -> None:
         seen.append(len(desk.answerer._scenes))
 
-    sweep = desk.ask(first, 2, sweep=True, on_text=Once(1, come)).wait()
+    background = desk.ask(first, 2, background=True, on_text=Once(1, come)).wait()
     others[0].wait()
-    assert (sweep.texts, others[0].texts) == expected
+    assert (background.texts, others[0].texts) == expected
     # Both were there while they were asked about, and nothing is now.
     assert seen == [2]
     assert len(desk.answerer._scenes) == 0
@@ -315,16 +314,16 @@ def test_a_full_queue_is_busy_with_an_estimate(llava: Engine, repeat: int) -> No
     came: list[Any] = []
 
     def fill() -> None:
-        came.append(desk.ask(other, sweep=True))
-        came.append(desk.ask(third, sweep=True))
+        came.append(desk.ask(other, background=True))
+        came.append(desk.ask(third, background=True))
         with pytest.raises(BusyError, match=r"2 waiting.*ask again in about \d+\.\d s"):
-            desk.ask(other, sweep=True)
+            desk.ask(other, background=True)
         came.append(desk.ask(third))
 
     first = desk.ask(running, on_text=Once(1, fill)).wait()
     assert first.error is None
     assert [one.wait().error for one in (came[0], came[2])] == [None, None]
-    # A question took the younger sweep's place.
+    # A question took the younger background query's place.
     assert isinstance(came[1].wait().error, BusyError)
     assert "ask again in about" in str(came[1].error)
     assert desk.worker.stop(PATIENCE_S)
@@ -373,13 +372,13 @@ def test_a_conversation_is_the_same_with_and_without_its_memory(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, max_bytes: int
 ) -> None:
     known: list[int] = []
-    known_of = Memory.known
+    known_of = TurnCache.known
 
-    def spy(memory: Memory, ids: list[int]) -> int:
+    def spy(memory: TurnCache, ids: list[int]) -> int:
         known.append(known_of(memory, ids))
         return known[-1]
 
-    monkeypatch.setattr(Memory, "known", spy)
+    monkeypatch.setattr(TurnCache, "known", spy)
     desk.answerer._memories.max_bytes = max_bytes
     picture, said = Picture(19), []
     for text in TEXTS:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chatspot_ros.core.prompts import route
 from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.task_router import route
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.data.augment_text import (
     Synonyms,

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from chatspot_ros.core.prompts import route
 from chatspot_ros.core.regions import REGION_MARK
+from chatspot_ros.core.task_router import route
 from chatspot_train.data import sources
 from chatspot_train.data.build import main
 from chatspot_train.data.records import Records

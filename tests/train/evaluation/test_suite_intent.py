@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
-from chatspot_ros.core.prompts import TASKS, route
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import TASKS
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings

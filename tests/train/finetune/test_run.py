@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
+from chatspot_ros.errors import ModelLoadError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import Record, RecordError, RecordTurn
 from chatspot_train.finetune.collator import Encoder
-from chatspot_train.finetune.config import InstructSettings, ModelSettings
+from chatspot_train.finetune.config import InstructSettings, ModelSettings, public
 from chatspot_train.finetune.model import Start, load_start, part_of
 from chatspot_train.finetune.run import run
 
@@ -182,3 +183,26 @@ def test_the_papers_recipes_are_valid(name: str) -> None:
         assert found.learn == learn
         assert found.optim.learning_rate == rate
         assert (found.optim.epochs, found.optim.batch, found.longest) == (3, 128, 2048)
+
+
+def test_the_robots_skills_and_states_go_into_the_prompts(
+    parts: dict[str, Any], painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def encoder(start: Start, longest: int, skills: Any, states: Any) -> None:
+        raise Stopped(tuple(skills), dict(states))
+
+    (tmp_path / "skills.yaml").write_text("open: open a door\n")
+    (tmp_path / "states.yaml").write_text("door: [open, closed]\n")
+    files = {f"{kind}_file": str(tmp_path / f"{kind}.yaml") for kind in ("skills", "states")}
+    made = settings(tmp_path / "run", parts, painted(1), learn=["projection"], **files)
+    assert str(tmp_path) not in str(public(made)["skills_file"])
+    monkeypatch.setattr("chatspot_train.finetune.run.Encoder", encoder)
+    with pytest.raises(Stopped) as caught:
+        run(made)
+    assert caught.value.args == (("open",), {"door": ("open", "closed")})
+    missing = made.model_copy(update={"skills_file": "/nowhere.yaml"})
+    with pytest.raises(ModelLoadError, match="skills cannot be read"):
+        run(missing)

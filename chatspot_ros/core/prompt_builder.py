@@ -1,0 +1,116 @@
+"""One way from a question to the text that a model reads, and from its text to an answer.
+
+The node's engine, the training collator, endpoints and evaluation all use it, so that a model is
+trained and measured on what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from chatspot_ros.core import answer_parser, prompts, task_prompts
+from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.confidence import confidence_of, threshold_of
+from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.task_router import route
+from chatspot_ros.core.tasks import States, TaskContext, find_task
+
+
+class PromptBuilder:
+    """Prompts and answers of one model, for the skills and states of one robot.
+
+    Regions are clipped to the image; `fit` lays the image onto the model's picture.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        skills: Iterable[str] = (),
+        states: States | None = None,
+        control_strings: Iterable[str] = (),
+    ) -> None:
+        """`skills` are the actions of a plan, `states` the attributes of a state with their values;
+        empty: any words. `control_strings` are those of the model's tokenizer."""
+        self.spec, self.dialect = spec, spec.dialect.make()
+        self.context = TaskContext(self.dialect, tuple(skills), states or {})
+        self._control = tuple(control_strings)
+
+    def task(self, question: str, task: str = "") -> str:
+        """Return the name of the task, by the question's wording where none is given."""
+        return task or route(question)
+
+    def user_text(self, question: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
+        """Return the user's turn as the model reads it.
+
+        Raises:
+            RequestError: an empty question, an unknown task or one that the model has no prompt
+                for, or not as many `<region>` as regions.
+        """
+        about = (question, regions, task, fit, self.dialect)
+        if self.spec.phrases is not None:
+            return task_prompts.build(*about, self.spec.phrases, control=self._control)
+        return prompts.build(
+            *about,
+            self.spec.prompt_style,
+            self.context.skills,
+            states=self.context.states,
+            control=self._control,
+        )
+
+    def scaffold(self, regions: Sequence[Region], task: str, fit: Fit) -> str:
+        """Return the user's turn without the user's words. Raises RequestError."""
+        question = f"x {REGION_MARK} " * len(regions) + "x"
+        return self.user_text(question, regions, task, fit)
+
+    def answer_text(self, answer: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
+        """Return an answer of the training data in the form that `grammar` and `read` have.
+
+        Each `<region>` of the answer stands for one of `regions`. Raises RequestError.
+        """
+        return find_task(task).write(answer, regions, fit, self.context)
+
+    def grammar(self, task: str) -> str | None:
+        """Return the EBNF of a task's answers; None: free text. Raises RequestError."""
+        return find_task(task).grammar(self.context)
+
+    def read(
+        self,
+        text: str,
+        regions: Iterable[Region],
+        task: str,
+        fit: Fit,
+        *,
+        truncated: bool,
+        log_probabilities: Sequence[float] | None,
+        min_confidence: float | None = None,
+    ) -> Answer:
+        """Read a model's text as an answer.
+
+        `log_probabilities` are the natural ones of its tokens; None: unknown, then the confidence
+        is 0 and no reason for doubt. `min_confidence` None: the model's own threshold.
+        """
+        calibration, confidence, least = self.spec.calibration, 0.0, 0.0
+        if log_probabilities is not None:
+            confidence = confidence_of(calibration, task, log_probabilities)
+            least = threshold_of(calibration) if min_confidence is None else min_confidence
+        return answer_parser.read(
+            text,
+            task=task,
+            regions=regions,
+            fit=fit,
+            dialect=self.dialect,
+            skills=self.context.skills,
+            confidence=confidence,
+            truncated=truncated,
+            min_confidence=least,
+        )
+
+    def notes(self, regions: Sequence[Region], task: str) -> tuple[str, ...]:
+        """Return sentences on what of a question the model is not told."""
+        notes = [self.dialect.simplifies(region) for region in regions]
+        if self.spec.phrases is not None:
+            about_regions = any(region.points_px for region in regions)
+            notes.append(self.spec.phrases.ignores(task, about_regions))
+        return tuple(dict.fromkeys(note for note in notes if note))

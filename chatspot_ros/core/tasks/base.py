@@ -1,0 +1,100 @@
+"""What a task is: one record with all that differs from task to task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chatspot_ros.core.dialects import Dialect
+from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.regions import REGION_MARK, Region
+
+# The attributes of a state, each with its possible values.
+States = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing for a robot to do: `action` is a skill, `target` and `text` the model's words.
+
+    Without a list of skills, `action` and `target` are empty and `text` holds the whole step.
+    """
+
+    action: str
+    target: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What answers may name: boxes of one dialect, the skills of a robot, the states of things.
+
+    Without skills or states, any words are allowed.
+    """
+
+    dialect: Dialect
+    skills: tuple[str, ...] = ()
+    states: States = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a task reads from an answer; `readable` is False where the answer has another form."""
+
+    state: dict[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A wording of questions that asks for a task; of several that match the lowest rank wins."""
+
+    rank: int
+    pattern: re.Pattern[str]
+
+
+def wording(rank: int, pattern: str) -> Wording:
+    """Return a wording by its regular expression; capitals do not matter."""
+    return Wording(rank, re.compile(pattern, re.IGNORECASE))
+
+
+def free_text(context: TaskContext) -> None:
+    """Return None: answers have no grammar."""
+
+
+def any_text(
+    text: str, grounded: Sequence[Region], truncated: bool, context: TaskContext
+) -> Parsed:
+    """Read any text as an answer."""
+    return Parsed()
+
+
+def inline(text: str, regions: Sequence[Region], fit: Fit, context: TaskContext) -> str:
+    """Return an answer with its regions written where `<region>` stands."""
+    first, *pieces = text.split(REGION_MARK)
+    said = (context.dialect.say(region, fit) for region in regions)
+    return "".join([first, *(s + piece for s, piece in zip(said, pieces, strict=True))]).strip()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of answer. The functions take from the context what the task needs.
+
+    `tag` requests it from a model that was trained on tags, `instruction` from any other one.
+    `question` is asked where a request names the task alone; empty: a request must have its own.
+    `wordings` are the questions that ask for the task by their form. `grammar` returns the EBNF of
+    its answers, None for free text. `parse` reads an answer: its text, the regions found in it (in
+    pixels), and True if the answer was cut off. `write` turns an answer of the training data, with
+    a `<region>` for each of its regions (clipped), into the form that `grammar` and `parse` have.
+    """
+
+    name: str
+    tag: str
+    instruction: Callable[[TaskContext], str]
+    question: str = ""
+    wordings: tuple[Wording, ...] = ()
+    grammar: Callable[[TaskContext], str | None] = free_text
+    parse: Callable[[str, Sequence[Region], bool, TaskContext], Parsed] = any_text
+    write: Callable[[str, Sequence[Region], Fit, TaskContext], str] = inline

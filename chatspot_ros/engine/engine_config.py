@@ -1,0 +1,84 @@
+"""The settings of an engine and the one function that loads it. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chatspot_ros.core.skills import read_skills, read_states
+from chatspot_ros.util.resources import find_model
+
+if TYPE_CHECKING:
+    from chatspot_ros.engine.engine import Engine
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """The settings of an engine, with the node's defaults: its parameters of the same names.
+
+    `server/settings.py` says what each one means.
+    """
+
+    model: str = "chatspot-tiny"
+    allow_download: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    skills_file: str = "skills.yaml"
+    states_file: str = "states.yaml"
+    constrain_answers: bool = True
+    quantisation: str = "none"
+    compile: str = "auto"
+    warm_up: bool = True
+    memory_tokens: int = 4096
+    memory_reserve_mb: int = 512
+
+
+def load_engine(config: EngineConfig) -> Engine:
+    """Load an engine, for the node, for evaluation and for training alike.
+
+    Raises:
+        ModelLoadError: the model or a file cannot be used; it says what to do.
+    """
+    model = find_model(config.model)
+    skills, states = read_skills(config.skills_file), read_states(config.states_file)
+    # Importing torch takes seconds, in which the node already serves.
+    from chatspot_ros.engine.engine import Engine
+    from chatspot_ros.engine.loading.host_resources import cores
+    from chatspot_ros.engine.loading.memory_estimate import MB, Plan
+
+    return Engine.load(
+        model,
+        device=config.device,
+        dtype=config.dtype,
+        threads=config.threads or cores(),
+        local_only=not config.allow_download,
+        skills=skills,
+        states=states,
+        constrain_answers=config.constrain_answers,
+        plan=Plan(config.quantisation, config.memory_tokens, config.memory_reserve_mb * MB),
+        compile=config.compile,
+        warm_up=config.warm_up,
+    )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line options of an engine besides its model: --device, --skills, --states."""
+    default = EngineConfig()
+    add = parser.add_argument
+    add("--device", default=default.device, help="auto, cpu, cuda, ... (%(default)s)")
+    add("--skills", default=default.skills_file, metavar="FILE",
+        help="the robot's skills, as the node's parameter skills_file (%(default)s)")  # fmt: skip
+    add("--states", default=default.states_file, metavar="FILE",
+        help="the states of things, as the node's parameter states_file (%(default)s)")  # fmt: skip
+
+
+def config_from(options: argparse.Namespace) -> EngineConfig:
+    """Return the settings that `--model` and the options of `add_engine_options` name."""
+    return EngineConfig(
+        model=str(options.model),
+        device=options.device,
+        skills_file=options.skills,
+        states_file=options.states,
+    )
