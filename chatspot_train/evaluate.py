@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chatspot_ros.core.model_spec import read_spec
+from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.engine.engine_config import add_engine_options, config_from, load_engine
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command
@@ -56,8 +57,11 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
                 value=options.model,
                 remedy="give --served-model and --spec, a file of config/models",
             )  # fmt: skip
-        spec = read_spec(options.spec)
-        return stack.enter_context(EndpointAnswerer(options.model, options.served_model, spec))
+        answerer = EndpointAnswerer(
+            options.model, options.served_model, read_spec(options.spec),
+            skills=read_skills(options.skills), states=read_states(options.states),
+        )  # fmt: skip
+        return stack.enter_context(answerer)
     return EngineAnswerer(load_engine(config_from(options)))
 
 

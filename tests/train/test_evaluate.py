@@ -2,9 +2,13 @@
 
 import json
 import re
+from argparse import ArgumentParser
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from chatspot_sim.asking import clear_things
@@ -13,7 +17,7 @@ from chatspot_train.evaluation.compare import compare
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.registry import make, suites
 from chatspot_train.evaluation.runner import read_predictions, to_line
-from chatspot_train.evaluation.suite import SuiteOptionError
+from chatspot_train.evaluation.suite import AskedTurn, Item, SuiteOptionError
 
 TINY = "models/chatspot-tiny"
 
@@ -116,6 +120,25 @@ def test_an_endpoint_needs_a_name_and_a_dialect(
     command = ["--suite", "pope", "--model", "http://localhost:1/v1"]
     assert evaluate.main([*command, "--out", str(tmp_path / "out")]) == 1
     assert "--served-model and --spec" in capsys.readouterr().err
+
+
+def test_an_endpoint_is_told_the_robots_skills(tmp_path: Path, chat_server: Any) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("name: m\ndialect: {name: chatspot, decimals: 2}\nprompt_style: words\n"
+                    "geometry: {mode: pad_centre, width: 64, height: 64}\n")  # fmt: skip
+    skills = tmp_path / "skills.yaml"
+    skills.write_text("defrost: let something thaw\n")
+    parser = ArgumentParser()
+    evaluate.main.fill(parser)
+    options = parser.parse_args([
+        "--suite", "pope", "--model", chat_server.url, "--served-model", "m", "--spec", str(spec),
+        "--skills", str(skills), "--out", str(tmp_path),
+    ])  # fmt: skip
+    item = Item("k", tmp_path, (AskedTurn("What should be done?", task="plan"),), {})
+    with ExitStack() as stack:
+        answerer = evaluate._answerer(options, stack)
+        answerer.answer_all(np.zeros((8, 8, 3), np.uint8), [item])
+    assert "defrost" in chat_server.last_text(chat_server.bodies[0])
 
 
 def test_every_name_makes_its_suite() -> None:

@@ -19,8 +19,8 @@ from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.data.records import RecordError, RecordTurn
+from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.openai_model import EndpointAnswerer
-from chatspot_train.evaluation.runner import EngineAnswerer
 from chatspot_train.evaluation.suite import AskedTurn, Item
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import ModelSettings
