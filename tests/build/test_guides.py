@@ -1,4 +1,4 @@
-"""The pages written by hand: paths that exist, short log entries, tables that every reader shows."""
+"""The pages written by hand: paths exist, log entries are short, tables render."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_log_entries_are_short_and_newest_first(root: Path, page: str) -> None:
 
 
 def test_tables_stand_apart(root: Path) -> None:
-    """The docs site shows a table as text where no empty line is before it."""
+    """Without an empty line before it the docs site shows a table as text."""
     for page in pages(root):
         before = ""
         for line in page.read_text().splitlines():
