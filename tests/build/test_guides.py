@@ -49,6 +49,23 @@ def test_every_path_of_the_architecture_exists(root: Path) -> None:
     assert missing == []
 
 
+def test_every_file_that_a_page_names_exists(root: Path) -> None:
+    """The log is left out: it names files as on its day."""
+    folders = (
+        "action|benchmarks|chatspot_ros|chatspot_sim|chatspot_train|config|docs|examples|launch|models"
+        "|msg|scripts|srv|tests"
+    )
+    named = re.compile(
+        rf"(?<![\w/.])(?:{folders})/[\w./-]+\.(?:action|json|md|msg|py|srv|xml|yaml)\b"
+    )
+    texts = {
+        page: page.read_text() for page in pages(root) if not re.search(r"/(LOG|log)\b", str(page))
+    }
+    found = {(page, path) for page, text in texts.items() for path in named.findall(text)}
+    assert len(found) > 30
+    assert [(page, path) for page, path in sorted(found) if not (root / path).exists()] == []
+
+
 @pytest.mark.parametrize("page", ["LOG.md", "log/chatspot-tiny.md", "log/engine-and-node.md"])
 def test_log_entries_are_short_and_newest_first(root: Path, page: str) -> None:
     entries = (root / "docs" / page).read_text().split("\n## ")[1:]
