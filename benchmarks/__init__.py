@@ -1,4 +1,4 @@
-"""Programs that measure: each runs both sides and prints their ratio. Results: docs/LOG.md."""
+"""Benchmarks: each measures two sides in one run and prints their ratio. Results: docs/LOG.md."""
 
-# Before torch, for it says how torch's threads wait for one another.
+# Before torch: it sets how torch's threads wait for each other.
 import chatspot_ros.engine  # noqa: F401

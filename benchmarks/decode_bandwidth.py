@@ -1,10 +1,10 @@
-"""How near decoding comes to what the memory's bandwidth allows, on a GPU.
+"""Speed of decoding on a GPU, relative to the limit that its memory bandwidth sets.
 
 `python -m benchmarks.decode_bandwidth --json FILE`. A LLaVA-1.5 of 7B with random bfloat16 weights
-is made on the GPU; nothing is downloaded. Each token needs every weight of the language model and
+is made on the GPU; nothing is downloaded. Each token reads every weight of the language model and
 all keys and values once, so the limit is the bandwidth, measured in the same run by a large copy,
-over their bytes. Without a GPU it writes no row; `--tiny` runs the same program on a small model
-and the CPU, to test it.
+divided by their bytes. Without a GPU no row is written; `--tiny` tests the program with a small
+model on the CPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WAYS = {"plain": None, "graph": "", "compiled graph": "inductor"}
 
 
 def make(device: torch.device, tiny: bool) -> Any:
-    """A LLaVA of random weights, made in its place: 7B as LLaVA-1.5, or tiny."""
+    """Return a LLaVA with random weights, made on the device: LLaVA-1.5 of 7B, or a tiny one."""
     vision = CLIPVisionConfig(
         hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
         image_size=336, patch_size=14, projection_dim=768,
@@ -64,7 +64,7 @@ def make(device: torch.device, tiny: bool) -> Any:
 
 
 def bytes_per_token(model: Any, tokens: int) -> int:
-    """What a token has to read: the language model's weights but its embeddings, and the cache."""
+    """Return the bytes that a token reads: the language model without embeddings, and the cache."""
     embeddings = model.get_input_embeddings().weight
     text = model.config.get_text_config()
     weights = sum(one.nbytes for one in model.model.language_model.parameters())
@@ -75,7 +75,7 @@ def bytes_per_token(model: Any, tokens: int) -> int:
 
 
 def seconds(what: Callable[[], Any], device: torch.device, repeats: int = REPEATS) -> float:
-    """The fastest of several runs, until the device is done."""
+    """Return the time of the fastest run, until the device is idle."""
     best = float("inf")
     for _ in range(repeats):
         _wait(device)
@@ -87,7 +87,7 @@ def seconds(what: Callable[[], Any], device: torch.device, repeats: int = REPEAT
 
 
 def bandwidth(device: torch.device, size: int) -> float:
-    """Bytes per second of a large copy, which reads and writes each byte once."""
+    """Return bytes per second of a large copy, which reads and writes each byte once."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     target.copy_(source)
@@ -95,7 +95,7 @@ def bandwidth(device: torch.device, size: int) -> float:
 
 
 class Decoding:
-    """The engine's decoding of one answer behind a picture."""
+    """Decodes one answer about a picture, as the engine does."""
 
     def __init__(self, model: Any, device: torch.device) -> None:
         self.cache = DynamicCache(config=model.config.get_text_config())
@@ -106,7 +106,7 @@ class Decoding:
         )
 
     def steps(self, compiler: str) -> CudaGraphSteps | None:
-        """Recorded steps; None where they cannot be had."""
+        """Return recorded steps; None if the device cannot record them."""
         on_gpu = self.runner.device.type == "cuda"
         settings: dict[str, Any] = {} if on_gpu else {"record": None}
         if compiler and not on_gpu:
@@ -117,7 +117,7 @@ class Decoding:
         return steps if steps.prepare(self.cache) else None
 
     def run(self, steps: CudaGraphSteps | None, tokens: int = TOKENS) -> list[int]:
-        """Decode an answer behind a question of one token."""
+        """Decode an answer to a question of one token."""
         pack = PackedBatch(self.runner, self.cache, steps)
         sequence = TokenSequence([300], tokens)
         pack.admit(sequence)
@@ -129,7 +129,7 @@ class Decoding:
 
 
 def measure(device: torch.device, tiny: bool) -> dict[str, float]:
-    """Tokens per second of each way, and the fastest over the limit."""
+    """Return tokens per second of each way, and the fastest divided by the limit."""
     torch.manual_seed(0)
     speed = bandwidth(device, 2**24 if tiny else COPY_BYTES)
     model = make(device, tiny)
@@ -147,13 +147,13 @@ def measure(device: torch.device, tiny: bool) -> dict[str, float]:
             ids = decoded.run(steps)
             expected = expected or ids
             same = sum(a == b for a, b in zip(ids, expected, strict=True))
-            # What a question costs before its first token is not decoding.
+            # The time before the first token is not decoding.
             whole = seconds(lambda steps=steps: decoded.run(steps), device)  # type: ignore[misc]
             first = seconds(lambda steps=steps: decoded.run(steps, 2), device)  # type: ignore[misc]
             rate = (TOKENS - 2) / (whole - first)
             rows[f"decode_tokens_per_s_{name.replace(' ', '_')}"] = rate
             print(f"{name:16} {rate:8.1f} tokens/s, {rate / limit:.2f} of the limit, "
-                  f"{same} of {len(ids)} tokens as the plain way says")  # fmt: skip
+                  f"{same} of {len(ids)} tokens equal to the plain way's")  # fmt: skip
     fastest = max(value for name, value in rows.items() if name.startswith("decode_tokens"))
     return rows | {"decode_over_bandwidth_limit": fastest / limit}
 
@@ -176,7 +176,7 @@ def main() -> None:
     rows = measure(device, options.tiny)
     for name, value in rows.items():
         print(f"{name:36} {value:8.3f}")
-    # What a small model reaches says nothing about a large one.
+    # The figures of a small model say nothing about a large one.
     if options.json and not options.tiny:
         options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 

@@ -1,10 +1,9 @@
-"""Many questions about one frame, against the ways of asking them that transformers offers.
+"""Many questions about one frame, compared with `generate` of transformers.
 
 `python -m benchmarks.many_regions --json FILE [--plot FILE.png]`. Both sides run here, on the same
-weights; their answers are checked to be the same tokens. All ask the same of different boxes, as a
-query about a detector's boxes does; `time_other_words_over_same` tells what questions cost that
-begin with other words. The plot of time against the number of regions lies beside the JSON unless
-it is named.
+weights, and must give the same tokens. All questions have the same words and different boxes, as in
+a query about a detector's boxes; `time_other_words_over_same` is the cost of questions with
+different first words. The plot (time over number of regions) is saved beside the JSON by default.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ TINY = Path("models/chatspot-tiny")
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    """A camera's frame of noise, uint8 480 x 640 x 3."""
+    """Return a frame of noise, uint8 480 x 640 x 3."""
     return np.random.default_rng(seed).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
 
 
 def questions(count: int) -> list[Question]:
-    """Questions of about 24 tokens, each about a box of its own."""
+    """Return questions of about 24 tokens, each about another box."""
     rng = np.random.default_rng(1)
     found = []
     for _ in range(count):
@@ -59,7 +58,7 @@ def questions(count: int) -> list[Question]:
 
 
 def seconds(what: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, Any]:
-    """The fastest of several runs, and what it returned."""
+    """Return the time of the fastest run, and the result."""
     best, result = float("inf"), None
     for _ in range(repeats):
         began = time.perf_counter()
@@ -69,7 +68,7 @@ def seconds(what: Callable[[], Any], repeats: int = REPEATS) -> tuple[float, Any
 
 
 class Peer:
-    """The same questions through `generate` of the model as transformers loads it."""
+    """Answers the same questions by `generate` of transformers."""
 
     def __init__(
         self, engine: Engine, folder: Path, rgb: np.ndarray, asked: list[Question]
@@ -90,11 +89,11 @@ class Peer:
         return pixels
 
     def one_by_one(self) -> list[list[int]]:
-        """A call of generate for each question."""
+        """Answer by one call of generate per question."""
         return [self._generate([ids])[0] for ids in self.ids]
 
     def batched(self) -> list[list[int]]:
-        """One call, the picture copied for each question, padded on the left."""
+        """Answer by one call: a copy of the picture per question, prompts padded on the left."""
         return self._generate(self.ids)
 
     def _generate(self, ids: list[list[int]]) -> list[list[int]]:
@@ -117,7 +116,7 @@ class Peer:
 
 
 def compare(engine: Engine, folder: Path, name: str) -> dict[str, float]:
-    """Ours against both peers. Raises RuntimeError where the answers differ."""
+    """Compare the engine with both peers. Raises RuntimeError if the answers differ."""
     rgb, asked = picture(), questions(REGIONS)
     peer = Peer(engine, folder, rgb, asked)
     ours, replies = seconds(lambda: engine.answer_many(engine.prepare(rgb), asked))
@@ -141,12 +140,12 @@ def compare(engine: Engine, folder: Path, name: str) -> dict[str, float]:
 
 
 def _in_other_words(asked: list[Question]) -> list[Question]:
-    """As long, but with nothing in common to begin with."""
+    """Return questions of the same length with different first letters."""
     return [replace(one, text=f"{chr(65 + k)}{one.text[1:]}") for k, one in enumerate(asked)]
 
 
 def scaling(engine: Engine) -> tuple[dict[str, float], list[tuple[int, float]]]:
-    """Time against the number of regions, first words of a second question, memory."""
+    """Measure time over number of regions, and the first token of a second question."""
     rgb = picture()
     points = []
     for count in (1, 2, 4, 8, 16, 32, 64):
@@ -195,10 +194,10 @@ def kv_over_ideal(engine: Engine, count: int = 64) -> float:
 
 
 def overhead(engine: Engine, queries: int, boxes: int) -> float:
-    """Time of queries about new frames outside of the model's passes, over the time inside.
+    """Return the time of queries outside of the model's passes, divided by the time inside.
 
-    From a query's submission to its end: queue, thread, the frame's key, its scaling, the prompts,
-    masks, the choice of tokens, the words, the reading of the answers.
+    From a query's submission to its end: queue, thread, frame key, scaling, prompts, masks, choice
+    of tokens, detokenizing, parsing. Each query is about a new frame.
     """
     desk = Desk(engine, Settings())
     model, inside_s = engine._runner.model, 0.0
@@ -226,7 +225,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
         began_s = time.perf_counter()
         for seed in range(1, queries + 1):
             desk.ask_and_wait(noise(seed, *SIZE), asks)
-        # The noise is the benchmark's own time.
+        # The time for drawing noise is the benchmark's own.
         all_s = time.perf_counter() - began_s - seconds(lambda: noise(1, *SIZE))[0] * queries
     finally:
         for name in names:
@@ -236,7 +235,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
 
 
 def plot(points: list[tuple[int, float]], file: Path) -> None:
-    """Seconds against the number of regions."""
+    """Plot seconds over the number of regions."""
     figure, axis = pyplot.subplots(figsize=(6, 4))
     axis.plot(*zip(*points, strict=True), marker="o")
     axis.set_xlabel("regions asked about")

@@ -1,4 +1,4 @@
-"""Queries put to an engine as the node puts them: through its thread, its queue and its caches."""
+"""Send queries to an engine as the node does: through its thread, queue and caches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from chatspot_ros.engine.api import BatchingEngine, Question, Turn
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture, Query
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
-OnEnd = Callable[[Pending, ChatspotError | None], None]
+OnEnd = Callable[[InflightRequest, ChatspotError | None], None]
 
 
 class Frame(Picture):
-    """A picture with its pixels at hand, as if its message had come."""
+    """A picture made from pixels, without a message."""
 
     def __init__(self, image_rgb: RgbImage) -> None:
         super().__init__(lambda: None)
@@ -37,13 +37,13 @@ class Frame(Picture):
 
 
 def noise(seed: int, width: int, height: int) -> Frame:
-    """A frame of noise."""
+    """Return a frame of noise."""
     rng = np.random.default_rng(seed)
     return Frame(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 class Desk:
-    """An engine in its thread, and what takes queries to it; free of ROS."""
+    """An engine in its thread, with sessions and answerer; without ROS."""
 
     def __init__(self, engine: BatchingEngine, settings: Settings) -> None:
         self.sessions: SessionStore[Picture, Turn] = SessionStore(
@@ -66,16 +66,16 @@ class Desk:
         task: str = "",
         timeout_s: float = 3600.0,
     ) -> Any:
-        """Put a query in; return its handle. Raises BusyError."""
+        """Submit a query; return its handle. Raises BusyError."""
         query = Query(asks[0].text, use_detections=sweep, session=session, task=task)
         now_s = time.monotonic()
-        pending = Pending(
+        pending = InflightRequest(
             id=f"q{next(self._ids)}", query=query, on_reply=lambda reply: None, on_text=None,
             arrived_s=now_s, deadline_s=now_s + timeout_s, frame_deadline_s=now_s,
             picture=frame, asks=[replace(one, task=task) for one in asks],
         )  # fmt: skip
         if session:
-            self.sessions.enter(session, frame.key, frame)
+            self.sessions.enter(session, frame)
 
         def on_done(result: object, error: ChatspotError | None) -> None:
             on_end(pending, error)
@@ -85,16 +85,16 @@ class Desk:
             deadline_s=pending.deadline_s,
             on_done=on_done,
             priority=pending.priority,
-            frame=frame.key,
+            frame=frame.id,
             session_key=session or None,
         )
 
-    def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> Pending:
-        """Put a query in and wait for its answers. Raises what it ended with."""
+    def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> InflightRequest:
+        """Submit a query and wait for its answers. Raises the query's error."""
         ended = threading.Event()
-        found: list[tuple[Pending, ChatspotError | None]] = []
+        found: list[tuple[InflightRequest, ChatspotError | None]] = []
 
-        def on_end(pending: Pending, error: ChatspotError | None) -> None:
+        def on_end(pending: InflightRequest, error: ChatspotError | None) -> None:
             found.append((pending, error))
             ended.set()
 

@@ -1,4 +1,4 @@
-"""A LLaVA with random weights and a 576-token picture, of a size that two cores can run."""
+"""A LLaVA with random weights and 576 tokens per picture, small enough for two cores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEC = {
 
 
 def make(folder: Path, seed: int = 0) -> Path:
-    """Write the checkpoint; no answer of it ends by itself."""
+    """Write the checkpoint; its answers end only at the token limit."""
     torch.manual_seed(seed)
     tokenizer = _byte_tokenizer()
     model = LlavaForConditionalGeneration(LlavaConfig(
@@ -51,7 +51,7 @@ def make(folder: Path, seed: int = 0) -> Path:
             if weight.dim() >= 2:
                 scale = 0.7 if "embed" in name else 0.06
                 weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
-        model.lm_head.weight[2] = 0.0  # the end is never the likeliest
+        model.lm_head.weight[2] = 0.0  # the end token is never the most likely
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessor(
             size={"height": 336, "width": 336}, do_center_crop=False

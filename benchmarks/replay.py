@@ -1,8 +1,8 @@
-"""What replay is worth: `python -m benchmarks.replay --json FILE`.
+"""The effect of replay on forgetting: `python -m benchmarks.replay --json FILE`.
 
-A model that can answer about whole pictures is taught questions about regions alone, once as it
-is and once with a share of the earlier questions replayed. Both sides start from the same weights
-and see the region questions in the same order; measured is the loss on unseen kitchens.
+A model that answers questions about whole pictures is trained on questions about regions only,
+once without and once with replay of earlier questions. Both runs start from the same weights and
+see the region questions in the same order; the loss is measured on unseen kitchens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chatspot_train.data.records import Record, Records, write_records
 from chatspot_train.data.sources import find_source
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings, SourceSettings
-from chatspot_train.finetune.dataset import Lessons
+from chatspot_train.finetune.dataset import ExampleDataset
 from chatspot_train.finetune.model import load_start
 from chatspot_train.finetune.run import run
 
@@ -30,7 +30,7 @@ SHARE = 0.25
 
 
 def part(records: Records, of_regions: bool, out: Path, images: Path) -> dict[str, str]:
-    """The records' turns about regions, or those about the whole picture."""
+    """Write the records' turns about regions, or those about the whole picture."""
 
     def cut(record: Record) -> Record:
         turns = tuple(t for t in record.turns if bool(t.regions) == of_regions)
@@ -41,7 +41,7 @@ def part(records: Records, of_regions: bool, out: Path, images: Path) -> dict[st
 
 
 def kitchens(split: str, count: int, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """(questions about whole pictures, questions about regions) on `count` kitchens."""
+    """Return (questions about whole pictures, questions about regions) on `count` kitchens."""
     build(find_source("kitchen"), None, None, folder, split=split, limit=count)
     records = Records(folder)
     whole = part(records, False, folder / "whole", folder / "images")
@@ -49,13 +49,13 @@ def kitchens(split: str, count: int, folder: Path) -> tuple[dict[str, str], dict
 
 
 def loss(model: str, data: dict[str, str]) -> float:
-    """Mean loss on the answer tokens of all records."""
+    """Return the mean loss on the answer tokens of all records."""
     start = load_start(ModelSettings(checkpoint=model))
     encoder = Encoder(start, 1024)
-    lessons = Lessons([SourceSettings.model_validate(data)], encoder)
+    examples = ExampleDataset([SourceSettings.model_validate(data)], encoder)
     total, count = 0.0, 0
     with torch.no_grad():
-        for batch in DataLoader(lessons, batch_size=4, collate_fn=encoder.collate):
+        for batch in DataLoader(examples, batch_size=4, collate_fn=encoder.collate):
             del batch["names"]
             asked = int((batch["labels"][:, 1:] != -100).sum())
             total += float(start.model(**batch).loss) * asked
@@ -64,7 +64,7 @@ def loss(model: str, data: dict[str, str]) -> float:
 
 
 def measure(model: str, kitchens_taught: int, steps: int, folder: Path) -> dict[str, Any]:
-    """The losses before, after, and after with replay."""
+    """Return the losses before, after, and after with replay."""
     whole, regions = kitchens("train", kitchens_taught, folder / "train")
     held_whole, held_regions = kitchens("val", max(8, kitchens_taught // 4), folder / "val")
     losses = {"before": (loss(model, held_whole), loss(model, held_regions))}

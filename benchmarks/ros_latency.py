@@ -1,17 +1,15 @@
-"""What the node adds to the model's own time: `python -m benchmarks.ros_latency --json FILE`.
+"""Time that the node adds to the model's: `python -m benchmarks.ros_latency --json FILE`.
 
-Every figure is a ratio of two sides measured in one run, between real processes: the service
-against an echo service of the same type, the node's processor time for a 1080p frame against that
-of a subscriber that does nothing, and how long a parameter get takes while queries keep the model
-busy.
+Each figure compares two sides in one run, between real processes: the service with an echo service
+of the same type, the node's processor time for a 1080p frame with that of a subscriber that does
+nothing; and the time of a parameter get while queries keep the model busy.
 
-The echo services are nodes of their own in rclpy's usual executor; they get the very request and
-reply with one answer about its region, one at once (`overhead_over_echo`), the other after as long
-as the engine took (`overhead_over_late_echo`): whoever waits that long sleeps, and wakes to cold
-caches, on either side. They are two, so that each has slept since its last request as long as the
-node has. All processes allocate memory in the same way (MEMORY):
-by glibc's own choice a subscriber to 1080p images is now and then, by chance, given new pages for
-every frame and takes them back, which costs four times the frame itself, on either side.
+The two echo services are nodes with rclpy's default executor. They get the same request and reply
+with one answer about its region: one at once (`overhead_over_echo`), one after the engine's time
+(`overhead_over_late_echo`), because a process that slept so long wakes to cold caches. There are
+two, so that each has slept as long as the node since its last request. All processes allocate
+memory in the same way (MEMORY): glibc's default sometimes gives a subscriber to 1080p images new
+pages for every frame, which costs four times the frame itself.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ from chatspot_sim.processes import NodeProcesses, installed
 
 CALLS = 300
 FRAMES = 150
-# Processor time comes in steps of 10 ms, two frames of a bare subscriber.
+# Processor time has steps of 10 ms, two frames of a bare subscriber.
 LEAST_FRAMES = 20
 GETS = 500
 FULL_HD = (1920, 1080)
@@ -59,7 +57,7 @@ PATIENCE_S = 60.0
 SETTLING_S = 6.0
 NODE = "region_query_node"
 ECHO, LATE_ECHO = "echo", "late_echo"
-# One arena, which keeps what is freed: see chatspot_ros.util.process_memory, which leaves it then.
+# One arena that keeps freed memory: chatspot_ros.util.process_memory then changes nothing.
 MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -71,9 +69,9 @@ MEMORY = {
 
 
 def echo(name: str) -> None:
-    """A service of the node's type that replies with one answer about the first region.
+    """Serve the node's service type: reply with one answer about the first region.
 
-    At once, or after the request's `timeout`, and then it says how long it took, as the node does.
+    Reply at once, or after the request's `timeout`; then report the time, as the node does.
     """
     node = Node(name)
 
@@ -92,7 +90,7 @@ def echo(name: str) -> None:
 
 
 def bare() -> None:
-    """A subscriber to the camera that only counts, and says so in its log."""
+    """Subscribe to the camera and do nothing."""
     node = Node("bare")
     node.create_subscription(Image, "image", lambda _: None, qos_profile_sensor_data)
     print("ready: bare", flush=True)
@@ -100,7 +98,7 @@ def bare() -> None:
 
 
 def camera() -> None:
-    """Publishes frames of noise at a steady rate."""
+    """Publish frames of noise at a steady rate."""
     node = Node("camera")
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (FULL_HD[1], FULL_HD[0], 3), dtype=np.uint8)
@@ -117,7 +115,7 @@ def camera() -> None:
 
 
 def asker() -> None:
-    """Asks the node about eight regions of one picture, again and again."""
+    """Ask the node about eight regions of one picture, without end."""
     client = Client("asker")
     client.send_picture()
     regions = [Region.box(10 * k, 10, 10 * k + 80, 200) for k in range(8)]
@@ -139,7 +137,7 @@ ROLES: dict[str, Callable[[], None]] = {
 
 
 class Client:
-    """Asks, and waits by spinning in the calling thread."""
+    """A client that waits by spinning in the calling thread."""
 
     def __init__(self, name: str) -> None:
         self.node = Node(name)
@@ -153,7 +151,7 @@ class Client:
         self.stamp: Any = None
 
     def call(self, client: Any, request: Any) -> tuple[float, Any]:
-        """Seconds until the reply, and the reply. Raises TimeoutError."""
+        """Return the seconds until the reply, and the reply. Raises TimeoutError."""
         began = time.perf_counter()
         future = client.call_async(request)
         self.executor.spin_until_future_complete(future, PATIENCE_S)
@@ -163,11 +161,11 @@ class Client:
         return time.perf_counter() - began, future.result()
 
     def ask(self, regions: list[Region], **fields: Any) -> tuple[float, Any]:
-        """Ask the node what is in the regions."""
+        """Ask the node about the regions."""
         return self.call(self.query, self.request(regions, **fields))
 
     def request(self, regions: list[Region], **fields: Any) -> Any:
-        """A request about the regions."""
+        """Return a request about the regions."""
         found = [to_region_message(region) for region in regions]
         return RegionQuery.Request(question="What is this?", regions=found, **fields)
 
@@ -189,13 +187,13 @@ class Client:
         raise TimeoutError("the node never got the picture")
 
 
-# --- what is measured -----------------------------------------------------------------------------
+# --- measurements ---------------------------------------------------------------------------------
 
 
 def overhead(client: Client, calls: int) -> tuple[list[float], list[float], list[float]]:
-    """Seconds of each query beyond the engine's own, of each echo, and of each late one.
+    """Return the seconds of each query without the engine's, of each echo, of each late echo.
 
-    Taken in turns. The late echo waits as long as the engine took; its own time is taken off too.
+    Measured in turns. The late echo waits for the engine's time, which is subtracted, too.
     """
     for service in (client.echo, client.late_echo):
         if not service.wait_for_service(PATIENCE_S):
@@ -217,13 +215,13 @@ def overhead(client: Client, calls: int) -> tuple[list[float], list[float], list
 
 
 def processor_s(pid: int) -> float:
-    """Processor time that a process has used, its own and the system's on its behalf."""
+    """Return the processor time of a process: user and system."""
     used = psutil.Process(pid).cpu_times()
     return float(used.user + used.system)
 
 
 def frame_cost(pids: list[int], frames: int) -> list[float]:
-    """Processor seconds of each process for each of the frames that a running camera sends."""
+    """Return the processor seconds of each process per frame of a running camera."""
     time.sleep(SETTLING_S)  # discovery, and the node's ring of frames; the camera has its own clock
     before = [processor_s(pid) for pid in pids]
     time.sleep(frames / FRAMES_PER_S)
@@ -231,13 +229,13 @@ def frame_cost(pids: list[int], frames: int) -> list[float]:
 
 
 def parameter_gets(client: Client, count: int) -> list[float]:
-    """Seconds of each parameter get."""
+    """Return the seconds of each parameter get."""
     request = GetParameters.Request(names=["model"])
     return [client.call(client.parameters, request)[0] for _ in range(count)]
 
 
 def measure(calls: int, frames: int, gets: int) -> dict[str, Any]:
-    """All rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
+    """Return all rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
     os.environ.update(MEMORY)
     program = (sys.executable, "-m", "benchmarks.ros_latency", "--role")
     with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:

@@ -1,4 +1,4 @@
-"""The camera and the detector of `benchmarks.soak_node`: run by it as a program."""
+"""The camera and detector of `benchmarks.soak_node`, which runs this program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatspot_ros.ros.conversions import to_image_message
 
 
 def camera(size_wh: tuple[int, int], rate_hz: float) -> None:
-    """Publish pictures, no two alike, and on every third one detections."""
+    """Publish different pictures, and detections on every third one."""
     node = Node("camera")
     rng = np.random.default_rng(0)
     width, height = size_wh
@@ -52,7 +52,7 @@ def camera(size_wh: tuple[int, int], rate_hz: float) -> None:
 
 
 def scene(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A picture of patches and noise, uint8 H x W x 3."""
+    """Return a picture of patches and noise, uint8 H x W x 3."""
     coarse = rng.integers(0, 256, (9, 16, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int16)
     return np.clip(smooth + rng.integers(-20, 20, smooth.shape), 0, 255).astype(np.uint8)

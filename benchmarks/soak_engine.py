@@ -1,9 +1,9 @@
-"""Thousands of mixed queries through the inference thread: does memory stay flat?
+"""Memory of the engine over thousands of mixed queries.
 
 `python -m benchmarks.soak_engine [--queries 5000] [--model models/chatspot-tiny] [--json FILE]`.
-Single questions, sweeps over detections, conversations, states and plans, frames that come again
-and frames that are new, cancels, deadlines that pass, regions outside and bursts that find the
-queue full. What is asked follows from the seed alone.
+Single questions, questions about all detections, conversations, states and plans; known and new
+frames, cancels, passed deadlines, regions outside the picture, bursts that overflow the queue. The
+seed alone determines the queries.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from benchmarks.queries import Desk, Frame, noise
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question
 from chatspot_ros.errors import BusyError, ChatspotError
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util.process_memory import process_bytes
 
 FRAMES = 60
 SIZE = (320, 240)
-# Queries between two looks at the memory, and how many are on their way at a time.
+# Queries between two readings of the memory, and queries in flight.
 EVERY = 100
 AT_A_TIME = 6
 MB = 1_000_000
-# Small, so that they are full from early on.
+# Small caches fill early.
 SETTINGS = Settings(queue_size=8, scene_cache_mb=64, session_cache_mb=16, max_new_tokens=16)
 TEXTS = ("What is this?", "What colour is it?", "And this?", "Is it open?", "Describe this.")
 
 
 class Soak:
-    """The queries, and how they have ended."""
+    """Asks the queries and counts their statuses."""
 
     def __init__(self, engine: Engine, seed: int) -> None:
         self.desk = Desk(engine, SETTINGS)
@@ -50,12 +50,12 @@ class Soak:
         self._free = threading.Semaphore(AT_A_TIME)
 
     def run(self, queries: int) -> None:
-        """Ask, and wait until all have ended."""
+        """Submit the queries, and wait for the end of all."""
         for number in range(queries):
             if number % EVERY == 0:
                 self._look()
             if number % 50 == 49:
-                # A camera goes on: an old frame is replaced by a new one.
+                # As a camera does, replace an old frame by a new one.
                 place = int(self._rng.integers(len(self._frames)))
                 self._frames[place] = noise(100 + number % FRAMES, *SIZE)
             if number % 97:
@@ -71,7 +71,7 @@ class Soak:
         self._look()
 
     def _ask(self, number: int, counted: bool) -> Any:
-        """Ask something; return the job, None where the queue is full."""
+        """Submit a query; return its job, None if the queue is full."""
         rng = self._rng
         kind = int(rng.integers(10))
         frame = self._frames[int(rng.integers(len(self._frames)))]
@@ -88,7 +88,7 @@ class Soak:
         if kind == 7 and number % 3 == 0:
             more["timeout_s"] = 0.01
 
-        def on_end(pending: Pending, error: ChatspotError | None) -> None:
+        def on_end(pending: InflightRequest, error: ChatspotError | None) -> None:
             self.statuses["OK" if error is None else error.status] += 1
             if counted:
                 self._free.release()
@@ -119,7 +119,7 @@ class Soak:
 
 
 def slope(memory_mb: list[float]) -> float:
-    """MB per 1,000 queries, a line through the second half of what was seen."""
+    """Return MB per 1,000 queries: the slope of a line through the second half of the readings."""
     late = memory_mb[len(memory_mb) // 2 :]
     if len(late) < 2:
         return 0.0

@@ -1,9 +1,9 @@
 """Mixed load on the node for minutes or hours: `python -m benchmarks.soak_node --minutes N`.
 
-A camera and a detector, planners that ask by service and by action (one region, many, all
-detections, conversations, pictures of their own, cancels, short times, mistakes), clicks, the watch
-list and somebody who looks at the annotated picture, all at once. Printed are how every query
-ended, how long it took, and what the node's process held.
+A camera, a detector, queries by service and action (one region, many, all detections,
+conversations, own pictures, cancels, short timeouts, mistakes), clicks, the watch list and a
+subscriber to the annotated picture, all at the same time. It prints the statuses and times of the
+queries, and the resources of the node's process.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from chatspot_sim.processes import NodeProcesses, installed
 
 NODE = "region_query_node"
 PATIENCE_S = 120.0
-# Until so many queries were answered, and so much of the time is over, the caches fill: no leak.
+# The caches fill during so many queries and this share of the time: that growth is no leak.
 WARM_QUERIES = 100
 WARM_SHARE = 0.3
 MB = 1_000_000
-# Full before the measurement begins. A conversation holds its frame: 6 MB each at 1080p.
+# Full before the measurement begins. A conversation keeps its frame: 6 MB each at 1080p.
 SMALL_CACHES = {
     "scene_cache_mb": "64", "session_cache_mb": "16", "max_sessions": "4", "buffer_megabytes": "64",
 }  # fmt: skip
@@ -57,7 +57,7 @@ STATUSES = {
         *("FRAME_EXPIRED", "BUSY", "TIMEOUT", "CANCELLED", "NOT_ACTIVE", "MODEL_ERROR"),
     )
 }
-# Kind of query -> how often it comes.
+# Kind of query -> its weight.
 KINDS = {
     "one region": 8, "many regions": 2, "all detections": 2, "conversation": 3, "own picture": 2,
     "goal": 4, "cancelled goal": 2, "short of time": 1, "mistake": 2, "click": 1,
@@ -68,11 +68,11 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-# --- those who ask --------------------------------------------------------------------------------
+# --- queries --------------------------------------------------------------------------------------
 
 
 class Load:
-    """Keeps so many queries going, and notes how each one ended."""
+    """Keeps `in_flight` queries running, and records the end of each."""
 
     def __init__(self, size_wh: tuple[int, int], in_flight: int, seed: int) -> None:
         self.node = Node("soak")
@@ -113,7 +113,7 @@ class Load:
         raise TimeoutError("the node never answered about a frame")
 
     def run(self, seconds: float, look: Callable[[], None]) -> None:
-        """Ask for so long, then wait for what is still going; call `look` once a second."""
+        """Ask for `seconds`, then wait for queries in flight; call `look` once a second."""
         end_s = time.monotonic() + seconds
         next_look_s = 0.0
         while (now_s := time.monotonic()) < end_s or (self.waiting and now_s < end_s + PATIENCE_S):
@@ -160,7 +160,7 @@ class Load:
         self._goals.send_goal_async(goal).add_done_callback(on_goal)
 
     def _fill(self, request: Any, kind: str) -> Any:
-        """Write a query of a kind into a request or goal, and return that."""
+        """Fill a request or goal with a query of a kind; return it."""
         choose = self._random
         request.question, request.task = choose.choice(QUESTIONS)
         count = {"many regions": 8, "all detections": 0}.get(kind, 1)
@@ -204,11 +204,11 @@ class Load:
         self.answered[STATUSES[message.status]] += 1
 
 
-# --- what the node holds --------------------------------------------------------------------------
+# --- resources of the node ------------------------------------------------------------------------
 
 
 class Held:
-    """What the node's process holds, second by second."""
+    """Memory, threads and file descriptors of the node's process, once a second."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -216,13 +216,13 @@ class Held:
         self.rows: list[tuple[int, float, int, int]] = []
 
     def look(self, queries: int) -> None:
-        """Note what it holds now."""
+        """Record the present values."""
         with self._process.oneshot():
             held = self._process.memory_info().rss / MB
             self.rows.append((queries, held, self._process.num_threads(), self._process.num_fds()))
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """First (when the caches are full), last and most of each, and the memory's slope."""
+        """Return first (with full caches), last and maximum of each, and the memory's slope."""
         rows = np.array(self.rows[self._warm() :], dtype=float)
         found = {
             name: {
@@ -235,7 +235,7 @@ class Held:
         found["memory_mb_per_1000_queries"] = {
             "value": slope(queries, memory) * 1000, "n": float(np.ptp(queries)),
         }  # fmt: skip
-        # Resident memory at ten moments of the whole run: a cache that fills levels off.
+        # Resident memory at ten moments of the run: caches level off.
         moments = np.linspace(0, len(self.rows) - 1, 10).astype(int)
         found["memory_mb_then"] = {
             "value": self.rows[0][1],
@@ -244,14 +244,14 @@ class Held:
         return found
 
     def _warm(self) -> int:
-        """The row from which on the caches are full; in a short run after its share of the time."""
+        """Return the first row with full caches; in a short run the row at WARM_SHARE."""
         share = int(len(self.rows) * WARM_SHARE)
         full = next((at for at, row in enumerate(self.rows) if row[0] >= WARM_QUERIES), 0)
         return max(share, full) if full < len(self.rows) * 2 / 3 else share
 
 
 def slope(queries: np.ndarray, memory: np.ndarray) -> float:
-    """How memory goes with queries, as a straight line through all rows (least squares)."""
+    """Return the slope of memory over queries, by least squares."""
     return float(np.polyfit(queries, memory, 1)[0]) if np.ptp(queries) > 0 else 0.0
 
 
@@ -261,7 +261,7 @@ def slope(queries: np.ndarray, memory: np.ndarray) -> float:
 def soak(
     minutes: float, size_wh: tuple[int, int], rate_hz: float, in_flight: int, seed: int
 ) -> dict[str, Any]:
-    """All rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
+    """Return all rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
     width, height = size_wh
     camera: tuple[str, ...] = (sys.executable, "-m", "benchmarks.soak_camera")
     camera += ("--size", str(width), str(height), "--rate", str(rate_hz))
@@ -299,7 +299,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Put mixed load on the node, and look at it.")
+    parser = argparse.ArgumentParser(description="Put mixed load on the node and measure it.")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--size", type=_size, default=(1920, 1080), help="of the camera: WxH")
     parser.add_argument("--rate", type=float, default=30.0, help="the camera's pictures a second")

@@ -1,7 +1,7 @@
-"""A detector as a node: takes images, publishes what it finds on each with that image's header.
+"""A detector as a node: subscribes images, publishes detections with the image's header.
 
-Topics: `image` (or `image/compressed`); `detections`, a vision_msgs/Detection2DArray. It looks at
-one picture at a time, always the newest: one that comes while it is busy replaces one that waits.
+Topics: `image` (or `image/compressed`); `detections`, a vision_msgs/Detection2DArray. It processes
+one picture at a time, always the newest; a picture that comes meanwhile replaces a waiting one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_ros.detector.settings import SPECS, parse_labels
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.images.decode import message_to_rgb
-from chatspot_ros.ros.run_node import Stop, serve
-from chatspot_ros.ros.table_parameters import Values, declare
+from chatspot_ros.ros.parameters import Values, declare
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.util.resources import find_model
 
 NAME = "detector_node"
@@ -34,7 +35,7 @@ _LOG_EVERY_S = 10.0
 
 
 class Newest:
-    """Holds one item for another thread: a newer one replaces it."""
+    """Passes items to another thread; a newer item replaces a waiting one."""
 
     def __init__(self) -> None:
         self._news = threading.Condition()
@@ -42,27 +43,27 @@ class Newest:
         self._closed = False
 
     def put(self, item: bytes) -> None:
-        """Offer an item; one that still waits is dropped."""
+        """Offer an item and drop the waiting one."""
         with self._news:
             self._item = item
             self._news.notify()
 
     def take(self) -> bytes | None:
-        """Wait for an item; None when it was closed."""
+        """Wait for an item and return it; None after `close`."""
         with self._news:
             self._news.wait_for(lambda: self._closed or self._item is not None)
             item, self._item = self._item, None
             return None if self._closed else item
 
     def close(self) -> None:
-        """Let the waiting thread go."""
+        """Release the waiting thread."""
         with self._news:
             self._closed = True
             self._news.notify()
 
 
 class DetectorNode(Node):
-    """The executor's thread only stores what comes; a thread of its own loads and detects."""
+    """Detects in its own thread, which also loads the model; the executor only stores images."""
 
     def __init__(self, stop: Stop) -> None:
         """Raises RequestError for a parameter that cannot be used."""
@@ -79,7 +80,7 @@ class DetectorNode(Node):
         self._image_type: type[Any] = Image
         if values["image_transport"] == "compressed":
             self._image_type, topic = CompressedImage, f"{topic}/compressed"
-        # As bytes: a picture that is never looked at is never unpacked.
+        # Serialized: a picture that is replaced is never deserialized.
         self.create_subscription(
             self._image_type,
             topic,
@@ -94,7 +95,7 @@ class DetectorNode(Node):
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the picture that is being looked at, as far as that goes in time."""
+        """Finish the current picture, for at most 2 s."""
         self._waiting.close()
         self._thread.join(_CLOSING_S)
         self.get_logger().info(f"looked at {self._looked} pictures")
@@ -103,7 +104,7 @@ class DetectorNode(Node):
         self._values = values
 
     def _refuse(self, values: Values) -> str | None:
-        """Say why these values cannot be used with the loaded model."""
+        """Return why these values cannot be used with the loaded model; None if they can."""
         if self._detector is None:
             return None
         try:
@@ -132,7 +133,7 @@ class DetectorNode(Node):
                 )
 
     def _load(self) -> bool:
-        """Load the model; without one, end the process."""
+        """Load the model and return True; if that fails, end the process."""
         began_s = time.monotonic()
         try:
             # Importing torch takes seconds.
@@ -140,6 +141,7 @@ class DetectorNode(Node):
 
             from chatspot_ros.detector.object_detector import Detector
 
+            load_cv_bridge()  # may take seconds: not at the first picture
             name = self._values["model"]
             if self._values["threads"]:
                 torch.set_num_threads(self._values["threads"])
@@ -173,9 +175,9 @@ class DetectorNode(Node):
 
 
 def to_message(found: Sequence[tuple[str, float, BoxXyxy]], header: Header) -> Detection2DArray:
-    """Return (label, score, box) in pixels as a message with the header of their picture.
+    """Return detections (label, score, box in pixels) as a message with their picture's header.
 
-    The id of a detection is its number in the list.
+    The id of a detection is its index.
     """
     message = Detection2DArray(header=header)
     for number, (label, score, (x1, y1, x2, y2)) in enumerate(found):
@@ -195,7 +197,7 @@ def _labels(values: Values) -> tuple[str, ...]:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the node until it is told to stop."""
-    serve(DetectorNode, args)
+    run_node(DetectorNode, args)
 
 
 if __name__ == "__main__":

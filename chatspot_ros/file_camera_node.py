@@ -1,7 +1,7 @@
-"""A camera out of files: publishes a picture, a folder of pictures or a video as `image`.
+"""A camera that reads files: publishes a picture, a folder of pictures or a video as `image`.
 
 For trying the chain without a camera. Pictures come in the order of their names, stamped with the
-time of now.
+current time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from std_msgs.msg import Header
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError, RequestError
 from chatspot_ros.ros.conversions import to_image_message
-from chatspot_ros.ros.run_node import Stop, serve
-from chatspot_ros.ros.table_parameters import declare
+from chatspot_ros.ros.parameters import declare
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.server.parameter_spec import Spec
 
 NAME = "file_camera"
@@ -39,7 +39,7 @@ def read_pictures(path: Path) -> Iterator[RgbImage]:
     """Yield the pictures of a file, folder or video once, uint8 H x W x 3, RGB.
 
     Raises:
-        ImageError: there is none, or one cannot be read.
+        ImageError: there is no picture, or one cannot be read.
     """
     if path.is_dir():
         files = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES)
@@ -109,7 +109,7 @@ class FileCamera(Node):
         print(f"ready: {self.get_name()}", flush=True)
 
     def close(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._timer.cancel()
 
     def _on_time(self) -> None:
@@ -131,7 +131,7 @@ class FileCamera(Node):
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the camera until it is told to stop."""
-    serve(FileCamera, args)
+    run_node(FileCamera, args)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a robot's skills do to a kitchen. They fail, with a reason, where a real one would."""
+"""Apply a robot's skills to a kitchen. A skill fails, with a reason, where a real one would."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ACTIONS = (*SETS, "pick", "place")
 
 
 def act_on(kitchen: Kitchen, action: str, target: str) -> tuple[bool, str]:
-    """Do `action` on the thing with id, kind, printed word or "colour kind" `target`.
+    """Apply `action` to the thing with id, kind, printed word or "colour kind" `target`.
 
-    Returns whether it was done, and what happened or why not; the kitchen is changed in place.
+    Change the kitchen in place; return whether that worked, and the effect or the reason.
     """
     if action not in ACTIONS:
         return False, f"no skill {action!r}; there are {', '.join(ACTIONS)}"
@@ -42,10 +42,10 @@ def act_on(kitchen: Kitchen, action: str, target: str) -> tuple[bool, str]:
 
 
 def find(kitchen: Kitchen, target: str) -> Item | None:
-    """The thing meant by `target`; of several, the first that is not in a hand."""
+    """Return the thing named `target`; of several, the first that is not in the hand."""
     words = target.lower().strip()
     if not words:
-        return None  # most things have no text, and would be meant by an empty one
+        return None  # it would match every thing without text
     free = sorted(kitchen.items, key=lambda item: item.inside == "hand")
     for item in free:
         if words in (item.id, item.kind, item.text.lower(), f"{item.colour} {item.kind}"):

@@ -1,4 +1,4 @@
-"""Questions about a kitchen picture, and what is drawn to ask one: thing, region and wording."""
+"""A question about a kitchen picture, and how its thing, region and wording are drawn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from chatspot_ros.core.regions import Region
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import Wordings
 
-MIN_SIDE = 0.035  # of the picture: a smaller thing is not asked about
+MIN_SIDE = 0.035  # of the picture's side: no question is about a smaller thing
 
 
 @dataclass(frozen=True)
 class KitchenQuestion:
-    """One question. `box_xyxy_px` is the true place where the answer is a box (`locate`), `phrase`
-    what the question calls the thing there."""
+    """One question. `box_xyxy_px` is the true box of a `locate` question, `phrase` the name that
+    the question gives to the thing."""
 
     kind: str
     question: str
@@ -31,7 +31,7 @@ class KitchenQuestion:
 
 
 def clear_things(truth: Truth) -> list[Thing]:
-    """The things of a picture that are large and whole enough to be asked about."""
+    """Return the things that are large and visible enough for a question."""
     least_w, least_h = MIN_SIDE * truth.width, MIN_SIDE * truth.height
     return [
         t for t in truth.things
@@ -43,11 +43,11 @@ def clear_things(truth: Truth) -> list[Thing]:
 
 @dataclass
 class Asker:
-    """Draws questions about one picture.
+    """Draw the parts of questions about one picture.
 
     `labels` (H x W, thing numbers from 1) lets points fall on a thing's real pixels; without it
-    they fall inside its outline. `noise` scales how far regions are off: 1 as in training, 0 exact.
-    `shape` fixes the kind of region ("box", "point", "polygon"); empty draws one.
+    they fall inside its outline. `noise` scales the errors of regions: 1 as in training, 0 exact.
+    `shape` fixes the kind of region ("box", "point", "polygon"); empty: drawn.
     """
 
     truth: Truth
@@ -65,14 +65,14 @@ class Asker:
         return text
 
     def asked_things(self) -> list[Thing]:
-        """Things large and whole enough to be asked about."""
+        """Return `clear_things` of the picture."""
         return clear_things(self.truth)
 
     def pick(self, things: list[Thing]) -> Thing | None:
         return things[int(self.rng.integers(len(things)))] if things else None
 
     def region(self, thing: Thing, shape: str = "") -> Region:
-        """A box, point or polygon on the thing, as inexact as `noise` says."""
+        """Draw a box, point or polygon on the thing, with errors as `noise` sets them."""
         shape = shape or self.shape or str(self.rng.choice(["box", "box", "point", "polygon"]))
         if shape == "point":
             return Region.point(*self._inner_point(thing))

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 
 def camera_info(fovy_deg: float, width: int, height: int, header: Header) -> CameraInfo:
-    """The intrinsics of an ideal pinhole with a vertical field of view of `fovy_deg` degrees.
+    """Return the intrinsics of an ideal pinhole; `fovy_deg` is its vertical field of view.
 
     Pixels are square. As in every CameraInfo, (0, 0) is the centre of the top-left pixel.
     """
@@ -28,13 +28,13 @@ def camera_info(fovy_deg: float, width: int, height: int, header: Header) -> Cam
 
 
 def compressed_image(rgb: NDArray[np.uint8], kind: str, header: Header) -> CompressedImage:
-    """The picture (uint8 H x W x 3, RGB) as a `kind` ("jpeg" or "png") file.
+    """Encode a picture (uint8 H x W x 3, RGB) as a `kind` ("jpeg" or "png") file.
 
-    Raises RuntimeError where OpenCV cannot encode it.
+    Raises RuntimeError if OpenCV cannot encode it.
     """
     done, file = cv2.imencode(f".{kind}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     if not done:
         raise RuntimeError(f"OpenCV cannot write a {kind} of {rgb.shape[1]} x {rgb.shape[0]}")
-    # An array is taken over whole; anything else rclpy checks byte by byte.
+    # rclpy takes an array as it is, and checks anything else byte by byte.
     data = array.array("B", file.tobytes())
     return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=data)

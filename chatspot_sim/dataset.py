@@ -3,7 +3,7 @@
 A folder holds shards `NNNN/`: `rgb.npy` (uint8 N x H x W x 3, RGB), `labels.npy` (uint8 N x H x W,
 numbers of the truth's things from 1, 0 the room) and `truth.jsonl`, one line a picture. The
 pictures are already stretched to the model's size; truth is in pixels of the camera's picture.
-A shard is moved into place whole, so a run that was killed goes on where it was.
+A shard is moved into place when it is whole: a run that was killed resumes there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Job:
 
 
 def render_shard(job: Job) -> str:
-    """Render one shard unless it is there; returns its folder."""
+    """Render one shard unless it exists; return its folder."""
     os.environ.setdefault("LP_NUM_THREADS", "1")
     import cv2
 
@@ -107,7 +107,7 @@ class RenderedKitchens:
     """The pictures of a folder, by number. Arrays are memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        """Open all finished shards. Raises FileNotFoundError where there is none."""
+        """Open all finished shards. Raises FileNotFoundError if there is none."""
         self._rgb: list[NDArray[np.uint8]] = []
         self._labels: list[NDArray[np.uint8]] = []
         self._lines: list[str] = []
@@ -127,17 +127,17 @@ class RenderedKitchens:
         return len(self._where)
 
     def rgb(self, index: int) -> NDArray[np.uint8]:
-        """uint8 H x W x 3, RGB."""
+        """Return a picture: uint8 H x W x 3, RGB."""
         shard, k = self._where[index]
         return self._rgb[shard][k]
 
     def labels(self, index: int) -> NDArray[np.uint8]:
-        """uint8 H x W: the number of the thing at each pixel, from 1; 0 is the room."""
+        """Return the thing number of each pixel, from 1; 0 is the room. uint8 H x W."""
         shard, k = self._where[index]
         return self._labels[shard][k]
 
     def truth(self, index: int) -> Truth:
-        """What is in that picture."""
+        """Return the truth of a picture."""
         return Truth.from_json(self._lines[index])
 
 

@@ -28,11 +28,11 @@ WIDTH, HEIGHT, RATE = 640, 480, 4.0
 NEEDED = 10
 NODE = "region_query_node"
 DETECTOR_NODE, DETECTOR = "detector_node", "chatspot-tiny-detector"
-# Of what scores as much, 98 % are of a thing, and 83 % of the things are found (docs/LOG.md).
+# Above it 98 % of the detections are of a thing, and 83 % of the things are found (docs/LOG.md).
 THRESHOLD = "0.4"
 _READY_S = 180.0
 _LAST_DOMAIN_ID = 101
-# A kitchen that the bundled model does well on; of others it answers 9 to 12 of 12.
+# A kitchen on which the bundled model does well; on others it answers 9 to 12 of 12.
 SEED = 85
 
 
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> NoReturn:
     _check(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
-    # Not to meet another robot, or a second demo; a domain that the shell names is kept.
+    # Apart from other robots and demos; a domain that the shell sets is kept.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % _LAST_DOMAIN_ID))
     logs = Path(tempfile.mkdtemp(prefix="chatspot_demo_"))
     out = console()

@@ -1,4 +1,4 @@
-"""The demo's planner: a ROS node that asks, by service and by action, and acts in the kitchen."""
+"""The demo's planner: a ROS node that asks by service and action, and acts in the kitchen."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _REPLY_S = QUERY_S + 10
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; says why."""
+    """The demo cannot continue; the message says why."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One picture (uint8 H x W x 3, RGB), its truth, and how many things the detector found."""
+    """One picture (uint8 H x W x 3, RGB), its truth, and the number of detections."""
 
     stamp_ns: int
     image_rgb: RgbImage
@@ -53,7 +53,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: a RegionQuery response or an AskRegion result, and how long it took.
+    """A RegionQuery response or an AskRegion result, and the seconds that it took.
 
     `pieces` counts the feedback messages of an action.
     """
@@ -64,15 +64,15 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether every question was answered."""
+        """True if every question was answered."""
         return bool(self.message.status == RegionQuery.Response.OK)
 
 
 class Planner:
-    """Spins in a thread of its own; its methods wait. Use it in a `with` block."""
+    """A node with an executor thread; its methods block. Use it in a `with` block."""
 
     def __init__(self, check: Callable[[], None]) -> None:
-        """`check` is called while waiting and raises when waiting is in vain."""
+        """`check` is called during waits; it raises if the wait cannot succeed."""
         self._check = check
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -90,7 +90,7 @@ class Planner:
         self._thread.start()
 
     def _spin(self) -> None:
-        # At the end the executor may be shut down while a message is handled.
+        # The executor may be shut down while it handles a message.
         with contextlib.suppress(ExternalShutdownException, rclpy_implementation.InvalidHandle):
             self._executor.spin()
 
@@ -103,10 +103,10 @@ class Planner:
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)
 
-    # --- what is seen -----------------------------------------------------------------------------
+    # --- pictures ---------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Begin to receive pictures, truths and detections."""
+        """Subscribe to pictures, truths and detections."""
         reliable = QoSProfile(depth=10)
         self._node.create_subscription(Image, "image", self._on_image, reliable)
         self._node.create_subscription(String, "kitchen/truth", self._on_truth, reliable)
@@ -115,9 +115,9 @@ class Planner:
         )
 
     def moment(self, after_ns: int = 0, timeout_s: float = 30.0) -> Moment:
-        """The next picture, later than `after_ns`, with its truth and detections.
+        """Return the next picture after `after_ns` with its truth and detections.
 
-        Raises DemoError when none comes in time.
+        Raises DemoError if none arrives in time.
         """
 
         def find() -> int | None:
@@ -132,7 +132,7 @@ class Planner:
             return Moment(stamp, message_to_rgb(picture), truth, self._detections[stamp])
 
     def truth_after(self, stamp_ns: int, timeout_s: float = 10.0) -> Truth:
-        """The first truth of a picture taken after `stamp_ns`. Raises DemoError."""
+        """Return the first truth after `stamp_ns`. Raises DemoError."""
 
         def find() -> Truth | None:
             return next((truth for k, truth in self._truths.items() if k > stamp_ns), None)
@@ -160,10 +160,10 @@ class Planner:
                 del where[min(where)]
             self._news.notify_all()
 
-    # --- what is asked and done -------------------------------------------------------------------
+    # --- questions and actions --------------------------------------------------------------------
 
     def now_ns(self) -> int:
-        """The time of the pictures' stamps."""
+        """Return the current time, on the clock of the pictures' stamps."""
         return int(self._node.get_clock().now().nanoseconds)
 
     def query(self, **fields: Any) -> Reply:
@@ -189,7 +189,7 @@ class Planner:
         return Reply(result, time.monotonic() - began, len(pieces))
 
     def act(self, step: ActionStep) -> tuple[bool, str]:
-        """Do one step in the kitchen; returns whether it was done, and what happened."""
+        """Do one step in the kitchen; return whether that worked, and the effect or the reason."""
         self._wait_for_server(self._act.service_is_ready, "kitchen/act")
         response = self._result(self._act.call_async(KitchenAct.Request(step=step)))
         return response.done, response.message
@@ -200,7 +200,7 @@ class Planner:
             self._check()
             if time.monotonic() > until:
                 raise DemoError(f"{name} is not offered by any node (waited 15 s)")
-            # rclpy tells nobody when a server appears.
+            # rclpy has no event for a new server.
             time.sleep(0.02)
 
     def _result(self, future: Future) -> Any:
@@ -231,7 +231,7 @@ def request_fields(
     session: str = "",
     use_detections: bool = False,
 ) -> dict[str, Any]:
-    """The fields of a RegionQuery request, which are those of an AskRegion goal too."""
+    """Return the fields of a RegionQuery request, which an AskRegion goal has, too."""
     return {
         "question": question,
         "task": task,

@@ -1,4 +1,4 @@
-"""Ask the dozen over ROS, judge the answers, and do the planned steps in the kitchen."""
+"""Ask the twelve questions over ROS, judge the answers, do the planned steps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from chatspot_sim.demo_report import Result, answer_text, region_text
 from chatspot_sim.judging import judge
 from chatspot_sim.truth import Box, Truth
 
-_RIGHT_OF_MANY = 0.8  # several regions asked at once: so many of their answers must be right
-_SAME_IOU = 0.5  # a detection and a thing that overlap so much are of each other
+_RIGHT_OF_MANY = 0.8  # least share of right answers about all detections
+_SAME_IOU = 0.5  # least IoU of a detection with its thing
 _TRIES = 20
 
 
 def ask_dozen(
     planner: Planner, seed: int, say: Callable[[str], None]
 ) -> tuple[Moment, list[Result], list[Any]]:
-    """Ask all twelve of one picture. Returns it, the results, and the steps of the plan.
+    """Ask all twelve about one picture; return it, the results and the steps of the plan.
 
-    Raises DemoError where the kitchen cannot be asked all of them, or no picture comes.
+    Raises DemoError if the kitchen does not allow all of them, or no picture arrives.
     """
     moment = planner.moment()
     dozen = draw_dozen(moment.truth, seed)
@@ -46,9 +46,9 @@ def ask_dozen(
 
 
 def do_steps(planner: Planner, steps: list[Any], before: Truth) -> str:
-    """Do the steps of a plan in the kitchen; one line on what was done and what the camera sees.
+    """Do the steps of a plan; return one line with the steps done and the visible changes.
 
-    `before` is the truth from before the first step.
+    `before` is the truth before the first step.
     """
     if not steps:
         return "the plan has no steps: nothing was done"
@@ -65,7 +65,7 @@ def do_steps(planner: Planner, steps: list[Any], before: Truth) -> str:
 
 
 def changes(before: Truth, after: Truth) -> list[str]:
-    """What differs in two truths: states, and which things came into sight or went out of it."""
+    """Return the differences of two truths: states, things that appeared or disappeared."""
     old, new = ({thing.id: thing for thing in truth.things} for truth in (before, after))
     found = [
         f"{thing} {name}: {old[thing].state[name]} -> {value}"
@@ -81,9 +81,9 @@ def changes(before: Truth, after: Truth) -> list[str]:
 def _ask_until_seen(
     planner: Planner, asked: Asked, moment: Moment, *, first_turn: bool
 ) -> tuple[Moment, Reply]:
-    """Ask of `moment`, or of a later one where the node has not received that.
+    """Ask about `moment`, or about a later one if the node has not received it.
 
-    The node may find the camera, or the detector, a little later than this program did.
+    The node may discover the camera or the detector later than this program.
     """
     for _ in range(_TRIES):
         reply = _put(planner, asked, moment, first_turn=first_turn)
@@ -103,7 +103,7 @@ def _put(planner: Planner, asked: Asked, moment: Moment, *, first_turn: bool) ->
         asked.about.question,
         () if asked.detections else asked.about.regions,
         task=asked.about.task,
-        # A question that follows stays on the picture of its session by itself.
+        # The session keeps its picture for further turns.
         stamp_ns=0 if follows else moment.stamp_ns,
         session=asked.session,
         use_detections=asked.detections,
@@ -143,9 +143,9 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
 
 
 def _judged_many(asked: Asked, reply: Reply, moment: Moment) -> Result:
-    """Every detection asked the same: right when at least four in five answers are.
+    """Judge one question about every detection: right if at least four in five answers are.
 
-    An answer is right where it names the thing that the detection is of; where nothing is, none is.
+    An answer is right if it names the detected thing; a false detection has no right answer.
     """
     marks = []
     truths = []
@@ -172,13 +172,13 @@ def _judged_many(asked: Asked, reply: Reply, moment: Moment) -> Result:
 
 
 def thing_there(box: Box, truth: Truth) -> str:
-    """The kind of thing whose box overlaps `box` most; empty where none does by half or more."""
+    """Return the kind of thing that overlaps `box` most; empty if no IoU is at least 0.5."""
     best = max(truth.things, key=lambda thing: iou(box, thing.box_xyxy_px), default=None)
     return best.name if best is not None and iou(box, best.box_xyxy_px) >= _SAME_IOU else ""
 
 
 def truth_text(about: KitchenQuestion) -> str:
-    """The true answer; where it is a place, its box."""
+    """Return the true answer; the box if it is a place."""
     if about.box_xyxy_px is not None:
         return region_text((Region.box(*about.box_xyxy_px),))
     return about.answer

@@ -1,4 +1,4 @@
-"""`scripts/demo --image`: one question about a person's own photo, sent with the request."""
+"""`chatspot demo --image`: one question about the user's photo, sent with the request."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 
 
 def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
-    """The photo as a message, and its pixels as the node will see them.
+    """Return the photo as a message, and its pixels as the node decodes them.
 
-    JPEG and PNG files travel as they are; what else OpenCV reads travels as PNG.
-    Raises DemoError where there is no picture in the file.
+    JPEG and PNG files are sent as they are, other formats as PNG.
+    Raises DemoError if the file holds no picture.
     """
     try:
         data = file.read_bytes()
@@ -44,7 +44,7 @@ def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
 
 
 def parse_region(text: str) -> Region:
-    """`x,y` is a point, `x1,y1,x2,y2` a box, more pairs a polygon; pixels of the photo.
+    """Parse `x,y` (a point), `x1,y1,x2,y2` (a box) or more pairs (a polygon); pixels.
 
     Raises ValueError for anything else.
     """
@@ -58,7 +58,7 @@ def parse_region(text: str) -> Region:
 def ask_photo(
     planner: Planner, photo: CompressedImage, regions: tuple[Region, ...], question: str
 ) -> list[Result]:
-    """Ask, and return one result per answer, without truth and judgement. Raises DemoError."""
+    """Ask; return one result per answer, without truth. Raises DemoError."""
     reply = planner.query(**request_fields(question, regions), image=photo)
     if not reply.ok:
         raise DemoError(f"the node answered: {reply.message.message}")

@@ -1,4 +1,4 @@
-"""The demo's picture: the regions on the camera's image, and a legend of what was said of them."""
+"""The demo's picture: regions on the camera's image, and a legend of questions and answers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHORT = 26  # characters of an answer beside its region
 
 
 def draw(image_rgb: RgbImage, results: Sequence[Result]) -> RgbImage:
-    """The picture with numbered regions; beside it the one for several regions at once, if any.
+    """Draw numbered regions; a question about several regions gets a panel beside.
 
-    Below stands every question with its answer, and the truth where the answer is not right.
+    The legend below lists every question with its answer, and the truth beside a wrong answer.
     """
     panels = [_panel(image_rgb, [_note(n, r) for n, r in enumerate(results, 1) if not r.marks])]
     for number, result in enumerate(results, start=1):
@@ -44,17 +44,17 @@ def save(picture: RgbImage, file: Path) -> None:
 def _note(number: int, result: Result) -> Note:
     text = result.answer if len(result.answer) <= _SHORT else result.answer[: _SHORT - 3] + "..."
     if not result.asked and not result.grounded:
-        return Note((), "")  # about the whole image: the legend says it
+        return Note((), "")  # about the whole image: in the legend only
     regions = result.asked or result.grounded
     grounded = result.grounded if result.asked else ()
-    # The label would be drawn as a second text on the same box.
+    # Without label: it would be a second text on the same box.
     bare = tuple(Region(region.points_px) for region in grounded)
     said = "here" if not result.asked and result.grounded else text
     return Note(regions, f"{number} {said}", bare)
 
 
 def _panel(image_rgb: RgbImage, notes: list[Note]) -> RgbImage:
-    """The picture at the panel's width; the regions grow with it."""
+    """Scale the picture and its regions to the panel's width."""
     height, width = image_rgb.shape[:2]
     scale = PANEL_WIDTH / width
     size = (PANEL_WIDTH, max(1, round(height * scale)))
@@ -85,7 +85,7 @@ def _spaced(panels: list[RgbImage]) -> list[RgbImage]:
 
 
 def _legend(results: Sequence[Result], width: int) -> RgbImage:
-    """Number, question, answer, and the truth after a wrong one; two columns where they fit."""
+    """Draw number, question, answer, and the truth after a wrong one; two columns if they fit."""
     columns = 2 if width > 1.5 * PANEL_WIDTH else 1
     rows = -(-len(results) // columns)
     font = ImageFont.load_default(_FONT_SIZE)
@@ -110,12 +110,12 @@ def _legend(results: Sequence[Result], width: int) -> RgbImage:
 
 
 def _colour_number(results: Sequence[Result], index: int) -> int:
-    """The colours of the picture's notes go by their order among those without marks."""
+    """Return the number of a note's colour: its index among the results without marks."""
     return sum(1 for result in results[:index] if not result.marks)
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    """The text, shortened until it is no wider than `room` pixels."""
+    """Return the text, cut to at most `room` pixels."""
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "...") > room:

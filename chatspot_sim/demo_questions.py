@@ -1,4 +1,4 @@
-"""The demo's dozen: which kinds of question are asked in which way, drawn for one kitchen."""
+"""The demo's twelve questions, drawn for one kitchen: the kind of each, and how it is asked."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from chatspot_sim.world import World
 Way = Literal["service", "action"]
 Accept = Callable[[KitchenQuestion], bool]
 
-DRAWS = 24  # a kind is drawn so often, to find a question about a thing not asked about yet
+DRAWS = 24  # draws of a kind, to find a question about a new thing
 SEED_STEP = 1000
 MAX_KITCHENS = 50
 MIN_THINGS = 6
-MIN_VISIBLE = 0.6  # of a thing that is asked about
-MIN_SIDE = 0.05  # of the picture
+MIN_VISIBLE = 0.6  # share of a thing
+MIN_SIDE = 0.05  # of the picture's side
 SESSION = "demo"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One of the dozen: how it is asked, and the question with its true answer.
+    """One of the twelve: how it is asked, and the question with its true answer.
 
-    `detections`: asked of every detection; `about` then only brings the words, and what each
-    answer should be follows from the thing that was detected.
+    With `detections` it is asked about every detection: `about` then gives only the words, and
+    the detected thing the true answer.
     """
 
     way: Way
@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class _Slot:
-    """What to ask, first choice first: (kind, shape of the region, which draws will do)."""
+    """The choices for one question, best first: (kind, shape of the region, filter of draws)."""
 
     way: Way
     choices: tuple[tuple[str, str, Accept], ...]
@@ -55,7 +55,7 @@ def _any(_: KitchenQuestion) -> bool:
 
 
 def _plain(question: KitchenQuestion) -> bool:
-    """Asked of its region by itself, without `<region>` in its words."""
+    """Return True if the words do not contain `<region>`."""
     return "<region>" not in question.question
 
 
@@ -95,7 +95,7 @@ SLOTS = (
 
 
 def draw_dozen(truth: Truth, seed: int) -> list[Asked] | None:
-    """Draw the twelve questions; None where this kitchen cannot be asked all of them."""
+    """Draw the twelve questions; return None if the kitchen does not allow all of them."""
     rng = np.random.default_rng([seed, 12])
     asked_things: list[str] = []
     dozen: list[Asked] = []
@@ -121,7 +121,7 @@ def _draw(
     rng: np.random.Generator,
     asked_things: list[str],
 ) -> list[KitchenQuestion] | None:
-    """Of several draws the one whose things were asked about least often so far."""
+    """Return, of several draws, the one whose things were asked about least often."""
     kind, shape, accept = choice
     drawn = [draw_dialogue(truth, kind, rng, shape=shape) for _ in range(DRAWS)]
     clear = _clear_things(truth)
@@ -138,7 +138,7 @@ def _draw(
 
 
 def _clear_things(truth: Truth) -> set[str]:
-    """The ids of the things that are large and hidden by little."""
+    """Return the ids of the large things that are hardly hidden."""
     return {
         thing.id
         for thing in truth.things
@@ -149,9 +149,9 @@ def _clear_things(truth: Truth) -> set[str]:
 
 
 def find_kitchen(seed: int, width: int, height: int) -> int:
-    """The seed of the first kitchen from `seed` on, in steps of 1000, that all can be asked of.
+    """Return the seed of the first kitchen, from `seed` in steps of 1000, that allows all twelve.
 
-    Kitchens are of the test split. Raises LookupError where there is none among many.
+    Kitchens are of the test split. Raises LookupError if none of MAX_KITCHENS does.
     """
     for candidate in range(seed, seed + MAX_KITCHENS * SEED_STEP, SEED_STEP):
         with World(draw_kitchen(candidate, "test"), width, height) as world:

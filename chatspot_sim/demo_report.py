@@ -1,4 +1,4 @@
-"""What the demo shows: every answer beside the truth, as a table and as JSON."""
+"""The demo's report: every answer beside the truth, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _POLYGON_SHOWN = 3  # corners
 
 @dataclass(frozen=True)
 class Result:
-    """One question, answered and judged; `right` is None where nobody knows the truth.
+    """One question, answered and judged; `right` is None if the truth is unknown.
 
-    `asked` and `grounded` are drawn: what was asked about, and what the answer points at. `marks`
-    are the answers to several regions at once: each region, the words, and whether they are right.
+    `asked` are the regions of the question, `grounded` those of the answer. `marks` are the
+    answers of a question about several regions: region, text, and whether it is right.
     """
 
     way: str
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def where(self) -> str:
-        """`region` for a narrow column."""
+        """The region as text for a narrow column."""
         return region_text(self.asked, brief=True) if self.asked else self.region
 
 
@@ -61,12 +61,12 @@ def _one_region_text(region: Region, brief: bool) -> str:
 
 
 def answer_text(text: str, grounded: Sequence[Region]) -> str:
-    """What was said; an answer that is nothing but a place in pixels of the picture."""
+    """Return the text, or the regions in pixels if the answer is only a place."""
     return region_text(grounded) if grounded and text.lstrip().startswith("<") else text
 
 
 def table(results: Sequence[Result], title: str) -> Table:
-    """All answers beside their truths."""
+    """Return all answers beside their truths."""
     shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for name, justify in (("", "right"), ("question", "left"), ("region", "left"),
                           ("answer", "left"), ("truth", "left"), ("right", "center"),
@@ -74,14 +74,14 @@ def table(results: Sequence[Result], title: str) -> Table:
         shown.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for number, result in enumerate(results, start=1):
         mark = Text("yes", "green") if result.right else Text("NO", "bold red")
-        # Texts, because a `[` in an answer is no markup.
+        # Text objects: a `[` in an answer is no markup.
         cells = (result.question, result.where, result.answer, result.truth)
         shown.add_row(str(number), *map(Text, cells), mark, f"{result.seconds:.2f}", result.way)
     return shown
 
 
 def console() -> Console:
-    """Wide enough for the table where the output is no terminal."""
+    """Return a console, 150 columns wide if the output is no terminal."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=150)
 

@@ -1,4 +1,4 @@
-"""What a detector would make of a kitchen picture: boxes a little off, things missed, scores."""
+"""A simulated detector: the true boxes with errors, missed things and scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LEAST_SIDE_PX = 2.0
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """How good the detector is.
+    """Error rates of the detector.
 
     `jitter` is the standard deviation of each edge, as a share of the box's width or height.
     `miss_rate` is the share of clearly visible things that are missed. Things of fewer than
-    `min_pixels` pixels, or of which less than `min_visible` (0 to 1) is seen, are never found.
+    `min_pixels` pixels, or with a visible share below `min_visible` (0 to 1), are never found.
     """
 
     jitter: float = 0.02
@@ -28,7 +28,7 @@ class DetectorSettings:
 
 @dataclass(frozen=True)
 class Detection:
-    """One found thing: its id and name in the truth, its box in pixels, a score in (0, 1]."""
+    """One detected thing: its id and name in the truth, its box in pixels, a score in (0, 1]."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class Detection:
 
 
 def detect(truth: Truth, settings: DetectorSettings, rng: np.random.Generator) -> list[Detection]:
-    """Detect the visible things of a picture, the surest first; boxes stay inside the picture."""
+    """Detect the visible things, the highest score first; boxes stay inside the picture."""
     found = []
     for thing in truth.things:
         too_small = thing.pixels < settings.min_pixels
@@ -61,7 +61,7 @@ def _jittered(box: Box, width: int, height: int, jitter: float, rng: np.random.G
 
 
 def _score(thing: Thing, truth: Truth, rng: np.random.Generator) -> float:
-    """Larger and less hidden things are surer; never quite 1."""
+    """Return a score below 1 that grows with the thing's size and visibility."""
     size = min(1.0, np.sqrt(thing.pixels / (0.02 * truth.width * truth.height)))
     sure = 0.55 + 0.25 * size + 0.15 * thing.visible_fraction
     return float(np.clip(sure + rng.normal(0, 0.03), 0.05, 0.99))

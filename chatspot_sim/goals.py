@@ -1,4 +1,4 @@
-"""What a robot may want of a thing in the kitchen, and the steps that are right for it."""
+"""Goals that a robot may have for a thing in the kitchen, with the correct steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chatspot_sim.truth import Thing, Truth
 
 
 def goals(thing: Thing, truth: Truth) -> list[tuple[str, str, list[str]]]:
-    """What a robot may want of a thing: (wording, content, right steps given what is seen)."""
+    """Return the goals for a thing: (wording, content, correct steps in the visible state)."""
     name, state = thing.name, thing.state
     found: list[tuple[str, str, list[str]]] = []
     for attribute in ("door", "drawer"):

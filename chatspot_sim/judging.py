@@ -1,4 +1,4 @@
-"""Whether an answer is right, by the truth of the kitchen."""
+"""Judge an answer by the truth of the kitchen."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def judge(
     height: int,
     boxes: Sequence[Box] | None = None,
 ) -> bool:
-    """Whether `text` answers the question rightly.
+    """Return True if `text` answers the question correctly.
 
-    `boxes` are the boxes the answer points at, in pixels of the width x height picture; without
-    them they are read from `<box>` fractions in the text. A place is right from IoU > 0.5 on; a
-    description of the whole picture when the F1 of the kinds of things it names is at least 0.75;
-    a description of one thing when all its facts are said; everything else word by word.
+    `boxes` are the answer's boxes in pixels of the width x height picture; without them they are
+    read from `<box>` fractions in the text. A box is right if its IoU exceeds 0.5; a description
+    of the picture if the F1 of the kinds that it names is at least 0.75; a description of one
+    thing if it contains all facts; every other answer if its words are the same.
     """
     if question.box_xyxy_px is not None:
         found = boxes if boxes is not None else _boxes(text, width, height)
@@ -60,13 +60,13 @@ def _facts(text: str) -> set[tuple[str, ...]]:
 
 
 def _subset(said: list[str], facts: list[list[str]]) -> bool:
-    """Whether each fact's words stand together in what was said."""
+    """Return True if the words of each fact occur together."""
     joined = f" {' '.join(said)} "
     return all(f" {' '.join(_bare(fact))} " in joined for fact in facts)
 
 
 def kinds_named(text: str) -> set[str]:
-    """The kinds of things that a text names, in the singular."""
+    """Return the kinds of things that a text names, in the singular."""
     return _kinds(_words(text))
 
 

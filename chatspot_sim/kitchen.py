@@ -1,4 +1,4 @@
-"""What stands where in a simulated kitchen: plain data, drawn from a seed.
+"""The contents of a simulated kitchen: plain data, drawn from a seed.
 
 Lengths are metres, angles radians. x runs to the right along the back wall, y out of the
 room through that wall (the counter lies at negative y), z up from the floor.
@@ -7,11 +7,11 @@ room through that wall (the counter lies at negative y), z up from the floor.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Split = Literal["train", "val", "test"]
+from chatspot_sim.appearance import Look, Split, View, draw_look, draw_view
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.80, 0.10, 0.10),
@@ -37,7 +37,7 @@ SMALL_KINDS = ("mug", "lemon", "apple", "banana", "pineapple", "knife", "plate",
 THING_KINDS = (
     "fridge", "microwave", "kettle", "stove", "tap", "drawer", "sign", *SMALL_KINDS,
 )  # fmt: skip
-# Parts of things that have a name of their own for a person.
+# Parts of things that people have a name for.
 PART_NAMES = (
     "handle", "door", "display", "spout", "label", "lid", "leaves", "blade", "plug", "socket",
     "buttons",
@@ -53,13 +53,11 @@ STATES: dict[str, dict[str, tuple[str, str]]] = {
     "drawer": {"drawer": ("closed", "open")},
     "mug": {"contents": ("empty", "full")},
 }
-# How far the looks of test kitchens lie outside the ranges of training, as a share of the range.
-UNSEEN_SHARE = 0.15
 _SPLIT_KEY = {"train": 0, "val": 1, "test": 2}
 
 
 def plural(kind: str) -> str:
-    """The word for several things of a kind: mugs, knives."""
+    """Return the plural of a kind: mugs, knives."""
     return _PLURALS.get(kind, f"{kind}s")
 
 
@@ -67,7 +65,7 @@ def plural(kind: str) -> str:
 class Item:
     """One thing of the kitchen.
 
-    `place` is the centre of its base; `inside` is the id of what holds it ("" for the room,
+    `place` is the centre of its base; `inside` is the id of its container ("" for the room,
     "hand" once picked); `opening` in [0, 1] is how far its door or drawer is open.
     """
 
@@ -82,35 +80,6 @@ class Item:
     inside: str = ""
     opening: float = 0.0
     look: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class View:
-    """The camera: where it stands, where it looks, its vertical field of view in degrees."""
-
-    position: tuple[float, float, float]
-    target: tuple[float, float, float]
-    fovy_deg: float
-
-
-@dataclass
-class Look:
-    """Everything about the picture that is not a thing: light, textures, sensor."""
-
-    light: tuple[float, float, float]
-    diffuse: float
-    ambient: float
-    wall: tuple[float, float, float]
-    floor: tuple[float, float, float]
-    counter: tuple[float, float, float]
-    cupboard: tuple[float, float, float]
-    wall_pattern: str
-    floor_pattern: str
-    counter_pattern: str
-    noise: float
-    blur: float
-    cast: tuple[float, float, float]
-    gamma: float
 
 
 @dataclass
@@ -130,7 +99,7 @@ class Kitchen:
         return sum(FRIDGE_SIZE[0] if m == "fridge" else MODULE_WIDTH for m in self.modules)
 
     def item(self, item_id: str) -> Item:
-        """The item with this id; KeyError names it where there is none."""
+        """Return the item with this id. Raises KeyError."""
         for item in self.items:
             if item.id == item_id:
                 return item
@@ -145,74 +114,8 @@ def draw_kitchen(seed: int, split: Split = "train") -> Kitchen:
     items += _draw_small_things(rng, modules, items)
     kitchen = Kitchen(seed, split, modules, items, View((0, 0, 0), (0, 0, 0), 45.0),
                       draw_look(rng, split))  # fmt: skip
-    kitchen.view = draw_view(rng, kitchen)
+    kitchen.view = draw_view(rng, kitchen.width)
     return kitchen
-
-
-def draw_view(rng: np.random.Generator, kitchen: Kitchen) -> View:
-    """A camera pose that sees most of the row, sometimes a close-up of a part of it."""
-    width = kitchen.width
-    seen = width * rng.uniform(0.95, 1.25) if rng.random() < 0.7 else rng.uniform(1.0, 1.5)
-    slack = max(0.0, width - seen) / 2
-    fovy = rng.uniform(40, 55)
-    distance = max(seen, 0.9) * 0.75 / (2 * np.tan(np.radians(fovy) / 2))
-    x = rng.uniform(-slack, slack) + rng.normal(0, 0.05)
-    z = 0.82 + rng.normal(0, 0.06) if seen > 1.5 else 0.92 + rng.normal(0, 0.08)
-    elevation = rng.uniform(np.radians(18), np.radians(36))
-    azimuth = rng.normal(0, np.radians(10))
-    target = np.array([x, -0.30, z])
-    direction = [
-        np.sin(azimuth) * np.cos(elevation),
-        -np.cos(azimuth) * np.cos(elevation),
-        np.sin(elevation),
-    ]
-    position = target + (distance + 0.25) * np.array(direction)
-    return View(_triple(position), _triple(target), float(fovy))
-
-
-def draw_look(rng: np.random.Generator, split: Split = "train") -> Look:
-    """Light, colours of wall, floor and counter, and what the sensor adds.
-
-    Light, brightness and gamma of the test split lie outside the ranges that training sees.
-    """
-
-    def within(low: float, high: float) -> float:
-        return _within(rng, low, high, split)
-
-    def pale(low: float, high: float, spread: float) -> tuple[float, float, float]:
-        return _triple(np.clip(within(low, high) + rng.normal(0, spread, 3), 0.03, 0.97))
-
-    patterns = ("flat", "checker", "speckle")
-    return Look(
-        light=(within(-1.2, 1.2), within(-2.6, -1.2), within(1.9, 2.8)),
-        diffuse=within(0.45, 0.85),
-        ambient=within(0.28, 0.5),
-        wall=pale(0.45, 0.85, 0.07),
-        floor=pale(0.25, 0.7, 0.06),
-        counter=pale(0.3, 0.8, 0.05),
-        cupboard=pale(0.3, 0.8, 0.08),
-        wall_pattern=str(rng.choice(patterns)),
-        floor_pattern=str(rng.choice(patterns)),
-        counter_pattern=str(rng.choice(("flat", "speckle"))),
-        noise=float(rng.uniform(0, 7)) if rng.random() < 0.6 else 0.0,
-        blur=float(rng.uniform(0.4, 1.1)) if rng.random() < 0.3 else 0.0,
-        cast=_triple(np.clip(rng.normal(1.0, 0.05, 3), 0.85, 1.15)),
-        gamma=within(0.85, 1.2),
-    )
-
-
-def _within(rng: np.random.Generator, low: float, high: float, split: Split) -> float:
-    """From low to high; for tests, from the bands beside that, UNSEEN_SHARE wide.
-
-    For training the ends come more often than the middle: what is learned of rare looks carries
-    further than what is learned of usual ones.
-    """
-    part = float(rng.uniform(0, 1))
-    if split == "train":
-        part = 0.5 - 0.5 * float(np.cos(np.pi * part))
-    if split == "test":
-        part = -2 * UNSEEN_SHARE * part if part < 0.5 else 1 + 2 * UNSEEN_SHARE * (part - 0.5)
-    return low + (high - low) * part
 
 
 def _draw_modules(rng: np.random.Generator) -> tuple[str, ...]:
@@ -227,7 +130,7 @@ def _draw_modules(rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _away_from_socket(modules: tuple[str, ...]) -> float:
-    """The direction in which the wall is free: the fridge's socket is on its inner side."""
+    """Return the x direction of the free wall: the fridge's socket is on its inner side."""
     return 1.0 if modules[0] == "fridge" else -1.0
 
 
@@ -251,7 +154,7 @@ def rearrange(kitchen: Kitchen, rng: np.random.Generator) -> None:
 
 
 def module_centres(modules: tuple[str, ...]) -> list[float]:
-    """x of the middle of each unit; the row is centred on x = 0."""
+    """Return x of the middle of each unit; the row is centred on x = 0."""
     widths = [FRIDGE_SIZE[0] if m == "fridge" else MODULE_WIDTH for m in modules]
     edges = np.concatenate([[0.0], np.cumsum(widths)]) - sum(widths) / 2
     return [float(c) for c in (edges[:-1] + edges[1:]) / 2]
@@ -387,8 +290,3 @@ def _small_thing(
     if kind in ("knife", "banana"):
         item.yaw = float(rng.uniform(-0.6, 0.6) + np.pi * rng.integers(0, 2))
     return item
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    a, b, c = (float(v) for v in values)
-    return (a, b, c)

@@ -1,4 +1,4 @@
-"""A camera in a simulated kitchen: publishes what it sees and the truth, and lets robots act.
+"""A camera node in a simulated kitchen: publishes pictures and their truth, applies actions.
 
 Topics: `image` (or `image/compressed`), `camera_info`, `kitchen/truth` (JSON of
 chatspot_sim.truth.Truth). Service: `kitchen/act`.
@@ -20,8 +20,8 @@ from std_msgs.msg import Header, String
 
 from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
-from chatspot_ros.ros.run_node import Stop, serve
-from chatspot_ros.ros.table_parameters import declare
+from chatspot_ros.ros.parameters import declare
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
@@ -46,13 +46,13 @@ SPECS = (
     Spec("frame_id", NAME, "frame_id of the pictures' headers."),
     Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
          "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
-    Spec("act_faults", "", "How the first acts go, a word each: `works`, `fails` (and says so), "
-         "`slips` (says that it was done, and nothing changes). Empty: all work."),
+    Spec("act_faults", "", "Outcomes of the first acts, a word each: `works`; `fails` with a "
+         "reason; `slips`: reports success, and nothing changes. Empty: all work."),
 )  # fmt: skip
 
 
 class KitchenCamera(Node):
-    """The executor's one thread renders, acts and publishes: a GL context belongs to a thread."""
+    """Renders, acts and publishes in the executor's one thread, which owns the GL context."""
 
     def __init__(self, stop: Stop) -> None:
         """Draw the kitchen. Raises RequestError for a parameter that cannot be used."""
@@ -94,7 +94,7 @@ class KitchenCamera(Node):
         try:
             self._publish()
         except Exception as error:
-            # Without a picture this node is of no use, and the next one would fail alike.
+            # The next picture would fail, too.
             self.get_logger().fatal(
                 f"cannot render the kitchen ({type(error).__name__}: {error}); install Mesa's EGL "
                 "(Debian: libegl1 libgl1-mesa-dri), or set MUJOCO_GL=osmesa and install libosmesa6"
@@ -133,7 +133,7 @@ class KitchenCamera(Node):
         return response
 
     def _on_life(self) -> None:
-        """Let one thing go into another of its states, as if a person had been there."""
+        """Change the state of one thing, as a person in the room might."""
         choices = [(item, name) for item in self._world.kitchen.items for name in item.state]
         if not choices:
             return
@@ -157,7 +157,7 @@ def parse_faults(text: str) -> list[str]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the camera until it is told to stop; return the process's exit code."""
-    return serve(KitchenCamera, args)
+    return run_node(KitchenCamera, args)
 
 
 if __name__ == "__main__":

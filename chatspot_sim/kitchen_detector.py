@@ -1,4 +1,4 @@
-"""A simulated detector: sees by the kitchen's truth, publishes as a detector would.
+"""A simulated detector node: reads the kitchen's truth, publishes detections.
 
 Subscribes `camera_info` (for the headers) and `kitchen/truth`; publishes `detections`, a
 vision_msgs/Detection2DArray with the header of the picture it belongs to.
@@ -17,16 +17,16 @@ from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from chatspot_ros.ros.conversions import to_ns
-from chatspot_ros.ros.run_node import Stop, serve
-from chatspot_ros.ros.table_parameters import declare
+from chatspot_ros.ros.parameters import declare
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.server.parameter_spec import Spec
 from chatspot_sim.detector import Detection, DetectorSettings, detect
 from chatspot_sim.truth import Truth
 
 NAME = "kitchen_detector"
-_HELD = 20  # headers or truths that wait for the other of their stamp
+_HELD = 20  # headers or truths kept until their counterpart arrives
 SPECS = (
-    Spec("seed", 0, "Draws the detector's errors, together with each picture's stamp.",
+    Spec("seed", 0, "Seed of the detector's errors, together with each picture's stamp.",
          low=0, high=2**31 - 1),
     Spec("jitter", 0.02, "How far each edge of a box is off (standard deviation), as a share of "
          "the box's width or height.", low=0.0, high=0.5),
@@ -38,7 +38,7 @@ SPECS = (
 
 
 class KitchenDetector(Node):
-    """Detects in every picture whose camera info and truth have both come."""
+    """Publishes detections for every picture whose camera info and truth have arrived."""
 
     def __init__(self, stop: Stop) -> None:
         """Raises RequestError for a parameter that cannot be used."""
@@ -51,14 +51,14 @@ class KitchenDetector(Node):
         self._detections = self.create_publisher(
             Detection2DArray, "detections", QoSProfile(depth=10)
         )
-        # Meets a camera of either reliability.
+        # Matches a camera of either reliability.
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
         self.create_subscription(String, "kitchen/truth", self._on_truth, QoSProfile(depth=10))
         print(f"ready: {self.get_name()}", flush=True)
 
     def close(self) -> None:
-        """Nothing is held that must be released."""
+        """Do nothing: the node holds no resources."""
 
     def _on_info(self, info: CameraInfo) -> None:
         self._headers[to_ns(info.header.stamp)] = info.header
@@ -88,7 +88,7 @@ class KitchenDetector(Node):
 
 
 def to_message(detections: Sequence[Detection], header: Header) -> Detection2DArray:
-    """Detections with the header of their picture; boxes as centre and size in its pixels."""
+    """Return detections with their picture's header; boxes as centre and size in pixels."""
     message = Detection2DArray(header=header)
     for found in detections:
         x1, y1, x2, y2 = found.box_xyxy_px
@@ -104,7 +104,7 @@ def to_message(detections: Sequence[Detection], header: Header) -> Detection2DAr
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the detector until it is told to stop; return the process's exit code."""
-    return serve(KitchenDetector, args)
+    return run_node(KitchenDetector, args)
 
 
 if __name__ == "__main__":

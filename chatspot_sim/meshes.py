@@ -1,4 +1,4 @@
-"""Meshes and textures that MuJoCo has no primitive for: turned bodies and printed labels."""
+"""Meshes and textures without a MuJoCo primitive: bodies of revolution and printed labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROFILES: dict[str, Profile] = {
 
 
 def turned_mesh_xml(name: str, sides: int = 22) -> str:
-    """A `<mesh>` made by turning a profile of PROFILES around the z axis."""
+    """Return a `<mesh>`: a profile of PROFILES revolved around the z axis."""
     profile = PROFILES[name]
     angles = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     rings = [
@@ -51,7 +51,7 @@ def turned_mesh_xml(name: str, sides: int = 22) -> str:
 
 
 def label_mesh_xml() -> str:
-    """A thin unit card facing -y whose front carries a whole texture, upright."""
+    """Return a thin unit card that faces -y and shows a whole texture upright."""
     front = [(-0.5, 0, -0.5), (0.5, 0, -0.5), (0.5, 0, 0.5), (-0.5, 0, 0.5)]
     back = [(x, 0.02, z) for x, _, z in front]
     vertices = " ".join(f"{v:g}" for p in front + back for v in p)
@@ -70,7 +70,7 @@ def label_png(
     font: int,
     size_wh: tuple[int, int] = (128, 64),
 ) -> bytes:
-    """A PNG with `text` filling the card; colours in [0, 1]. `font` counts cv2's Hershey fonts."""
+    """Return a PNG filled by `text`; colours in [0, 1]. `font` counts cv2's Hershey fonts."""
     width, height = size_wh
     fonts = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
     face = fonts[font % len(fonts)]

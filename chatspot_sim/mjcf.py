@@ -1,9 +1,9 @@
 """A Kitchen as MuJoCo XML.
 
 Every geom that belongs to a thing is named `thing|part|number`, so that a segmentation picture
-can be read back as things and parts. What changes in a living kitchen without moving (a burner's
-glow, running water, coffee, where the plug is) stands in the model twice or hidden and is shown
-by its transparency; see `toggles`.
+can be mapped to things and parts. States that change without motion (a burner's glow, running
+water, coffee, the plug's place) have geoms of their own, shown and hidden by transparency: see
+`toggles`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ BUILDERS = mjcf_fixtures.BUILDERS | mjcf_things.BUILDERS
 
 @dataclass
 class Model:
-    """MJCF text, its texture files, and which geoms show which state.
+    """MJCF text, its texture files, and the geoms of each state.
 
-    `toggles` maps (thing, attribute, value) to the names of the geoms seen only in that state.
+    `toggles` maps (thing, attribute, value) to the geoms that are visible only in that state.
     """
 
     xml: str
@@ -36,7 +36,7 @@ class Model:
 
 
 def kitchen_model(kitchen: Kitchen, width: int, height: int) -> Model:
-    """The whole kitchen as XML for an offscreen picture of at least width x height pixels."""
+    """Return the kitchen as XML for an offscreen picture of at least width x height pixels."""
     w = Writer()
     _room(w, kitchen)
     for item in kitchen.items:

@@ -1,4 +1,4 @@
-"""What stands in a kitchen for good, as MuJoCo XML: fridge, microwave, stove, tap, drawer, sign."""
+"""Fixtures of a kitchen as MuJoCo XML: fridge, microwave, stove, tap, drawer, sign."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _fridge(w: Writer, item: Item) -> None:
 
 
 def _plug(w: Writer, item: Item, side: float) -> None:
-    """Socket on the wall beside the fridge; the wire ends in it or hangs down with the plug."""
+    """Write the socket beside the fridge, and the wire: plugged in, or hanging with its plug."""
     width, depth, _ = FRIDGE_SIZE
     x0, y0 = side * width / 2, 0.1
     sx, wall = side * (width / 2 + 0.21), depth / 2 - 0.012

@@ -1,4 +1,4 @@
-"""What lies about in a kitchen and can be taken, as MuJoCo XML: crockery, fruit, bottles."""
+"""Movable things of a kitchen as MuJoCo XML: crockery, fruit, bottles."""
 
 from __future__ import annotations
 

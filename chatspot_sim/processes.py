@@ -1,4 +1,4 @@
-"""Start the demo's nodes as processes, wait until they serve, end them whatever comes."""
+"""Start the demo's nodes as processes, wait until they are ready, end them in every case."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def installed(name: str) -> tuple[str, ...]:
-    """The command that `ros2 run chatspot_ros NAME` would start."""
+    """Return the command that `ros2 run chatspot_ros NAME` starts."""
     return (str(Path(get_package_prefix("chatspot_ros")) / "lib" / "chatspot_ros" / name),)
 
 
 class ProcessError(RuntimeError):
-    """A node did not start, or ended while it was needed; says where its log is."""
+    """A node did not start, or ended too early; the message names its log."""
 
 
 class NodeProcess:
-    """One running node. What it prints goes to `log`."""
+    """One running node; its output goes to `log`."""
 
     def __init__(
         self, name: str, command: Sequence[str], log: Path, parameters: Mapping[str, str]
@@ -42,7 +42,7 @@ class NodeProcess:
         command = [*command, "--ros-args"]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
-        if shutil.which("setpriv"):  # it then ends with this process even where that one is killed
+        if shutil.which("setpriv"):  # the node then ends with this process in every case
             command = ["setpriv", "--pdeathsig", "TERM", *command]
         self._news = threading.Condition()
         self._ready = self._ended = False
@@ -79,7 +79,7 @@ class NodeProcess:
             self._news.notify_all()
 
     def wait_ready(self, timeout_s: float) -> None:
-        """Wait for the node's `ready:` line. Raises ProcessError when it ends or takes too long."""
+        """Wait for the node's `ready:` line. Raises ProcessError if it ends or is late."""
         with self._news:
             self._news.wait_for(lambda: self._ready or self._ended, timeout_s)
             if self._ready and not self._ended:
@@ -90,9 +90,9 @@ class NodeProcess:
         )
 
     def check(self) -> None:
-        """Raise ProcessError where the node has ended by itself."""
+        """Raise ProcessError if the node has ended by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # One that has closed its output is about to end.
+            # A node that has closed its output is about to end.
             status = self._process.wait(_ENDING_S if self._ended else 0.0)
             raise ProcessError(f"{self.name} ended with status {status}; {self._last_words()}")
 
@@ -103,7 +103,7 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """The node's process."""
+        """Process id of the node."""
         return self._process.pid
 
     def interrupt(self) -> None:
@@ -112,7 +112,7 @@ class NodeProcess:
             self._process.send_signal(signal.SIGINT)
 
     def finish(self, until_s: float) -> None:
-        """Wait for its end until a time of `time.monotonic`, then kill it."""
+        """Wait for the node's end until `until_s` (time.monotonic), then kill it."""
         try:
             self._process.wait(max(0.0, until_s - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -123,9 +123,9 @@ class NodeProcess:
 
 @contextlib.contextmanager
 def _held_back(numbers: Sequence[signal.Signals]) -> Iterator[None]:
-    """Handle these signals when the block is left.
+    """Defer these signals to the end of the block.
 
-    A handler that raises between the start of a process and the note of it would leave it behind.
+    A handler that raises before a started process is registered would leave it running.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread handles signals
@@ -145,7 +145,7 @@ def _held_back(numbers: Sequence[signal.Signals]) -> Iterator[None]:
 
 
 class NodeProcesses:
-    """The nodes of a `with` block; all of them have ended when it is left."""
+    """The nodes of a `with` block; leaving the block ends them."""
 
     def __init__(self, logs: Path) -> None:
         """`logs`: an existing folder for their logs."""
@@ -160,7 +160,7 @@ class NodeProcesses:
         return process
 
     def check(self) -> None:
-        """Raise ProcessError where one of them has ended by itself."""
+        """Raise ProcessError if one of them has ended by itself."""
         for process in self._running:
             process.check()
 

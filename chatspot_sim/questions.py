@@ -1,7 +1,7 @@
 """Questions about a kitchen picture with their true answers, in the paper's instruction format.
 
 A dialogue is a list of questions on one picture, each asked after the ones before it. Regions
-are in pixels of the truth's picture. Answer texts are what chatspot-tiny is trained to say.
+are in pixels of the truth's picture. Answer texts are chatspot-tiny's training targets.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _colour(ask: Asker) -> Dialogue | None:
 
 
 def state_text(state: dict[str, str]) -> str:
-    """`door: open, plug: in`."""
+    """Return `door: open, plug: in`."""
     return ", ".join(f"{name}: {value}" for name, value in state.items())
 
 
@@ -142,7 +142,7 @@ def _relation(ask: Asker) -> Dialogue | None:
 
 
 def relation_text(a: Thing, b: Thing, width: int) -> str:
-    """How a stands to b as seen: `inside`, `left of`, `right of`; empty where it is not clear."""
+    """Return the relation of a to b as seen: `inside`, `left of`, `right of`; empty if unclear."""
     if a.inside == b.id:
         return "inside"
     if b.inside == a.id:
@@ -158,7 +158,7 @@ def _article(words: str) -> str:
 
 
 def describe_text(thing: Thing) -> str:
-    """`a red mug, contents: full` or `a blue bottle, it says COLA`."""
+    """Return `a red mug, contents: full` or `a blue bottle, it says COLA`."""
     words = f"{thing.colour} {thing.name}".strip()
     extras = [f"{name}: {value}" for name, value in thing.state.items()]
     if thing.text:
@@ -179,7 +179,7 @@ def _scene(ask: Asker) -> Dialogue | None:
     if not names:
         return None
     counted = []
-    for kind in THING_KINDS:  # always in this order, so that there is one right answer
+    for kind in THING_KINDS:  # a fixed order, so that one answer is right
         n = names.count(kind)
         if n:
             counted.append(_article(kind) if n == 1 else f"{n} {plural(kind)}")
@@ -217,7 +217,7 @@ def _there(name: str, there: bool) -> str:
 
 
 def _locate(ask: Asker) -> Dialogue | None:
-    """Only things of which the picture has one (so that there is one right box), or none."""
+    """Ask for a thing that occurs once (so that one box is right) or not at all."""
     names = [t.name for t in ask.truth.things]
     single = [t for t in ask.asked_things() if names.count(t.name) == 1]
     if single and ask.rng.random() < 0.85:
@@ -262,7 +262,7 @@ def draw_dialogue(
     noise: float = 1.0,
     shape: str = "",
 ) -> Dialogue | None:
-    """Draw a dialogue of one of KINDS; None where this picture cannot be asked that.
+    """Draw a dialogue of one of KINDS; return None if the picture does not allow it.
 
     Raises KeyError for an unknown kind.
     """

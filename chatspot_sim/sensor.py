@@ -1,4 +1,4 @@
-"""What a camera does to a clean picture: colour cast, gamma, blur, noise."""
+"""Effects of a camera's sensor: colour cast, gamma, blur, noise."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import Look
+from chatspot_sim.appearance import Look
 
 
 def sense(clean_rgb: NDArray[np.uint8], look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture (uint8 H x W x 3, RGB) as the sensor of `look` would deliver it."""
+    """Apply the sensor of `look` to a picture (uint8 H x W x 3, RGB)."""
     table = (np.arange(256) / 255.0) ** look.gamma
     channels = [np.clip(table * 255 * gain, 0, 255).astype(np.uint8) for gain in look.cast]
     picture = np.stack([channels[c][clean_rgb[..., c]] for c in range(3)], axis=-1)

@@ -1,4 +1,4 @@
-"""What is really in a picture: every visible thing with its pixels, state and text."""
+"""Ground truth of a picture: every visible thing with its pixels, state and text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 Points = tuple[tuple[float, float], ...]
-# The parts of which at least one must be seen before a state is true of the picture.
+# A state is part of the truth if at least one of these parts is visible.
 EVIDENCE = {
     ("door", ""): ("door", "inside"),
     ("plug", "in"): ("plug",),
@@ -40,9 +40,9 @@ class Part:
 class Thing:
     """A visible thing.
 
-    `polygon_px` outlines its largest visible piece. `text` is what is printed on it and legible
-    words or digits only. `inside` names the thing that holds it. `visible_fraction` in [0, 1] is
-    the share of its pixels that nothing else hides (1 where it was not measured).
+    `polygon_px` outlines its largest visible piece. `text` is its legible print, words or digits.
+    `inside` is the id of its container. `visible_fraction` in [0, 1] is the share of its pixels
+    that nothing else hides (1 if not measured).
     """
 
     id: str
@@ -62,7 +62,7 @@ class Thing:
 class Truth:
     """All visible things of a picture of `width` x `height` pixels, larger ones first.
 
-    `stamp_ns` is the stamp of the frame it belongs to; `seed` and `split` name the kitchen.
+    `stamp_ns` is the stamp of its frame; `seed` and `split` name the kitchen.
     """
 
     width: int
@@ -73,7 +73,7 @@ class Truth:
     split: str = ""
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back equal."""
+        """Return one line of JSON for `from_json`."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
@@ -82,7 +82,7 @@ class Truth:
         return _truth(json.loads(text))
 
     def of_kind(self, name: str) -> list[Thing]:
-        """The visible things with this name."""
+        """Return the visible things with this name."""
         return [thing for thing in self.things if thing.name == name]
 
 
@@ -108,13 +108,13 @@ def _box(values: Any) -> Box:
 
 
 def shows(parts: Container[str], attribute: str, value: str) -> bool:
-    """Whether a picture of these parts of a thing shows what decides this state."""
+    """Return True if these visible parts of a thing show its state."""
     evidence = EVIDENCE.get((attribute, value), EVIDENCE.get((attribute, ""), ()))
     return any(name in parts for name in evidence)
 
 
 def mask_box(mask: NDArray[np.bool_]) -> Box:
-    """Tight box of a non-empty H x W mask; the right and bottom edges lie after the last pixel."""
+    """Return the tight box of a non-empty H x W mask; right and bottom lie after the last pixel."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 

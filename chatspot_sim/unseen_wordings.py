@@ -1,4 +1,4 @@
-"""How questions are worded in tests alone: training never sees these.
+"""Wordings of questions for tests only: training never sees these.
 
 `<region>`, `{thing}` and `{things}` as in `wordings.py`.
 """

@@ -1,29 +1,14 @@
-"""How questions are worded in training; test wordings: `unseen_wordings.py`.
+"""Wordings of questions for training. Tests have wordings of their own: `unseen_wordings.py`.
 
 `<region>` stands for the asked region, `{thing}` for a thing's name, `{things}` for its plural.
-The first wording of each kind in TRAIN is the one a person would most likely type. A model that
-knows few wordings takes the others for another task, so there are many.
+The first wording of each kind in TRAIN is the most usual one. There are many, because a model that
+knows few takes the others for another task.
 """
 
 from __future__ import annotations
 
-import re
-from itertools import product
-
-Wordings = dict[str, tuple[str, ...]]
-
-_GROUP = re.compile(r"\(([^()]*)\)")
-
-
-def spelled_out(*patterns: str) -> tuple[str, ...]:
-    """Every wording that the patterns stand for, once: "(Name|Identify) this." is two of them."""
-    wordings = []
-    for pattern in patterns:
-        pieces = _GROUP.split(pattern)  # texts and, between them, groups
-        choices = [piece.split("|") if k % 2 else [piece] for k, piece in enumerate(pieces)]
-        wordings += ["".join(chosen) for chosen in product(*choices)]
-    return tuple(dict.fromkeys(wordings))
-
+from chatspot_sim.plan_wordings import PLANS
+from chatspot_sim.wording_patterns import Wordings, spelled_out
 
 TRAIN: Wordings = {
     "name": spelled_out(
@@ -322,72 +307,5 @@ TRAIN: Wordings = {
         "Find a box for the {thing}.",
         "Locate where the {thing} is.",
     ),
-    "plan_open": spelled_out(
-        "How do I open this?",
-        "Open <region>.",
-        "Which steps open the {thing}? <region>",
-        "Open the {thing}.",
-        "How (can|do) I open (it|<region>|the {thing})?",
-        "(Which|What) steps open (<region>|it)?",
-        "Open (this|it|this {thing}).",
-        "Tell me how (to open|I open) (this|<region>).",
-        "Which steps do I take to open this?",
-    ),
-    "plan_close": spelled_out(
-        "How do I close this?",
-        "Close <region>.",
-        "Which steps close the {thing}? <region>",
-        "Close the {thing}.",
-        "How (can|do) I close (it|<region>|the {thing})?",
-        "(Which|What) steps close (<region>|it)?",
-        "Close (this|it|this {thing}).",
-        "Tell me how (to close|I close) (this|<region>).",
-        "Which steps do I take to close this?",
-    ),
-    "plan_power": spelled_out(
-        "How do I make this {thing} run?",
-        "Which steps give <region> power?",
-        "Make the {thing} cold.",
-        "Get the {thing} running. <region>",
-        "How (can|do) I make (it|the {thing}) run?",
-        "(Which|What) steps make (<region>|it|the {thing}) run?",
-        "Make (this|it|<region>) run.",
-        "Get (this|it) running.",
-        "Tell me how (to make|I make) (this|<region>) run.",
-        "Which steps do I take to give this {thing} power?",
-    ),
-    "plan_off": spelled_out(
-        "How do I make this safe?",
-        "Which steps make <region> safe?",
-        "Turn this off.",
-        "Switch <region> off.",
-        "How (can|do) I make (it|<region>|the {thing}) safe?",
-        "(Which|What) steps make (it|the {thing}) safe?",
-        "Turn (it|<region>|the {thing}) off.",
-        "Switch (it|this|the {thing}) off.",
-        "Make (this|it|<region>) safe.",
-        "Tell me how (to make|I make) (this|<region>) safe.",
-    ),
-    "plan_fetch": spelled_out(
-        "How do I take the {content} out of this?",
-        "Which steps take the {content} from <region>?",
-        "Bring me the {content} from <region>.",
-        "Take the {content} out of the {thing}. <region>",
-        "How (can|do) I take the {content} (from|out of) <region>?",
-        "(Which|What) steps take the {content} out of (this|the {thing})?",
-        "Bring me the {content}. <region>",
-        "(Fetch|Get) the {content} (from|out of) <region>.",
-        "Take the {content} from this.",
-        "Tell me how I take the {content} (from|out of) <region>.",
-    ),
-    "plan_fill": spelled_out(
-        "How do I fill this?",
-        "Which steps fill <region>?",
-        "Fill the {thing}. <region>",
-        "Fill this.",
-        "How (can|do) I fill (it|<region>|the {thing})?",
-        "(Which|What) steps fill (it|the {thing})?",
-        "Fill (it|<region>|this {thing}).",
-        "Tell me how (to fill|I fill) (this|<region>).",
-    ),
+    **PLANS,
 }

@@ -1,4 +1,4 @@
-"""A living kitchen: MuJoCo renders it, actions change it, the segmentation tells the truth."""
+"""A kitchen that changes: MuJoCo renders it, actions change it, its segmentation is the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_sim.actions import act_on
-from chatspot_sim.kitchen import Item, Kitchen, View, draw_view, rearrange
+from chatspot_sim.appearance import View, draw_view
+from chatspot_sim.kitchen import Item, Kitchen, rearrange
 from chatspot_sim.mjcf import kitchen_model
 from chatspot_sim.sensor import sense
 from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon, shows
@@ -40,7 +41,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the camera sees of a still kitchen, before the sensor."""
+    """A rendered picture and its things, before the sensor."""
 
     clean_rgb: NDArray[np.uint8]
     things: tuple[Thing, ...]
@@ -48,10 +49,10 @@ class _Seen:
 
 
 class World:
-    """One kitchen that can be looked at and acted in. Use it from one thread."""
+    """One kitchen with its camera and actions. Use it from one thread."""
 
     def __init__(self, kitchen: Kitchen, width: int = 640, height: int = 480) -> None:
-        """Build the model. Raises ValueError where width or height is not positive."""
+        """Build the model. Raises ValueError if width or height is not positive."""
         if width < 1 or height < 1:
             raise ValueError(f"a picture needs at least 1 x 1 pixels (got {width} x {height})")
         self.kitchen = kitchen
@@ -97,16 +98,16 @@ class World:
         self._seen.clear()
 
     def act(self, action: str, target: str) -> tuple[bool, str]:
-        """Do one skill (`open`, `pick`, ...) on a thing, named by id or by kind.
+        """Apply one skill (`open`, `pick`, ...) to a thing, named by id or by kind.
 
-        Returns whether it was done, and what happened or why not.
+        Return whether that worked, and the effect or the reason.
         """
         done, message = act_on(self.kitchen, action, target)
         self._refresh()
         return done, message
 
     def set_state(self, item_id: str, attribute: str, value: str) -> None:
-        """Put a thing into a state directly, as a person in the room would."""
+        """Set a thing's state directly, as a person in the room would."""
         item = self.kitchen.item(item_id)
         item.state[attribute] = value
         if attribute in ("door", "drawer"):
@@ -114,18 +115,18 @@ class World:
         self._refresh()
 
     def rearrange(self, rng: np.random.Generator) -> None:
-        """Another moment of the same kitchen: new states, things moved or gone, a new view."""
+        """Draw another moment of the kitchen: new states, moved or absent things, a new view."""
         rearrange(self.kitchen, rng)
         self._model.light_pos[0] = (
             rng.uniform(-1.2, 1.2), rng.uniform(-2.6, -1.2), rng.uniform(1.9, 2.8)
         )  # fmt: skip
         self._refresh()
-        self.look_from(draw_view(rng, self.kitchen))
+        self.look_from(draw_view(rng, self.kitchen.width))
 
     def frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
-        """Take a picture as the camera sees it now.
+        """Take a picture of the current state.
 
-        While nothing changes only the sensor's noise differs, and nothing is rendered again.
+        An unchanged kitchen is not rendered again: only the sensor's noise differs.
         """
         if measure_visibility not in self._seen:
             things, labels = self._things(self._segment(), measure_visibility)
@@ -150,7 +151,7 @@ class World:
         return np.asarray(renderer.render())
 
     def _segment(self) -> NDArray[np.int32]:
-        """Geom number of every pixel, -1 where there is none."""
+        """Return the geom number of every pixel, -1 for none."""
         renderer = self._renderer_now()
         renderer.enable_segmentation_rendering()
         renderer.update_scene(self._data, "camera")
@@ -180,14 +181,14 @@ class World:
 
     @cached_property
     def _part_numbers(self) -> tuple[NDArray[np.int16], list[tuple[str, str]]]:
-        """Number of the (thing, part) of every geom, and their names in that order."""
+        """The (thing, part) number of every geom, and the names in that order."""
         names: list[tuple[str, str]] = list(dict.fromkeys((t, p) for t, p in self._names))
         numbers = {name: k for k, name in enumerate(names)}
         own = [numbers[(t, p)] for t, p in self._names]
         return np.array([*own, -1], np.int16), names
 
     def _parts(self, ids: NDArray[np.int32]) -> dict[str, list[Part]]:
-        """The visible parts of every thing, by the thing's id."""
+        """Return the visible parts of every thing, by the thing's id."""
         numbers, names = self._part_numbers
         owners = numbers[ids]
         counts = np.bincount(owners[owners >= 0], minlength=len(names))
@@ -199,7 +200,7 @@ class World:
         return parts
 
     def _visible_fraction(self, k: int, mask: NDArray[np.bool_]) -> float:
-        """Share of the thing's own pixels that are seen, by rendering it alone."""
+        """Return the visible share of a thing's pixels, from a rendering of it alone."""
         mine = self._thing_of_geom[:-1] == k
         saved = self._model.geom_rgba.copy()
         self._model.geom_rgba[~mine, 3] = 0.0
@@ -211,7 +212,7 @@ class World:
         return min(1.0, float(mask.sum()) / whole) if whole else 1.0
 
     def _refresh(self) -> None:
-        """Put the kitchen's data into the model: joints, places, and what is shown."""
+        """Copy the kitchen's data into the model: joints, places, visibility."""
         self._model.geom_rgba[:] = self._visible_rgba
         for item in self.kitchen.items:
             self._model.body(item.id).pos[:] = item.place
@@ -245,7 +246,7 @@ def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: 
 
 
 def _legible(part: Part, aspect: float, width: int, height: int) -> bool:
-    """Whether print can be read: large enough, not cut by the picture's edge, not half hidden."""
+    """Return True if print is large enough, not cut by the picture's edge, not half hidden."""
     x1, y1, x2, y2 = part.box_xyxy_px
     if y2 - y1 < MIN_TEXT_HEIGHT * height or x1 < 1 or y1 < 1 or x2 > width - 1 or y2 > height - 1:
         return False

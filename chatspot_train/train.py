@@ -1,41 +1,50 @@
 """Train a model: `chatspot train --config FILE`.
 
-`recipe: instruct` in the file teaches any checkpoint from records (chatspot_train.finetune);
-otherwise chatspot-tiny is trained from nothing, stage by stage, as here. Every stage goes on from
-its last checkpoint, so a run that was killed is started again with the same command.
+`recipe` in the file names the recipe: `instruct` teaches any checkpoint from records
+(chatspot_train.finetune); `tiny`, the default, trains chatspot-tiny from random weights
+(chatspot_train.tiny). Each stage resumes from its last checkpoint: to go on with a stopped run,
+start the same command again.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
 
+from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import RecordError
-from chatspot_train.finetune.config import InstructSettings
-from chatspot_train.finetune.run import run as run_instruct
-from chatspot_train.tiny.config import TinySettings
-from chatspot_train.tiny.train import measure, train
+
+# The module of each recipe. Its `run_recipe` takes the settings and returns the exported folder.
+RECIPES = {"instruct": "chatspot_train.finetune.run", "tiny": "chatspot_train.tiny.train"}
+
+
+class RecipeError(ChatspotError):
+    """The configuration file names no known recipe."""
 
 
 def run(config: Path) -> Path:
-    """Train as the file says; returns the exported folder.
+    """Train as the file says and return the exported folder.
 
-    Raises pydantic.ValidationError for wrong settings, and what the recipe's own run raises.
+    Raises RecipeError, pydantic.ValidationError for wrong settings, and the recipe's own errors.
     """
     values = yaml.safe_load(config.read_text(encoding="utf-8"))
-    if isinstance(values, dict) and values.get("recipe") == "instruct":
-        return run_instruct(InstructSettings.model_validate(values))
-    settings = TinySettings.model_validate(values)
-    folder = train(settings)
-    if settings.measured_kitchens:
-        measure(folder, settings.measured_kitchens)
-    return folder
+    name = values.get("recipe", "tiny") if isinstance(values, dict) else "tiny"
+    if not isinstance(name, str) or name not in RECIPES:
+        raise RecipeError(
+            f"{config} names an unknown recipe", value=name,
+            remedy=f"set recipe to {' or '.join(RECIPES)}",
+        )  # fmt: skip
+    module = importlib.import_module(RECIPES[name])
+    return cast(Callable[[Any], Path], module.run_recipe)(values)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

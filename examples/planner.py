@@ -1,28 +1,29 @@
-"""A planner that keeps an eye on a fridge, and on its own work.
+"""A planner that watches a fridge, and checks its own work.
 
 It asks RegionQuery for the state of the fridge and for a plan in the robot's own skills, does the
-steps one by one through KitchenAct, and looks again after each of them. A step that failed, or
-whose effect is not seen, is done again, then planned anew; an answer that is unsure is asked for
-again on a newer picture. All of it a bounded number of times: then it gives up and says why.
+steps one by one through KitchenAct, and looks at the effect of each. A step that failed, or has no
+visible effect, is repeated, then planned anew; an uncertain answer is asked for again on a newer
+picture. The number of tries is bounded: then the planner gives up and says why.
 
-In four terminals, of the installed package:
+In four terminals, with the installed package:
 
     ros2 run chatspot_ros kitchen_camera
     ros2 run chatspot_ros kitchen_detector
     ros2 run chatspot_ros region_query_node
     python3 examples/planner.py --fetch bottle
 
-Exit status: 0 when all goals are reached, 1 when it gave up, 2 when nothing can be seen or asked.
+Exit status: 0 all goals are reached, 1 the planner gave up, 2 no detections or no answers.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,50 +38,45 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 State = dict[str, str]
 NODE = "region_query_node"
-ASKED = 2  # times: a reply is lost when the node has not yet found where to send it
+ASKED = 2  # times: a reply is lost if the node has not yet discovered this client
 STATE_QUESTION = "What is the state of this?"
-# Wordings of one question: a plan that led nowhere is asked for in other words.
-FETCH_QUESTIONS = (
-    "How do I take the {content} out of this?",
-    "Which steps take the {content} from <region>?",
-)
+# Wordings of one question: after a plan that failed the next one is asked.
+FETCH_QUESTIONS = ("How do I take the {content} out of this?",
+                   "Which steps take the {content} from <region>?")  # fmt: skip
 POWER_QUESTIONS = ("How do I make this fridge run?", "Which steps give <region> power?")
 
-# What a skill should have changed, where the state tells of it.
+# The state after a skill.
 EFFECTS: dict[str, State] = {
-    "open": {"door": "open", "drawer": "open"},
-    "close": {"door": "closed", "drawer": "closed"},
-    "plug_in": {"plug": "in"},
-    "unplug": {"plug": "out"},
+    "open": {"door": "open", "drawer": "open"}, "close": {"door": "closed", "drawer": "closed"},
+    "plug_in": {"plug": "in"}, "unplug": {"plug": "out"},
     "turn_on": {"burner": "on", "water": "running"},
     "turn_off": {"burner": "off", "water": "off"},
-    "fill": {"contents": "full"},
-    "empty": {"contents": "empty"},
-}
+    "fill": {"contents": "full"}, "empty": {"contents": "empty"},
+}  # fmt: skip
 
 
 class GaveUpError(RuntimeError):
-    """A goal was not reached in so many tries; says what went wrong last."""
+    """A goal was not reached; the message says what failed last."""
 
 
 class UnsureError(GaveUpError):
-    """No answer to a question was sure enough to act upon."""
+    """No answer to a question was certain enough."""
 
 
 class BlindError(RuntimeError):
-    """Nothing can be seen, or nobody answers."""
+    """No detections arrive, or a service does not answer."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """Where a thing was seen: the stamp of the picture, and its box in that picture's pixels."""
+    """The stamp of a picture, and the box of a thing in its pixels."""
 
     stamp: Time
     region: Region
 
 
 class Robot(Node):
-    """What the planner sees, asks and does. Spun by another thread; its methods wait."""
+    """Detections, questions and actions; its methods block while another thread spins it."""
 
     def __init__(self, patience_s: float) -> None:
         """`patience_s` bounds the wait for a sighting, a service and an answer."""
@@ -93,19 +89,18 @@ class Robot(Node):
         self._act = self.create_client(KitchenAct, "kitchen/act")
 
     def look(self, name: str, after_ns: int) -> Sighting:
-        """Return where `name` is in a picture taken after `after_ns`. Raises BlindError."""
+        """Return the place of `name` in a picture after `after_ns`. Raises BlindError."""
 
-        def newer() -> Sighting | None:
-            seen = self._seen.get(name)
-            return seen if seen is not None and to_ns(seen.stamp) > after_ns else None
+        def is_newer() -> bool:
+            return name in self._seen and to_ns(self._seen[name].stamp) > after_ns
 
         with self._news:
-            if not self._news.wait_for(lambda: newer() is not None, self._patience_s):
+            if not self._news.wait_for(is_newer, self._patience_s):
                 raise BlindError(f"no detector has seen a {name} for {self._patience_s:.0f} s")
             return self._seen[name]
 
     def ask(self, question: str, task: str, where: Sighting) -> RegionAnswer | None:
-        """Ask about a sighting; None when the answer is no good. Raises BlindError."""
+        """Ask about a sighting; return None without a certain answer. Raises BlindError."""
         request = RegionQuery.Request(question=question, task=task, stamp=where.stamp)
         request.regions = [where.region]
         request.timeout = Duration(sec=int(self._patience_s))
@@ -120,23 +115,23 @@ class Robot(Node):
         return answer
 
     def act(self, step: ActionStep) -> tuple[bool, str]:
-        """Do a step; return whether the robot thinks that it was done, and what it says."""
+        """Do a step; return the robot's report: whether it was done, and a message."""
         reply = self._call(self._act, KitchenAct.Request(step=step))
         return reply.done, reply.message
 
     def now_ns(self) -> int:
-        """Return the time of the pictures' stamps."""
+        """Return the current time, on the clock of the pictures' stamps."""
         return int(self.get_clock().now().nanoseconds)
 
     def _call(self, client: Any, request: Any, tries: int = 1) -> Any:
-        """Call a service; what changes nothing may be tried again. Raises BlindError."""
+        """Call a service; give more `tries` only to calls without effect. Raises BlindError."""
         if not client.wait_for_service(self._patience_s):
-            raise BlindError(f"nobody offers {client.srv_name}")
+            raise BlindError(f"no node offers {client.srv_name}")
         for _ in range(tries):
             done = threading.Event()
             future = client.call_async(request)
             future.add_done_callback(lambda _, done=done: done.set())
-            # Longer than the node itself may take, so that it can say why it has no answer.
+            # Longer than the node's own timeout, so that its reply can say why there is no answer.
             if done.wait(self._patience_s + 5.0):
                 return future.result()
             client.remove_pending_request(future)
@@ -145,7 +140,7 @@ class Robot(Node):
 
     def _on_detections(self, message: Detection2DArray) -> None:
         with self._news:
-            # The surest comes last and stays.
+            # The highest score comes last and stays.
             for found in sorted(message.detections, key=score):
                 name = found.results[0].hypothesis.class_id if found.results else ""
                 self._seen[name] = Sighting(message.header.stamp, to_region(found))
@@ -153,37 +148,34 @@ class Robot(Node):
 
 
 class Planner:
-    """Reaches goals about one thing, with bounded patience."""
+    """Reaches goals about one thing; `tries` bounds the repetitions of question, step and plan."""
 
     def __init__(self, robot: Robot, thing: str, tries: int) -> None:
-        """`tries`: how often a question is asked, a step done, and a plan made at most."""
         self._robot = robot
         self._thing = thing
         self._tries = tries
-        self._changed_ns = 0  # pictures from before the last act show what is no more
+        self._changed_ns = 0  # older pictures show the state before the last act
         self._say = robot.get_logger().info
         self._warn = robot.get_logger().warning
 
     def state(self) -> State:
-        """Return what the model sees of the thing. Raises UnsureError, BlindError."""
-        answer = self._ask(STATE_QUESTION, "state", self._thing, lambda answer: bool(answer.state))
-        state = to_state(answer)
+        """Return the thing's state by the model. Raises UnsureError, BlindError."""
+        state = self._state_of(self._thing)
         self._say(f"{self._thing}: {to_text(state)}")
         return state
 
     def reach(self, questions: Sequence[str], wanted: State) -> None:
         """Plan and act until all steps are done and `wanted` is seen.
 
-        `questions` ask for the plan; when one has led nowhere, the next one is asked.
-
-        Raises GaveUpError, BlindError.
+        `questions` ask for the plan, in turns. Raises GaveUpError, BlindError.
         """
-        handled: set[str] = set()  # what was taken in the hand need not be taken again
+        handled: set[str] = set()  # things in the hand
         problem = ""
         for attempt in range(1, self._tries + 1):
             question = questions[(attempt - 1) % len(questions)]
             try:
-                steps = [step for step in self._plan(question) if step.target not in handled]
+                plan = self._ask(question, "plan", self._thing).steps
+                steps = [step for step in plan if step.target not in handled]
                 self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
                 problem = self._follow(steps, handled) or self._missing(wanted)
             except UnsureError as error:
@@ -194,38 +186,32 @@ class Planner:
         raise GaveUpError(f"{questions[0]!r} after {self._tries} plans: {problem}")
 
     def _missing(self, wanted: State) -> str:
-        """Say what of `wanted` is not seen; empty when all is well."""
+        """Return the difference from `wanted` as text; empty if there is none."""
         if not wanted:
             return ""
         for _ in range(self._tries):
             state = self.state()
-            wrong = {key: value for key, value in wanted.items() if state.get(key) != value}
-            if not wrong:
+            if all(state.get(key) == value for key, value in wanted.items()):
                 return ""
             self._changed_ns = self._robot.now_ns()  # look again, on a newer picture
         return f"{self._thing} should be {to_text(wanted)}, and is {to_text(state)}"
 
-    def _plan(self, question: str) -> list[ActionStep]:
-        answer = self._ask(question, "plan", self._thing, lambda _: True)
-        return list(answer.steps)
-
     def _follow(self, steps: Sequence[ActionStep], handled: set[str]) -> str:
-        """Do the steps one after the other; return what went wrong, empty when nothing did."""
+        """Do the steps in order; return the problem, empty if there is none."""
         for step in steps:
-            problem = ""
             for _ in range(self._tries):
                 problem = self._do(step)
                 if not problem:
                     break
                 self._warn(f"{said(step)}: {problem}")
-            if problem:
+            else:
                 return f"{said(step)}: {problem}"
             if step.action == "pick":
                 handled.add(step.target)
         return ""
 
     def _do(self, step: ActionStep) -> str:
-        """Do a step and look; return what went wrong."""
+        """Do a step and check its effect; return the problem, empty if there is none."""
         done, message = self._robot.act(step)
         self._changed_ns = self._robot.now_ns()
         if not done:
@@ -234,17 +220,12 @@ class Planner:
         return self._not_seen(step)
 
     def _not_seen(self, step: ActionStep) -> str:
-        """Look for a step's effect; return what is seen instead, empty when it is there.
-
-        A single look may be wrong, so what is not seen is looked for again.
-        """
-        effect = EFFECTS.get(step.action)
-        if effect is None:
+        """Look for a step's effect, several times; return the other state, empty if it is there."""
+        if (effect := EFFECTS.get(step.action)) is None:
             return ""
         seen: State = {}
         for _ in range(self._tries):
-            answer = self._ask(STATE_QUESTION, "state", step.target, lambda a: bool(a.state))
-            state = to_state(answer)
+            state = self._state_of(step.target)
             seen = {key: value for key, value in state.items() if key in effect}
             if seen and all(effect[key] == value for key, value in seen.items()):
                 self._say(f"seen: {step.target} {to_text(seen)}")
@@ -255,20 +236,18 @@ class Planner:
             return ""
         return f"it should now be seen, but {step.target} is {to_text(seen)}"
 
-    def _ask(
-        self, question: str, task: str, name: str, is_good: Callable[[RegionAnswer], bool]
-    ) -> RegionAnswer:
-        """Ask on ever newer pictures until the answer is good. Raises UnsureError, BlindError."""
+    def _state_of(self, name: str) -> State:
+        return {pair.key: pair.value for pair in self._ask(STATE_QUESTION, "state", name).state}
+
+    def _ask(self, question: str, task: str, name: str) -> RegionAnswer:
+        """Ask on newer pictures until an answer is certain. Raises UnsureError, BlindError."""
         for _ in range(self._tries):
             where = self._robot.look(name, self._changed_ns)
             answer = self._robot.ask(question, task, where)
-            if answer is not None and is_good(answer):
+            if answer is not None and (answer.state or task != "state"):
                 return answer
             self._changed_ns = to_ns(where.stamp)
         raise UnsureError(f"no sure answer to {question!r} in {self._tries} tries")
-
-
-# --- small conversions
 
 
 def to_ns(stamp: Time) -> int:
@@ -277,7 +256,7 @@ def to_ns(stamp: Time) -> int:
 
 
 def score(found: Detection2D) -> float:
-    """Return how sure the detector is."""
+    """Return the highest score of a detection's hypotheses."""
     return max((float(result.hypothesis.score) for result in found.results), default=0.0)
 
 
@@ -289,43 +268,31 @@ def to_region(found: Detection2D) -> Region:
     return Region(id=found.id, points=corners)
 
 
-def to_state(answer: RegionAnswer) -> State:
-    """Return `door: open` as a dictionary."""
-    return {pair.key: pair.value for pair in answer.state}
-
-
 def to_text(state: State) -> str:
-    """Return a state as a person writes it."""
+    """Return a state as `door: open, plug: in`."""
     return ", ".join(f"{key}: {value}" for key, value in state.items())
 
 
 def said(step: ActionStep) -> str:
-    """Return a step as a person says it."""
+    """Return a step as `open fridge`."""
     return f"{step.action} {step.target}".strip()
 
 
-# --- the program
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; what is meant for ROS (--ros-args ...) is left alone."""
-    parser = argparse.ArgumentParser(description="Keep an eye on the fridge.")
-    parser.add_argument("--thing", default="fridge", help="what it watches, as the detector says")
+    """Parse the command line without ROS arguments (--ros-args ...)."""
+    parser = argparse.ArgumentParser(description="Watch the fridge, and act.")
+    parser.add_argument("--thing", default="fridge", help="the watched thing, by the detector")
     parser.add_argument("--fetch", metavar="THING", help="first take this out of it")
     parser.add_argument("--keep", default="door: closed, plug: in", metavar="STATE",
-                        help="the state that it should be in (default: %(default)s)")  # fmt: skip
-    parser.add_argument(
-        "--goal",
-        action="append",
-        metavar="QUESTION",
-        help="asked for a plan when it is not in that state; may be given again, and the next one "
-        f"is asked when a plan has led nowhere (default: {' '.join(POWER_QUESTIONS)})",
-    )
+                        help="its wanted state (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--goal", action="append", metavar="QUESTION",
+                        help="asks for a plan in another state; repeat it for wordings that are "
+                        f"asked in turns (default: {' '.join(POWER_QUESTIONS)})")  # fmt: skip
     parser.add_argument("--tries", type=int, default=3, help="per question, step and plan (3)")
     parser.add_argument("--patience", type=float, default=60.0, metavar="S",
                         help="longest wait for a sighting or an answer, in s (60)")  # fmt: skip
     parser.add_argument("--watch", type=float, default=0.0, metavar="S",
-                        help="go on watching for so many s (0: until all is well)")  # fmt: skip
+                        help="time to watch, in s (0: until the state is as wanted)")  # fmt: skip
     options = parser.parse_args(rclpy.utilities.remove_ros_args(arguments)[1:])
     if options.tries < 1:
         parser.error(f"--tries must be 1 or more (got {options.tries})")
@@ -333,7 +300,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(planner: Planner, options: argparse.Namespace) -> None:
-    """Fetch what is to be fetched, then see that the thing is as it should be."""
+    """Fetch, then watch the thing's state and restore it."""
     wanted = dict(pair.split(": ", 1) for pair in options.keep.split(", ") if pair)
     if options.fetch:
         planner.reach([one.format(content=options.fetch) for one in FETCH_QUESTIONS], {})
@@ -371,15 +338,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def spin(executor: SingleThreadedExecutor) -> None:
     """Spin until the program ends."""
-    try:
+    with contextlib.suppress(ExternalShutdownException):
         executor.spin()
-    except ExternalShutdownException:
-        return
 
 
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Ending the process is enough, and sure: Fast DDS may wait long for other programs.
+    # End at once: the shutdown of Fast DDS may wait long for other programs.
     os._exit(status)

@@ -94,7 +94,7 @@ def make_source(values: dict[str, str], detector: str) -> list[Action]:
 
 
 def play_when_ready(bag: Path, awaited: set[str]) -> RegisterEventHandler:
-    """Play a bag as soon as these nodes are ready: a short one would be over before."""
+    """Play a bag once these nodes are ready: a short one would be over before."""
     play = ExecuteProcess(
         cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--disable-keyboard-controls",
              # What the node answered when it was recorded.
@@ -128,7 +128,7 @@ def open_windows(context: LaunchContext, namespace: str, camera_topic: str | Non
 
 
 def check(values: dict[str, str], detector: str) -> None:
-    """Raise RuntimeError where arguments do not fit.
+    """Raise RuntimeError if arguments contradict each other.
 
     Before anything is started: where `launch` meets an error later, it ends and leaves behind what
     runs already.
@@ -152,7 +152,7 @@ def check(values: dict[str, str], detector: str) -> None:
 
 
 def make_chain(context: LaunchContext) -> list[Action]:
-    """Choose the parts by the arguments' values. Raises RuntimeError where they do not fit."""
+    """Choose the parts by the arguments. Raises RuntimeError if they contradict each other."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     in_kitchen = values["source"] == "kitchen"
     detector = values["detector"] or ("kitchen" if in_kitchen else "none")

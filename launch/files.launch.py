@@ -1,4 +1,4 @@
-"""Start a camera out of files: a picture, a folder of pictures, or a video.
+"""Start a camera that reads files: a picture, a folder of pictures, or a video.
 
 ros2 launch chatspot_ros files.launch.py path:=$HOME/pictures
 """

@@ -1,4 +1,4 @@
-"""Start the simulated kitchen: a camera, and a detector that knows the truth.
+"""Start the simulated kitchen: a camera, and a detector that uses the ground truth.
 
 ros2 launch chatspot_ros kitchen.launch.py seed:=5
 """

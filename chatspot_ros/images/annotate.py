@@ -26,24 +26,21 @@ PALETTE: tuple[Colour, ...] = (
 )
 _GROUNDED: Colour = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# OpenCV's fonts know ASCII only before version 5; what else is common in answers is said in ASCII.
+# Before version 5, OpenCV's fonts have ASCII only; other common characters are replaced.
 _ASCII = str.maketrans(
     {"–": "-", "—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "°": " deg", "…": "...",
      "ß": "ss", "æ": "ae", "ø": "o", "×": "x"}
 )  # fmt: skip
 _MAX_LINES = 3
-# What is left of the picture behind a text, and the least luminance of a text (WCAG 2.2, 0 to 1):
-# together a contrast of at least 4.5, also where the picture is white.
+# The divisor of the brightness behind a text, and the least luminance of a text (WCAG 2.2, 0 to 1):
+# together a contrast of at least 4.5, also on a white picture.
 _SHADE = 8
 _LEAST_LUMINANCE = 0.3
 
 
 @dataclass(frozen=True)
 class Note:
-    """What to draw.
-
-    Regions in one colour, the text beside the first, and what the answer points at.
-    """
+    """One answer to draw: regions in one colour, the text beside the first, grounded regions."""
 
     regions: tuple[Region, ...]
     text: str
@@ -59,10 +56,7 @@ class _Pen:
 
     @classmethod
     def for_image(cls, height: int, width: int) -> _Pen:
-        """Sizes grow with the picture.
-
-        Text about 1/40 of its smaller extent, never under 11 pixels.
-        """
+        """Return sizes for a picture: text of about 1/40 of its extent, at least 11 pixels."""
         extent = min(width * 0.75, height)
         scale = max(0.45, extent / 1000)
         return cls(
@@ -74,13 +68,11 @@ class _Pen:
 
 
 def annotate(image_rgb: RgbImage, notes: Sequence[Note]) -> RgbImage:
-    """Return a copy of the picture (uint8 H x W x 3, RGB) with every note's regions and text drawn
-    on it.
+    """Return a copy of the picture (uint8 H x W x 3, RGB) with the notes drawn on it.
 
-    A point is a cross in a circle, a box and a polygon their outline, the whole image its border;
-    grounded regions
-    are thin and white. Texts lie on dark boxes inside the picture and do not cover one another
-    while there is room.
+    A point becomes a cross in a circle, a box and a polygon their outline, the whole image its
+    border; grounded regions are thin and white. Texts lie on dark boxes inside the picture and do
+    not overlap while there is room.
     """
     picture = np.ascontiguousarray(image_rgb).copy()
     pen = _Pen.for_image(*picture.shape[:2])
@@ -105,7 +97,7 @@ def annotate(image_rgb: RgbImage, notes: Sequence[Note]) -> RgbImage:
 
 
 def _draw_region(picture: RgbImage, region: Region, colour: Colour, pen: _Pen) -> None:
-    """Draw the region wide in black, then in colour, so that it shows on any background."""
+    """Draw the region wide in black, then in colour, to be visible on any background."""
     height, width = picture.shape[:2]
     for ink, line in (((0, 0, 0), pen.line + max(2, pen.line // 2)), (colour, pen.line)):
         if region.kind is RegionKind.IMAGE:
@@ -127,10 +119,7 @@ def _draw_region(picture: RgbImage, region: Region, colour: Colour, pen: _Pen) -
 
 
 def _pixel(point_px: tuple[float, float], width: int, height: int) -> tuple[int, int]:
-    """Return the pixel that holds the point.
-
-    The right and bottom edges belong to the last pixel.
-    """
+    """Return the pixel that contains the point; right and bottom edges belong to the last pixel."""
     return min(max(int(point_px[0]), 0), width - 1), min(max(int(point_px[1]), 0), height - 1)
 
 
@@ -173,7 +162,7 @@ def _draw_text(
 
 
 def _readable(colour: Colour) -> Colour:
-    """Return the colour, lightened as far as it must be to be read on a dark box."""
+    """Return the colour, lightened until it is readable on a dark box."""
     while luminance(colour) < _LEAST_LUMINANCE:
         red, green, blue = (value + (255 - value + 7) // 8 for value in colour)
         colour = (red, green, blue)
@@ -196,7 +185,7 @@ def _place(
     taken: Sequence[tuple[int, int, int, int]],
     gap: int,
 ) -> tuple[int, int]:
-    """Choose a free place: above, below, right, left of or inside the region; else further down."""
+    """Return a free place: above, below, right, left of or inside the region; else further down."""
     width, height = image_wh
     box_width, box_height = box_wh
     if region.kind is RegionKind.IMAGE:

@@ -1,9 +1,8 @@
-"""Camera messages -> pictures: uint8 H x W x 3 arrays in RGB order.
+"""Decodes camera messages into pictures: uint8 H x W x 3 arrays in RGB order.
 
-The messages are read by their fields only, so rclpy's own objects, those of `rosbags` and plain
-namespaces all work, and nothing here imports ROS. The colour conversion itself is
-`rosbags-image`'s; what it does not check (padded rows, short data, 4:2:0 planes, cut files, bombs)
-is checked here first.
+Only the fields of a message are read, so objects of rclpy, of `rosbags` and plain namespaces all
+work. cv_bridge converts the colours if it works here, else `rosbags-image`. Both get checked
+images: padded rows, short data, cut files and decompression bombs are handled here first.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from rosbags.image import message_to_cvimage
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError
+from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.images.headers import declared_size
 
 DEFAULT_MAX_PIXELS: Final = 40_000_000
 
-# What is called X here is converted as Y: names of sensor_msgs that mean what rosbags-image calls
-# otherwise, and
-# OpenCV's names of bare channels, which by cv_bridge's custom are grey, BGR and BGRA.
+# Encoding -> the name it is converted by: names of sensor_msgs that rosbags-image calls otherwise,
+# and OpenCV's names of plain channels, which by convention are grey, BGR and BGRA.
 _SYNONYMS: Final = {
     "yuv422": "uyvy",
     "yuv422_yuy2": "yuyv",
@@ -43,14 +42,14 @@ _BYTES_PER_PIXEL: Final = {
     "nv12": 1, "nv21": 1,
 }  # fmt: skip
 _PLANAR_420: Final = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
-# Subsampled or mosaicked encodings stand for blocks of this many columns and rows.
+# The block size (columns, rows) of subsampled encodings.
 _BLOCK: Final = {"uyvy": (2, 1), "yuyv": (2, 1), "nv12": (2, 2), "nv21": (2, 2)}
 
 ENCODINGS: Final = tuple(sorted({*_BYTES_PER_PIXEL, *_SYNONYMS}))
 
 
 def is_compressed(message: Any) -> bool:
-    """Whether the message is a sensor_msgs/CompressedImage rather than a sensor_msgs/Image."""
+    """Return True for a sensor_msgs/CompressedImage, False for a sensor_msgs/Image."""
     return hasattr(message, "format")
 
 
@@ -70,7 +69,7 @@ def image_size(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int,
 
 
 def check_size(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
-    """Return (width, height) in pixels. Raises ImageError: none, or more than `max_pixels`."""
+    """Return (width, height) in pixels. Raises ImageError: no pixels or more than `max_pixels`."""
     if width < 1 or height < 1:
         raise ImageError(
             "the image has no pixels",
@@ -90,11 +89,10 @@ def message_to_rgb(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> RgbIma
     """Return the picture of a sensor_msgs Image or CompressedImage, uint8 H x W x 3, RGB.
 
     16-bit channels are scaled to 8 bits. EXIF orientation is ignored: regions are in pixels as
-    stored, which is
-    also what a detector on the same topic sees.
+    stored, as a detector on the same topic sees them.
 
     Raises:
-        ImageError: the message is not a readable picture; says the value and what to do.
+        ImageError: the message is not a readable picture.
     """
     if is_compressed(message):
         return _compressed_to_rgb(message, max_pixels)
@@ -119,25 +117,36 @@ def _raw_to_rgb(message: Any, max_pixels: int) -> RgbImage:
             remedy="crop the image or publish another encoding",
         )
     packed = _unpadded(message, encoding, width, height)
+    is_bigendian = bool(message.is_bigendian)
+    bridge = load_cv_bridge()
     if encoding in _PLANAR_420:
         rgb = cv2.cvtColor(packed, _PLANAR_420[encoding])
+    elif bridge is not None:
+        rgb = bridge.to_rgb(packed, encoding, width, is_bigendian=is_bigendian)
     else:
-        plain = SimpleNamespace(
-            encoding=encoding,
-            width=width,
-            height=height,
-            is_bigendian=bool(message.is_bigendian),
-            data=packed,
-        )
-        try:
-            rgb = message_to_cvimage(cast("Any", plain), "rgb8")
-        except (RosbagsImageError, cv2.error) as error:
-            raise ImageError(
-                f"the image cannot be converted to RGB: {error}",
-                value=f"{message.encoding}, {width} x {height}",
-                remedy="publish rgb8 or bgr8",
-            ) from error
+        rgb = _rosbags_to_rgb(packed, encoding, width, is_bigendian=is_bigendian)
     return np.ascontiguousarray(rgb, dtype=np.uint8)
+
+
+def _rosbags_to_rgb(
+    rows: npt.NDArray[np.uint8], encoding: str, width: int, *, is_bigendian: bool
+) -> Any:
+    """Convert rows of bytes without padding to RGB. Raises ImageError."""
+    image = SimpleNamespace(
+        encoding=encoding,
+        width=width,
+        height=len(rows),
+        is_bigendian=is_bigendian,
+        data=rows,
+    )
+    try:
+        return message_to_cvimage(cast("Any", image), "rgb8")
+    except (RosbagsImageError, cv2.error) as error:
+        raise ImageError(
+            f"the image cannot be converted to RGB: {error}",
+            value=f"{encoding}, {width} x {len(rows)}",
+            remedy="publish rgb8 or bgr8",
+        ) from error
 
 
 def _unpadded(message: Any, encoding: str, width: int, height: int) -> npt.NDArray[np.uint8]:
@@ -197,10 +206,10 @@ def _compressed_to_rgb(message: Any, max_pixels: int) -> RgbImage:
 
 
 def _stored_as_rgb(fmt: str) -> bool:
-    """Whether image_transport's `format` says that the file's red and blue are swapped.
+    """Return True if image_transport's `format` says that red and blue are swapped in the file.
 
-    "rgb8; jpeg compressed bgr8": the picture was turned to BGR before OpenCV wrote it, so the file
-    is right. "rgb8; jpeg compressed rgb8": RGB was handed to OpenCV as if it were BGR.
+    "rgb8; jpeg compressed bgr8": the picture was converted to BGR before OpenCV wrote it, so the
+    file is right. "rgb8; jpeg compressed rgb8": OpenCV wrote RGB as if it were BGR.
     """
     _, separator, stored = fmt.partition(" compressed ")
     return bool(separator) and stored.strip().startswith("rgb")

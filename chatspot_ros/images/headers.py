@@ -1,19 +1,21 @@
-"""What a compressed picture declares about itself, read without decoding it.
+"""Reads the declared size of a compressed picture without decoding it.
 
-A file of a few kilobytes can declare 30,000 x 30,000 pixels and make a decoder allocate gigabytes,
-so
-the declared size is read, and checked by the caller, before any decoder sees the data.
+A file of a few kilobytes can declare 30,000 x 30,000 pixels and make a decoder allocate gigabytes.
+So the caller reads and checks the declared size before any decoder sees the data.
 """
 
 from __future__ import annotations
 
+import io
 import struct
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from chatspot_ros.errors import ImageError
 
-# JPEG markers that start a frame header (SOF0..SOF15 without DHT, JPG and DAC, which share the
-# range).
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END = b"\xff\xd9"
 _KNOWN = "send a JPEG, PNG, WebP or BMP picture"
 
@@ -21,38 +23,27 @@ _KNOWN = "send a JPEG, PNG, WebP or BMP picture"
 def declared_size(data: bytes) -> tuple[int, int]:
     """Return the (width, height) in pixels that a JPEG, PNG, WebP or BMP file declares.
 
-    Also checks that the file's end has arrived, as far as that can be told without decoding:
-    decoders fill the missing part of a cut picture with grey and say nothing.
+    Also checks that the end of the file is there, as far as possible without decoding: decoders
+    fill the missing part of a cut picture with grey, without an error.
 
     Raises:
-        ImageError: no data, an unknown kind of file, a broken header, or a file that was cut.
+        ImageError: no data, an unknown kind of file, a broken header, or a cut file.
     """
     if not data:
         raise ImageError("the compressed image has no data", value="0 bytes", remedy=_KNOWN)
-    try:
-        if data[:8] == b"\x89PNG\r\n\x1a\n":
-            width, height = _png_size(data)
-        elif data[:2] == b"\xff\xd8":
-            width, height = _jpeg_size(data)
-        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            width, height = _webp_size(data)
-        elif data[:2] == b"BM":
-            width, height = _bmp_size(data)
-        else:
-            raise ImageError(
-                "the compressed image is of an unknown kind",
-                value=f"{len(data)} bytes that start with {data[:8].hex(' ')}",
-                remedy=_KNOWN,
-            )
-    except (struct.error, IndexError) as error:
-        raise _broken("its header breaks off", data) from error
-    if width < 1 or height < 1:
-        raise ImageError(
-            "the compressed image declares no pixels",
-            value=f"{width} x {height}",
-            remedy="send a picture of at least 1 x 1 pixel",
-        )
-    return width, height
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png_size(data)
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp_size(data)
+    if data[:2] == b"BM":
+        return _bmp_size(data)
+    raise ImageError(
+        "the compressed image is of an unknown kind",
+        value=f"{len(data)} bytes that start with {data[:8].hex(' ')}",
+        remedy=_KNOWN,
+    )
 
 
 def _broken(what: str, data: bytes) -> ImageError:
@@ -63,64 +54,62 @@ def _broken(what: str, data: bytes) -> ImageError:
     )
 
 
+def _read_header(reader: type[ImageFile], file: io.BytesIO) -> ImageFile:
+    """Read a header with Pillow.
+
+    `Image.open` would also compare the size with a limit other than the parameter max_pixels.
+    """
+    try:
+        return reader(file)
+    except Exception as error:  # of any type: the data may be hostile
+        raise _broken(f"its header cannot be read ({error})", file.getvalue()) from error
+
+
 def _png_size(data: bytes) -> tuple[int, int]:
-    if data[12:16] != b"IHDR":
-        raise _broken("no IHDR chunk at the start of the PNG", data)
     if b"IEND" not in data[-64:]:
         raise _broken("the PNG has no end", data)
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
+    return _read_header(PngImageFile, io.BytesIO(data)).size
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Walk the JPEG's segments up to the start of the scan."""
-    size: tuple[int, int] | None = None
-    position = 2
-    while True:
-        if data[position] != 0xFF:
-            raise _broken(f"no JPEG marker at byte {position}", data)
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte before the marker proper
-            position += 1
-            continue
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        if length < 2:
-            raise _broken(f"a JPEG segment of length {length}", data)
-        if marker in _JPEG_FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            size = (width, height)
-        position += 2 + length
-        if marker == 0xDA:
-            break
-    if size is None:
-        raise _broken("the JPEG has no frame header", data)
-    if data.rfind(_JPEG_END) < position:
+    file = io.BytesIO(data)
+    header = _read_header(JpegImageFile, file)
+    if not header.tile:
+        raise _broken("the JPEG breaks off before its pixels", data)
+    # Pillow has read up to the pixels; a thumbnail before them has an end marker of its own.
+    if data.rfind(_JPEG_END) < file.tell():
         raise _broken("the JPEG has no end", data)
-    return size
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    (length,) = struct.unpack_from("<I", data, 4)
-    if len(data) < length + 8:
-        raise _broken(f"the WebP declares {length + 8} bytes", data)
-    kind = data[12:16]
-    if kind == b"VP8X":
-        width = int.from_bytes(data[24:27], "little") + 1
-        height = int.from_bytes(data[27:30], "little") + 1
-    elif kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    elif kind == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    else:
-        raise _broken(f"an unknown WebP chunk {kind!r}", data)
-    return width, height
+    return header.size
 
 
 def _bmp_size(data: bytes) -> tuple[int, int]:
-    """A negative height means rows from the top down."""
-    (length,) = struct.unpack_from("<I", data, 2)
+    length = int.from_bytes(data[2:6], "little")
     if len(data) < length:
         raise _broken(f"the BMP declares {length} bytes", data)
-    width, height = struct.unpack_from("<ii", data, 18)
-    return width, abs(height)
+    return _read_header(BmpImageFile, io.BytesIO(data)).size
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Read the size without Pillow, which allocates the whole picture to read a WebP's header."""
+    try:
+        (length,) = struct.unpack_from("<I", data, 4)
+        if len(data) < length + 8:
+            raise _broken(f"the WebP declares {length + 8} bytes", data)
+        kind = data[12:16]
+        if kind == b"VP8X":
+            return _read_24_bits(data, 24) + 1, _read_24_bits(data, 27) + 1
+        if kind == b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        if kind == b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, 26)
+            if width & 0x3FFF and height & 0x3FFF:
+                return width & 0x3FFF, height & 0x3FFF
+    except struct.error as error:
+        raise _broken("its header breaks off", data) from error
+    raise _broken(f"a WebP chunk {kind!r} without pixels", data)
+
+
+def _read_24_bits(data: bytes, start: int) -> int:
+    low, high = struct.unpack_from("<HB", data, start)
+    return int(low) | int(high) << 16

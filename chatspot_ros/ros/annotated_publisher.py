@@ -1,4 +1,4 @@
-"""Publishes the picture with regions and answers on ~/annotated, for those who look."""
+"""Publishes the picture with regions and answers on ~/annotated."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from sensor_msgs.msg import Image
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.images.annotate import Note, annotate
 from chatspot_ros.ros.conversions import to_header, to_image_message
-from chatspot_ros.server.metrics import Health
+from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import Picture, QueryReply
 
 _WARN_AGAIN_S = 10.0
 
 
-class Drawing:
-    """Draws only while somebody subscribes."""
+class AnnotatedPublisher:
+    """Draws and publishes only while somebody subscribes."""
 
-    def __init__(self, node: Node, health: Health) -> None:
+    def __init__(self, node: Node, metrics: Metrics) -> None:
         self._node = node
-        self._health = health
+        self._metrics = metrics
         self._publisher = node.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
 
     def draw(self, picture: Picture, image_rgb: RgbImage, reply: QueryReply) -> None:
-        """Publish a reply's picture (uint8 H x W x 3, RGB). In the worker's thread, after it."""
+        """Publish the picture (uint8 H x W x 3, RGB) of a reply. In the worker's thread."""
         if not self._publisher.get_subscription_count():
             return
         try:
             notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
             drawn = annotate(image_rgb, notes)
             self._publisher.publish(to_image_message(drawn, to_header(picture)))
-            self._health.note_drawn()
+            self._metrics.note_drawn()
         except Exception:
-            self._health.note_error(f"{reply.id}: the annotated picture could not be drawn")
+            self._metrics.note_error(f"{reply.id}: the annotated picture could not be drawn")
             self._node.get_logger().error(
                 f"{reply.id}: the annotated picture could not be drawn\n{traceback.format_exc()}",
                 throttle_duration_sec=_WARN_AGAIN_S,

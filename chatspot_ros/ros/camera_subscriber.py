@@ -1,4 +1,4 @@
-"""The topics of one camera: images, detections, clicks. Callbacks only store what came."""
+"""Subscriptions of one camera: images, detections, clicks. Callbacks only store messages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
+from chatspot_ros.core.regions import Region
 from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.ros.diagnostics import CameraReport
-from chatspot_ros.server.cameras import CameraFeed
+from chatspot_ros.server.cameras import Camera
 from chatspot_ros.server.frame_buffer import NS, Frame
 from chatspot_ros.server.request import Picture
 
-OnClick = Callable[[CameraFeed, float, float], Coroutine[Any, Any, None]]
-OnDetections = Callable[[CameraFeed, Detection2DArray], None]
+OnClick = Callable[[Camera, float, float], Coroutine[Any, Any, None]]
+OnDetections = Callable[[Camera, Detection2DArray, tuple[Region, ...]], None]
 _RELIABILITY = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
     "reliable": ReliabilityPolicy.RELIABLE,
@@ -38,19 +39,19 @@ _REMEDY = (
     "the two do not meet at all"
 )
 _WARN_AGAIN_S = 30.0
-# What says how a serialized message is encoded.
+# The encapsulation header of a serialized message.
 _CDR_BYTES = 4
-# As many messages of detections without a frame are no accident.
+# From this number of detection messages without a frame on, a warning is due.
 _UNMATCHED = 5
 
 
-class CameraInput:
-    """Fills a camera's feed from its topics, and warns when images should come and do not."""
+class CameraSubscriber:
+    """Stores a camera's messages, and warns if images or detections should come and do not."""
 
     def __init__(
         self,
         node: Node,
-        feed: CameraFeed,
+        camera: Camera,
         *,
         prefix: str,
         group: CallbackGroup,
@@ -58,12 +59,13 @@ class CameraInput:
         on_click: OnClick,
         on_detections: OnDetections,
     ) -> None:
-        """`prefix` stands before the topics' names. Nothing is subscribed before `start`.
+        """`prefix` is put before the topics' names. Nothing is subscribed before `start`.
 
-        `on_arrival` is called after each frame and detection, then `on_detections`.
+        `on_arrival` is called after each frame and each message of detections; after the latter
+        also `on_detections`, with the message and its boxes in the detector's pixels.
         """
-        settings = feed.settings
-        self.feed = feed
+        settings = camera.settings
+        self.camera = camera
         self._node = node
         self._group = group
         self._prefix = prefix
@@ -104,19 +106,19 @@ class CameraInput:
         ]
 
     def stop(self) -> None:
-        """Unsubscribe: an image costs time even when nobody looks at it."""
+        """Unsubscribe: receiving an image costs time even if it is never used."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
     def _subscribe_images(self) -> Any:
-        settings = self.feed.settings
+        settings = self.camera.settings
         qos = QoSProfile(
             depth=settings.image_depth, reliability=_RELIABILITY[settings.image_reliability]
         )
 
         def subscribe(**events: Any) -> Any:
-            # Images come as bytes and are unpacked only when one is asked about.
+            # Images stay serialized until one is asked about.
             return self._node.create_subscription(
                 self._message_type,
                 self.topic,
@@ -135,30 +137,30 @@ class CameraInput:
             return subscribe()
 
     def report(self) -> CameraReport:
-        """Return how it goes, for /diagnostics. Call it once a second."""
+        """Return the camera's state for /diagnostics. Call it once a second."""
         now_s = time.monotonic()
         since_s, before = self._measured
         self._measured = (now_s, self._frames)
-        held, matched = self.feed.detection_counts()
+        held, matched = self.camera.detection_counts()
         return CameraReport(
-            name=self.feed.name,
+            name=self.camera.name,
             topic=self.topic,
             subscribed=bool(self._subscriptions),
             frames=self._frames,
             lost=self._lost,
             rate_hz=(self._frames - before) / max(now_s - since_s, 1e-3),
             age_s=None if self._last_frame_s is None else now_s - self._last_frame_s,
-            max_age_s=self.feed.settings.max_image_age,
-            held=len(self.feed.frames),
-            held_bytes=self.feed.frames.total_bytes,
+            max_age_s=self.camera.settings.max_image_age,
+            held=len(self.camera.frames),
+            held_bytes=self.camera.frames.total_bytes,
             detections=self._detections,
             detections_held=held,
             detections_matched=matched,
-            detections_unusable=self.feed.unusable_detections,
+            detections_unusable=self.camera.unusable_detections,
         )
 
     def watch(self, report: CameraReport) -> None:
-        """Warn of what a person has to mend. Call it once a second."""
+        """Warn of faults that an operator has to mend. Call it once a second."""
         if not self._subscriptions:
             return
         self._watch_images()
@@ -171,8 +173,8 @@ class CameraInput:
             )
 
     def _watch_images(self) -> None:
-        """Warn while a publisher exists and no frame comes, ever more rarely."""
-        if self.feed.settings.no_image_warning <= 0:
+        """Warn while a publisher exists and no frame comes; each wait is twice the one before."""
+        if self.camera.settings.no_image_warning <= 0:
             return
         now_s = time.monotonic()
         publishers = self._node.count_publishers(self.topic)
@@ -188,7 +190,7 @@ class CameraInput:
 
     def _begin_patience(self, now_s: float) -> None:
         self._quiet_since_s = now_s
-        self._patience_s = self.feed.settings.no_image_warning
+        self._patience_s = self.camera.settings.no_image_warning
 
     def _on_image(self, data: bytes) -> None:
         message_type = self._message_type
@@ -198,15 +200,15 @@ class CameraInput:
             lambda: deserialize_message(data, message_type),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
-            camera=self.feed.name,
+            camera=self.camera.name,
             size_wh=head.size_wh,
         )
         self._last_frame_s = time.monotonic()
         self._begin_patience(self._last_frame_s)
         self._frames += 1
-        # A camera that does not stamp its images is known by when they came.
+        # Images without a stamp are ordered by their time of arrival.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
-        if self.feed.add_frame(Frame(key_ns, picture, len(data), frame_id)):
+        if self.camera.add_frame(Frame(key_ns, picture, len(data))):
             self._node.get_logger().warning(
                 f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
                 "are forgotten",
@@ -223,12 +225,13 @@ class CameraInput:
                 "frame: a detector must copy the image's header",
                 throttle_duration_sec=_WARN_AGAIN_S,
             )
-        self.feed.add_detections(stamp_ns, to_detected_regions(message))
+        regions = to_detected_regions(message)
+        self.camera.add_detections(stamp_ns, regions)
         self._on_arrival()
-        self._tell_detections(self.feed, message)
+        self._tell_detections(self.camera, message, regions)
 
     async def _on_point(self, point: Point) -> None:
-        await self._on_click(self.feed, point.x, point.y)
+        await self._on_click(self.camera, point.x, point.y)
 
     def _on_message_lost(self, info: Any) -> None:
         self._lost += info.total_count_change
@@ -245,7 +248,7 @@ class CameraInput:
 
 @dataclass(frozen=True)
 class Head:
-    """What a serialized image begins with; `size_wh` in pixels, None where it is not told."""
+    """The first fields of a serialized image; `size_wh` in pixels, None if they do not say."""
 
     stamp_ns: int
     frame_id: str
@@ -253,10 +256,10 @@ class Head:
 
 
 def read_head(data: bytes, message_type: type[Any]) -> Head:
-    """Return what a serialized sensor_msgs Image or CompressedImage says before its data.
+    """Return the fields before the data of a serialized sensor_msgs Image or CompressedImage.
 
-    Only these bytes are read: unpacking a whole 1080p image costs milliseconds, for frames nobody
-    may ask about.
+    Reading only these bytes saves the milliseconds of deserializing a whole 1080p image, which may
+    never be asked about.
     """
     try:
         order = "<" if data[1] & 1 else ">"
@@ -266,11 +269,11 @@ def read_head(data: bytes, message_type: type[Any]) -> Head:
         if len(frame_id) == length and frame_id[-1] == 0:
             size_wh = None
             if message_type is Image:
-                # Numbers begin at multiples of 4, counted behind the encapsulation, which is 4 too.
+                # Numbers are aligned to 4 bytes; the encapsulation header is 4 bytes as well.
                 height, width = struct.unpack_from(f"{order}II", data, -(-end // 4) * 4)
                 size_wh = width, height
             return Head(sec * NS + nanosec, frame_id[:-1].decode(), size_wh)
     except (struct.error, IndexError, UnicodeDecodeError):
-        pass  # Not the encoding that was thought: let the middleware read it.
+        pass  # Another encoding than expected: let the middleware deserialize it.
     header = deserialize_message(data, message_type).header
     return Head(to_ns(header.stamp), header.frame_id)

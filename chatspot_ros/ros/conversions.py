@@ -1,4 +1,4 @@
-"""ROS messages <-> plain Python: requests, replies, detections, stamps."""
+"""Conversion between ROS messages and plain Python: requests, replies, detections, stamps."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from std_msgs.msg import Header
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
+from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChange
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.server.request import Picture, Query, QueryReply
+from chatspot_ros.server.watch_tracker import Change
 from chatspot_ros.srv import RegionQuery
 
 
@@ -33,7 +34,7 @@ def to_time(stamp_ns: int) -> Time:
 
 
 def to_region(message: RegionMessage) -> Region:
-    """Return a Region message as a region; its points are not checked here."""
+    """Return a Region message as a region, without checking its points."""
     points_px = tuple((float(point.x), float(point.y)) for point in message.points)
     return Region(points_px, id=message.id, label=message.label)
 
@@ -45,10 +46,7 @@ def to_region_message(region: Region) -> RegionMessage:
 
 
 def detections_stamp_ns(message: Any) -> int:
-    """Return the stamp of a Detection2DArray in ns; the first detection's when it has none itself.
-
-    0: nobody stamped it.
-    """
+    """Return the stamp of a Detection2DArray in ns; if it is 0, the first detection's stamp."""
     return to_ns(message.header.stamp) or next(
         (to_ns(detection.header.stamp) for detection in message.detections), 0
     )
@@ -57,14 +55,24 @@ def detections_stamp_ns(message: Any) -> int:
 def to_detected_regions(message: Any) -> tuple[Region, ...]:
     """Return the boxes of a vision_msgs/Detection2DArray, in its order.
 
-    The label is the class of the best hypothesis, the id the detection's own or its index. A turned
-    box (vision_msgs allows it) becomes the polygon of its corners. Messages of vision_msgs before
-    4.0 are read too, as a bag or a bridge brings them: `center.x` for `center.position.x`, `id` and
-    `score` beside a result's pose, `tracking_id` for `id`.
+    The label is the class of the best hypothesis; the id is the detection's id, else its index. A
+    rotated box (vision_msgs allows it) becomes the polygon of its corners. Messages of vision_msgs
+    before 4.0 (bags, bridges) are read too: `center.x` for `center.position.x`, `id` and `score`
+    beside a result's pose, `tracking_id` for `id`.
     """
     return tuple(
         _to_detected_region(index, detection) for index, detection in enumerate(message.detections)
     )
+
+
+def own_id(detection: Any, index: int) -> str:
+    """Return a detection's id from one message to the next; empty if it has none.
+
+    An id that is the detection's index in its message (as detector_node writes it) says nothing
+    about the next message.
+    """
+    name = str(getattr(detection, "id", "") or getattr(detection, "tracking_id", ""))
+    return "" if name == str(index) else name
 
 
 def _to_detected_region(index: int, detection: Any) -> Region:
@@ -76,7 +84,7 @@ def _to_detected_region(index: int, detection: Any) -> Region:
 
 
 def _box_points(box: Any) -> tuple[tuple[float, float], ...]:
-    """Return two opposite corners of a BoundingBox2D, or all four when it is turned."""
+    """Return two opposite corners of a BoundingBox2D, or all four if it is rotated."""
     centre = getattr(box.center, "position", box.center)
     half_x, half_y, turn = box.size_x / 2, box.size_y / 2, box.center.theta
     corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
@@ -110,7 +118,7 @@ def to_query(request: Any) -> Query:
 
 
 def fill(message: Any, reply: QueryReply) -> Any:
-    """Write a reply into a RegionQuery response or an AskRegion result, and return that."""
+    """Write a reply into a RegionQuery response or an AskRegion result; return the message."""
     _fill_outcome(message, reply)
     message.queued_s = reply.queued_s
     message.seeing_s = reply.seeing_s
@@ -119,7 +127,7 @@ def fill(message: Any, reply: QueryReply) -> Any:
 
 
 def to_answers_message(reply: QueryReply) -> RegionAnswers:
-    """Return a reply as it is published on ~/answers."""
+    """Return a reply as a message for ~/answers."""
     query = reply.query
     message = RegionAnswers(question=query.question, task=query.task, session=query.session)
     message.camera = reply.picture.camera if reply.picture else query.camera
@@ -135,8 +143,21 @@ def _fill_outcome(message: Any, reply: QueryReply) -> None:
     message.model = reply.model
 
 
+def to_state_change_message(change: Change, picture: Picture | None) -> StateChange:
+    """Return a change of state, seen on a picture, as a message for ~/states."""
+    return StateChange(
+        header=to_header(picture),
+        thing=change.thing,
+        label=change.label,
+        attribute=change.attribute,
+        old_value=change.old,
+        new_value=change.new,
+        confidence=float(change.confidence),
+    )
+
+
 def to_header(picture: Picture | None) -> Header:
-    """Return the header of the picture as its camera gave it; an empty one without a picture."""
+    """Return the picture's header as its camera sent it; an empty one without a picture."""
     if picture is None:
         return Header()
     return Header(stamp=to_time(picture.stamp_ns), frame_id=picture.frame_id)
@@ -161,7 +182,7 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
 def to_image_message(image_rgb: RgbImage, header: Header) -> Image:
     """Return a picture (uint8 H x W x 3, RGB) as a sensor_msgs/Image."""
     height, width = image_rgb.shape[:2]
-    # An array is taken over whole; anything else rclpy checks byte by byte.
+    # rclpy copies an array at once; any other type it checks byte by byte.
     data = array.array("B")
     data.frombytes(image_rgb.tobytes())
     return Image(

@@ -1,9 +1,8 @@
-"""A service whose replies leave from whichever thread knows them.
+"""A service whose replies are sent by any thread.
 
-rclpy sends a reply when the callback returns. A callback that awaits what another thread does is
-looked at again in every round of the executor, and its reply leaves only when that has been woken
-and has come round once more. Here the callback returns at once, and the thread that ends the query
-sends the reply itself.
+rclpy sends a reply when the callback returns. A callback that awaits another thread is resumed by
+the executor, so that its reply leaves only after the executor has woken up and run one more round.
+Here the callback returns at once, and the thread that ends the request sends the reply.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _WARN_AGAIN_S = 10.0
 
 
 class _Reply:
-    """One reply on its way: it leaves when it is known, and so is to whom it goes."""
+    """Sends one reply as soon as both the response and the caller's header are known."""
 
     def __init__(self, send: Callable[[Any, Any], None]) -> None:
         self._send = send
@@ -31,11 +30,11 @@ class _Reply:
         self._left = False
 
     def to(self, header: Any) -> None:
-        """Note who asked, which rclpy tells after the callback."""
+        """Set the caller's header, which rclpy provides after the callback."""
         self._go(header, None)
 
     def give(self, response: Any) -> None:
-        """Note what is replied."""
+        """Set the response."""
         self._go(None, response)
 
     def _go(self, header: Any, response: Any) -> None:
@@ -49,7 +48,7 @@ class _Reply:
 
 
 class DeferredService:
-    """Offers a service; its callback is given what sends the reply, now or later."""
+    """Offers a service; its callback gets a function that sends the reply, now or later."""
 
     def __init__(
         self,
@@ -61,21 +60,21 @@ class DeferredService:
     ) -> None:
         """`callback(request, response, send)` runs in the executor's thread.
 
-        It sees to it that `send(response)` is called once. `options` are those of
-        `Node.create_service`.
+        It must make sure that `send(response)` is called once, from any thread. `options` are those
+        of `Node.create_service`.
         """
         self._node = node
         self._callback = callback
         self._lock = threading.Lock()
         self._waiting = 0
         service: Any = node.create_service(srv_type, name, self._on_request, **options)
-        # The executor calls it with what the callback has returned, and who asked.
+        # The executor calls it with the callback's return value and the caller's header.
         self._send_now = service.send_response
         service.send_response = self._send_response
 
     @property
     def waiting(self) -> int:
-        """How many requests have no reply yet."""
+        """The number of requests without a reply."""
         with self._lock:
             return self._waiting
 
@@ -95,7 +94,7 @@ class DeferredService:
     def _send(self, response: Any, header: Any) -> None:
         try:
             self._send_now(response, header)
-        except Exception:  # who asked is gone, or the node is: nobody else must suffer
+        except Exception:  # the caller or the node is gone: other requests go on
             self._node.get_logger().warning(
                 f"a reply could not be sent\n{traceback.format_exc()}",
                 throttle_duration_sec=_WARN_AGAIN_S,

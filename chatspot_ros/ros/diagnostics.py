@@ -1,4 +1,4 @@
-"""The health of the node and of its cameras, for /diagnostics."""
+"""Messages for /diagnostics: the state of the node and of its cameras."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass(frozen=True)
 class CameraReport:
-    """How one camera goes. Counts are since the start, `rate_hz` of about the last second.
+    """The state of one camera. Counts are since the start; `rate_hz` is over about a second.
 
-    `age_s` None: no frame has come since the node subscribed. Of `detections_held` messages
-    `detections_matched` have a frame that is held; `detections_unusable` counts single boxes that
+    `age_s` None: no frame has come since the node subscribed. `detections_matched` of the
+    `detections_held` messages have a frame that is held. `detections_unusable` counts boxes that
     could not be asked about.
     """
 
@@ -38,10 +38,10 @@ class CameraReport:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """How the node goes. `why_not` is why it does not answer, empty while it does.
+    """The state of the node. `why_not`: why it does not answer; empty if it does.
 
-    `broken` says that it is not by intent: the model cannot be loaded, or fails. `values` are
-    shown as they are.
+    `broken`: the fault, if the model cannot be loaded or fails; else empty. `values` are copied
+    into the message.
     """
 
     state: str
@@ -56,7 +56,7 @@ class NodeReport:
 def to_diagnostics(
     node_name: str, stamp: Any, node: NodeReport, cameras: Sequence[CameraReport]
 ) -> DiagnosticArray:
-    """Return one status for the node and one for each camera.
+    """Return a message with one status for the node and one for each camera.
 
     ERROR: the model cannot be loaded or fails. WARN: the node does not answer, its queue is full,
     or images or detections should come and do not.

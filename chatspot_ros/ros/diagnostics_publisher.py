@@ -1,4 +1,4 @@
-"""Publishes the node's health on /diagnostics, once a second as is the custom."""
+"""Publishes the state of the node on /diagnostics, once a second as usual."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 
-from chatspot_ros.ros.camera_subscriber import CameraInput
+from chatspot_ros.ros.camera_subscriber import CameraSubscriber
 from chatspot_ros.ros.diagnostics import NodeReport, to_diagnostics
-from chatspot_ros.ros.lifecycle_node import ManagedNode
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
-from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.ros.lifecycle_node import ThreadedLifecycleNode
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.model_manager import ModelManager
+from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.util import process_memory
 
 PERIOD_S = 1.0
-# How often circles of objects are looked for, in periods.
+# How often the garbage collector runs, in periods.
 _TIDY_EVERY = 10
 
 
-class Reporter:
-    """Gathers what /diagnostics tells, and has the cameras warn of what a person has to mend."""
+class DiagnosticsPublisher:
+    """Gathers and publishes /diagnostics, and lets the cameras log their warnings."""
 
     def __init__(
         self,
-        node: ManagedNode,
-        service: QueryService,
-        model: ModelLife,
-        health: Health,
-        inputs: Sequence[CameraInput],
+        node: ThreadedLifecycleNode,
+        handler: RequestHandler,
+        model: ModelManager,
+        metrics: Metrics,
+        subscribers: Sequence[CameraSubscriber],
     ) -> None:
         self._node = node
-        self._service = service
+        self._handler = handler
         self._model = model
-        self._health = health
-        self._inputs = inputs
+        self._metrics = metrics
+        self._subscribers = subscribers
         self._count = 0
         self._publisher = node.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=10)
@@ -46,8 +46,8 @@ class Reporter:
         self._count += 1
         if self._count % _TIDY_EVERY == 0:
             process_memory.tidy()
-        cameras = [camera.report() for camera in self._inputs]
-        for camera, report in zip(self._inputs, cameras, strict=True):
+        cameras = [camera.report() for camera in self._subscribers]
+        for camera, report in zip(self._subscribers, cameras, strict=True):
             camera.watch(report)
         self._publisher.publish(
             to_diagnostics(
@@ -59,19 +59,19 @@ class Reporter:
         )
 
     def _report_node(self) -> NodeReport:
-        service = self._service
+        handler = self._handler
         return NodeReport(
             state=self._node.state,
-            why_not=service.inactive_because,
-            broken=self._node.last_failure or self._health.failing,
+            why_not=handler.inactive_because,
+            broken=self._node.last_failure or self._metrics.failing,
             waiting=self._model.waiting,
-            queue_size=service.settings.queue_size,
-            answered=self._health.answered,
+            queue_size=handler.settings.queue_size,
+            answered=self._metrics.answered,
             values={
-                "model": service.model,
+                "model": handler.model,
                 "device": self._model.device,
                 **process_memory.values(),
-                "pending": service.pending_count,
-                **self._health.values(),
+                "pending": handler.inflight_count,
+                **self._metrics.values(),
             },
         )

@@ -1,10 +1,9 @@
-"""A lifecycle node that goes on answering while it changes its state.
+"""A lifecycle node that keeps answering during a transition.
 
-rclpy calls a transition's callback in the executor's thread. Loading a model there would hold every
-service, parameter and timer up for as long as it takes, so here a transition runs in a thread of
-its own, and the callback of the service `change_state` awaits it, in a callback group that lets
-`get_state` and all others in meanwhile. What touches the node's
-subscriptions is handed back to the executor's thread, which may be looking at them.
+rclpy runs a transition in the executor's thread, where loading a model would block every service,
+parameter and timer. Here a transition runs in its own thread, and the callback of the service
+`change_state` awaits it in a callback group that runs other callbacks meanwhile. Changes to the
+node's subscriptions are handed back to the executor's thread, which may be using them.
 """
 
 from __future__ import annotations
@@ -36,47 +35,47 @@ _HANDED_OVER_S = 20.0
 _AT_ONCE_S = 0.001
 
 
-class ManagedNode(LifecycleNodeMixin, Node):
-    """What `configure`, `activate`, `deactivate` and `clean_up` of a subclass do, as a lifecycle.
+class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
+    """Runs `configure`, `activate`, `deactivate` and `clean_up` of a subclass as transitions.
 
-    They run in a thread of their own, one at a time. A ChatspotError keeps the state that was
-    (FAILURE); any other exception is an ERROR: everything is cleaned up, and the node can be
-    configured anew. Why, is in the log and in `last_failure`.
+    They run in their own thread, one at a time. After a ChatspotError the node stays in its state
+    (FAILURE). Any other exception is an ERROR: everything is cleaned up, and the node can be
+    configured again. The log and `last_failure` have the reason.
     """
 
     def __init__(self, name: str, stop: Stop) -> None:
-        """`stop` ends the process where `start_by_itself` fails."""
+        """`stop` ends the process if `start_by_itself` fails."""
         Node.__init__(self, name)
-        # The default group would let nothing else in while a transition is awaited.
+        # In the default group no other callback would run while a transition is awaited.
         self._transitions = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self.last_failure = ""
         self._stop = stop
         self._changing = threading.Lock()
-        # `change_state` is a service like any other once the constructor is through.
+        # After the constructor, `change_state` is an ordinary service with a callback to replace.
         service = next(one for one in self.services if one.srv_type is ChangeState)
         self._change_state = service.callback
         service.callback = self._on_change_state
 
     def configure(self) -> None:
-        """Get everything that being active needs."""
+        """Acquire everything that the active state needs."""
 
     def activate(self) -> None:
-        """Begin to serve."""
+        """Start to serve."""
 
     def deactivate(self) -> None:
-        """End serving; keep what `configure` got."""
+        """Stop serving; keep the resources of `configure`."""
 
     def clean_up(self) -> None:
-        """Give back what `configure` got, whatever there is of it."""
+        """Release the resources of `configure`, as far as there are any."""
 
     @property
     def state(self) -> str:
-        """The lifecycle's state: unconfigured, configuring, inactive, active, ..."""
+        """The lifecycle state: unconfigured, configuring, inactive, active, ..."""
         return str(self._state_machine.current_state[1])
 
     def start_by_itself(self) -> None:
-        """Configure and activate once the executor spins; where that fails end the process."""
+        """Configure and activate once the executor spins; end the process if that fails."""
 
         def start() -> None:
             if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
@@ -91,17 +90,17 @@ class ManagedNode(LifecycleNodeMixin, Node):
                 finally:
                     self._changing.release()
 
-        # By a clock that runs, also when the simulation's does not yet.
+        # A steady clock, because simulated time may not run yet.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         timer = self.create_timer(_AT_ONCE_S, begin, self._transitions, clock=steady)
 
     def finish(self) -> None:
-        """Go to `finalized`, at the end of the process, unless a transition still runs."""
+        """Go to `finalized` at the end of the process, unless a transition is running."""
         if self._changing.acquire(blocking=False) and self.state in _CAN_SHUT_DOWN:
             self.trigger_shutdown()
 
     def in_executor(self, work: Callable[[], ResultT]) -> ResultT:
-        """Do something in the executor's thread, from a transition's; return what it returned."""
+        """Run `work` in the executor's thread, from a transition's thread; return its result."""
         outcome: list[ResultT | Exception] = []
         done = threading.Event()
 
@@ -125,38 +124,38 @@ class ManagedNode(LifecycleNodeMixin, Node):
     # --- rclpy's callbacks
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure; where that fails give back what there is."""
+        """Configure; clean up if that fails."""
         result = self._attempt("configure", self.configure)
         if result == FAILURE:
-            self._give_back(self.clean_up)
+            self._release(self.clean_up)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to serve."""
+        """Start to serve."""
         return self._attempt("activate", self.activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End serving."""
+        """Stop serving."""
         return self._attempt("deactivate", self.deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give everything back."""
+        """Release everything."""
         return self._attempt("clean up", self.clean_up)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End serving and give everything back."""
+        """Stop serving and release everything."""
         return self._attempt("shut down", self._end_all)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give everything back: SUCCESS leads to unconfigured, from where it can begin anew."""
-        return SUCCESS if self._give_back(self._end_all) else FAILURE
+        """Release everything. SUCCESS leads to unconfigured, where the node can start again."""
+        return SUCCESS if self._release(self._end_all) else FAILURE
 
     def _end_all(self) -> None:
         self.deactivate()
         self.clean_up()
 
-    def _give_back(self, work: Callable[[], None]) -> bool:
-        """Clean up after a failure, which stays `last_failure`; return whether that went well."""
+    def _release(self, work: Callable[[], None]) -> bool:
+        """Clean up after a failure, which stays in `last_failure`; return True on success."""
         try:
             work()
         except Exception:

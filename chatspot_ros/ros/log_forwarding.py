@@ -1,6 +1,6 @@
-"""Python's logging, which the layers without ROS use, sent on to a ROS logger.
+"""Forwards Python's logging, which the layers without ROS use, to a ROS logger.
 
-By a thread of its own: a console that nobody reads would hold up whoever logs.
+In its own thread: a blocked console would block the thread that logs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import LoggingSeverity
 
 _PACKAGE = "chatspot_ros"
-# What rclpy's logger writes with at last. Python's record knows who called: rclpy would look it up
-# anew, which takes five times as long as the writing, and find this file.
+# The function that rclpy's logger writes with. Python's record already has the caller; rclpy's
+# logger would search it again, which takes five times as long as writing, and find this file.
 _WRITE = getattr(rclpy_implementation, "rclpy_logging_rcutils_log", None)
-# Lines that may wait to be written; more are dropped.
+# The number of lines that may wait to be written; further ones are dropped.
 _WAITING = 10_000
 
 
 class RosLogHandler(logging.Handler):
-    """Passes records on to the logger of a node, with their traceback."""
+    """Writes records to the logger of a node, with their tracebacks."""
 
     def __init__(self, ros_logger: Any) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class RosLogHandler(logging.Handler):
                 where = (record.funcName, record.pathname, record.lineno)
                 _WRITE(severity, self._ros_logger.name, text, *where)
             return
-        # rclpy ties a line of code to one severity, so each has its own.
+        # rclpy allows one severity for each line of code.
         if record.levelno >= logging.ERROR:
             self._ros_logger.error(text)
         elif record.levelno >= logging.WARNING:
@@ -50,7 +50,7 @@ class RosLogHandler(logging.Handler):
 
 
 def _severity(level: int) -> LoggingSeverity:
-    """Return ROS's severity for a level of Python's logging."""
+    """Return the ROS severity of a level of Python's logging."""
     for severity in (LoggingSeverity.FATAL, LoggingSeverity.ERROR, LoggingSeverity.WARN,
                      LoggingSeverity.INFO):  # fmt: skip
         if level >= severity:
@@ -59,19 +59,19 @@ def _severity(level: int) -> LoggingSeverity:
 
 
 class _Lines(QueueHandler):
-    """Lets records wait for the thread that writes them; never waits itself."""
+    """Queues records for the thread that writes them; never blocks."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Let a record wait, if there is room."""
+        """Queue a record, or drop it if the queue is full."""
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(record)
 
 
-class Forwarding:
-    """Sends the records of this project's packages to a ROS logger, in order, until `close`."""
+class LogForwarding:
+    """Forwards the records of this package to a ROS logger, in order, until `close`."""
 
     def __init__(self, ros_logger: Any) -> None:
-        """Begin at once."""
+        """Start at once."""
         waiting: queue.Queue[Any] = queue.Queue(_WAITING)
         self._lines = _Lines(waiting)
         self._listener = QueueListener(waiting, RosLogHandler(ros_logger))
@@ -82,6 +82,6 @@ class Forwarding:
         package.propagate = False
 
     def close(self) -> None:
-        """Write what still waits, and end."""
+        """Write the queued records, and stop."""
         logging.getLogger(_PACKAGE).removeHandler(self._lines)
         self._listener.stop()

@@ -1,11 +1,8 @@
-"""The table of `settings` as ROS parameters.
-
-Declared with descriptions, ranges and read-only flags.
-"""
+"""ROS parameters out of a table of `Spec`, with descriptions, ranges and read-only flags."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -19,21 +16,32 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from chatspot_ros.errors import RequestError
-from chatspot_ros.server.parameter_spec import Spec
-from chatspot_ros.server.settings import Settings, problems_with, specs
+from chatspot_ros.server.parameter_spec import Spec, problems_with
+
+Values = dict[str, Any]
+OnChange = Callable[[Values], None]
+Check = Callable[[Values], str | None]
 
 
-def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
-    """Declare every parameter and return the values given at start-up.
+def declare(
+    node: Node,
+    specs: Sequence[Spec],
+    on_change: OnChange | None = None,
+    check: Check | None = None,
+) -> Values:
+    """Declare parameters and return the values given at start-up, by name; lists as tuples.
 
-    `on_change` is called with all values, in the executor's thread, after some were set.
+    Without `on_change` all parameters are read-only. With it, it is called with all values, in the
+    executor's thread, after some were set. `check` gets all values before they are set; it refuses
+    them by returning the reason.
 
     Raises:
-        RequestError: a value given at start-up is of the wrong type or out of range.
+        RequestError: a value given at start-up has the wrong type or is out of range.
     """
-    for spec in specs():
+    for spec in specs:
+        descriptor = _descriptor(spec, read_only=spec.read_only or on_change is None)
         try:
-            node.declare_parameter(spec.name, _to_ros(spec.default), _descriptor(spec))
+            node.declare_parameter(spec.name, _to_ros(spec.default), descriptor)
         except ParameterException as error:
             raise RequestError(
                 f"the parameter {spec.name} cannot be used",
@@ -41,27 +49,39 @@ def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
                 remedy=f"its default is {spec.default!r}, with a decimal point where it has one; "
                 "see docs/parameters.md",
             ) from error
-    values = _read(node)
-    problems = problems_with(values)
+    values = _read(node, specs)
+    problems = problems_with(specs, values)
     if problems:
         raise RequestError(
             "; ".join(problems), value=len(problems), remedy="see docs/parameters.md"
         )
+    if on_change is not None:
+        _let_change(node, specs, on_change, check)
+    return values
 
-    def check(changes: list[Parameter]) -> SetParametersResult:
-        wrong = problems_with({change.name: _from_ros(change.value) for change in changes})
-        return SetParametersResult(successful=not wrong, reason="; ".join(wrong))
+
+def _let_change(
+    node: Node, specs: Sequence[Spec], on_change: OnChange, check: Check | None
+) -> None:
+    names = {spec.name for spec in specs}
+
+    def judge(changes: list[Parameter]) -> SetParametersResult:
+        new = {one.name: _from_ros(one.value) for one in changes if one.name in names}
+        reasons = problems_with(specs, new)
+        if check is not None and not reasons:
+            reason = check({**_read(node, specs), **new})
+            reasons += [reason] if reason else []
+        return SetParametersResult(successful=not reasons, reason="; ".join(reasons))
 
     def apply(_: list[Parameter]) -> None:
-        on_change(Settings(**_read(node)))
+        on_change(_read(node, specs))
 
-    node.add_on_set_parameters_callback(check)
+    node.add_on_set_parameters_callback(judge)
     node.add_post_set_parameters_callback(apply)
-    return Settings(**values)
 
 
-def _read(node: Node) -> dict[str, Any]:
-    return {spec.name: _from_ros(node.get_parameter(spec.name).value) for spec in specs()}
+def _read(node: Node, specs: Sequence[Spec]) -> Values:
+    return {spec.name: _from_ros(node.get_parameter(spec.name).value) for spec in specs}
 
 
 def _to_ros(value: Any) -> Any:
@@ -72,8 +92,8 @@ def _from_ros(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _descriptor(spec: Spec) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=spec.text, read_only=spec.read_only)
+def _descriptor(spec: Spec, *, read_only: bool) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=spec.text, read_only=read_only)
     if spec.choices:
         descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
     elif spec.form:

@@ -1,4 +1,4 @@
-"""A detector's messages under the names that the model gives to what is in its boxes."""
+"""Renames a detector's boxes by the model's answers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NAME_CHARS = 200
 _ARTICLES = ("a ", "an ", "the ")
 
 
-def relabelled(message: Detection2DArray, answers: Mapping[int, Answer]) -> Detection2DArray:
-    """Return a detector's message with the names that answers give, by place in the message.
+def relabel(message: Detection2DArray, answers: Mapping[int, Answer]) -> Detection2DArray:
+    """Return a copy of a detector's message with the names of the answers, by detection index.
 
-    The first hypothesis of a detection is then the detector's best one, score and pose included,
-    under the model's name; the second is that one under the detector's own name, with score 0 so
-    that it is never taken for the best; the others follow. A detection without a sure answer stays
-    as it was, as do box, id and header of all.
+    The first hypothesis of a renamed detection is the detector's best one, score and pose included,
+    under the model's name. The second is the same one under the detector's own name, with score 0
+    so that it is never the best. The others follow. A detection without a certain answer stays
+    unchanged; box, id and header of all stay unchanged.
     """
     changed = Detection2DArray(header=message.header)
     for index, detection in enumerate(message.detections):
@@ -58,7 +58,7 @@ def _renamed(detection: Detection2D, name: str, confidence: float) -> Detection2
 
 
 def to_name(text: str) -> str:
-    """Return an answer as a name: `A red mug.` as `red mug`."""
+    """Return an answer's text as a name: `A red mug.` becomes `red mug`."""
     name = " ".join(text.split()).rstrip(".!")
     for article in _ARTICLES:
         if name.lower().startswith(article):

@@ -1,7 +1,4 @@
-"""The life of a node's process.
-
-Start, spin, a clean end at SIGINT and SIGTERM, an exit code that tells.
-"""
+"""Runs a node as a process: start, spin, a clean end at SIGINT and SIGTERM, an exit code."""
 
 from __future__ import annotations
 
@@ -27,16 +24,16 @@ _END_S = 2.0
 
 
 def tell(line: str) -> None:
-    """Print a line for whoever has started the program, if it can be read at all."""
-    with contextlib.suppress(OSError):  # a full disk must not end what works
+    """Print a line for the program's caller, if standard output can be written to."""
+    with contextlib.suppress(OSError):  # a full disk must not end a working program
         print(line, flush=True)
 
 
-class Service(Protocol):
-    """A node that can be served: `close` ends its work while its replies can still be sent."""
+class RunnableNode(Protocol):
+    """A node that `run_node` can run. `close` ends its work while replies can still be sent."""
 
     def close(self) -> None:
-        """Answer what is pending and release what is held; takes at most a few seconds."""
+        """Reply to all requests in flight and release everything, in a few seconds at most."""
 
     def destroy_node(self) -> None:
         """Destroy the node (rclpy's own)."""
@@ -46,9 +43,9 @@ class Service(Protocol):
 
 
 class Stop:
-    """Asks the process to end.
+    """A request to end the process. The first reason wins.
 
-    The first reason wins. Safe from any thread and from signal handlers.
+    Safe from any thread and from signal handlers.
     """
 
     def __init__(self) -> None:
@@ -62,22 +59,23 @@ class Stop:
             self._event.set()
 
     def wait(self) -> None:
-        """Wait until somebody asks."""
+        """Wait for the request."""
         self._event.wait()
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
+        """Return True after the request."""
         return self._event.is_set()
 
 
-def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = None) -> NoReturn:
+def run_node(
+    make_node: Callable[[Stop], RunnableNode], args: Sequence[str] | None = None
+) -> NoReturn:
     """Run a node until a signal or the node itself asks to stop; then end the process.
 
-    The exit code is the node's, 0 after a signal, 1 when the node cannot be made.
+    The exit code is 0 after a signal, 1 if the node cannot be made, else the node's.
 
-    rclpy's own signal handlers end all communication first, so that pending requests could not be
-    answered any more. Here the executor spins in a thread of its own while the main thread waits
-    for the signal.
+    rclpy's own signal handlers end all communication first, so that requests in flight would get no
+    reply. Here the executor spins in its own thread while the main thread waits for the signal.
     """
     process_memory.arrange()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -97,43 +95,43 @@ def serve(make_node: Callable[[Stop], Service], args: Sequence[str] | None = Non
     )
     spinner.start()
     stop.wait()
-    # The end takes a few seconds at most. An impatient second Ctrl-C must not cut the replies off.
+    # Ending takes a few seconds at most. A second Ctrl-C must not cut off the replies.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     node.get_logger().info(f"stopping: {stop.reason}")
     node.close()
-    # Waking is not enough: the executor returns to its loop only after it has done something.
+    # Waking is not enough: `spin_once` returns only after a task.
     executor.create_task(closing.set)
     spinner.join(timeout=_END_S)
     _leave(lambda: _destroy(executor, node), stop.exit_code)
 
 
-def _destroy(executor: SingleThreadedExecutor, node: Service) -> None:
+def _destroy(executor: SingleThreadedExecutor, node: RunnableNode) -> None:
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
 
 
 def _leave(clean_up: Callable[[], None], exit_code: int) -> NoReturn:
-    """Clean up as far as that goes in time, and end the process.
+    """Clean up for at most 2 s, and end the process.
 
-    With LARGE_DATA, Fast DDS 3.2 sometimes waits for ever when a participant with TCP channels is
-    destroyed; and the interpreter must not end under a model that still computes.
+    With LARGE_DATA, Fast DDS 3.2 sometimes hangs when a participant with TCP channels is destroyed.
+    And the interpreter must not shut down while a model is computing.
     """
     cleaner = threading.Thread(target=clean_up, name="clean-up", daemon=True)
     cleaner.start()
     cleaner.join(timeout=_END_S)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # where it goes to, there may be no room
+        with contextlib.suppress(OSError):  # the disk may be full
             stream.flush()
     os._exit(exit_code)
 
 
 def _spin(
-    executor: SingleThreadedExecutor, node: Service, stop: Stop, closing: threading.Event
+    executor: SingleThreadedExecutor, node: RunnableNode, stop: Stop, closing: threading.Event
 ) -> None:
-    """Spin until `closing`; a callback that fails is logged and ends nothing but itself."""
+    """Spin until `closing`; log the exceptions of callbacks and go on."""
     while not closing.is_set():
         try:
             executor.spin_once()

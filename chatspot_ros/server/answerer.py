@@ -1,40 +1,44 @@
-"""What the inference worker does for one query: see the picture, answer its questions in a batch.
+"""The work of the inference thread on one request: see the picture, answer the questions.
 
-Everything here runs in the worker's thread, the only one that touches the engine.
+Everything here runs in that thread, the only one that uses the engine.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, BatchingEngine, OnReplyOf, Question, Reply, Turn
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import StepwiseJob
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
-# Pictures whose contents' keys are noted.
-_KNOWN_PICTURES = 1024
+# Called with the tokens and the seconds of each answer.
+OnAnswered = Callable[[int, float], None]
+
+
+def _ignore(tokens: int, seconds: float) -> None:
+    """Stand in for a callback."""
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A picture that the engine has seen, and what is being answered about it."""
+class _CachedScene:
+    """A scene of the engine, its pixels, and its batches of questions."""
 
     scene: Any
     image_rgb: RgbImage
     batches: list[Batch] = field(default_factory=list)
 
     def batch(self, engine: BatchingEngine) -> Batch:
-        """Where further questions go: in with the others, or to a batch where nothing goes on."""
+        """Return a batch that can still take questions, else an idle one."""
         for batch in self.batches:
             if batch.merges or not batch.live:
                 return batch
@@ -43,92 +47,96 @@ class _Seen:
 
 
 class Answerer:
-    """Answers queries with the engine.
+    """Answers requests with the engine.
 
-    Keeps scenes, told apart by what is in the pictures, and what each conversation has left in the
-    engine, for further questions.
+    Caches scenes, by the contents of their pictures, and the engine's memory of each conversation.
     """
 
     def __init__(
         self,
         settings: Settings,
         sessions: SessionStore[Picture, Turn],
+        on_answered: OnAnswered = _ignore,
     ) -> None:
         self.settings = settings
         self._sessions = sessions
-        self._scenes: ByteCache[Hashable, _Seen] = ByteCache(settings.scene_cache_mb * MEGABYTE)
-        # A session's name -> the scene that its memory belongs to, and the memory.
+        self._on_answered = on_answered
+        self._scenes: ByteCache[Hashable, _CachedScene] = ByteCache(
+            settings.scene_cache_mb * MEGABYTE
+        )
+        # Session name -> (key of the scene that the memory belongs to, memory).
         self._memories: ByteCache[str, tuple[Hashable, Any]] = ByteCache(
             settings.session_cache_mb * MEGABYTE
         )
-        # A picture's key -> its scene's, the first ones noted first.
-        self._keys: OrderedDict[int, Hashable] = OrderedDict()
+        self._scene_keys: WeakKeyDictionary[Picture, Hashable] = WeakKeyDictionary()
         self._usual_bytes = 0
 
-    def answer(self, engine: BatchingEngine, pending: Pending) -> StepwiseJob[RgbImage]:
-        """Answer all asks of a query into `pending.answers`, in steps.
+    def answer(self, engine: BatchingEngine, inflight: InflightRequest) -> StepwiseJob[RgbImage]:
+        """Answer all questions of a request into `inflight.answers`, in steps.
 
         Return the picture's pixels. Raises ChatspotError.
         """
-        picture = pending.picture
+        picture = inflight.picture
         if picture is None:
-            raise RuntimeError(f"{pending.id} came to the worker without a picture")
-        pending.started_s = time.monotonic()
-        pending.should_stop()
-        known = self._keys.get(picture.key) in self._scenes
+            raise RuntimeError(f"{inflight.id} came to the worker without a picture")
+        inflight.started_s = time.monotonic()
+        inflight.should_stop()
+        known = self._scene_keys.get(picture) in self._scenes
         key = self._see(engine, picture)
         seen_s = time.monotonic()
-        pending.seeing_s = 0.0 if known else seen_s - pending.started_s
-        with self._scenes.using(key) as seen:
+        inflight.seeing_s = 0.0 if known else seen_s - inflight.started_s
+        with self._scenes.using(key) as cached:
             try:
-                yield from self._ask_all(engine, key, seen, pending)
+                yield from self._answer_all(engine, key, cached, picture, inflight)
             finally:
-                pending.answering_s = time.monotonic() - seen_s
-        return seen.image_rgb
+                inflight.answering_s = time.monotonic() - seen_s
+        return cached.image_rgb
 
     def give_back(self) -> None:
-        """Forget everything that no running query needs. In the worker's thread."""
+        """Free everything that no running request needs. In the worker's thread."""
         self._scenes.make_room(self._scenes.max_bytes)
         self._memories.make_room(self._memories.max_bytes)
 
     def _see(self, engine: BatchingEngine, picture: Picture) -> Hashable:
-        """Have the engine see a picture, unless it knows an equal one; return its scene's key."""
-        key = self._keys.get(picture.key)
+        """Prepare the scene of a picture, unless it is cached; return the scene's key."""
+        key = self._scene_keys.get(picture)
         if key is not None and self._scenes.get(key) is not None:
             return key
         image_rgb = picture.rgb(self.settings.max_pixels)
         key = engine.scene_key(image_rgb)
         if self._scenes.get(key) is None:
-            # Room first, so that there is never much more than the limit.
+            # Make room first, so that the cache never exceeds its limit by much.
             self._scenes.make_room(self._usual_bytes)
             scene = engine.prepare(image_rgb)
             self._usual_bytes = engine.scene_bytes(scene) + image_rgb.nbytes
-            self._scenes.put(key, _Seen(scene, image_rgb), self._usual_bytes)
-        self._keys[picture.key] = key
-        while len(self._keys) > _KNOWN_PICTURES:
-            self._keys.popitem(last=False)
+            self._scenes.put(key, _CachedScene(scene, image_rgb), self._usual_bytes)
+        self._scene_keys[picture] = key
         return key
 
-    def _ask_all(
-        self, engine: BatchingEngine, key: Hashable, seen: _Seen, pending: Pending
+    def _answer_all(
+        self,
+        engine: BatchingEngine,
+        key: Hashable,
+        cached: _CachedScene,
+        picture: Picture,
+        inflight: InflightRequest,
     ) -> StepwiseJob[None]:
-        """Put all questions to the engine and note the answers, in the order of the questions.
+        """Give all questions to the engine; store the answers in the order of the questions.
 
-        Where it ends early, the answers that were complete are noted.
+        If it ends early, the complete answers are stored.
         """
-        session, frame_key = pending.query.session, pending.picture and pending.picture.key
-        # The regions of one query do not hear of one another, so all of them see the same earlier
-        # turns.
-        turns = self._sessions.turns(session, frame_key) if session else ()
-        if pending.on_text is not None:
-            for index in range(len(pending.asks)):
-                pending.on_text(index, "")
-        batch = seen.batch(engine)
+        session = inflight.query.session
+        # All regions of one request see the same earlier turns, not each other's answers.
+        turns = self._sessions.turns(session, picture) if session else ()
+        if inflight.on_text is not None:
+            for index in range(len(inflight.asks)):
+                inflight.on_text(index, "")
+        batch = cached.batch(engine)
         asked = batch.admit(
-            self._questions(pending, turns),
-            pending.on_text,
-            pending.should_stop,
-            self._noting(pending),
+            self._questions(inflight, turns),
+            inflight.on_text,
+            inflight.should_stop,
+            self._store_into(inflight),
             memory=self._memory(session, key) if turns else None,
             remember=bool(session),
         )
@@ -140,12 +148,12 @@ class Answerer:
             asked.leave()
         if session:
             said = [Turn(reply.prompt, reply.raw_text) for reply in replies]
-            self._sessions.add_turns(session, frame_key, said)
+            self._sessions.add_turns(session, picture, said)
             if asked.memory is not None:
                 self._memories.put(session, (key, asked.memory), asked.memory.nbytes)
                 self._memories.make_room(0)
 
-    def _questions(self, pending: Pending, turns: tuple[Turn, ...]) -> list[Question]:
+    def _questions(self, inflight: InflightRequest, turns: tuple[Turn, ...]) -> list[Question]:
         least = self.settings.min_confidence
         return [
             replace(
@@ -154,22 +162,23 @@ class Answerer:
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,
             )
-            for ask in pending.asks
+            for ask in inflight.asks
         ]
 
-    def _noting(self, pending: Pending) -> OnReplyOf:
-        """What notes each answer of a query as it is complete."""
+    def _store_into(self, inflight: InflightRequest) -> OnReplyOf:
+        """Return a callback that stores each complete answer in the request."""
         complete: dict[int, Answer] = {}
 
         def on_reply(index: int, reply: Reply) -> None:
+            self._on_answered(reply.tokens, reply.seconds)
             complete[index] = reply.answer
-            pending.notes += [note for note in reply.notes if note not in pending.notes]
-            pending.answers[:] = [complete[k] for k in sorted(complete)]
+            inflight.notes += [note for note in reply.notes if note not in inflight.notes]
+            inflight.answers[:] = [complete[k] for k in sorted(complete)]
 
         return on_reply
 
     def _memory(self, session: str, key: Hashable) -> Any:
-        """What the conversation has left in the engine; None when it is gone or of another scene.
+        """Return the engine's memory of a conversation; None if it was freed or is another scene's.
 
         Without it the engine reads the earlier turns again, to the same answer.
         """

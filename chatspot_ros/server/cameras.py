@@ -1,8 +1,8 @@
-"""What one camera brings: its frames, and the detections that were made on them."""
+"""Frames and detections of each camera."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chatspot_ros.core.detection_space import DetectionSpace
 from chatspot_ros.core.regions import Region
@@ -15,7 +15,7 @@ _DETECTION_BYTES = 100
 _MAX_DETECTION_BYTES = 10_000_000
 
 
-class CameraFeed:
+class Camera:
     """The frames and detections of one camera, by stamp."""
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -26,9 +26,9 @@ class CameraFeed:
             max_seconds=settings.buffer_seconds,
             max_bytes=settings.buffer_megabytes * 1_000_000,
         )
-        # As the detector reported them: only with their frame is its size known.
-        # A detector takes longer for one frame than for another, and there may be two: whether time
-        # was set back, the frames tell.
+        # In the detector's pixels: the size of the frame is not known before the frame comes.
+        # Detections may come in any order, because a detector takes longer for some frames and
+        # there may be two detectors. Only frames tell whether time was set back.
         self._detections: FrameBuffer[tuple[Region, ...]] = FrameBuffer(
             name=name,
             max_seconds=settings.buffer_seconds,
@@ -38,9 +38,9 @@ class CameraFeed:
         self.unusable_detections = 0
 
     def add_frame(self, frame: Frame[Picture]) -> bool:
-        """Put a frame in; return True when its stamp set time back.
+        """Store a frame; return True if its stamp set time back.
 
-        Then nothing of the round before is left, detections included.
+        In that case all earlier frames and detections are dropped.
         """
         went_back = self.frames.add(frame)
         if went_back:
@@ -48,30 +48,37 @@ class CameraFeed:
         return went_back
 
     def add_detections(self, stamp_ns: int, regions: tuple[Region, ...]) -> None:
-        """Note what was detected on the frame of this stamp, in the detector's own pixels.
+        """Store the detections of the frame with this stamp, in the detector's pixels.
 
-        It may come before the frame itself. Without a stamp (0) it belongs to no frame.
+        They may come before their frame. Detections with stamp 0 belong to no frame and are
+        dropped.
         """
         if stamp_ns:
             size = _DETECTION_BYTES * (1 + len(regions))
             self._detections.add(Frame(stamp_ns, regions, size))
 
     def clear(self) -> None:
-        """Forget all frames and detections."""
+        """Drop all frames and detections."""
         self.frames.clear()
         self._detections.clear()
 
-    def detections_at(self, stamp_ns: int) -> tuple[Region, ...] | None:
-        """Return what was detected on the frame of this stamp, in the detector's own pixels.
+    def frame_at(self, stamp_ns: int) -> Frame[Picture] | None:
+        """Return the frame that detections of this stamp belong to; None if it is not held.
 
-        Detections of exactly this stamp, or else the nearest of those that are off by at most the
-        parameter detection_tolerance and can mean no other frame. None: no detector has spoken of
-        it.
+        The frame of exactly this stamp, else the only frame within `detection_tolerance`.
+        """
+        return self.frames.get(stamp_ns) or self.frames.only_near(stamp_ns, self._tolerance_ns)
+
+    def detections_at(self, stamp_ns: int) -> tuple[Region, ...] | None:
+        """Return the detections of the frame with this stamp, in the detector's pixels.
+
+        The detections of exactly this stamp, else the nearest within `detection_tolerance` that can
+        belong to no other frame. None: there are none; an empty tuple: the detector found nothing.
         """
         exact = self._detections.get(stamp_ns)
         if exact is not None:
             return exact.payload
-        tolerance_ns = round(self.settings.detection_tolerance * NS)
+        tolerance_ns = self._tolerance_ns
         found = [
             one
             for one in self._detections.within(stamp_ns, tolerance_ns)
@@ -81,22 +88,16 @@ class CameraFeed:
         return min(found, key=lambda one: abs(one.stamp_ns - stamp_ns)).payload if found else None
 
     def detection_counts(self) -> tuple[int, int]:
-        """Return how many messages of detections are held, and how many of them have a frame."""
-        tolerance_ns = round(self.settings.detection_tolerance * NS)
+        """Return the number of detection messages held, and how many of them have a frame."""
         held = list(self._detections)
-        matched = sum(
-            self.frames.get(one.stamp_ns) is not None
-            or self.frames.only_near(one.stamp_ns, tolerance_ns) is not None
-            for one in held
-        )
-        return len(held), matched
+        return len(held), sum(self.frame_at(one.stamp_ns) is not None for one in held)
 
     def newest_detected(self, *, now_ns: int, max_age_s: float) -> Picture:
-        """Return the newest frame that detections have come for.
+        """Return the newest frame that has detections.
 
         Raises:
-            NoImageError: no frame has come, or none with detections.
-            StaleImageError: the camera has stopped.
+            NoImageError: there is no frame, or none with detections.
+            StaleImageError: the newest frame is older than `max_age_s`.
         """
         self.frames.newest(now_ns=now_ns, max_age_s=max_age_s)
         frame = self.frames.newest_where(
@@ -113,13 +114,12 @@ class CameraFeed:
         return frame.payload
 
     def detections_on(self, picture: Picture) -> tuple[Region, ...]:
-        """Return what was detected on a frame, in pixels of that frame, clipped to it.
+        """Return the detections of a frame, in pixels of that frame, clipped to it.
 
-        What cannot be asked about (not finite, without area, wholly outside) is left out and
-        counted in `unusable_detections`.
+        Detections that cannot be asked about are counted in `unusable_detections`.
 
         Raises:
-            NoImageError: no detector has spoken of it.
+            NoImageError: the frame has no detections.
             ImageError: the frame's size cannot be read.
         """
         regions = self.detections_at(picture.stamp_ns)
@@ -130,45 +130,59 @@ class CameraFeed:
                 remedy="ask again when the detector has seen it, or leave the stamp 0 for the "
                 "newest frame that has detections",
             )
+        usable = self.to_picture(regions, picture)
+        self.unusable_detections += len(regions) - len(usable)
+        return tuple(usable.values())
+
+    def to_picture(self, regions: Sequence[Region], picture: Picture) -> dict[int, Region]:
+        """Convert regions from the detector's pixels to the picture's, clipped; keys are indices.
+
+        Regions that cannot be asked about (not finite, without area, wholly outside) are left out.
+        Raises ImageError: the picture's size cannot be read.
+        """
         size_wh = picture.size(self.settings.max_pixels)
         space = DetectionSpace.parse(self.settings.detection_space)
-        usable = []
-        for region in space.to_image(regions, size_wh):
+        usable = {}
+        for index, region in enumerate(space.to_image(regions, size_wh)):
             try:
-                usable.append(region.clipped(*size_wh))
+                usable[index] = region.clipped(*size_wh)
             except RegionError:
-                self.unusable_detections += 1
-        return tuple(usable)
+                continue
+        return usable
+
+    @property
+    def _tolerance_ns(self) -> int:
+        return round(self.settings.detection_tolerance * NS)
 
 
-class Feeds:
-    """All cameras of the node, and the choice of the frame that a query is about."""
+class Cameras:
+    """All cameras of the node, and the choice of the frame for a query."""
 
     def __init__(self, settings: Settings) -> None:
-        self.cameras = {name: CameraFeed(name, settings) for name in settings.cameras}
+        self.by_name = {name: Camera(name, settings) for name in settings.cameras}
 
     def configure(self, settings: Settings) -> None:
-        """Take new settings, as far as they can change."""
-        for feed in self.cameras.values():
-            feed.settings = settings
+        """Use new settings; those that are fixed at start keep their effect."""
+        for camera in self.by_name.values():
+            camera.settings = settings
 
     def clear(self) -> None:
-        """Forget all frames and detections of all cameras."""
-        for feed in self.cameras.values():
-            feed.clear()
+        """Drop all frames and detections of all cameras."""
+        for camera in self.by_name.values():
+            camera.clear()
 
-    def named(self, name: str) -> CameraFeed:
+    def named(self, name: str) -> Camera:
         """Return a camera by name; the first one for an empty name. Raises RequestError."""
         if not name:
-            return next(iter(self.cameras.values()))
-        if name not in self.cameras:
+            return next(iter(self.by_name.values()))
+        if name not in self.by_name:
             raise RequestError(
                 "there is no such camera",
                 value=name,
-                remedy=f"use one of: {', '.join(self.cameras)}, or leave the camera empty for the "
+                remedy=f"use one of: {', '.join(self.by_name)}, or leave the camera empty for the "
                 "first",
             )
-        return self.cameras[name]
+        return self.by_name[name]
 
     def choose(
         self,
@@ -178,16 +192,16 @@ class Feeds:
         now_ns: Callable[[], int],
         max_age_s: float,
     ) -> tuple[Picture, tuple[Region, ...]]:
-        """Return the picture that a query is about and the detections it wants asked about.
+        """Return the picture for a query, and the detections to ask about.
 
-        In this order: the picture sent along, the frame of the stamp, the frame of the
-        conversation, the newest. `now_ns` is the clock of the cameras' stamps, read where it
-        matters.
+        The first of these: the picture in the request, the frame of the request's stamp, the
+        session's frame, the newest frame. `now_ns` reads the clock of the cameras' stamps.
 
         Raises:
-            RequestError, NoImageError, StaleImageError, FrameExpiredError: why there is none.
+            RequestError, NoImageError, StaleImageError, FrameExpiredError: there is no such frame.
+            ImageError: detections are wanted and the frame's size cannot be read.
         """
-        feed = self.named(query.camera)
+        camera = self.named(query.camera)
         if query.picture is not None:
             if query.use_detections:
                 raise RequestError(
@@ -197,14 +211,14 @@ class Feeds:
                 )
             return query.picture, ()
         if query.stamp_ns:
-            frame = feed.frames.get(query.stamp_ns)
-            if frame is None:  # why not
-                frame = feed.frames.at(query.stamp_ns, now_ns=now_ns())
+            frame = camera.frames.get(query.stamp_ns)
+            if frame is None:  # `at` raises the reason; only then the clock is read
+                frame = camera.frames.at(query.stamp_ns, now_ns=now_ns())
             picture = frame.payload
         elif in_session is not None and query.camera in ("", in_session.camera):
             picture = in_session
         elif query.use_detections:
-            picture = feed.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
+            picture = camera.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
         else:
-            picture = feed.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
-        return picture, feed.detections_on(picture) if query.use_detections else ()
+            picture = camera.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
+        return picture, camera.detections_on(picture) if query.use_detections else ()

@@ -1,8 +1,6 @@
-"""The last frames of one camera, by their stamps: exactly the frame that was asked about, or why
-not.
+"""The latest frames of one camera, by stamp: exactly the requested frame, or the reason why not.
 
-Times are integers, nanoseconds in the camera's clock. One thread at a time may use a buffer:
-callers on several threads hold a lock of their own.
+Times are integers, nanoseconds in the camera's clock. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -16,8 +14,8 @@ from typing import Generic, TypeVar
 from chatspot_ros.errors import FrameExpiredError, NoImageError, StaleImageError
 
 NS = 1_000_000_000
-# Two publishers on one topic may overtake each other by this much; more means that time was set
-# back.
+# Frames of two publishers on one topic may come out of order by this much. A larger step back means
+# that time was set back.
 REORDERING_NS = NS // 2
 
 T = TypeVar("T")
@@ -25,23 +23,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Frame(Generic[T]):
-    """One camera image as it came.
-
-    `payload` is the message, converted by whoever needs its pixels.
-    """
+    """One entry of a buffer. See `request.Picture` for the identity of a picture."""
 
     stamp_ns: int
     payload: T = field(compare=False)
     size_bytes: int = field(compare=False, default=0)
-    frame_id: str = ""
 
 
 class FrameBuffer(Generic[T]):
-    """A ring of frames bounded in seconds and in bytes.
+    """The latest frames in order of their stamps, bounded in seconds and in bytes.
 
-    The newest frame always stays, however large and old it is. A frame whose stamp lies clearly
-    before the newest one (a bag that loops, a simulation that restarts) sets time back: all frames
-    of the round before are dropped, because their stamps may come again on other pictures.
+    The newest frame always stays, whatever its size and age. A stamp far before the newest one (a
+    bag that loops, a simulation that restarts) sets time back: all earlier frames are dropped,
+    because their stamps may come again on other pictures.
     """
 
     def __init__(
@@ -52,7 +46,7 @@ class FrameBuffer(Generic[T]):
         max_bytes: int,
         reordering_ns: int = REORDERING_NS,
     ) -> None:
-        """`name` is the camera's, for messages; up to `reordering_ns` is no step back in time."""
+        """`name` is the camera's, for messages. `reordering_ns`: see REORDERING_NS."""
         self._name = name
         self._reordering_ns = reordering_ns
         self._max_ns = round(max_seconds * NS)
@@ -70,13 +64,13 @@ class FrameBuffer(Generic[T]):
 
     @property
     def total_bytes(self) -> int:
-        """Bytes held, as counted by the frames' `size_bytes`."""
+        """The sum of the frames' `size_bytes`."""
         return self._bytes
 
     def add(self, frame: Frame[T]) -> bool:
-        """Put a frame in.
+        """Store a frame; return True if its stamp set time back.
 
-        A second frame of one stamp replaces the first. Return True when time was set back.
+        A second frame of one stamp replaces the first.
         """
         went_back = (
             bool(self._frames) and frame.stamp_ns < self._frames[-1].stamp_ns - self._reordering_ns
@@ -88,22 +82,20 @@ class FrameBuffer(Generic[T]):
             self._remove(at, at + 1)
         self._frames.insert(at, frame)
         self._bytes += frame.size_bytes
-        self._forget_old()
+        self._drop_old()
         return went_back
 
     def clear(self) -> None:
-        """Forget all frames, as if none had ever come."""
+        """Return to the empty state."""
         self._remove(0, len(self._frames))
         self._dropped_up_to_ns = None
 
     def newest(self, *, now_ns: int | None = None, max_age_s: float = 0.0) -> Frame[T]:
-        """Return the frame of the latest stamp.
-
-        With `now_ns` and a positive `max_age_s`, a frame older than that is refused.
+        """Return the frame with the latest stamp.
 
         Raises:
-            NoImageError: nothing has come yet.
-            StaleImageError: the newest frame is too old.
+            NoImageError: the buffer is empty.
+            StaleImageError: at `now_ns` the frame is older than a positive `max_age_s`.
         """
         frame = self._last()
         if now_ns is not None and max_age_s > 0:
@@ -122,8 +114,8 @@ class FrameBuffer(Generic[T]):
         """Return the frame of exactly this stamp.
 
         Raises:
-            FrameExpiredError: the stamp lies before what is still held.
-            NoImageError: no such frame has come (yet); says so when the stamp lies in the future.
+            FrameExpiredError: the frame may have been held and was dropped.
+            NoImageError: no such frame has come yet; says so if the stamp lies in the future.
         """
         newest = self._last()
         found = self.get(stamp_ns)
@@ -157,7 +149,7 @@ class FrameBuffer(Generic[T]):
         )
 
     def get(self, stamp_ns: int) -> Frame[T] | None:
-        """Return the frame of exactly this stamp; None when it is not held."""
+        """Return the frame of exactly this stamp; None if it is not held."""
         at = self._position(stamp_ns)
         if at < len(self._frames) and self._frames[at].stamp_ns == stamp_ns:
             return self._frames[at]
@@ -169,11 +161,11 @@ class FrameBuffer(Generic[T]):
         return self._frames[first : self._position(stamp_ns + tolerance_ns + 1)]
 
     def only_near(self, stamp_ns: int, tolerance_ns: int) -> Frame[T] | None:
-        """Return the frame that a stamp must mean when it is off by at most `tolerance_ns`.
+        """Return the only frame that a stamp with an error of at most `tolerance_ns` can mean.
 
-        None when no frame is so near, and when another could be meant: frames that follow each
-        other within twice the tolerance, or one that was dropped. With fewer than two frames
-        nobody knows how closely they follow each other.
+        None if no frame is that near, or if the stamp could mean another one: a dropped frame, or
+        a frame that got lost, where frames follow each other within twice the tolerance. With fewer
+        than two frames that interval is unknown.
         """
         near = self.within(stamp_ns, tolerance_ns)
         dropped_ns = self._dropped_up_to_ns
@@ -183,7 +175,7 @@ class FrameBuffer(Generic[T]):
         return near[0]
 
     def newest_where(self, wanted: Callable[[Frame[T]], bool]) -> Frame[T] | None:
-        """Return the latest frame for which `wanted` is true; None when there is none."""
+        """Return the latest frame for which `wanted` is true; None if there is none."""
         return next((frame for frame in reversed(self._frames) if wanted(frame)), None)
 
     def _last(self) -> Frame[T]:
@@ -196,7 +188,7 @@ class FrameBuffer(Generic[T]):
         return self._frames[-1]
 
     def _position(self, stamp_ns: int) -> int:
-        """Return how many frames are older than the stamp."""
+        """Return the number of frames before the stamp."""
         return bisect.bisect_left(self._frames, stamp_ns, key=lambda frame: frame.stamp_ns)
 
     def _nearest(self, stamp_ns: int) -> int:
@@ -204,11 +196,11 @@ class FrameBuffer(Generic[T]):
         return min(stamps, key=lambda held_ns: abs(held_ns - stamp_ns))
 
     def _closest_ns(self) -> int:
-        """Return how closely two frames followed each other at least; 0 with fewer than two."""
+        """Return the shortest interval between two frames; 0 with fewer than two."""
         pairs = itertools.pairwise(frame.stamp_ns for frame in self._frames)
         return min((later - earlier for earlier, later in pairs), default=0)
 
-    def _forget_old(self) -> None:
+    def _drop_old(self) -> None:
         oldest_kept_ns = self._frames[-1].stamp_ns - self._max_ns
         count, held = 0, self._bytes
         for frame in self._frames[:-1]:

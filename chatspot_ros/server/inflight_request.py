@@ -1,4 +1,4 @@
-"""A query on its way through the node. Free of ROS."""
+"""A request between its arrival and its reply. No ROS."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from chatspot_ros.engine.scheduling.job import Priority
 from chatspot_ros.errors import ChatspotError, DeadlineError
 from chatspot_ros.server.request import Picture, Query, QueryReply
 
-# Index of the answer, and the text added to it.
+# Called with the index of the answer and the text added to it.
 OnText = Callable[[int, str], None]
 OnReply = Callable[[QueryReply], None]
 
 
-def _nobody(reply: QueryReply) -> None:
-    """Stand in for the listener of a query that is over."""
+def _ignore(reply: QueryReply) -> None:
+    """Replace the callback of a request that is over."""
 
 
 @dataclass(eq=False)
-class Pending:
-    """A query on its way. Times are of the monotonic clock, in seconds."""
+class InflightRequest:
+    """A request in progress. Times are monotonic seconds."""
 
     id: str
     query: Query
@@ -41,21 +41,21 @@ class Pending:
     seeing_s: float = 0.0
     answering_s: float = 0.0
     replied: bool = False
-    # Why the query ended before its last answer; None while it goes on.
+    # Why the request ended before its last answer; None while it goes on.
     stopped_by: ChatspotError | None = None
     handle: Any = None
-    # Whether nobody works on it any more, and whether the log tells of it.
+    # True once no thread works on it any more; True once the log has its question.
     over: bool = False
     logged: bool = False
 
     @property
     def priority(self) -> Priority:
-        """All detections of a frame can wait for a question that somebody asks."""
+        """The job's priority: background also for all detections of a frame."""
         background = self.query.background or self.query.use_detections
         return Priority.BACKGROUND if background else Priority.INTERACTIVE
 
     def should_stop(self) -> bool:
-        """Raise why the query has ended; the engine asks between tokens."""
+        """Raise the error that ended the request, if any; the engine calls it between tokens."""
         if self.stopped_by is not None:
             raise self.stopped_by
         if time.monotonic() >= self.deadline_s:
@@ -63,21 +63,21 @@ class Pending:
         return False
 
     def let_go(self) -> None:
-        """Forget what was only needed on the way, when nobody works on it any more.
+        """Drop references that are not needed after the end, when no thread works on it any more.
 
-        Its job, its error's traceback and its listeners all lead back to it: the picture would
-        stay, 6 MB at 1080p, until Python looks for such circles, which it does by the number of
-        objects and not by their size.
+        Its job, its error's traceback and its callbacks all refer back to it. In such a reference
+        cycle the picture (6 MB at 1080p) would stay until the garbage collector runs, which is
+        timed by the number of objects and not by their size.
         """
         self.over = True
         self.handle = self.picture = self.on_text = None
         self.query = replace(self.query, picture=None)
-        self.on_reply = _nobody
+        self.on_reply = _ignore
         if self.stopped_by is not None:
             self.stopped_by.__traceback__ = self.stopped_by.__cause__ = None
 
     def out_of_time(self) -> DeadlineError:
-        """Return the error of a query whose time ran out."""
+        """Return the error of a request whose time ran out."""
         progress = f"{len(self.answers)} of {len(self.asks)} answers were finished"
         return DeadlineError(
             f"the time ran out; {progress if self.asks else 'nothing was asked yet'}",

@@ -1,4 +1,4 @@
-"""The model while the node has one: loaded, answering, forgotten, unloaded. No ROS."""
+"""Loads, resets and unloads the model. No ROS."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import BusyError, ChatspotError, ModelError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
-from chatspot_ros.server.metrics import Health, MeasuredEngine
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.settings import Settings
 from chatspot_ros.util import process_memory
 
@@ -20,19 +19,17 @@ _FORGET_S = 5.0
 _STOP_S = 5.0
 
 
-class ModelLife:
-    """One model and the thread that owns it; what it has seen is in an answerer that can go."""
+class ModelManager:
+    """Owns the model, its inference thread and its answerer, whose caches are dropped with it."""
 
     def __init__(
         self,
         load: Callable[[Settings], Any],
         make_answerer: Callable[[], Answerer],
-        health: Health,
     ) -> None:
-        """`load` returns the engine, and may take its time; it is called in the model's thread."""
+        """`load` returns the engine; it runs in the inference thread and may take long."""
         self._load = load
         self._make_answerer = make_answerer
-        self._health = health
         self._answerer = make_answerer()
         self.worker: InferenceWorker[Any] | None = None
         self.name = ""
@@ -40,39 +37,36 @@ class ModelLife:
 
     @property
     def waiting(self) -> int:
-        """How many questions wait for their turn."""
+        """The number of jobs that wait for their turn."""
         return 0 if self.worker is None else self.worker.waiting
 
     def configure(self, settings: Settings) -> None:
-        """Take new settings, as far as they can change."""
+        """Use new settings; those that are fixed at start keep their effect."""
         self._answerer.settings = settings
 
     def load(self, settings: Settings) -> None:
-        """Start the inference thread and load the model in it, which then asks it some questions.
+        """Start the inference thread and load the model in it.
 
         Raises:
-            ChatspotError: it cannot be loaded, or fails at its first answer.
+            ChatspotError: the model cannot be loaded, or fails at its first answer.
         """
         engines: list[Any] = []
 
-        def load() -> MeasuredEngine:
+        def load() -> Any:
             engines.append(self._load(settings))
+            # When the device is full, free the caches.
             batching: Any = as_batching(engines[0])
-            # A full device gets back what is only kept for later questions.
             batching.on_out_of_memory = lambda: self._answerer.give_back()
-            return MeasuredEngine(batching, self._health)
+            return batching
 
         worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
         self.worker, self.name = worker, str(engines[0].name)
         self.device = str(getattr(engines[0], "device", ""))
 
-    def answer(self, engine: Any, pending: Pending) -> Generator[Any, None, RgbImage]:
-        """Answer a query; see `Answerer.answer`.
-
-        Whatever goes wrong is a ChatspotError, which is logged with the query's id.
-        """
+    def answer(self, engine: Any, inflight: InflightRequest) -> Generator[Any, None, RgbImage]:
+        """Answer a request; see `Answerer.answer`. Every failure is raised as a ChatspotError."""
         try:
-            return (yield from self._answerer.answer(engine, pending))
+            return (yield from self._answerer.answer(engine, inflight))
         except (ChatspotError, GeneratorExit):
             raise
         except BaseException as error:
@@ -83,16 +77,16 @@ class ModelLife:
             ) from error
 
     def forget(self) -> None:
-        """Free the scenes and what conversations have left, once no question is being answered."""
+        """Free scenes and conversation memories, once no question is being answered."""
         self._answerer = self._make_answerer()
         if self.worker is not None:
-            # After what is still running has come to its end. Without room for one more job there
-            # is nothing to give back yet.
+            # As a job, so that it runs after the current ones. If the queue is full, nothing can be
+            # freed yet.
             with contextlib.suppress(BusyError):
                 self.worker.submit(lambda _: process_memory.release()).wait(_FORGET_S)
 
     def unload(self, timeout_s: float = _STOP_S) -> bool:
-        """Free the model. Return False when its thread still computes, and frees it afterwards."""
+        """Free the model; return False if its thread is still computing and will free it later."""
         worker, self.worker = self.worker, None
         self.name = self.device = ""
         self._answerer = self._make_answerer()

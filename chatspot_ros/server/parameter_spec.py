@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,8 @@ from typing import Any
 class Spec:
     """One parameter.
 
-    `low` and `high` bound a number (both belong to the range). A text is one of `choices`, or
-    matches the regular expression `pattern` as a whole and is described by `form`; of a list that
-    holds for each text.
+    `low` and `high` bound a number, inclusively. A string is one of `choices`, or matches the whole
+    regular expression `pattern`, which `form` describes; for a list this holds for each string.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Spec:
     form: str = ""
 
     def problem_with(self, value: Any) -> str | None:
-        """Say what is wrong with a value of the right type; None when it is fine."""
+        """Return the problem with a value of the right type; None if there is none."""
         if self.choices and value not in self.choices:
             return f"{self.name} is one of {', '.join(self.choices)} (got {value!r})"
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:
@@ -42,3 +42,9 @@ class Spec:
         if self.pattern and not all(re.fullmatch(self.pattern, text) for text in texts):
             return f"{self.name} is {self.form} (got {value!r})"
         return None
+
+
+def problems_with(specs: Iterable[Spec], values: Mapping[str, Any]) -> list[str]:
+    """Return the problems with values of the right types, by name; unknown names are ignored."""
+    checked = (spec.problem_with(values[spec.name]) for spec in specs if spec.name in values)
+    return [problem for problem in checked if problem]

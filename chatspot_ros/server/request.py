@@ -1,11 +1,11 @@
-"""What is asked of the node and what it replies, as plain Python: no ROS, no torch."""
+"""A request, its picture and its reply in plain Python: no ROS, no torch."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NewType
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
@@ -13,13 +13,21 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.images.decode import check_size, image_size, message_to_rgb
 
 OK = "OK"
-_picture_numbers = itertools.count()
+PictureId = NewType("PictureId", int)
+_picture_ids = itertools.count()
 
 
 class Picture:
-    """One image as it came, decoded only when its pixels are asked for.
+    """One received image, decoded on demand.
 
-    Two pictures are the same only when they are one object: `key` says which.
+    `id` is its identity: two pictures are the same if and only if they are one object with one id,
+    and no id is used twice in a process. Three other values tell pictures apart, each for one
+    purpose:
+
+    - `stamp_ns`, the header's stamp, is how a caller names a frame and how a reply does; 0 where
+      the camera does not stamp. It may come again on another picture after time was set back.
+    - `Frame.stamp_ns` orders the frame buffer: the same, or the time of arrival where that is 0.
+    - The engine's `scene_key` is a hash of the pixels: equal pictures share one scene in the cache.
     """
 
     def __init__(
@@ -31,16 +39,16 @@ class Picture:
         camera: str = "",
         size_wh: tuple[int, int] | None = None,
     ) -> None:
-        """`load_message` returns the sensor_msgs Image or CompressedImage.
+        """`load_message` returns the sensor_msgs Image or CompressedImage, in any thread.
 
-        It may be called in any thread. `size_wh` is what the message says of its size in pixels;
-        None: the message has to be loaded for it.
+        `frame_id` is the header's coordinate frame. `size_wh` is the message's own statement of its
+        size in pixels; None: the message is loaded to read it.
         """
+        self.id = PictureId(next(_picture_ids))
         self._load_message = load_message
         self.stamp_ns = stamp_ns
         self.frame_id = frame_id
         self.camera = camera
-        self.key = next(_picture_numbers)
         self._size_wh = size_wh
 
     def size(self, max_pixels: int) -> tuple[int, int]:
@@ -56,10 +64,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Query:
-    """One request, as RegionQuery's fields say.
+    """One request, with the fields of RegionQuery.
 
-    `picture` is the one sent along, `stamp_ns` 0 the newest frame. A `background` query
-    waits until no interactive one does.
+    `picture` is the picture in the request; `stamp_ns` 0 means the newest frame. A `background`
+    query gives way to requests of callers.
     """
 
     question: str
@@ -76,7 +84,7 @@ class Query:
 
 @dataclass
 class QueryReply:
-    """What came of a query: `status` is the name of one of RegionQuery's constants.
+    """The reply to a query. `status` names one of RegionQuery's constants.
 
     `id` is the query's name in the log.
     """

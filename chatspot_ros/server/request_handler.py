@@ -1,8 +1,7 @@
-"""The one path of every query, by service, action or click: check, choose the frame, ask the
-engine, reply.
+"""The path of every request, by service, action or click: check, choose the frame, ask, reply.
 
-Free of ROS. Its methods are quick and called in the executor's thread; the engine's work is done by
-the inference worker in its own. Every query gets exactly one reply, whatever happens.
+No ROS. The methods are quick and run in the executor's thread; the inference worker uses the engine
+in its own thread. Every request gets exactly one reply, whatever happens.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from chatspot_ros.errors import (
     NotActiveError,
 )
 from chatspot_ros.server import request_validation
-from chatspot_ros.server.cameras import Feeds
+from chatspot_ros.server.cameras import Cameras
 from chatspot_ros.server.frame_buffer import NS
-from chatspot_ros.server.inflight_request import OnReply, OnText, Pending
+from chatspot_ros.server.inflight_request import InflightRequest, OnReply, OnText
 from chatspot_ros.server.request import OK, Picture, Query, QueryReply
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
@@ -35,12 +34,12 @@ from chatspot_ros.server.settings import Settings
 OnSeen = Callable[[Picture, RgbImage, QueryReply], None]
 _log = logging.getLogger(__name__)
 _LOG_CHARS = 300
-# Of why the node does not answer.
+# Longest reason of a NOT_ACTIVE reply.
 _REASON_CHARS = 1000
 
 
 class Worker(Protocol):
-    """The thread that owns the engine, as far as this module needs it."""
+    """The part of `worker.InferenceWorker` that this module needs."""
 
     def submit(
         self,
@@ -52,37 +51,39 @@ class Worker(Protocol):
         frame: Hashable,
         session_key: Hashable,
     ) -> Any:
-        """Queue a job, which gets the engine and goes on in steps; see `worker.InferenceWorker`.
+        """Queue a job, which is called with the engine and runs in steps.
 
         Raises BusyError, NotActiveError.
         """
 
 
 class Answerer(Protocol):
-    """What a job does with the engine: see `answering.Answerer`."""
+    """The part of `answerer.Answerer` that this module needs."""
 
-    def answer(self, engine: Any, pending: Pending) -> StepwiseJob[RgbImage]:
-        """Answer all of the query's asks, in the worker's thread; return the picture's pixels."""
+    def answer(self, engine: Any, inflight: InflightRequest) -> StepwiseJob[RgbImage]:
+        """Answer all questions of a request in the worker's thread; return the picture's pixels."""
 
 
-class QueryService:
-    """Takes queries, and calls each one's `on_reply` exactly once, in whichever thread it ended."""
+class RequestHandler:
+    """Takes requests; calls each one's `on_reply` exactly once, in the thread where it ends."""
 
     def __init__(
         self,
         settings: Settings,
-        feeds: Feeds,
+        cameras: Cameras,
         sessions: SessionStore[Picture, Any],
         answerer: Answerer,
         now_ns: Callable[[], int],
         on_seen: OnSeen,
     ) -> None:
-        """`now_ns` is the clock of the cameras' stamps; `on_seen` is called in the worker's thread
-        after each reply
-        that is OK, with the picture, its pixels (uint8 H x W x 3, RGB) and the reply."""
+        """`now_ns` reads the clock of the cameras' stamps.
+
+        `on_seen` is called in the worker's thread after each reply with status OK, with the
+        picture, its pixels (uint8 H x W x 3, RGB) and the reply.
+        """
         self.settings = settings
         self.model = ""
-        self._feeds = feeds
+        self._cameras = cameras
         self._sessions = sessions
         self._answerer = answerer
         self._now_ns = now_ns
@@ -90,41 +91,44 @@ class QueryService:
         self._worker: Worker | None = None
         self._inactive_because = "the model is loading"
         self._lock = threading.Lock()
-        self._pending: dict[str, Pending] = {}
-        self._waiting: list[Pending] = []
+        self._inflight: dict[str, InflightRequest] = {}
+        # Requests that wait for their frame.
+        self._waiting: list[InflightRequest] = []
         self._numbers = itertools.count(1)
 
     def activate(self, worker: Worker, model: str) -> None:
-        """Begin to take queries."""
+        """Start to take requests."""
         self.model = model
         self._worker = worker
 
     def stop(self, reason: str) -> None:
-        """Answer everything pending with NOT_ACTIVE, and whatever comes after it too."""
+        """End every request in flight, and every later one, with NOT_ACTIVE."""
         self._worker = None
         self._inactive_because = reason
         with self._lock:
-            pending = list(self._pending.values())
-        # Those that wait first: the worker would begin one when the running one ends.
-        for one in reversed(pending):
+            inflight = list(self._inflight.values())
+        # Newest first: otherwise the worker would start one that waits when the running one ends.
+        for one in reversed(inflight):
             self._end(one, self._not_active())
 
     @property
     def inactive_because(self) -> str:
-        """Why queries are not answered now; empty while they are."""
+        """The reason why requests are not answered now; empty if they are."""
         return self._inactive_because if self._worker is None else ""
 
     @property
-    def pending_count(self) -> int:
-        """How many queries wait or are being answered."""
+    def inflight_count(self) -> int:
+        """The number of requests without a reply."""
         with self._lock:
-            return len(self._pending)
+            return len(self._inflight)
 
-    def submit(self, query: Query, on_reply: OnReply, on_text: OnText | None = None) -> Pending:
-        """Take a query. `on_text(answer index, added text)` is called in the worker's thread."""
+    def submit(
+        self, query: Query, on_reply: OnReply, on_text: OnText | None = None
+    ) -> InflightRequest:
+        """Take a request. `on_text(answer index, added text)` is called in the worker's thread."""
         now_s = time.monotonic()
         limit_s = query.timeout_s if query.timeout_s > 0 else self.settings.default_timeout
-        pending = Pending(
+        inflight = InflightRequest(
             id=f"q{next(self._numbers)}",
             query=query,
             on_reply=on_reply,
@@ -134,38 +138,40 @@ class QueryService:
             frame_deadline_s=now_s + min(self.settings.frame_wait, limit_s),
         )
         with self._lock:
-            self._pending[pending.id] = pending
-        self._start(pending)
-        # Behind the work, which begins the sooner: writing takes a thread's turn.
-        self._log_asked(pending)
-        return pending
+            self._inflight[inflight.id] = inflight
+        self._start(inflight)
+        # Log after the worker was started: logging takes the thread's time.
+        self._log_asked(inflight)
+        return inflight
 
-    def cancel(self, pending: Pending, reason: str = "the caller cancelled the query") -> None:
-        """End a query; nothing happens when it has ended already."""
+    def cancel(
+        self, inflight: InflightRequest, reason: str = "the caller cancelled the query"
+    ) -> None:
+        """End a request with CANCELLED, unless it has ended already."""
         self._end(
-            pending,
-            CancelledError(reason, value=pending.id, remedy="ask again if the answer is wanted"),
+            inflight,
+            CancelledError(reason, value=inflight.id, remedy="ask again if the answer is wanted"),
         )
 
     def frame_arrived(self) -> None:
-        """Start the queries that waited for a frame or its detections, as far as they have come."""
+        """Start the requests whose frame or detections have come."""
         waiting, self._waiting = self._waiting, []
-        for pending in waiting:
-            if not pending.replied:
-                self._start(pending)
+        for inflight in waiting:
+            if not inflight.replied:
+                self._start(inflight)
 
     def tick(self) -> None:
-        """End the queries whose time ran out.
+        """End the requests whose time ran out.
 
-        Call it some twenty times a second while queries are pending.
+        Call it some twenty times a second while there are requests in flight.
         """
         now_s = time.monotonic()
-        if any(now_s >= pending.frame_deadline_s for pending in self._waiting):
+        if any(now_s >= inflight.frame_deadline_s for inflight in self._waiting):
             self.frame_arrived()
         with self._lock:
-            late = [pending for pending in self._pending.values() if now_s >= pending.deadline_s]
-        for pending in late:
-            self._end(pending, pending.out_of_time())
+            late = [one for one in self._inflight.values() if now_s >= one.deadline_s]
+        for inflight in late:
+            self._end(inflight, inflight.out_of_time())
 
     def _not_active(self) -> NotActiveError:
         reason = self._inactive_because
@@ -177,143 +183,148 @@ class QueryService:
             remedy="ask again when it says ready",
         )
 
-    def _start(self, pending: Pending) -> None:
-        """Begin a query, or end it with what is wrong with it."""
+    def _start(self, inflight: InflightRequest) -> None:
+        """Submit a request to the worker, or end it with the error that prevents it."""
         try:
-            self._hand_over(pending)
+            self._hand_over(inflight)
         except ChatspotError as error:
-            self._end(pending, error)
-            pending.let_go()
+            self._end(inflight, error)
+            inflight.let_go()
         except Exception as error:
-            # A fault of ours: this caller gets an answer too, and the others are served on.
+            # A fault of this program: the caller gets a reply, and other requests go on.
             failure = ModelError(
                 "the node failed", value=repr(error), remedy="see its log and report this"
             )
             failure.__cause__ = error
-            self._end(pending, failure)
-            pending.let_go()
+            self._end(inflight, failure)
+            inflight.let_go()
 
-    def _hand_over(self, pending: Pending) -> None:
-        """Choose the frame and hand the query to the worker, or let it wait for its frame."""
+    def _hand_over(self, inflight: InflightRequest) -> None:
+        """Choose the frame and submit the job, or let the request wait for its frame."""
         worker = self._worker
         if worker is None:
             raise self._not_active()
-        query, settings = pending.query, self.settings
+        query, settings = inflight.query, self.settings
         text = request_validation.check(query, settings)
         try:
-            picture, detections = self._feeds.choose(
+            picture, detections = self._cameras.choose(
                 query,
                 in_session=self._sessions.frame_of(query.session) if query.session else None,
                 now_ns=self._now_ns,
                 max_age_s=settings.max_image_age,
             )
         except NoImageError:
-            if not self._may_come(pending):
+            if not self._may_come(inflight):
                 raise
-            self._waiting.append(pending)
+            self._waiting.append(inflight)
             return
-        pending.picture = picture
+        inflight.picture = picture
         size_wh = picture.size(settings.max_pixels)
-        pending.asks = request_validation.compose(query, text, detections, size_wh, settings)
-        if not pending.asks:
-            pending.notes.append("the detector found nothing on this frame")
-            self._end(pending, None)
-            pending.let_go()
+        inflight.asks = request_validation.compose(query, text, detections, size_wh, settings)
+        if not inflight.asks:
+            inflight.notes.append("the detector found nothing on this frame")
+            self._end(inflight, None)
+            inflight.let_go()
             return
         if query.session:
-            note = self._sessions.enter(query.session, picture.key, picture)
-            pending.notes += [note] if note else []
+            note = self._sessions.enter(query.session, picture)
+            inflight.notes += [note] if note else []
+        self._submit(worker, inflight, picture)
 
+    def _submit(self, worker: Worker, inflight: InflightRequest, picture: Picture) -> None:
         def work(engine: Any) -> StepwiseJob[None]:
-            return self._work(engine, pending)
+            return self._work(engine, inflight)
 
         def on_done(_: None, error: ChatspotError | None) -> None:
-            self._end(pending, pending.out_of_time() if isinstance(error, DeadlineError) else error)
-            pending.let_go()
+            late = isinstance(error, DeadlineError)
+            self._end(inflight, inflight.out_of_time() if late else error)
+            inflight.let_go()
 
         handle = worker.submit(
             work,
-            deadline_s=pending.deadline_s,
+            deadline_s=inflight.deadline_s,
             on_done=on_done,
-            priority=pending.priority,
-            frame=picture.key,
-            session_key=query.session or None,
+            priority=inflight.priority,
+            frame=picture.id,
+            session_key=inflight.query.session or None,
         )
-        if not pending.over:
-            pending.handle = handle
+        if not inflight.over:
+            inflight.handle = handle
 
-    def _work(self, engine: Any, pending: Pending) -> StepwiseJob[None]:
-        """Answer a query and reply, in the worker's thread."""
-        image_rgb = yield from self._answerer.answer(engine, pending)
-        reply = self._end(pending, None)
+    def _work(self, engine: Any, inflight: InflightRequest) -> StepwiseJob[None]:
+        """Answer a request and reply, in the worker's thread."""
+        image_rgb = yield from self._answerer.answer(engine, inflight)
+        reply = self._end(inflight, None)
         if reply is not None and reply.picture is not None:
             self._on_seen(reply.picture, image_rgb, reply)
 
-    def _may_come(self, pending: Pending) -> bool:
-        """Whether the frame that is missing was named and may still be on its way."""
-        query = pending.query
-        wait_s = pending.frame_deadline_s - time.monotonic()
+    def _may_come(self, inflight: InflightRequest) -> bool:
+        """Return True if the request names the missing frame and it can still come in time."""
+        query = inflight.query
+        wait_s = inflight.frame_deadline_s - time.monotonic()
         if wait_s <= 0 or not (query.stamp_ns or query.use_detections):
             return False
         return query.stamp_ns <= self._now_ns() + wait_s * NS
 
-    def _end(self, pending: Pending, error: ChatspotError | None) -> QueryReply | None:
-        """Reply, once.
+    def _end(self, inflight: InflightRequest, error: ChatspotError | None) -> QueryReply | None:
+        """Send the reply, once; `error` None means status OK.
 
-        `error` None means that all went well. Return the reply; None when it was given before.
+        Return the reply; None if it was sent before.
         """
         with self._lock:
-            if pending.replied:
+            if inflight.replied:
                 if isinstance(error, ModelError):
-                    _log.error("%s failed after its reply: %s", pending.id, error, exc_info=error)
+                    _log.error("%s failed after its reply: %s", inflight.id, error, exc_info=error)
                 return None
-            pending.replied = True
-            pending.stopped_by = error
-            self._pending.pop(pending.id, None)
-            answers = list(pending.answers)
-            # The worker lets go of them when its job ends, which may be in between.
-            on_reply, picture, handle = pending.on_reply, pending.picture, pending.handle
-        query, now_s = pending.query, time.monotonic()
+            inflight.replied = True
+            inflight.stopped_by = error
+            self._inflight.pop(inflight.id, None)
+            answers = list(inflight.answers)
+            # Read them now: `let_go` in the worker's thread may clear them at any time.
+            on_reply, picture, handle = inflight.on_reply, inflight.picture, inflight.handle
+        query, now_s = inflight.query, time.monotonic()
         if error is not None and query.session and picture is not None:
-            self._sessions.drop_if_silent(query.session, picture.key)
-        waited_until_s = now_s if pending.started_s is None else pending.started_s
+            self._sessions.drop_if_silent(query.session, picture)
+        waited_until_s = now_s if inflight.started_s is None else inflight.started_s
         reply = QueryReply(
             query=query,
-            id=pending.id,
+            id=inflight.id,
             status=OK if error is None else error.status,
-            message="; ".join(pending.notes) if error is None else str(error),
+            message="; ".join(inflight.notes) if error is None else str(error),
             picture=picture,
             answers=answers,
             model=self.model,
-            queued_s=waited_until_s - pending.arrived_s,
-            seeing_s=pending.seeing_s,
-            answering_s=pending.answering_s,
+            queued_s=waited_until_s - inflight.arrived_s,
+            seeing_s=inflight.seeing_s,
+            answering_s=inflight.answering_s,
         )
-        # The caller first: what is written comes off its time.
+        # Reply before logging, which takes time.
         try:
             on_reply(reply)
         except Exception:
-            _log.exception("%s: the reply could not be handed on", pending.id)
+            _log.exception("%s: the reply could not be handed on", inflight.id)
         if error is not None and handle is not None:
             handle.cancel()
-        self._log_end(pending, reply, error)
+        self._log_end(inflight, reply, error)
         return reply
 
-    def _log_asked(self, pending: Pending) -> None:
-        """Write that the query came, if that is not written yet."""
+    def _log_asked(self, inflight: InflightRequest) -> None:
+        """Log the question of a request, once."""
         with self._lock:
-            logged, pending.logged = pending.logged, True
+            logged, inflight.logged = inflight.logged, True
         if not logged:
-            query = pending.query
+            query = inflight.query
             _log.info(
-                "%s asked: %r, %d regions", pending.id, query.question[:80], len(query.regions)
+                "%s asked: %r, %d regions", inflight.id, query.question[:80], len(query.regions)
             )
 
-    def _log_end(self, pending: Pending, reply: QueryReply, error: ChatspotError | None) -> None:
-        self._log_asked(pending)
-        total_s = time.monotonic() - pending.arrived_s
+    def _log_end(
+        self, inflight: InflightRequest, reply: QueryReply, error: ChatspotError | None
+    ) -> None:
+        self._log_asked(inflight)
+        total_s = time.monotonic() - inflight.arrived_s
         said = "; ".join(answer.text for answer in reply.answers)
-        line = f"{pending.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
+        line = f"{inflight.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
         if isinstance(error, ModelError):
             _log.error(line, exc_info=error)
         else:

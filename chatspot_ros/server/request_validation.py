@@ -1,7 +1,4 @@
-"""From a query and its picture's size to the questions that the engine is asked.
-
-Pure: no ROS, no torch.
-"""
+"""Validates a query and composes the questions for the engine. No ROS, no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from chatspot_ros.server.settings import Settings
 
 
 def check(query: Query, settings: Settings) -> str:
-    """Check what can be checked before there is a picture; return the question's text.
+    """Validate the parts of a query that need no picture; return the question's text.
 
     Raises:
         RequestError: unknown task, empty or too long question, negative time limit.
@@ -50,13 +47,11 @@ def compose(
     size_wh: tuple[int, int],
     settings: Settings,
 ) -> list[Question]:
-    """Return the questions to ask, their regions clipped to the picture of `size_wh` pixels, in
-    order.
+    """Return the questions in order, their regions clipped to the picture of `size_wh` pixels.
 
-    Without a `<region>` in the text, one question for each region; else a single one about all of
-    them. No region
-    at all means the whole picture. An empty list: every detection was to be asked about, and there
-    is none.
+    Without a `<region>` in the text: one question for each region, or one about the whole picture
+    if there is no region. Else a single question about all regions. An empty list: all detections
+    were requested, and there is none.
 
     Raises:
         RegionError: an unusable region, or too many.

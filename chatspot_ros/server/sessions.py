@@ -1,8 +1,7 @@
-"""Conversations of several turns: which frame each one is about, and what was said on it.
+"""Conversations of several turns, each about one frame.
 
-A session is held to one frame. Asking about another frame starts the conversation anew there,
-because a model that reads earlier turns about another picture would mix the two up. Safe to use
-from several threads.
+A question about another frame starts the conversation anew, because a model that reads earlier
+turns about another picture would mix the two up. Thread-safe.
 """
 
 from __future__ import annotations
@@ -20,17 +19,19 @@ TurnT = TypeVar("TurnT")
 
 @dataclass
 class Session(Generic[FrameT, TurnT]):
-    """One conversation. `frame_key` tells frames apart; equal keys mean the same picture."""
+    """One conversation, about one frame."""
 
     name: str
-    frame_key: object
     frame: FrameT
     turns: list[TurnT] = field(default_factory=list)
     last_used_s: float = 0.0
 
 
 class SessionStore(Generic[FrameT, TurnT]):
-    """The conversations that go on now, bounded in number, idle time and turns."""
+    """The current conversations, bounded in number, idle time and turns.
+
+    Equal frames are the same frame.
+    """
 
     def __init__(
         self,
@@ -40,13 +41,13 @@ class SessionStore(Generic[FrameT, TurnT]):
         max_turns: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives seconds that never go back."""
+        """`clock` returns monotonic seconds."""
         self._max_sessions = max_sessions
         self._max_idle_s = max_idle_s
         self._max_turns = max_turns
         self._clock = clock
         self._lock = threading.Lock()
-        # Oldest use first.
+        # The least recently used session comes first.
         self._sessions: OrderedDict[str, Session[FrameT, TurnT]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class SessionStore(Generic[FrameT, TurnT]):
             return len(self._sessions)
 
     def configure(self, *, max_sessions: int, max_idle_s: float, max_turns: int) -> None:
-        """Set new bounds; conversations beyond them end at their next use."""
+        """Set new bounds; conversations beyond them end at the next use of the store."""
         with self._lock:
             self._max_sessions = max_sessions
             self._max_idle_s = max_idle_s
@@ -67,20 +68,16 @@ class SessionStore(Generic[FrameT, TurnT]):
             self._sessions.clear()
 
     def frame_of(self, name: str) -> FrameT | None:
-        """Return the frame that the conversation is about.
-
-        None when there is no such conversation.
-        """
+        """Return the frame of a conversation; None if there is no such conversation."""
         with self._lock:
             self._drop_idle()
             session = self._sessions.get(name)
             return None if session is None else session.frame
 
-    def enter(self, name: str, frame_key: object, frame: FrameT) -> str:
-        """Go on with a conversation, or start it. Return what the caller should be told; empty: it
-        goes on.
+    def enter(self, name: str, frame: FrameT) -> str:
+        """Continue a conversation or start it; return a note for the caller, empty if it continues.
 
-        The least recently used conversation ends when there are too many.
+        If there are too many conversations, the least recently used one ends.
         """
         with self._lock:
             self._drop_idle()
@@ -88,12 +85,12 @@ class SessionStore(Generic[FrameT, TurnT]):
             note = ""
             if session is None:
                 note = f"session '{name}' is new"
-            elif session.frame_key != frame_key:
+            elif session.frame != frame:
                 turns = len(session.turns)
                 note = f"session '{name}' starts anew on another frame, without its {turns} turns"
                 session = None
             if session is None:
-                session = Session(name, frame_key, frame)
+                session = Session(name, frame)
                 self._sessions[name] = session
             session.last_used_s = self._clock()
             self._sessions.move_to_end(name)
@@ -101,34 +98,29 @@ class SessionStore(Generic[FrameT, TurnT]):
                 self._sessions.popitem(last=False)
             return note
 
-    def turns(self, name: str, frame_key: object) -> tuple[TurnT, ...]:
-        """Return the turns said so far on this frame, oldest first."""
+    def turns(self, name: str, frame: FrameT) -> tuple[TurnT, ...]:
+        """Return the turns of a conversation about this frame, oldest first."""
         with self._lock:
             session = self._sessions.get(name)
-            if session is None or session.frame_key != frame_key:
+            if session is None or session.frame != frame:
                 return ()
             return tuple(session.turns)
 
-    def add_turns(self, name: str, frame_key: object, turns: list[TurnT]) -> None:
-        """Note what was said.
-
-        Ignored when the conversation has ended or moved to another frame meanwhile.
-        """
+    def add_turns(self, name: str, frame: FrameT, turns: list[TurnT]) -> None:
+        """Append turns, unless the conversation has ended or moved to another frame."""
         with self._lock:
             session = self._sessions.get(name)
-            if session is None or session.frame_key != frame_key:
+            if session is None or session.frame != frame:
                 return
             session.turns = [*session.turns, *turns][-self._max_turns :]
             session.last_used_s = self._clock()
             self._sessions.move_to_end(name)
 
-    def drop_if_silent(self, name: str, frame_key: object) -> None:
-        """End a conversation in which nothing was said, so that a failed first question leaves no
-        trace.
-        """
+    def drop_if_silent(self, name: str, frame: FrameT) -> None:
+        """End a conversation without turns: a failed first question leaves no trace."""
         with self._lock:
             session = self._sessions.get(name)
-            if session is not None and session.frame_key == frame_key and not session.turns:
+            if session is not None and session.frame == frame and not session.turns:
                 del self._sessions[name]
 
     def _drop_idle(self) -> None:

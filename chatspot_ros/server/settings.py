@@ -1,11 +1,10 @@
-"""Every parameter of the node, declared once: its name, type, default, range and meaning.
+"""The parameters of region_query_node, declared once: name, type, default, range, meaning.
 
 `chatspot docs` writes docs/parameters.md from this table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -32,15 +31,12 @@ def _of(
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of all parameters at one moment.
-
-    `fixed` ones are read once, at start-up (read-only).
-    """
+    """The values of all parameters at one moment. Those that are `fixed` are read-only."""
 
     autostart: bool = _of(
         True,
         "Configure and activate at start. Off: a lifecycle manager (or `ros2 lifecycle set`) does "
-        "it, and may do it again.",
+        "it, once or repeatedly.",
         fixed=True,
     )
     model: str = _of(
@@ -50,7 +46,7 @@ class Settings:
     )
     allow_download: bool = _of(
         EngineConfig.allow_download,
-        "Fetch a hub id that is not in the local cache. Off: start-up never waits for a network.",
+        "Download a hub id that is not in the local cache. Off: start-up needs no network.",
         fixed=True,
     )
     device: str = _of(
@@ -87,9 +83,9 @@ class Settings:
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),
-        "Names of the cameras. A single one, whatever its name, listens on image, detections and "
-        "click; of several each called NAME on NAME/image, NAME/detections and NAME/click. A "
-        "request that names none means the first.",
+        "Names of the cameras. A single camera of any name subscribes image, detections and click; "
+        "several cameras called NAME subscribe NAME/image, NAME/detections and NAME/click. "
+        "A request without a camera means the first.",
         fixed=True,
         pattern=r"[A-Za-z][A-Za-z0-9_]*",
         form="a list of names out of letters, digits and _, a letter first",
@@ -103,41 +99,41 @@ class Settings:
     )
     image_reliability: str = _of(
         "best_effort",
-        "QoS of the image subscription. best_effort meets every camera; reliable brings large "
-        "images through any network, from cameras that offer it; best_available takes what the "
-        "publishers offer that are there when the node is activated (reliable when there is none); "
+        "QoS of the image subscription. best_effort matches every camera; reliable transfers large "
+        "images over any network, from cameras that offer it; best_available takes the QoS of the "
+        "publishers present when the node is activated (reliable if there is none); "
         "system_default leaves it to the middleware.",
         choices=("best_effort", "reliable", "best_available", "system_default"),
         fixed=True,
     )
     image_depth: int = _of(
         5,
-        "QoS of the image subscription: images that wait when the node is busy; older ones are "
-        "dropped.",
+        "QoS of the image subscription: number of images that wait while the node is busy; older "
+        "ones are dropped.",
         low=1,
         high=1000,
         fixed=True,
     )
     detection_space: str = _of(
         "camera",
-        "Which pixels the detector reports its boxes in. `camera`: those of the image on the same "
-        "topic; `resized WxH`: of that image stretched to W x H; `letterboxed WxH`: scaled evenly "
-        "and filled up at the right and at the bottom (Isaac ROS Grounding DINO: `letterboxed "
-        "960x544`); `letterboxed_centre WxH`: filled up on both sides.",
+        "The pixels of the detector's boxes. `camera`: those of the camera's image; `resized WxH`: "
+        "of that image stretched to W x H; `letterboxed WxH`: scaled evenly and padded at the "
+        "right and at the bottom (Isaac ROS Grounding DINO: `letterboxed 960x544`); "
+        "`letterboxed_centre WxH`: padded on both sides.",
         pattern=DETECTION_SPACE,
         form="`camera`, or `resized`, `letterboxed` or `letterboxed_centre` with a size such as "
         "`letterboxed 960x544`",
     )
     detection_tolerance: float = _of(
         0.0,
-        "Detections whose stamp is no frame's belong to the frame at most this far away, in s, if "
-        "only one can be meant: frames must follow each other by more than twice this. 0: exactly "
-        "the frame's stamp.",
+        "Largest difference between the stamps of detections and of their frame, in s. It must be "
+        "less than half the time between frames, so that only one frame can be meant. 0: the "
+        "stamps must be equal.",
         low=0.0,
         high=10.0,
     )
     buffer_seconds: float = _of(
-        10.0, "Frames are held this long, by their stamps, in s.", low=0.1, high=600, fixed=True
+        10.0, "Frames are held for this time, by their stamps, in s.", low=0.1, high=600, fixed=True
     )
     buffer_megabytes: int = _of(
         256, "Frames of one camera take at most this many MB.", low=1, high=65536, fixed=True
@@ -149,20 +145,19 @@ class Settings:
         high=1e6,
     )
     frame_wait: float = _of(
-        0.5, "Wait this long for a frame, or its detections, that a request names and that has not "
-        "come, in s.",
+        0.5, "Longest wait for a missing frame, or its detections, that a request names, in s.",
         low=0, high=10,
     )  # fmt: skip
     no_image_warning: float = _of(
         5.0,
-        "Warn when a publisher exists and no frame came for so long, in s. 0: never.",
+        "Warn if a publisher exists and no frame came for this time, in s. 0: never.",
         low=0,
         high=3600,
         fixed=True,
     )
     max_pixels: int = _of(
         40_000_000,
-        "Larger pictures are refused before they are decoded.",
+        "Largest picture, in pixels; larger ones are refused before they are decoded.",
         low=1,
         high=1_000_000_000,
     )
@@ -182,17 +177,17 @@ class Settings:
     )
     scene_cache_mb: int = _of(
         1024,
-        "Pictures are kept for further questions (pixels, vision features, keys and values of the "
-        "attention) up to this many MB, the least recently used out first; those that are being "
-        "asked about stay.",
+        "Size of the cache of pictures (pixels, vision features, keys and values of the attention) "
+        "for further questions, in MB. The least recently used are dropped first, except those in "
+        "use.",
         low=1,
         high=1_000_000,
         fixed=True,
     )
     session_cache_mb: int = _of(
         256,
-        "What conversations have left in the model is kept up to this many MB; the turns of others "
-        "are read again.",
+        "Size of the cache of conversations' keys and values, in MB; the model reads the turns of "
+        "other conversations again.",
         low=1,
         high=1_000_000,
         fixed=True,
@@ -201,38 +196,36 @@ class Settings:
         32, "Conversations at a time; the least recently used one ends.", low=1, high=10_000
     )
     session_idle: float = _of(
-        600.0, "A conversation ends after so long without a question, in s.", low=1, high=1e6
+        600.0, "A conversation ends after this time without a question, in s.", low=1, high=1e6
     )
     session_turns: int = _of(
         8, "Turns of a conversation that the model still sees.", low=1, high=100
     )
-    default_question: str = _of(
-        "What is this?", "What a click on the picture asks about that point."
-    )
+    default_question: str = _of("What is this?", "The question that a click asks about its point.")
     states_file: str = _of(
         EngineConfig.states_file,
-        "YAML file of what a state can be (attribute: list of values); a bare name is looked up in "
+        "YAML file of the possible states (attribute: list of values); a bare name is looked up in "
         "the package's config folder. Empty: any words.",
         fixed=True,
     )
     constrain_answers: bool = _of(
         EngineConfig.constrain_answers,
-        "Hold states, plans and places to their form while the model answers. Off: they are read "
-        "out of whatever it says.",
+        "Constrain states, plans and places to their form while the model answers. Off: they are "
+        "parsed from free text.",
         fixed=True,
     )
     watch: str = _of(
         "",
-        "YAML file of what is asked again and again of detected things (`watch.yaml` is the one of "
-        "the package, as a bare name); what changes is told on ~/states. Empty: nothing.",
+        "YAML file of questions to repeat about detected things (the bare name `watch.yaml` is the "
+        "package's); changes of state are published on ~/states. Empty: no questions.",
         fixed=True,
     )
     relabel_question: str = _of(
         "What is this?",
-        "What is asked of every detected box while somebody subscribes to ~/detections; the answer "
-        "becomes the box's name.",
+        "The question about every detected box while somebody subscribes to ~/detections; the "
+        "answer becomes the box's name.",
         pattern=r"[^<]*\S[^<]*",
-        form="a question without `<`: it is asked of each box by itself",
+        form="a question without `<`: it is asked about each box separately",
     )
     quantisation: str = _of(
         EngineConfig.quantisation,
@@ -244,18 +237,18 @@ class Settings:
     compile: str = _of(
         EngineConfig.compile,
         "On an NVIDIA GPU: auto records a decoding step as one graph; on also fuses its kernels, "
-        "which takes minutes at start-up; off does neither. Nothing elsewhere.",
+        "which takes minutes at start-up; off does neither. No effect elsewhere.",
         choices=("auto", "off", "on"),
         fixed=True,
     )
     warm_up: bool = _of(
         EngineConfig.warm_up,
-        "Ask some questions at start-up, so that the first real one is not slow.",
+        "Ask some questions at start-up, so that the first request is not slow.",
         fixed=True,
     )
     memory_tokens: int = _of(
         EngineConfig.memory_tokens,
-        "Tokens (picture, questions, answers) whose keys and values must fit into memory besides "
+        "Tokens (picture, questions, answers) whose keys and values must fit into memory beside "
         "the weights; else the model is not loaded.",
         low=0,
         high=10_000_000,
@@ -263,23 +256,13 @@ class Settings:
     )
     memory_reserve_mb: int = _of(
         EngineConfig.memory_reserve_mb,
-        "Memory that must be free besides, in MB, for what is computed in between.",
+        "Further memory that must be free for intermediate results, in MB.",
         low=0,
         high=1_000_000,
         fixed=True,
     )
 
 
-def specs() -> Iterator[Spec]:
-    """Yield every parameter in the order of the table."""
-    for entry in fields(Settings):
-        yield Spec(name=entry.name, default=entry.default, **entry.metadata)
-
-
-def problems_with(values: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with values of the right types, by parameter name.
-
-    Unknown names are not looked at.
-    """
-    checked = (spec.problem_with(values[spec.name]) for spec in specs() if spec.name in values)
-    return [problem for problem in checked if problem]
+SPECS = tuple(
+    Spec(name=entry.name, default=entry.default, **entry.metadata) for entry in fields(Settings)
+)

@@ -1,9 +1,11 @@
-"""The watch list as a person writes it: which things are asked about, what, and how often. Pure."""
+"""The watch list: which things to ask about, which question, how often."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from chatspot_ros.core.regions import REGION_MARK, Region
@@ -11,22 +13,23 @@ from chatspot_ros.errors import RequestError
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
+from chatspot_ros.util.resources import share_folder
 
 
 class WatchEntry(BaseModel):
-    """One question of the list, and what it is asked about."""
+    """One question of the list, and the things to ask it about."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # What the detector calls the things; upper and lower case are the same.
+    # The detector's labels of the things, in any case.
     labels: tuple[str, ...] = Field(min_length=1)
-    # Empty: the question that the task brings along.
+    # Empty: the task's own question.
     question: str = ""
-    # As in RegionQuery.
+    # The task, as in RegionQuery.
     task: str = ""
-    # A thing is asked about at most this often.
+    # The shortest time between two questions about one thing, in seconds.
     every_s: float = Field(gt=0, le=86_400, allow_inf_nan=False)
-    # So many answers in a row must say the same before it is taken to be so.
+    # The number of equal answers in a row that confirm a state.
     confirm: int = Field(1, ge=1, le=10)
 
     @field_validator("labels")
@@ -37,18 +40,40 @@ class WatchEntry(BaseModel):
         return tuple(label.strip().casefold() for label in labels)
 
     def wants(self, region: Region) -> bool:
-        """Whether a detection is one of the things to ask about."""
+        """Return True for a detection of one of the things."""
         return region.label.strip().casefold() in self.labels
 
 
 _ENTRIES = TypeAdapter(tuple[WatchEntry, ...])
 
 
-def parse_watch_list(data: Any, source: str, settings: Settings) -> tuple[WatchEntry, ...]:
-    """Read a watch list, as YAML has it, out of the file `source`.
+def read_watch_list(settings: Settings) -> tuple[WatchEntry, ...]:
+    """Return the watch list of the parameter `watch`; a bare name may be a file of the package.
 
     Raises:
-        RequestError: it is no list of entries, or an entry asks what cannot be asked.
+        RequestError: the file cannot be read, or is no watch list.
+    """
+    if not settings.watch:
+        return ()
+    path = Path(settings.watch).expanduser()
+    if path.name == settings.watch and not path.exists():
+        path = share_folder() / "config" / path
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(
+            f"the watch list cannot be read: {' '.join(str(error).split())}",
+            value=str(path),
+            remedy="set the parameter watch to a YAML file, or leave it empty",
+        ) from error
+    return parse_watch_list(data, str(path), settings)
+
+
+def parse_watch_list(data: Any, source: str, settings: Settings) -> tuple[WatchEntry, ...]:
+    """Validate the YAML contents of the file `source`.
+
+    Raises:
+        RequestError: they are no list of entries, or a question of an entry is not valid.
     """
     try:
         entries = _ENTRIES.validate_python(data)

@@ -1,6 +1,6 @@
-"""What is watched: which detection is which thing, what is asked of it next, what has changed.
+"""Tracks watched things: identity of detections, the next question, changes of state.
 
-Pure: no ROS, no torch. Times are seconds of a clock that never goes back.
+No ROS, no torch. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -14,59 +14,45 @@ from dataclasses import dataclass, field
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import BoxXyxy, Region
-from chatspot_ros.errors import RequestError
 from chatspot_ros.server.watch_config import WatchEntry
 
-# A box is the thing whose last box it covers by this intersection over union.
+# The least intersection over union of a detection with the last box of its thing.
 SAME_IOU = 0.3
-# A thing without an id of its own is forgotten when nobody has detected it for so long.
+# A thing without an own id is forgotten after this time without a detection.
 FORGET_S = 60.0
 MAX_THINGS = 256
 MAX_ATTRIBUTES = 32
-# A question for which the node had no room is asked again so soon.
+# A question that got BUSY is asked again after this time.
 RETRY_S = 1.0
 _NAME_CHARS = 60
-_CHANGE = re.compile(r"(\S+) ([^:]+): (.*?) -> (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A state that is no longer what it was, as it is told on ~/states.
-
-    `thing` is a name without spaces, such as fridge_1.
-    """
+    """A changed state of a thing. The fields are those of StateChange.msg."""
 
     thing: str
+    label: str
     attribute: str
     old: str
     new: str
+    confidence: float
 
     def __str__(self) -> str:
+        """Return the line for the log: `fridge_1 door: closed -> open`."""
         return f"{self.thing} {self.attribute}: {self.old} -> {self.new}"
-
-    @classmethod
-    def parse(cls, text: str) -> Change:
-        """Read what `str` has written. Raises RequestError."""
-        found = _CHANGE.fullmatch(text)
-        if found is None:
-            raise RequestError(
-                "this is no change of a state",
-                value=text,
-                remedy="it has the form `fridge_1 door: closed -> open`",
-            )
-        return cls(*found.groups())
 
 
 @dataclass
 class _Reading:
-    """What is known of one attribute, and what the newest answers say instead."""
+    """The confirmed value of one attribute, and the value that the latest answers say."""
 
     value: str = ""
     said: str = ""
     times: int = 0
 
     def note(self, value: str, confirm: int) -> bool:
-        """Note what an answer says; return whether it is now known to be so and was not before."""
+        """Store the value of an answer; return True if it is now confirmed as a new value."""
         if value.casefold() == self.value.casefold():
             self.times = 0
             return False
@@ -77,23 +63,23 @@ class _Reading:
 
 @dataclass(eq=False)
 class Thing:
-    """One thing that is watched."""
+    """One watched thing."""
 
     name: str
     label: str
     own_id: str
     box_xyxy_px: BoxXyxy
     seen_s: float
-    # Entry -> when it may be asked next.
+    # Entry -> time from which on it may be asked again.
     next_s: dict[WatchEntry, float] = field(default_factory=dict)
     readings: dict[str, _Reading] = field(default_factory=dict)
 
     def due_s(self, entry: WatchEntry) -> float:
-        """Since when an entry may be asked about it; of a new thing, always."""
+        """Return the time from which on an entry may be asked; -infinity for a new thing."""
         return self.next_s.get(entry, -math.inf)
 
     def changes(self, answer: Answer, confirm: int) -> list[Change]:
-        """Note what a sure answer says of the thing; return what has changed by it."""
+        """Store the state in a certain answer; return the changes."""
         if answer.uncertain or answer.truncated:
             return []
         found = []
@@ -104,25 +90,26 @@ class Thing:
             if reading.note(value, confirm):
                 old, reading.value, reading.times = reading.value, value, 0
                 if old:
-                    found.append(Change(self.name, attribute, old, value))
+                    change = Change(self.name, self.label, attribute, old, value, answer.confidence)
+                    found.append(change)
         return found
 
 
 class Tracker:
-    """Tells which detection is which thing, from one message of a camera to the next.
+    """Matches detections to things, from one message of a camera to the next.
 
-    By the detection's own id where it has one; else by its label and how far its box covers the
-    thing's last one.
+    By the detection's own id if it has one; else by its label and the overlap of its box with the
+    thing's last box.
     """
 
     def __init__(self, prefix: str = "") -> None:
-        """`prefix` stands before every name."""
+        """`prefix` is put before every name."""
         self._prefix = prefix
         self._things: list[Thing] = []
         self._numbers: Counter[str] = Counter()
 
     def see(self, detections: Sequence[tuple[Region, str]], now_s: float) -> list[Thing]:
-        """Return the thing of each detection: (region in the detector's pixels, own id or "")."""
+        """Return the thing of each detection (region in the detector's pixels, own id or "")."""
         self._forget(now_s)
         found = self._match(detections)
         for index, (region, own_id) in enumerate(detections):
@@ -137,7 +124,7 @@ class Tracker:
         return [found[index] for index in range(len(detections))]
 
     def _match(self, detections: Sequence[tuple[Region, str]]) -> dict[int, Thing]:
-        """Return index -> thing: first by id, then the boxes that cover each other most."""
+        """Return index -> thing: first by id, then by the largest overlap."""
         by_id = {thing.own_id: thing for thing in self._things if thing.own_id}
         found: dict[int, Thing] = {}
         for index, (_, own_id) in enumerate(detections):
@@ -167,7 +154,7 @@ class Tracker:
         self._things = kept[-MAX_THINGS:]
 
     def _name(self, label: str, own_id: str) -> str:
-        """Return a name that no thing has: the id where it has words in it, else fridge_1."""
+        """Return an unused name: the id if it has letters, else the label and a number."""
         used = {thing.name for thing in self._things}
         kind = _plain(label) or "thing"
         if own_id:
@@ -184,7 +171,7 @@ class Tracker:
 
 @dataclass(frozen=True)
 class Round:
-    """One entry to be asked now, of these things, each with its place in the message."""
+    """One entry to ask now, and its things: (index in the message, thing)."""
 
     entry: WatchEntry
     things: tuple[tuple[int, Thing], ...]
@@ -196,9 +183,9 @@ def next_round(
     now_s: float,
     limit: int,
 ) -> Round | None:
-    """Choose the entry that has waited longest, and at most `limit` things; None: nothing is due.
+    """Choose the entry that has waited longest, and at most `limit` things; None if none is due.
 
-    `sightings` are the detections of one message: place in the message, region, thing.
+    `sightings` are the detections of one message: (index in the message, region, thing).
     """
     due = [
         (thing.due_s(entry), index, entry, thing)
@@ -214,13 +201,13 @@ def next_round(
 
 
 def begin(chosen: Round, now_s: float) -> None:
-    """Note that a round is asked: what is skipped until its time is not made up for."""
+    """Store that a round is asked. Skipped rounds are not made up for."""
     for _, thing in chosen.things:
         thing.next_s[chosen.entry] = now_s + chosen.entry.every_s
 
 
 def refused(chosen: Round, now_s: float) -> None:
-    """Note that the node had no room for a round."""
+    """Store that a round got BUSY."""
     for _, thing in chosen.things:
         thing.next_s[chosen.entry] = min(thing.next_s[chosen.entry], now_s + RETRY_S)
 

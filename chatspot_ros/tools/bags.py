@@ -1,7 +1,7 @@
-"""What was asked in a recorded bag, and the pictures it was asked about. By `rosbags`, without ROS.
+"""Reads recorded answers and their pictures from a bag, with `rosbags`, without ROS.
 
-mcap and sqlite3, plain or compressed. A bag brings the definitions of its messages along; the older
-ones that do not are read with those of ROS 2 Jazzy and of this package's own .msg files.
+mcap and sqlite3, plain or compressed. A bag contains the definitions of its messages; older bags
+without them are read with the definitions of ROS 2 Jazzy and of this package's .msg files.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ _NS = 1_000_000_000
 
 
 class BagError(ChatspotError):
-    """A bag cannot be read, or does not hold what is looked for."""
+    """A bag cannot be read, or does not contain the requested messages."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One message of ~/answers, as it is in the bag; `number` counts from 1."""
+    """One recorded message of ~/answers; `number` counts from 1."""
 
     number: int
     message: Any
 
     @property
     def stamp_ns(self) -> int:
-        """The stamp of the picture that it is about; 0 without a picture."""
+        """The stamp of the picture, in nanoseconds; 0 without a picture."""
         return stamp_ns(self.message)
 
 
 def stamp_ns(message: Any) -> int:
-    """Return the header's stamp of any message that has one, in nanoseconds."""
+    """Return the header's stamp of a message, in nanoseconds."""
     stamp = message.header.stamp
     return int(stamp.sec) * _NS + int(stamp.nanosec)
 
 
 def typestore(definitions: Path) -> Typestore:
-    """Return the types of ROS 2 Jazzy and those of the .msg files in a folder."""
+    """Return the types of ROS 2 Jazzy and of the .msg files in a folder."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}
     for path in sorted(definitions.glob("*.msg")):
@@ -62,7 +62,7 @@ class Bag:
     """An open bag. Use it in a `with` block."""
 
     def __init__(self, path: Path, definitions: Path) -> None:
-        """`path` is the bag's folder, or an .mcap or .db3 file in it; `definitions` has our .msg.
+        """`path`: the bag's folder or an .mcap or .db3 file in it; `definitions`: our .msg files.
 
         Raises:
             BagError: there is no bag, or it cannot be read.
@@ -85,7 +85,7 @@ class Bag:
         self._reader.close()
 
     def answers(self, topic: str = "") -> list[Recorded]:
-        """Return all recorded answers in their order; of one topic only, where it is named.
+        """Return all recorded answers in their order, or those of one topic.
 
         Raises:
             BagError: the bag has none.
@@ -100,10 +100,10 @@ class Bag:
         return [Recorded(number, message) for number, message in enumerate(messages, start=1)]
 
     def image_topics(self, wanted_ns: set[int]) -> dict[int, str]:
-        """Return which topic has the picture of each stamp; what no topic has is left out.
+        """Return the topic that has the picture of each stamp; stamps without one are left out.
 
-        What this package draws itself (.../annotated) does not count. Where a topic and its
-        compressed twin both have a picture, the plain one is taken.
+        Annotated pictures of this package do not count. If a topic and its compressed twin both
+        have a picture, the uncompressed one is chosen.
 
         Raises:
             BagError: two cameras have pictures of the same stamp.
@@ -127,7 +127,7 @@ class Bag:
         return chosen
 
     def images(self, wanted: dict[int, str]) -> Iterator[tuple[int, Any]]:
-        """Yield (stamp in ns, image message) of the pictures wanted, by stamp and topic, once."""
+        """Yield (stamp in ns, image message) of each picture once; `wanted`: stamp -> topic."""
         left = dict(wanted)
         for topic, message in self._read(IMAGE_TYPES):
             stamp = stamp_ns(message)

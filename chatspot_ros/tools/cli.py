@@ -62,7 +62,7 @@ def _fill(parser: ArgumentParser, module: str) -> None:
     try:
         command: Command = import_module(module).main
     except ModuleNotFoundError as error:
-        parser.exit(FAILED, f"{parser.prog}: needs the Python package {error.name}\n")
+        parser.exit(FAILED, f"{parser.prog}: the Python module {error.name} is not installed\n")
     command.fill(parser)
     parser.set_defaults(execute=partial(command.execute, parser))
 
@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete(os.environ["COMP_LINE"])
     given = sys.argv[1:] if arguments is None else arguments
-    options = make_parser(given[0] if given else "").parse_args(given)
+    named = next((word for word in given if not word.startswith("-")), "")
+    options = make_parser(named).parse_args(given)
     status: int = options.execute(options)
     return status
 

@@ -17,11 +17,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def print_completion(options: Namespace) -> None:
     """Print the code for a shell."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    # zsh runs bash's code, which begins with zsh's own header.
+    # The code for bash serves zsh, too.
     shell = "fish" if options.shell == "fish" else "bash"
-    print(argcomplete.shellcode(["chatspot"], shell=shell))
+    print(shellcode(["chatspot"], shell=shell))
 
 
 main = Command("completion", add_arguments, print_completion, description=__doc__)

@@ -46,7 +46,7 @@ _HEAD = (
 
 def parameters_page() -> str:
     """Return docs/parameters.md."""
-    tables = {"region_query_node": settings.specs(), "detector_node": detector_settings.SPECS}
+    tables = {"region_query_node": settings.SPECS, "detector_node": detector_settings.SPECS}
     parts = [_PARAMETERS]
     for node, specs in tables.items():
         parts += [f"\n## {node}\n\n{_HEAD}\n", *(f"{_row(spec)}\n" for spec in specs)]
@@ -110,14 +110,14 @@ def interfaces_reference(root: Path) -> str:
 
 
 def _introduction(text: str) -> str:
-    """Return what an interface file says about itself: its comment up to the first empty line."""
+    """Return the introduction of an interface file: its comment up to the first empty line."""
     block = text.split("\n\n", 1)[0]
     return "\n".join(line.removeprefix("#").strip() for line in block.splitlines())
 
 
 def _fields(name: str, section: str, *, is_first: bool) -> list[str]:
     """Return the constants and fields of one part of an interface file."""
-    # What stands before the first empty line is read as a comment on the whole file.
+    # The parser takes the lines before the first empty line for a comment on the whole file.
     message = parse_message_string(_PACKAGE, name, section if is_first else f"#\n\n{section}")
     lines = []
     if message.constants:
@@ -138,7 +138,7 @@ def _comment(element: Any) -> list[str]:
 
 
 def _indented(comment: Iterable[str]) -> list[str]:
-    """Put a comment below its field; its indented lines become a list of their own."""
+    """Return a comment as lines below its field; indented lines become a nested list."""
     lines: list[str] = []
     in_list = False
     for line in comment:
@@ -159,7 +159,7 @@ def _indented(comment: Iterable[str]) -> list[str]:
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """Return what each page should be.
+    """Return the contents of each page.
 
     Raises:
         RequestError: docs/interfaces.md has lost its marker, or `root` is not this repository.

@@ -1,4 +1,4 @@
-"""What a replay found: a table for the terminal, a page with pictures, JSON for programs."""
+"""Reports of a replay: a table for the terminal, an HTML page with pictures, JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import cv2
-import jinja2
+from jinja2 import Environment, PackageLoader
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,50 +19,24 @@ from chatspot_ros.tools.replay_result import Compared, Replayed, Said, verdict
 
 _PICTURE_WIDTH = 480
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 80]
-_PAGE = jinja2.Environment(autoescape=True).from_string("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Replay of {{ done.bag }}</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em }
-table { border-collapse: collapse; width: 100% }
-th, td { border-top: 1px solid #bbb; padding: .5em; text-align: left; vertical-align: top }
-tr.different td { background: #fff3d6 }
-tr.skipped td { color: #666 }
-img { max-width: 100%; height: auto }
-.part { color: #555; display: block }
-</style></head><body>
-<h1>Replay of {{ done.bag }}</h1>
-<p>Recorded with {{ done.models_before | join(", ") }}, asked again with {{ done.model }}:
-{{ done.count("same") }} answers the same, {{ done.count("different") }} different,
-{{ done.count("skipped") }} not asked.</p>
-<table>
-<tr><th>No</th><th>picture</th><th>question</th><th>recorded</th><th>now</th><th></th></tr>
-{% for row in rows %}<tr class="{{ row.verdict }}">
-<td>{{ row.number }}</td>
-<td>{% if row.picture %}<img alt="the picture with the region" src="{{ row.picture }}">{% endif %}
-</td>
-<td>{{ row.question }}<span class="part">{{ row.where }}</span></td>
-<td>{% for part in row.before %}<span class="part">{{ part }}</span>{% endfor %}</td>
-<td>{% for part in row.now %}<span class="part">{{ part }}</span>{% endfor %}</td>
-<td>{{ row.remark }}</td></tr>
-{% endfor %}</table></body></html>
-""")
+_TEMPLATES = Environment(loader=PackageLoader("chatspot_ros.tools"), autoescape=True)
 
 
 def console() -> Console:
-    """Wide enough for the table where the output is no terminal."""
+    """Return a console; 150 columns wide if the output is no terminal."""
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=150)
 
 
 def show(done: Replayed, out: Console, *, everything: bool = False) -> None:
-    """Print what differs or was not asked, or all of it, and how many of each there are."""
+    """Print the rows that differ or were skipped, or all rows, and the counts."""
     rows = [row for row in done.rows if everything or verdict(row) != "same"]
     if rows:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("No", "question", "region", "recorded", "now", "differs"):
             table.add_column(name, overflow="fold")
         for row in rows:
-            # Texts, because a `[` in an answer is no markup.
+            # As Text, so that a `[` in an answer is not taken for markup.
             cells = (row.question, where(row.regions), "\n".join(lines(row.before)),
                      "\n".join(lines(row.now)), remark(row))  # fmt: skip
             table.add_row(str(row.number), *map(Text, cells))
@@ -76,7 +50,7 @@ def show(done: Replayed, out: Console, *, everything: bool = False) -> None:
 
 
 def to_json(done: Replayed) -> dict[str, Any]:
-    """Return everything as plain data; points in pixels, stamps in nanoseconds."""
+    """Return the whole result as plain data; points in pixels, stamps in nanoseconds."""
     return {
         "bag": done.bag,
         "models_before": list(done.models_before),
@@ -101,7 +75,7 @@ def to_json(done: Replayed) -> dict[str, Any]:
 
 
 def to_html(done: Replayed) -> str:
-    """Return a page that stands alone, with the pictures in it; what differs stands out."""
+    """Return a self-contained HTML page with pictures; rows that differ are highlighted."""
     rows = [
         {
             "number": row.number,
@@ -115,11 +89,11 @@ def to_html(done: Replayed) -> str:
         }
         for row in done.rows
     ]
-    return _PAGE.render(done=done, rows=rows)
+    return _TEMPLATES.get_template("replay.html.jinja").render(done=done, rows=rows)
 
 
 def lines(said: Said | None) -> list[str]:
-    """Return an answer for a narrow column: its words, then what was read out of them."""
+    """Return the lines of an answer: its text, then the parsed parts and the confidence."""
     if said is None:
         return []
     state = ", ".join(f"{key}: {value}" for key, value in said.state.items())
@@ -131,7 +105,7 @@ def lines(said: Said | None) -> list[str]:
 
 
 def where(regions: tuple[Region, ...]) -> str:
-    """`box 120,80 300,400`, `point 7,9`, or `whole image`; pixels."""
+    """Return the place of regions in pixels: `box 120,80 300,400`, `point 7,9`, `whole image`."""
     if all(region.kind is RegionKind.IMAGE for region in regions):
         return "whole image"
     return "; ".join(
@@ -140,7 +114,7 @@ def where(regions: tuple[Region, ...]) -> str:
 
 
 def remark(row: Compared) -> str:
-    """Say what differs, or why it was not asked."""
+    """Return the parts that differ, or the reason why the question was skipped."""
     return row.skipped or ", ".join(row.differs) or "same"
 
 

@@ -10,7 +10,7 @@ from chatspot_ros.core.regions import Region
 
 @dataclass(frozen=True)
 class Said:
-    """An answer as far as two of them are compared: in words, as a state, as steps, as places."""
+    """The parts of an answer that are compared: text, state, steps, places."""
 
     text: str
     state: dict[str, str] = field(default_factory=dict)
@@ -22,10 +22,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Compared:
-    """One question, what was recorded and what the other model says.
+    """One question with the recorded answer and the answer of the other model.
 
-    `differs` names what is not the same: text, state, steps, grounded. `skipped` says why it was
-    not asked; then `now` is None.
+    `differs` names the different parts: text, state, steps, grounded. `skipped` is the reason why
+    the question was not asked; then `now` is None.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Replayed:
-    """All questions of a bag in their order, and which models answered."""
+    """All questions of a bag in their order, and the models that answered."""
 
     bag: str
     models_before: tuple[str, ...]
@@ -50,10 +50,10 @@ class Replayed:
     pictures: dict[int, RgbImage] = field(default_factory=dict, compare=False)
 
     def count(self, what: str) -> int:
-        """How many are `same`, `different` or `skipped`."""
+        """Return the number of rows with a verdict: `same`, `different` or `skipped`."""
         return sum(verdict(row) == what for row in self.rows)
 
 
 def verdict(row: Compared) -> str:
-    """`skipped`, `different` or `same`."""
+    """Return `skipped`, `different` or `same`."""
     return "skipped" if row.skipped else "different" if row.differs else "same"

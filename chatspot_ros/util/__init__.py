@@ -1,1 +1,1 @@
-"""Helpers without any knowledge of regions or models."""
+"""Helpers that know nothing of regions and models: files, memory."""

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writes a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class OutputError(ChatspotError):
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file (UTF-8); where that fails, what was there before is there still.
+    """Write a text file (UTF-8); if that fails, the previous contents remain.
 
-    Something that is no file (a pipe, `/dev/stdout`) is written to as it is.
+    A path that is no regular file (a pipe, `/dev/stdout`) is written to directly.
 
     Raises:
         OutputError: the disk is full, the folder is missing or may not be written to, ...
@@ -36,7 +36,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write beside the file and put that in its place."""
+    """Write a temporary file beside the target and rename it."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     beside = Path(name)
@@ -44,7 +44,7 @@ def _replace(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            # A full disk may show only now.
+            # A full disk may be noticed only here.
             os.fsync(file.fileno())
         beside.chmod(mode)
         beside.replace(path)
@@ -55,7 +55,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _umask() -> int:
-    """Return the process's mask of permissions, which can only be read by setting it."""
+    """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
 from chatspot_ros.errors import ChatspotError
@@ -32,7 +32,7 @@ class Command:
         self._add_arguments = add_arguments
         self._run = run
         self._description = description
-        self._errors = (ChatspotError, OSError, *errors)
+        self._errors: tuple[type[Exception], ...] = (ChatspotError, OSError, *errors)
         self._failed = failed
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,6 @@ class Command:
     def fill(self, parser: ArgumentParser) -> None:
         """Add the description and the arguments to a parser."""
         parser.description = self._description
-        parser.formatter_class = RawDescriptionHelpFormatter
         self._add_arguments(parser)
 
     def execute(self, parser: ArgumentParser, options: Namespace) -> int:

@@ -1,9 +1,9 @@
-"""How much memory the process and its device hold, and giving back what is no longer used.
+"""Measures the memory of the process and its device, and frees unused memory.
 
-Two of Python's and glibc's habits do not suit a program that holds pictures of 6 MB. Python looks
-for objects that refer to one another in a circle by how many objects there are, a model's 400,000
-among them: a dozen pictures in such circles stay for minutes. And glibc gives each thread an arena
-of its own, and pages of freed pictures back to the system, to be asked for again at the next frame.
+Two defaults do not suit a program that holds pictures of 6 MB. Python times its garbage collector
+by the number of objects, of which a model has 400,000: a dozen pictures in reference cycles stay
+for minutes. And glibc gives each thread its own arena, and returns the pages of freed pictures to
+the system, to request them again at the next frame.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _GLIBC_VARIABLES = (
     *("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"),
     *("MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"),
 )
-# A picture of 10 million pixels still comes from what was freed; the most that mallopt takes.
+# Up to this size, a picture of 10 million pixels, memory is reused; the most that mallopt accepts.
 _MMAP_THRESHOLD = 32 << 20
 _TRIM_THRESHOLD = 128 << 20
 
 
 def process_bytes() -> int | None:
-    """Return the memory that the process holds (resident set), in bytes; None where unknown."""
+    """Return the resident set size of the process in bytes; None if unknown."""
     try:
         pages = int(_STATM.read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
@@ -38,9 +38,9 @@ def process_bytes() -> int | None:
 
 
 def device_bytes() -> tuple[int, int] | None:
-    """Return the (used, total) bytes of the process's current CUDA device.
+    """Return the (used, total) bytes of the current CUDA device, used by all programs.
 
-    Used by whatever program. None without one.
+    None without a device.
     """
     cuda = _cuda_in_use()
     if cuda is None:
@@ -50,7 +50,7 @@ def device_bytes() -> tuple[int, int] | None:
 
 
 def values() -> dict[str, object]:
-    """Return the figures for /diagnostics, as far as they are known."""
+    """Return the values for /diagnostics, as far as they are known."""
     process, device = process_bytes(), device_bytes()
     found: dict[str, object] = {}
     if process is not None:
@@ -62,10 +62,10 @@ def values() -> dict[str, object]:
 
 
 def arrange() -> None:
-    """Let glibc take all memory from one arena, and keep what is freed for the next picture.
+    """Make glibc use one arena and keep freed memory for the next picture.
 
-    Call it before there are threads. Nothing happens without glibc, or where the environment says
-    how memory is to be allocated.
+    Call it before threads are started. Does nothing without glibc, or if the environment configures
+    the allocation of memory.
     """
     if any(name in os.environ for name in _GLIBC_VARIABLES):
         return
@@ -77,23 +77,20 @@ def arrange() -> None:
 
 
 def settle() -> None:
-    """Look for circles only among what comes from now on, as often as that needs it.
-
-    What is there now (the libraries, a model) stays, and is not looked at again before `release`.
-    """
+    """Exclude all present objects (libraries, a model) from garbage collection until `release`."""
     gc.collect()
     gc.freeze()
-    # By what this one finds, which is little, the next ones are timed.
+    # The next collections are timed by the few objects that this one finds.
     gc.collect()
 
 
 def tidy() -> None:
-    """Free the circles of objects that came after `settle`; takes some milliseconds."""
+    """Free reference cycles made after `settle`; takes some milliseconds."""
     gc.collect()
 
 
 def release() -> None:
-    """Give back to the system and to the device what nothing refers to any more."""
+    """Return all unused memory to the system and to the device."""
     gc.unfreeze()
     settle()
     trim = _libc("malloc_trim")
@@ -105,7 +102,7 @@ def release() -> None:
 
 
 def _libc(name: str) -> Any:
-    """Return a function of the C library; None where it has none of that name."""
+    """Return a function of the C library; None if there is none of that name."""
     try:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
@@ -113,10 +110,10 @@ def _libc(name: str) -> Any:
 
 
 def _cuda_in_use() -> Any:
-    """Return torch.cuda if this process computes there already, else None: it starts nothing."""
+    """Return torch.cuda if this process uses it already, else None; never initialises it."""
     torch = sys.modules.get("torch")
     try:
-        # Whether there is a device takes milliseconds to find out, each time.
+        # is_initialized first: is_available takes milliseconds at each call.
         ready = torch is not None and torch.cuda.is_initialized() and torch.cuda.is_available()
     except AttributeError:
         # Another thread is importing it.

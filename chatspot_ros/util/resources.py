@@ -1,4 +1,4 @@
-"""Files of the installed package: models, configuration."""
+"""Files of the installed package: models and configuration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def share_folder() -> Path:
 
 
 def find_model(name: str) -> str:
-    """Return the folder of a bundled model for its bare name; a path or hub id is returned as it
-    is.
+    """Return the folder of a bundled model for its bare name; return a path or hub id unchanged.
 
     Raises:
         ModelLoadError: a bare name that is neither a folder nor bundled.
@@ -44,7 +43,11 @@ def find_model(name: str) -> str:
 
 
 def read_yaml(file: str, what: str) -> tuple[Path, Any]:
-    """Return the path and contents of a YAML file; a bare name may be one of the package."""
+    """Return the path and contents of a YAML file; a bare name may be a file of the package.
+
+    Raises:
+        ModelLoadError: the file cannot be read.
+    """
     path = Path(file).expanduser()
     if path.name == file and not path.exists():
         path = share_folder() / "config" / file

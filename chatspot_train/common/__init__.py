@@ -1,1 +1,1 @@
-"""Training code that both recipes share."""
+"""Training code that both recipes share: the trainer, the optimizer, settings, bfloat16."""

@@ -1,4 +1,4 @@
-"""Where computing in bfloat16 pays: on a GPU, and on processors that multiply it."""
+"""When to compute in bfloat16: on a GPU, and on a CPU that multiplies it faster than float32."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from functools import cache
 import torch
 
 _log = logging.getLogger(__name__)
-_SIDE = 1024  # of the matrices that are multiplied to see
+_SIDE = 1024  # of the matrices of the speed test
 
 
 @cache
 def cpu_multiplies_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32, which is tried once.
+    """Return True if this CPU multiplies bfloat16 faster than float32; measured once.
 
-    One with AVX2 alone takes hundreds of times longer for a product and is not asked; of those with
-    the instructions, some need half as long again (docs/LOG.md).
+    A CPU without the instructions is not measured: with AVX2 alone a product takes hundreds of
+    times longer. Some CPUs with the instructions are 50 % slower than in float32 (docs/LOG.md).
     """
     return has_bf16() and product_s(torch.bfloat16) < product_s(torch.float32)
 
 
 def has_bf16() -> bool:
-    """Whether this processor has instructions for bfloat16."""
+    """Return True if this CPU has instructions for bfloat16."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def product_s(dtype: torch.dtype) -> float:
-    """How many seconds a product takes: the least of several, after one to warm up."""
+    """Return the seconds that a matrix product takes: the least of five, after a warm-up."""
     matrix = torch.ones(_SIDE, _SIDE, dtype=dtype)
     taken = []
     for _ in range(6):
@@ -39,12 +39,12 @@ def product_s(dtype: torch.dtype) -> float:
 
 
 def multiplies_bf16() -> bool:
-    """Whether what trains here does: a GPU where there is one, else the processor."""
+    """Return True if the training device, a GPU or else the CPU, is fast in bfloat16."""
     return torch.cuda.is_available() or cpu_multiplies_bf16()
 
 
 def use_bf16(wanted: bool) -> bool:
-    """Whether a run that wants bfloat16 shall use it here; says so where it shall not."""
+    """Return True if bfloat16 is wanted and fast here; log a warning if it is only wanted."""
     if not wanted or multiplies_bf16():
         return wanted
     _log.warning("this processor multiplies bfloat16 no faster than float32; training in float32")

@@ -1,8 +1,8 @@
-"""Muon for the matrices inside a transformer, AdamW for all the rest, as one optimizer.
+"""Muon for the hidden matrices of a transformer and AdamW for all other weights, as one optimizer.
 
-Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): a hidden matrix's
-momentum is made orthogonal before it is applied. Step sizes are scaled to AdamW's (Liu et al.,
-"Muon is Scalable for LLM Training", 2025), so both share one learning rate.
+Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the momentum of a
+hidden matrix is orthogonalised before the step. Step sizes are scaled to AdamW's (Liu et al., "Muon
+is Scalable for LLM Training", 2025), so both share one learning rate.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ADAM_BETAS = (0.9, 0.98)
 
 
 class Float32Muon(Muon):
-    """torch's Muon, which computes in bfloat16 whatever it is given, in float32.
+    """Muon in float32; torch's always computes in bfloat16.
 
-    Where the processor does not multiply bfloat16, torch's takes 15 times as long (docs/LOG.md).
+    On a CPU without bfloat16 instructions torch's takes 15 times as long (docs/LOG.md).
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step; momentum is Nesterov's, step sizes are scaled to AdamW's."""
+        """Take one step with Nesterov momentum; step sizes are scaled to AdamW's."""
         loss = _loss(closure)
         for group in self.param_groups:
             for weight in group["params"]:
@@ -48,14 +48,14 @@ class Float32Muon(Muon):
 
 @torch.enable_grad()
 def _loss(closure: Callable[[], float] | None) -> float | None:
-    """What a step's closure computes, if there is one."""
+    """Return the loss of a step's closure, if there is one."""
     return closure() if closure is not None else None
 
 
 def orthogonal(
     matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> Tensor:
-    """Bring a matrix's singular values near 1 by Jordan et al.'s quintic Newton-Schulz steps."""
+    """Bring the singular values near 1 with Jordan et al.'s quintic Newton-Schulz steps."""
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / wide.norm().clamp(min=eps)
     a, b, c = coefficients
@@ -66,7 +66,7 @@ def orthogonal(
 
 
 class MuonAndAdamW(Optimizer):
-    """Steps both optimizers; schedulers see the parameter groups of both."""
+    """Muon and AdamW stepped together; schedulers see the parameter groups of both."""
 
     def __init__(self, muon: Muon, adam: AdamW) -> None:
         self.parts: list[Optimizer] = [muon, adam]
@@ -74,30 +74,30 @@ class MuonAndAdamW(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """A scheduler's new learning rate in a group here must be the group's there."""
+        """Use the optimizers' own groups, so that a scheduler's learning rates reach them."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of each."""
+        """Take one step with each."""
         loss = _loss(closure)
         for part in self.parts:
             part.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Both optimizers' states."""
+        """Return both optimizers' states."""
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Both optimizers' states, as state_dict() gave them."""
+        """Load both optimizers' states, as state_dict() returned them."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share()
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of all linear layers inside repeated blocks: those under a `layers` list."""
+    """Return the trainable weights of the linear layers under a `layers` list."""
     found: dict[int, nn.Parameter] = {}
     for name, module in model.named_modules():
         if ".layers." in f".{name}." and isinstance(module, nn.Linear):
@@ -107,7 +107,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 
 
 def muon_and_adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> MuonAndAdamW:
-    """Muon on the model's hidden matrices, AdamW on what is left (biases and norms undecayed)."""
+    """Return Muon for the hidden matrices and AdamW for the rest, without decay for 1-D weights."""
     hidden = hidden_matrices(model)
     known = {id(weight) for weight in hidden}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in known]

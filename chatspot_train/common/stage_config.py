@@ -1,4 +1,4 @@
-"""The settings of one training stage."""
+"""Settings of one training stage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class StrictModel(BaseModel):
 
 
 class StageSettings(StrictModel):
-    """One stage. `steps` optimiser steps of `batch` items.
+    """One stage: `steps` optimizer steps of `batch` items.
 
-    `optimizer`: adamw, or muon for the matrices inside the layers (chatspot_train.common.muon).
+    `optimizer`: adamw, or muon for the matrices in the layers (chatspot_train.common.muon).
     """
 
     steps: int = Field(gt=0)

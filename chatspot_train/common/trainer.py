@@ -1,4 +1,4 @@
-"""What every stage shares: transformers' Trainer set up for this project, logs and loss plots."""
+"""transformers' Trainer as every stage uses it, with logs and loss plots."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class _StopOnNonFinite(TrainerCallback):
         if loss is not None and not np.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss was {loss} at step {state.global_step}: lower the learning rate, or "
-                f"go on from the checkpoint before in {args.output_dir}"
+                f"resume from an earlier checkpoint in {args.output_dir}"
             )
 
 
 class PlotLosses(TrainerCallback):
-    """Draws the loss curve at every save, so that a killed run leaves one too."""
+    """Plots the loss at every save, so that a killed run has a plot too."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         plot_losses(state.log_history, Path(args.output_dir) / "loss.png")
@@ -54,7 +54,10 @@ def run_stage(
     collate: Any = None,
     metrics: Any = None,
 ) -> None:
-    """Train `model` in place, going on from the last checkpoint in `folder` if there is one."""
+    """Train `model` in place; resume from the last checkpoint in `folder` if there is one.
+
+    Raises NonFiniteLossError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(settings.model_dump_json(indent=1))
     on_gpu = torch.cuda.is_available()
@@ -103,13 +106,13 @@ def run_stage(
 
 
 class _Trainer(Trainer):
-    """Items are drawn from their number, so their order needs no shuffling."""
+    """A Trainer for data sets whose item k is random already: it keeps the order."""
 
     def _get_train_sampler(self, *_: Any) -> Any:
         return torch.utils.data.SequentialSampler(cast(Sized, self.train_dataset))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Keep one name of each tensor: safetensors refuses tied weights under two names."""
+        """Save each tensor under one name: safetensors refuses tied weights under two."""
         unique: dict[int, str] = {}
         state = cast(nn.Module, self.model).state_dict() if state_dict is None else state_dict
         for name, tensor in state.items():
@@ -119,7 +122,7 @@ class _Trainer(Trainer):
     def prediction_step(
         self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Models here return their own hit counts as logits, beside the loss."""
+        """Return the loss and, as logits, the hit counts that the model computes itself."""
         with torch.no_grad(), self.compute_loss_context_manager():
             out = model(**self._prepare_inputs(inputs))
         logits = out.get("logits")
@@ -129,7 +132,7 @@ class _Trainer(Trainer):
 
 
 def plot_losses(history: list[dict[str, Any]], file: Path) -> None:
-    """Training and held-out loss against step, as a PNG."""
+    """Plot the training and held-out loss against the step, as a PNG."""
     figure, axis = pyplot.subplots(figsize=(7, 4))
     for key, label in (("loss", "training"), ("eval_loss", "held out")):
         points = [(h["step"], h[key]) for h in history if key in h]

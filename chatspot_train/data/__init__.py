@@ -1,1 +1,1 @@
-"""From data files to training records."""
+"""Data files to training records: sources, augmentation, preview."""

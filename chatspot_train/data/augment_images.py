@@ -1,18 +1,16 @@
-"""Pictures varied together with the regions that are asked about: crop, rotation, flip, colour.
+"""Augmentation of images together with the regions of their records: crop, rotate, flip, recolour.
 
 All functions are pure. `rgb` is uint8 H x W x 3, RGB, of the record's width and height; regions
-stay inside the picture, in its pixels (see `chatspot_ros.core.regions`). What may be done to a
-picture:
+stay inside the image, in its pixels (see `chatspot_ros.core.regions`).
 
-- Cropping drops turns that the cut could make wrong: a region cut to under 60 % of its area (any
-  cut, where text is read), a turn about the whole picture, and what follows up on a dropped turn.
-  A crop that would leave fewer than half of the turns is not made, so a record of questions about
-  the whole picture keeps it whole.
-- Rotating shrinks the picture so that nothing is cut off, and fills the border with the mean
-  colour. A box becomes the box around its turned corners while that stays tight, else the polygon
-  of these corners; as answers are boxes, a picture is not rotated where one would become loose.
-- Flipping exchanges left and right in questions and answers. Where text is read, or where `left`
-  and `right` may mean something else, the picture is not flipped.
+- A crop drops the turns that it could make wrong: about a region cut to under 60 % of its area (cut
+  at all, where text is read), about the whole image, or following up on a dropped turn. A crop that
+  keeps fewer than half of the turns is not made.
+- A rotation shrinks the image so that nothing is cut off and fills the border with the mean colour.
+  A box becomes the box around its rotated corners while that is tight, else their polygon. Answers
+  are boxes, so an image is not rotated where the box of an answer would become loose.
+- A flip exchanges left and right in questions and answers. An image is not flipped where text is
+  read, or where `left` and `right` may mean something else.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ from chatspot_train.data.augment_text import (
     reads_text,
 )
 from chatspot_train.data.image_augment import draw_window, recolour
-from chatspot_train.data.records import Record, RecordError, RecordTurn
+from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
 
 WindowPx = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels
 Varied = tuple[RgbImage, Record]
@@ -49,13 +47,13 @@ MIN_TIGHTNESS = 0.85
 MAX_DEGREES = 6.0
 CROP_CHANCE, ROTATE_CHANCE, FLIP_CHANCE, RECOLOUR_CHANCE = 0.5, 0.3, 0.5, 0.8
 _WINDOWS_TRIED = 3
-# What rounding may take off a region that is not cut.
+# Share of its area that a region keeps, but for rounding, if it is not cut.
 _UNCUT = 0.999
 
 
 def vary_picture(rgb: RgbImage, record: Record, rng: np.random.Generator) -> Varied:
-    """Draw changes that leave every kept turn true. Raises RecordError where sizes disagree."""
-    _check_size(rgb, record)
+    """Augment at random; every kept turn stays true. Raises RecordError where sizes differ."""
+    check_size(record, rgb.shape[1], rgb.shape[0])
     if rng.random() < FLIP_CHANCE and can_mirror(record):
         rgb, record = flip(rgb, record)
     if rng.random() < ROTATE_CHANCE:
@@ -69,8 +67,8 @@ def vary_picture(rgb: RgbImage, record: Record, rng: np.random.Generator) -> Var
 
 
 def flip(rgb: RgbImage, record: Record) -> Varied:
-    """Mirror the picture, left to right. Raises RecordError unless `can_mirror(record)`."""
-    _check_size(rgb, record)
+    """Mirror the image left to right. Raises RecordError unless `can_mirror(record)`."""
+    check_size(record, rgb.shape[1], rgb.shape[0])
     if not can_mirror(record):
         raise RecordError(
             f"{record.source}/{record.id} cannot be mirrored: text is read in it, or its words "
@@ -98,11 +96,11 @@ def flip(rgb: RgbImage, record: Record) -> Varied:
 
 
 def crop(rgb: RgbImage, record: Record, window: WindowPx) -> Varied | None:
-    """Cut the window out. None where fewer than half of the turns would stay true.
+    """Crop to the window; None where fewer than half of the turns would stay true.
 
-    Raises RecordError where the window has no pixels or is not inside the picture.
+    Raises RecordError where the window is empty or not inside the image.
     """
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     left, top, right, bottom = window
     if not (0 <= left < right <= record.width and 0 <= top < bottom <= record.height):
         raise RecordError(
@@ -145,7 +143,7 @@ def _cropped_turn(turn: RecordTurn, window: WindowPx, record: Record) -> RecordT
 
 
 def _cut(region: Region, window: WindowPx, size: tuple[int, int], least: float) -> Region | None:
-    """The region inside the window, in its pixels; None under `least` of the region's area."""
+    """Return the region in pixels of the window; None below the share `least` of its area."""
     left, top, right, bottom = window
     try:
         before = region.clipped(*size)
@@ -157,11 +155,11 @@ def _cut(region: Region, window: WindowPx, size: tuple[int, int], least: float) 
 
 
 def rotate(rgb: RgbImage, record: Record, degrees: float) -> Varied | None:
-    """Turn the picture about its middle, clockwise as seen, by a small angle; its size stays.
+    """Rotate the image about its centre by a small angle, clockwise as seen; its size stays.
 
-    None where the box of an answer would become loose, or a region has no area in the picture.
+    None where the box of an answer would become loose, or a region would lose its area.
     """
-    _check_size(rgb, record)
+    check_size(record, rgb.shape[1], rgb.shape[0])
     width, height = record.width, record.height
     matrix = _turning(width, height, degrees)
 
@@ -176,7 +174,7 @@ def rotate(rgb: RgbImage, record: Record, degrees: float) -> Varied | None:
     whole = tuple(turn for turn in turns if turn is not None)
     if len(whole) < len(turns):
         return None
-    # OpenCV counts from the middle of the first pixel.
+    # OpenCV's origin is the centre of the first pixel.
     half = np.array([0.5, 0.5])
     shift = matrix[:, :2] @ half + matrix[:, 2] - half
     colour = tuple(float(value) for value in rgb.reshape(-1, 3).mean(0).round())
@@ -188,7 +186,7 @@ def rotate(rgb: RgbImage, record: Record, degrees: float) -> Varied | None:
 
 
 def _turning(width: int, height: int, degrees: float) -> NDArray[np.float64]:
-    """The 2 x 3 matrix on points (x, y) in pixels; what it turns stays inside the picture."""
+    """Return the 2 x 3 matrix for points (x, y) in pixels that keeps the image inside itself."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     spread = (width * abs(cosine) + height * abs(sine)) / width
     rise = (width * abs(sine) + height * abs(cosine)) / height
@@ -200,7 +198,7 @@ def _turning(width: int, height: int, degrees: float) -> NDArray[np.float64]:
 def _turned(
     region: Region, moved: Callable[[Region], Region], size: tuple[int, int], loose: bool
 ) -> Region | None:
-    """The region moved; a box that would become loose is a polygon, or None unless `loose`."""
+    """Return the moved region; a loose box becomes a polygon, or None unless `loose`."""
     if region.kind is RegionKind.IMAGE:
         return region
     try:
@@ -223,7 +221,7 @@ def _corners(box: Region) -> tuple[Point, ...]:
 
 
 def _area(region: Region) -> float:
-    """Area in square pixels; 1 for a point."""
+    """Return the area in square pixels; 1 for a point."""
     if region.kind is RegionKind.POINT:
         return 1.0
     points = _corners(region) if region.kind is RegionKind.BOX else region.points_px
@@ -235,7 +233,7 @@ def _with_regions(
     asked: Callable[[Region], Region | None],
     answered: Callable[[Region], Region | None],
 ) -> RecordTurn | None:
-    """The turn with its regions changed; None where one has gone."""
+    """Return the turn with changed regions; None where a region is lost."""
     regions = _all(map(asked, turn.regions))
     answers = _all(map(answered, turn.answer_regions))
     if regions is None or answers is None:
@@ -247,11 +245,3 @@ def _all(regions: Iterable[Region | None]) -> tuple[Region, ...] | None:
     found = list(regions)
     kept = tuple(region for region in found if region is not None)
     return kept if len(kept) == len(found) else None
-
-
-def _check_size(rgb: RgbImage, record: Record) -> None:
-    if rgb.shape[:2] != (record.height, record.width):
-        raise RecordError(
-            f"{record.image} is {rgb.shape[1]} x {rgb.shape[0]} pixels, the record says "
-            f"{record.width} x {record.height}"
-        )

@@ -1,7 +1,7 @@
-"""Texts varied without changing what is asked: synonyms, the order of turns, left and right.
+"""Augmentation of texts without a change of meaning: synonyms, order of turns, left and right.
 
-What can only be told by wording is told carefully: where in doubt, a turn counts as leaning on the
-one before it, as being about the whole picture, or as not to be mirrored.
+Rules on the wording decide. In doubt, a turn counts as a follow-up of the one before it, as one
+about the whole image, or as one that must not be mirrored.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _READS = _words(
     r"|label(l?ed|s)?|sign|title|plate|page|clock|time is it|what number|which number)\b"
 )
 _SIDE = _words(r"\b(left|right)(?=(?:most|hand|wards?)?\b)")
-# `left` and `right` that mean no side, and sides that other words say.
+# `left` and `right` that mean no side, and other words for sides.
 _NO_SIDE = _words(
     r"\bright (now|away|here|there|behind|above|below|beneath|under|next|in front|on top|by|at"
     r"|beside|after|before|angles?|answer|thing|way)\b|\b(all|is|that's|just|not) right\b(?! of\b)"
@@ -68,7 +68,7 @@ _PLACES = _words(
 
 
 def follows_up(turn: RecordTurn) -> bool:
-    """Whether a turn may only make sense behind the one before it, as "And this one?" does."""
+    """Return True if a turn may depend on the one before it, as "And this one?" does."""
     question = turn.question.strip()
     if _OPENS_ON.search(question) or _POINTS_BACK.search(question):
         return True
@@ -81,7 +81,7 @@ def follows_up(turn: RecordTurn) -> bool:
 
 
 def chains(turns: Sequence[RecordTurn]) -> list[list[RecordTurn]]:
-    """Split turns, in order, into those that stand alone, each with what follows up on it."""
+    """Split turns, in order, into independent ones, each with its follow-ups."""
     found: list[list[RecordTurn]] = []
     for turn in turns:
         if found and follows_up(turn):
@@ -92,24 +92,24 @@ def chains(turns: Sequence[RecordTurn]) -> list[list[RecordTurn]]:
 
 
 def reordered(record: Record, rng: np.random.Generator) -> Record:
-    """The record with its turns in a random order; follow-ups stay behind what they lean on."""
+    """Return the record with its turns in random order; follow-ups stay after their turn."""
     found = chains(record.turns)
     turns = tuple(turn for k in rng.permutation(len(found)) for turn in found[k])
     return replace(record, turns=turns)
 
 
 def reads_text(turn: RecordTurn) -> bool:
-    """Whether a turn is about what is written in the picture."""
+    """Return True if a turn is about text in the image."""
     task = turn.task or route(turn.question)
     said = f"{turn.question}\n{turn.answer}"
     return task == "read" or bool(_READS.search(turn.question) or _QUOTES.search(said))
 
 
 def about_whole(turn: RecordTurn) -> bool:
-    """Whether the answer may change when a part of the picture is cut away.
+    """Return True if a crop of the image may change the answer.
 
-    So it is without a region, with the whole image as one, for plans and counts, and where one
-    region (or none) is told by its place in the picture.
+    That is so without a region, for the whole image as region, for plans and counts, and where the
+    text names the place of a single region in the image.
     """
     regions = (*turn.regions, *turn.answer_regions)
     if not regions or any(region.kind is RegionKind.IMAGE for region in regions):
@@ -121,9 +121,9 @@ def about_whole(turn: RecordTurn) -> bool:
 
 
 def can_mirror(record: Record) -> bool:
-    """Whether the record's picture may be mirrored: nothing is read, and all sides can be told.
+    """Return True if the image may be mirrored: no text is read, and all sides are clear.
 
-    What may be mirrored may be mirrored back: neither side is favoured.
+    The mirrored record may be mirrored back, so neither side is favoured.
     """
     if any("text" in tag.lower().split() for tag in record.tags):
         return False
@@ -133,7 +133,7 @@ def can_mirror(record: Record) -> bool:
 
 
 def mirrored(text: str) -> str:
-    """The text with left and right exchanged, as in `leftmost` and `Right-hand`."""
+    """Return the text with left and right exchanged, also in `leftmost` and `Right-hand`."""
     return _SIDE.sub(lambda found: _cased_like(found[0], _OPPOSITE[found[0].lower()]), text)
 
 
@@ -147,7 +147,7 @@ def _cased_like(model: str, word: str) -> str:
 
 
 class Synonyms(BaseModel):
-    """Groups of phrases that mean the same in a question, in lower case; each phrase once."""
+    """Groups of phrases with the same meaning in a question; lower case, each phrase once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -168,7 +168,7 @@ class Synonyms(BaseModel):
 
     @classmethod
     def read(cls, file: Path) -> Synonyms:
-        """Read a YAML file. pydantic.ValidationError names what is wrong with it."""
+        """Read a YAML file. Raises pydantic.ValidationError, which names what is wrong."""
         return cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
     @cached_property
@@ -181,7 +181,7 @@ class Synonyms(BaseModel):
         return _words(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)")
 
     def vary(self, question: str, rng: np.random.Generator) -> str:
-        """The question with phrases exchanged at random; quoted words and `<region>` stay."""
+        """Replace phrases of the question at random; quoted words and `<region>` stay."""
 
         def exchange(found: re.Match[str]) -> str:
             if rng.random() >= SYNONYM_CHANCE:
@@ -197,9 +197,9 @@ class Synonyms(BaseModel):
 
 
 def vary_text(record: Record, rng: np.random.Generator, synonyms: Synonyms) -> Record:
-    """The record with its questions reworded and its turns reordered; answers stay as they are.
+    """Return the record with reworded questions in another order; answers stay.
 
-    A wording that would ask for another task (`chatspot_ros.core.task_router.route`) is not taken.
+    A wording that would change the task (`chatspot_ros.core.task_router.route`) is not used.
     """
 
     def reworded(turn: RecordTurn) -> RecordTurn:

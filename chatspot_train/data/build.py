@@ -1,7 +1,7 @@
-"""Make records of a data set: `chatspot build --source NAME --out DIR ...`.
+"""Convert a data set to records: `chatspot build --source NAME --out DIR ...`.
 
-The folder gets Parquet shards, `report.json` (what was kept and dropped) and `drops.jsonl` (every
-single drop, with its place and reason). docs/data.md says which files each source reads.
+Writes Parquet shards, `report.json` (counts of kept and dropped entries) and `drops.jsonl` (each
+dropped entry with its place and reason). docs/data.md lists the files that each source reads.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ def build(
     limit: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Convert a data set into a folder of records; returns what was written to `report.json`.
+    """Convert a data set into a folder of records; return the content of `report.json`.
 
-    Raises:
-        SourceError: files or options are missing or of the wrong kind.
+    Raises SourceError where files or options are missing or of the wrong kind.
     """
     annotations, images = _files(source, annotations, images, out)
     if split and split not in source.splits:
@@ -66,10 +65,11 @@ def build(
 def _files(
     source: Source, annotations: Path | None, images: Path | None, out: Path
 ) -> tuple[Path, Path]:
+    """Return the paths of annotations and images. Raises SourceError where one is missing."""
     if not source.needs_files:
         if annotations is not None or images is not None:
             raise SourceError(
-                f"{source.name} makes its own pictures and annotations",
+                f"{source.name} makes its own images and annotations",
                 value=annotations or images, remedy="leave --annotations and --images out",
             )  # fmt: skip
         return out, out / "images"
@@ -80,14 +80,14 @@ def _files(
         )  # fmt: skip
     if images is None or not images.is_dir():
         raise SourceError(
-            f"{source.name} needs the folder of its pictures", value=images or "no --images",
+            f"{source.name} needs the folder of its images", value=images or "no --images",
             remedy="give it with --images",
         )  # fmt: skip
     return annotations, images
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print what was kept, and what was dropped for which reason."""
+    """Print the counts of kept entries, and of dropped ones by reason."""
     kept = Table("kept", "count", title=f"{found['source']}: {found['licence']}")
     for name in ("entries", "records", "turns"):
         kept.add_row(name, f"{found[name]:,}")
@@ -98,7 +98,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     if not found["drops"]:
         console.print("nothing was dropped")
         return
-    dropped = Table("dropped because", "count", "for example", "which says")
+    dropped = Table("dropped because", "count", "example", "detail")
     for drop in found["drops"][:REASONS_SHOWN]:
         example = drop["examples"][0]
         words = (drop["reason"], f"{drop['count']:,}", example["where"], example["detail"])
@@ -113,7 +113,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"sources: {', '.join(SOURCES)}"
     parser.add_argument("--source", required=True, help="name of the data set")
     parser.add_argument("--annotations", type=Path, help="the data set's own annotation file")
-    parser.add_argument("--images", type=Path, help="folder of its pictures")
+    parser.add_argument("--images", type=Path, help="folder of its images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     parser.add_argument("--split", default="", help="only this split of the data set")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")

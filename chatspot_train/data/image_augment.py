@@ -7,18 +7,21 @@ from typing import Any
 import cv2
 import numpy as np
 
-Window = tuple[float, float, float, float]  # x1, y1, x2, y2 as fractions of the picture
+Window = tuple[float, float, float, float]  # x1, y1, x2, y2 as fractions of the image
 
 
 def draw_window(rng: np.random.Generator, least: float = 0.6) -> Window:
-    """`least` to all of each side of the picture."""
+    """Draw a window of `least` to 1 of each side of the image."""
     w, h = rng.uniform(least, 1.0, 2)
     x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
     return float(x), float(y), float(x + w), float(y + h)
 
 
 def crop(rgb: Any, labels: Any, window: Window) -> tuple[Any, Any, Window]:
-    """The part of the picture nearest to `window` that begins and ends at whole pixels."""
+    """Cut a square image and its labels to `window`, rounded to whole pixels.
+
+    Returns them and the rounded window.
+    """
     side = rgb.shape[0]
     x1, y1 = (max(0, round(v * side)) for v in window[:2])
     x2, y2 = (min(side, round(v * side)) for v in window[2:])
@@ -27,7 +30,7 @@ def crop(rgb: Any, labels: Any, window: Window) -> tuple[Any, Any, Window]:
 
 
 def recolour(rgb: Any, rng: np.random.Generator) -> Any:
-    """Changes of brightness, gamma, contrast and white balance, and grain."""
+    """Randomly change brightness, gamma, contrast and white balance of uint8 RGB; add noise."""
     gain = rng.normal(1.0, 0.12) * rng.normal(1.0, 0.03, 3)
     curve = 255 * (np.arange(256) / 255) ** np.exp(rng.normal(0, 0.15))
     levels = curve[:, None] * gain + rng.normal(0, 8)

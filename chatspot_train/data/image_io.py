@@ -1,4 +1,4 @@
-"""Image files of training records."""
+"""Reading of image files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from chatspot_train.data.records import RecordError
 
 
 def read_picture(path: Path) -> RgbImage:
-    """uint8 H x W x 3, RGB. Raises RecordError where it is missing or cannot be decoded."""
+    """Read an image as uint8 H x W x 3, RGB, without applying its EXIF orientation.
+
+    Raises RecordError where it is missing or cannot be decoded.
+    """
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Preview records as one HTML page: `chatspot preview DIR`.
 
-The page needs nothing else: pictures are inside it, regions are drawn over them as SVG. A region
-has the same number and colour on the picture and in the text.
+The page holds its images; regions are drawn over them as SVG. A region has the same number and
+colour on the image and in the text.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.util.command_line import Command
 from chatspot_train.data.records import Record, Records
 
-LONGEST_SIDE = 640  # pixels of the pictures in the page
+MAX_SIDE = 640  # pixels of the images in the page
 JPEG_QUALITY = 80
-LETTERS = 40  # of a region's number fit side by side into the longer side of a picture
-LOWER_PLACES = 6
+LETTERS = 40  # letters of a region's number that fit along the longer side of an image
+LABEL_ROWS = 6  # tried positions of a label, downward from a corner
 COLOURS = ("#e6194b", "#0a7d2c", "#1f4fd8", "#c45500", "#7b1fa2", "#00788a", "#b0077f", "#5d6b00",
            "#6d3b12", "#37474f")  # fmt: skip
 
@@ -40,10 +40,10 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Mark:
-    """A region of a record: its number on the page and how it is drawn.
+    """A region on the page, with its number.
 
-    `label_xy` is the upper left corner of its number, `unit` the height of letters, both in pixels
-    of the picture.
+    `label_xy` is the upper left corner of the number, `unit` the height of letters, in pixels of
+    the image.
     """
 
     number: int
@@ -53,12 +53,12 @@ class Mark:
 
     @property
     def colour(self) -> str:
-        """Its CSS colour."""
+        """The CSS colour."""
         return COLOURS[(self.number - 1) % len(COLOURS)]
 
     @property
     def corners(self) -> tuple[Point, ...]:
-        """What to draw, in pixels: a point to circle, an outline's corners, or nothing."""
+        """The points to draw, in pixels: a point, the corners of an outline, or none."""
         points = self.region.points_px
         return _box_corners(self.region) if len(points) == 2 else points
 
@@ -69,8 +69,8 @@ def _box_corners(region: Region) -> tuple[Point, ...]:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A turn as the page shows it."""
+class ShownTurn:
+    """A turn as HTML."""
 
     tag: str
     question: Markup
@@ -79,16 +79,16 @@ class Said:
 
 @dataclass
 class Card:
-    """One record on the page. `picture` is a data URI; `problem` says why there is none."""
+    """One record on the page. `picture` is a data URI, `problem` the reason why there is none."""
 
     record: Record
     picture: str = ""
     problem: str = ""
     marks: list[Mark] = field(default_factory=list)
-    turns: list[Said] = field(default_factory=list)
+    turns: list[ShownTurn] = field(default_factory=list)
 
     def add(self, text: str, regions: Sequence[Region]) -> Markup:
-        """Number the regions and put their labels into the text, an unmentioned one at its end."""
+        """Number the regions and return the text with their labels, at its end if unmentioned."""
         pieces = text.split(REGION_MARK)
         if len(pieces) == 1 and len(regions) == 1:
             pieces = [f"{text} ", ""]
@@ -102,7 +102,7 @@ class Card:
         return html
 
     def _free_place(self, region: Region, unit: float) -> Point:
-        """Where a number hides no other one: at a corner of the region, or below that."""
+        """Return a place for a number that hides no other: at a corner of the region or below."""
         if not region.points_px:
             return (0.0, 0.0)
         wide, high = 2 * unit, 1.3 * unit
@@ -110,7 +110,7 @@ class Card:
         taken = [mark.label_xy for mark in self.marks if mark.region.points_px]
         corners = [
             (min(max(x, 0), right), min(max(y + lower * high, 0), bottom))
-            for lower in range(LOWER_PLACES)
+            for lower in range(LABEL_ROWS)
             for x, y in _box_corners(region)
         ]
         free = (
@@ -121,7 +121,7 @@ class Card:
 
 
 def make_card(record: Record, images: Path) -> Card:
-    """Prepare a record for the page; a picture that cannot be shown is said to be so."""
+    """Prepare a record for the page; `problem` is set where its image cannot be shown."""
     card = Card(record)
     try:
         card.picture = data_uri(images / record.image)
@@ -130,31 +130,31 @@ def make_card(record: Record, images: Path) -> Card:
     for turn in record.turns:
         question = card.add(turn.question, turn.regions)
         answer = card.add(turn.answer, turn.answer_regions)
-        card.turns.append(Said(TASKS[turn.task].tag, question, answer))
+        card.turns.append(ShownTurn(TASKS[turn.task].tag, question, answer))
     return card
 
 
 def data_uri(path: Path) -> str:
-    """Return the picture as a data URI; see `small_jpeg`."""
+    """Return the image as a data URI; see `small_jpeg`."""
     return f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(path)).decode()}"
 
 
 def small_jpeg(path: Path) -> bytes:
-    """Return the picture as a JPEG file's bytes, its longer side at most LONGEST_SIDE pixels.
+    """Return the image as JPEG bytes, its longer side at most MAX_SIDE pixels.
 
     Raises OSError or ValueError where it cannot be read.
     """
     with Image.open(path) as picture:
-        picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+        picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
         shown = picture.convert("RGB")
-    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    shown.thumbnail((MAX_SIDE, MAX_SIDE))
     data = io.BytesIO()
     shown.save(data, "JPEG", quality=JPEG_QUALITY)
     return data.getvalue()
 
 
 def make_page(records: Records, images: Path, count: int, seed: int) -> str:
-    """Return the HTML of `count` records drawn at random, in the order they stand in."""
+    """Return the HTML of `count` random records, in their order."""
     chosen = sorted(random.Random(seed).sample(range(len(records)), min(count, len(records))))
     cards = [make_card(records[k], images) for k in tqdm(chosen, desc="pictures", unit="record")]
     return _TEMPLATES.get_template("preview.html.jinja").render(
@@ -164,9 +164,9 @@ def make_page(records: Records, images: Path, count: int, seed: int) -> str:
 
 
 def images_folder(folder: Path) -> Path:
-    """Return where the pictures of a folder of records are, by its report.json.
+    """Return the images' folder that report.json of a folder of records names.
 
-    Raises FileNotFoundError where it does not say.
+    Raises FileNotFoundError where it names none.
     """
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -179,9 +179,9 @@ def images_folder(folder: Path) -> Path:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of records")
-    parser.add_argument("--images", type=Path, help="folder of the pictures (as in report.json)")
-    parser.add_argument("--out", type=Path, help="the page (FOLDER/inspect.html)")
-    parser.add_argument("--count", type=int, default=24, help="how many records")
+    parser.add_argument("--images", type=Path, help="folder of images (default: as in report.json)")
+    parser.add_argument("--out", type=Path, help="the page (default: FOLDER/inspect.html)")
+    parser.add_argument("--count", type=int, default=24, help="number of records")
     parser.add_argument("--seed", type=int, default=0)
 
 

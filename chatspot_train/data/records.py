@@ -1,12 +1,13 @@
-"""One record format for every data set: a picture, and turns of questions and answers about it.
+"""The record format of all data sets: an image, and questions and answers about it.
 
-A folder holds Parquet shards `records-00000.parquet`, ... and `report.json` (what was kept and
-dropped, and why). Regions are in pixels of the picture, as in `chatspot_ros.core.regions`; each
-`<region>` in a text stands for the next region of that text's list.
+A folder holds Parquet shards `records-00000.parquet`, ... and `report.json` (counts of kept and
+dropped entries). Regions are in pixels of the image, as in `chatspot_ros.core.regions`; each
+`<region>` in a text stands for the next region of the text's list.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +48,16 @@ SCHEMA = pa.schema(
 
 
 class RecordError(ValueError):
-    """A record that cannot be learned from; the message says what is wrong with which value."""
+    """A record is not usable for training; the message names the problem and the value."""
 
 
 @dataclass(frozen=True)
 class RecordTurn:
     """One question and its answer.
 
-    `task` is one of `chatspot_ros.core.tasks.TASKS`; it chooses the tag that sets the answer's
-    form ("" short, "describe" detailed, "locate" a box, ...). A question with one region and no
-    `<region>` in its words is asked of that region.
+    `task` is one of `chatspot_ros.core.tasks.TASKS` and sets the form of the answer ("" short,
+    "describe" detailed, "locate" a box, ...). A question with one region and no `<region>` in its
+    text is about that region.
     """
 
     question: str
@@ -68,10 +69,10 @@ class RecordTurn:
 
 @dataclass(frozen=True)
 class Record:
-    """A picture of `width` x `height` pixels with its turns.
+    """An image of `width` x `height` pixels with its turns.
 
-    `image` is a path relative to the images' folder, `id` the source's own, `tags` words to count
-    and filter by ("region level", "split: val"), `licence` a note on what the source allows.
+    `image` is a path relative to the folder of images, `id` the source's own, `tags` are words to
+    count and filter by ("region level", "split: val"), `licence` is a note on the permitted use.
     """
 
     source: str
@@ -85,7 +86,7 @@ class Record:
 
 
 def check(record: Record) -> None:
-    """Raise RecordError unless the record can be learned from as it is."""
+    """Raise RecordError unless the record is usable for training."""
     if record.width < 1 or record.height < 1:
         raise RecordError(f"the picture's size is {record.width} x {record.height}")
     if not record.image:
@@ -94,6 +95,15 @@ def check(record: Record) -> None:
         raise RecordError("it has no turns")
     for turn in record.turns:
         _check_turn(turn, record.width, record.height)
+
+
+def check_size(record: Record, width: int, height: int) -> None:
+    """Raise RecordError unless the image is as large as the record says."""
+    if (width, height) != (record.width, record.height):
+        raise RecordError(
+            f"{record.image} is {width} x {height} pixels, the record says "
+            f"{record.width} x {record.height}"
+        )
 
 
 def _check_turn(turn: RecordTurn, width: int, height: int) -> None:
@@ -122,9 +132,9 @@ def _check_turn(turn: RecordTurn, width: int, height: int) -> None:
 def write_records(
     records: Iterable[Record], folder: Path, per_shard: int = RECORDS_PER_SHARD
 ) -> int:
-    """Write shards of `per_shard` records into `folder`, in order; returns how many records.
+    """Write shards of `per_shard` records into `folder`, in order; return the number of records.
 
-    Older shards there are removed first. Each shard is moved into place when it is whole.
+    Older shards there are removed first. A shard appears under its name when it is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("records-*.parquet"):
@@ -182,9 +192,9 @@ def _from_points(regions: list[list[dict[str, float]]]) -> tuple[Region, ...]:
 
 
 class Records(Sequence[Record]):
-    """The records of a folder by number, read when asked for; only the shards' sizes are in memory.
+    """The records of a folder by number, read on demand; only the shards' sizes are in memory.
 
-    The row group read last is kept, so reading in order is cheap.
+    The last row group stays in memory, so reading in order is cheap.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -207,19 +217,16 @@ class Records(Sequence[Record]):
         return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        """One record by its number (negative ones count from the end), or a list for a slice."""
+        """Return a record by its number (negative: from the end), or a list for a slice."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of {self._count}")
         index %= self._count
-        low, high = 0, len(self._groups)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._groups[middle][0] <= index else (low, middle)
-        first, number, group = self._groups[low]
-        if self._kept[0] != low:
-            self._kept = (low, self._files[number].read_row_group(group).to_pylist())
+        position = bisect_right(self._groups, index, key=lambda group: group[0]) - 1
+        first, number, group = self._groups[position]
+        if self._kept[0] != position:
+            self._kept = (position, self._files[number].read_row_group(group).to_pylist())
         return _from_row(self._kept[1][index - first])
 
     def __iter__(self) -> Iterator[Record]:

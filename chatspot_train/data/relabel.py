@@ -1,4 +1,4 @@
-"""Put a teacher's answers in the place of the records' own, for a student to learn from.
+"""Replace the answers of records by those of a teacher model, to train a student on them.
 
 `chatspot relabel --model DIR_OR_ID --records DIR --images DIR --out DIR`
 """
@@ -35,10 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 def relabel(engine: Engine, record: Record, images: Path) -> Record:
-    """The record with the engine's answers, each turn asked after the ones before it.
+    """Return the record with the engine's answers, asked in one conversation.
 
-    A box in an answer becomes a `<region>`. Turns that the teacher cannot answer are left out.
-    Raises RecordError where none is left or the picture cannot be read.
+    A box in an answer becomes a `<region>`. Turns without an answer are left out. Raises
+    RecordError where no turn is left or the image cannot be read.
     """
     scene = engine.prepare(read_picture(images / record.image))
     said: list[Turn] = []
@@ -60,16 +60,17 @@ def relabel(engine: Engine, record: Record, images: Path) -> Record:
 
 
 def _with_regions(turn: RecordTurn, text: str, engine: Engine, fit: Fit) -> RecordTurn:
-    spoken = engine.dialect.find(text, fit)
-    for found in reversed(spoken):
+    """Return the turn with this answer, its boxes as answer regions."""
+    boxes = engine.dialect.find(text, fit)
+    for found in reversed(boxes):
         text = text[: found.start] + REGION_MARK + text[found.end :]
-    return replace(turn, answer=text, answer_regions=tuple(found.region_px for found in spoken))
+    return replace(turn, answer=text, answer_regions=tuple(found.region_px for found in boxes))
 
 
 def relabelled(engine: Engine, records: Records, images: Path, limit: int = 0) -> Iterator[Record]:
-    """All records with the teacher's answers; those that cannot be used are logged and left out."""
+    """Yield the records with the teacher's answers; log and leave out the unusable ones."""
     count = min(limit or len(records), len(records))
-    for k in tqdm(range(count), desc="asking the teacher"):
+    for k in tqdm(range(count), desc="answers of the teacher"):
         try:
             yield relabel(engine, records[k], images)
         except RecordError as error:
@@ -82,7 +83,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=0, help="records; 0: all")
+    parser.add_argument("--limit", type=int, default=0, help="maximum number of records; 0: all")
 
 
 def _run(options: argparse.Namespace) -> None:

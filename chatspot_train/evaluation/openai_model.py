@@ -1,4 +1,4 @@
-"""A model under test behind an OpenAI-compatible chat endpoint, with a local one's prompts.
+"""A model under test behind an OpenAI-compatible chat endpoint, with the prompts of a local one.
 
 A ModelSpec gives the dialect of the regions and the geometry of the image that is sent. The key
 comes from the environment variable OPENAI_API_KEY only.
@@ -43,10 +43,10 @@ class EndpointDownError(RuntimeError):
 class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     """One model at an endpoint; a context manager.
 
-    `spec` gives the dialect and the geometry; `skills` and `states` go into the prompt, as in the
-    node. At most `concurrency` items of an image are asked at a time. A request is repeated
-    `retries` times; an item that still fails gets a prediction with an `error`. The confidence is
-    0: endpoints report none.
+    `spec` gives the dialect and the geometry; `skills` and `states` are those of the node. At most
+    `concurrency` items of an image are asked at a time. A request is repeated `retries` times; an
+    item that still fails gets a prediction with an `error`. The confidence is 0: endpoints report
+    none.
     """
 
     def __init__(

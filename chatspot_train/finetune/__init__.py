@@ -1,1 +1,1 @@
-"""Instruction tuning on records: the paper's two stages, LoRA, distillation, replay."""
+"""Instruction tuning of any checkpoint on records: full, LoRA, distillation, replay."""

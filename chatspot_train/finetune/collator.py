@@ -17,12 +17,12 @@ from chatspot_ros.engine.api import Turn
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.data.records import Record, RecordError, RecordTurn
+from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
 from chatspot_train.finetune.model import Start
 
 
 class Encoder:
-    """Turns records into lessons for one model. `longest` is in tokens, the picture's included."""
+    """Encodes records for one model; `longest` is in tokens, with those of the image."""
 
     def __init__(
         self,
@@ -38,19 +38,15 @@ class Encoder:
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
 
-    def lesson(self, record: Record, image_rgb: RgbImage) -> dict[str, Any]:
-        """Token ids, labels (answers only) and the picture's inputs of one record.
+    def example(self, record: Record, image_rgb: RgbImage) -> dict[str, Any]:
+        """Return token ids, labels (of answers only) and image inputs of one record.
 
-        `image_rgb` is uint8 H x W x 3, RGB, as large as the record says. Turns at the end that do
-        not fit are left out. Raises RecordError where not even the first fits, or a region or
-        question cannot be said.
+        `image_rgb` is uint8 H x W x 3, RGB, of the record's size. Last turns that do not fit are
+        left out. Raises RecordError where the first turn does not fit, or a region or question has
+        no prompt.
         """
         height, width = image_rgb.shape[:2]
-        if (width, height) != (record.width, record.height):
-            raise RecordError(
-                f"{record.image} is {width} x {height} pixels, the record says "
-                f"{record.width} x {record.height}"
-            )
+        check_size(record, width, height)
         fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
         tokens = count_image_tokens(self._start.model.config, inputs)
         turns = tuple(self.say(turn, fit) for turn in record.turns)
@@ -82,33 +78,35 @@ class Encoder:
         except ChatspotError as error:
             raise RecordError(str(error)) from error
 
-    def collate(self, lessons: list[dict[str, Any]]) -> dict[str, Any]:
-        """Lessons padded on the right and stacked; `names` says which records they are."""
-        longest = max(len(lesson["input_ids"]) for lesson in lessons)
+    def collate(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Stack examples, padded on the right; `names` are those of their records."""
+        longest = max(len(example["input_ids"]) for example in examples)
 
         def padded(key: str, fill: int) -> Tensor:
-            out = torch.full((len(lessons), longest), fill)
-            for row, lesson in enumerate(lessons):
-                out[row, : len(lesson[key])] = lesson[key]
+            out = torch.full((len(examples), longest), fill)
+            for row, example in enumerate(examples):
+                out[row, : len(example[key])] = example[key]
             return out
 
         ids = padded("input_ids", self.pad)
-        lengths = torch.tensor([len(lesson["input_ids"]) for lesson in lessons])
+        lengths = torch.tensor([len(example["input_ids"]) for example in examples])
         batch: dict[str, Any] = {
             "input_ids": ids,
             "labels": padded("labels", IGNORE),
             "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-            "names": [lesson["name"] for lesson in lessons],
+            "names": [example["name"] for example in examples],
         }
-        for key in lessons[0]["inputs"]:
-            batch[key] = torch.cat([torch.as_tensor(lesson["inputs"][key]) for lesson in lessons])
+        for key in examples[0]["inputs"]:
+            batch[key] = torch.cat(
+                [torch.as_tensor(example["inputs"][key]) for example in examples]
+            )
         if self._takes_token_types:
             batch["mm_token_type_ids"] = (ids == self._start.image_token_id).int()
         return batch
 
 
 def count_image_tokens(config: Any, inputs: dict[str, Any]) -> int:
-    """How many image tokens the language model reads for one picture."""
+    """Return the number of image tokens that the language model reads for one image."""
     vision = config.vision_config
     if "image_grid_thw" in inputs:
         merge = int(vision.spatial_merge_size)

@@ -1,4 +1,4 @@
-"""The settings of an instruction-tuning run, read from YAML and checked before anything runs."""
+"""Settings of an instruction-tuning run, read from YAML and checked before the run starts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_train.common.stage_config import StrictModel
 
 Part = Literal["projection", "language", "vision"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ModelSettings(StrictModel):
+    """The model to start from: a checkpoint, or a CLIP tower and a language model.
 
-
-class ModelSettings(_Strict):
-    """What the run starts from: a whole checkpoint, or a CLIP tower and a language model.
-
-    Folders or hub ids. `spec` is how regions and pictures are given to the model; it is needed for
-    a model put together here, and otherwise found as the node finds it.
+    Folders or hub ids. `spec` describes how the model reads regions and images. It is required for
+    a tower and a language model; for a checkpoint it is found as the node finds it.
     """
 
     checkpoint: str | None = None
@@ -38,44 +35,44 @@ class ModelSettings(_Strict):
         return self
 
 
-class SourceSettings(_Strict):
-    """One folder of records. Each is seen `weight` times an epoch, on average."""
+class SourceSettings(StrictModel):
+    """One folder of records. Each record is used `weight` times an epoch on average."""
 
     records: Path
     images: Path
     weight: float = Field(default=1.0, gt=0)
 
 
-class ReplaySettings(_Strict):
-    """Earlier data mixed in against forgetting: `share` of all that is seen."""
+class ReplaySettings(StrictModel):
+    """Earlier data mixed in against forgetting, as `share` of all records."""
 
     data: list[SourceSettings] = Field(min_length=1)
     share: float = Field(default=0.1, gt=0, lt=1)
 
 
-class AugmentSettings(_Strict):
-    """Whether pictures are varied together with their regions, and by which file of synonyms
-    questions are reworded."""
+class AugmentSettings(StrictModel):
+    """Augmentation: `pictures` together with their regions, and questions by the file of synonyms
+    `texts`."""
 
     pictures: bool = False
     texts: Path | None = None
 
 
-class LoraSettings(_Strict):
+class LoraSettings(StrictModel):
     """Low-rank adapters on the language model's linear layers (peft)."""
 
     rank: int = Field(default=16, gt=0)
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
-    targets: list[str] = [
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-    ]  # fmt: skip
+    targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
 
 
-class DistillSettings(_Strict):
-    """A teacher whose next-token scores the student learns, besides the answers themselves.
+class DistillSettings(StrictModel):
+    """A teacher whose next-token distribution is a target beside the answers.
 
-    `temperature` softens both; `weight` is the teacher's part of the loss.
+    `temperature` softens both distributions; `weight` is the teacher's share of the loss.
     """
 
     teacher: str
@@ -83,9 +80,12 @@ class DistillSettings(_Strict):
     weight: float = Field(default=0.5, ge=0, le=1)
 
 
-class OptimSettings(_Strict):
-    """AdamW with a warm-up and a cosine. `batch` conversations a step over all devices, in
-    parts of `per_device` at a time; `steps` limits a run (0: the epochs decide)."""
+class OptimSettings(StrictModel):
+    """AdamW with a warm-up and a cosine schedule.
+
+    A step has `batch` conversations over all devices, `per_device` at a time; `steps` limits a run
+    (0: the epochs decide).
+    """
 
     learning_rate: float = Field(gt=0)
     epochs: float = Field(default=1.0, gt=0)
@@ -104,21 +104,21 @@ class OptimSettings(_Strict):
     progress: bool = True
 
 
-class InstructSettings(_Strict):
+class InstructSettings(StrictModel):
     """A whole run: `out` gets checkpoints, logs, `loss.png` and `model/`, the exported folder.
 
-    `learn` names the parts that move; with `lora` the language model moves through adapters.
-    `longest` cuts a conversation to that many tokens, by whole turns. `fsdp` and `deepspeed` name
-    configuration files for several GPUs (start with `accelerate launch` or `torchrun`).
-    `skills_file` and `states_file` are those of the robot, as for the node; prompts in words name
-    them. A bare name may be a file of the package's config folder; empty: any words.
+    `learn` names the trained parts; with `lora` adapters of the language model are trained.
+    `longest` is the maximum number of tokens of a conversation; whole turns are cut. `fsdp` and
+    `deepspeed` name configuration files for several GPUs (start with `accelerate launch` or
+    `torchrun`). `skills_file` and `states_file` are the robot's, as for the node, for prompts that
+    name them; a bare name may be a file of the package's config folder; empty: none.
     """
 
     recipe: Literal["instruct"]
     out: Path
     model: ModelSettings
     data: list[SourceSettings] = Field(min_length=1)
-    validation: list[SourceSettings] = []
+    validation: list[SourceSettings] = Field([])
     replay: ReplaySettings | None = None
     learn: list[Part] = Field(min_length=1)
     skills_file: str = ""
@@ -143,12 +143,12 @@ class InstructSettings(_Strict):
 
     @classmethod
     def read(cls, file: Path) -> InstructSettings:
-        """Read a YAML file. pydantic.ValidationError names every wrong or unknown key."""
+        """Read a YAML file. Raises pydantic.ValidationError, which names every wrong key."""
         return cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
 def public(settings: InstructSettings) -> dict[str, Any]:
-    """The settings as plain values, without the folders of the machine it ran on."""
+    """Return the settings as plain values, without folders of this machine."""
     values = settings.model_dump(mode="json", exclude={"out": True, "fsdp": True})
     for source in (
         *values["data"],

@@ -1,5 +1,5 @@
-"""Which record is learned from when: mixing by weight, replay, several turns of one picture
-together, batches of like length. All of it follows from the settings and the seed."""
+"""The order of training examples: mixing by weight, replay, joined records of one image, batches of
+similar length. It depends on the settings and the seed alone."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import AugmentSettings, ReplaySettings, SourceSettings
 
 MAX_TURNS = 16
-TRIES = 20
-LENGTH_GROUP = 32  # batches are sorted by length within so many
+MAX_TRIES = 20
+LENGTH_GROUP = 32  # batches; records are sorted by length within each such group
 _log = logging.getLogger(__name__)
 
 
 class PictureRecords(Sequence[Record]):
-    """The records of one source, those that follow each other on one picture put together.
+    """The records of one source; successive records of one image are joined.
 
-    `lengths` is about how many characters each holds, for batches of like length.
+    `lengths` are the approximate numbers of characters, for batches of similar length.
     """
 
     def __init__(self, source: SourceSettings, progress: bool = False) -> None:
@@ -66,7 +66,7 @@ class PictureRecords(Sequence[Record]):
 
 
 def source_note(source: SourceSettings) -> dict[str, Any]:
-    """What a model's card says of one source."""
+    """Return what a model card says about a source."""
     records = Records(source.records)
     first = records[0] if len(records) else None
     return {
@@ -84,10 +84,10 @@ def draw_epoch(
     batch: int,
     rng: np.random.Generator,
 ) -> list[tuple[int, int]]:
-    """One epoch as (source, record) pairs; replayed sources are numbered after the others.
+    """Return one epoch as (source, record) pairs; replayed sources are numbered after the others.
 
-    Each source's records come `weight` times, in a new order; replayed ones, drawn by weight, are
-    `share` of the whole. Neighbours are of like length, batches in random order.
+    The records of each source occur `weight` times, in a new order; replayed ones, drawn by weight,
+    are `share` of all. Records of a batch have similar lengths; batches are in random order.
     """
     pairs = [
         (number, int(k))
@@ -106,6 +106,7 @@ def draw_epoch(
 
 
 def _times(count: int, weight: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return about `weight` times as many of the numbers below `count`, in random order."""
     wanted = max(1, round(count * weight)) if count else 0
     rounds = [rng.permutation(count) for _ in range(-(-wanted // count))] if count else []
     return np.concatenate(rounds)[:wanted] if rounds else np.zeros(0, np.int64)
@@ -114,7 +115,10 @@ def _times(count: int, weight: float, rng: np.random.Generator) -> NDArray[np.in
 def by_length(
     lengths: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """An order in which batches hold items of like length, and nothing else is sorted."""
+    """Return an order in which each batch has items of similar length and batches are shuffled.
+
+    transformers' LengthGroupedSampler leaves the batches of a group sorted from long to short.
+    """
     order = rng.permutation(len(lengths))
     batches: list[NDArray[np.int64]] = []
     for first in range(0, len(order), LENGTH_GROUP * batch):
@@ -127,11 +131,11 @@ def by_length(
     return np.concatenate(mixed) if mixed else np.zeros(0, np.int64)
 
 
-class Lessons(Dataset[dict[str, Any]]):
-    """Item k is lesson k of the whole run, whatever was killed and resumed before it.
+class ExampleDataset(Dataset[dict[str, Any]]):
+    """Item k is training example k of the whole run, so a resumed run sees the same examples.
 
-    A record that cannot be used is logged with its name and the next one takes its place, so
-    nothing bad stops a run; where `TRIES` in a row fail, RecordError is raised.
+    An unusable record is logged by name and replaced by the next one; RecordError is raised where
+    MAX_TRIES in a row are unusable.
     """
 
     def __init__(
@@ -146,16 +150,16 @@ class Lessons(Dataset[dict[str, Any]]):
         seed: int = 0,
         progress: bool = False,
     ) -> None:
-        taught = [PictureRecords(source, progress) for source in sources]
+        trained = [PictureRecords(source, progress) for source in sources]
         replayed = [PictureRecords(s, progress) for s in replay.data] if replay else []
-        self.sources = [*taught, *replayed]
+        self.sources = [*trained, *replayed]
         self.encoder, self.augment, self.seed = encoder, augment, seed
         texts = augment.texts if augment is not None else None
         self.synonyms = Synonyms.read(texts) if texts is not None else None
         self._order: list[tuple[int, int]] = []
         for epoch in range(int(np.ceil(epochs))):
             rng = np.random.default_rng([seed, 17, epoch])
-            drawn = draw_epoch(taught, replayed, replay.share if replay else 0.0, batch, rng)
+            drawn = draw_epoch(trained, replayed, replay.share if replay else 0.0, batch, rng)
             part = min(1.0, epochs - epoch)
             self._order += drawn[: round(part * len(drawn))]
         if not self._order:
@@ -165,28 +169,28 @@ class Lessons(Dataset[dict[str, Any]]):
         return len(self._order)
 
     def name(self, index: int) -> str:
-        """Which record item `index` is."""
+        """Return source and id of the record of item `index`."""
         source, k = self._order[index]
         record = self.sources[source][k]
         return f"{record.source}/{record.id}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         failure: RecordError | None = None
-        for offset in range(TRIES):
+        for offset in range(MAX_TRIES):
             source, k = self._order[(index + offset) % len(self._order)]
             record = self.sources[source][k]
             try:
-                return self._lesson(record, self.sources[source].source.images, index)
+                return self._example(record, self.sources[source].source.images, index)
             except RecordError as error:
                 _log.warning("left out %s/%s: %s", record.source, record.id, error)
                 failure = error
-        raise RecordError(f"{TRIES} records in a row cannot be used, the last: {failure}")
+        raise RecordError(f"{MAX_TRIES} records in a row cannot be used, the last: {failure}")
 
-    def _lesson(self, record: Record, images: Path, index: int) -> dict[str, Any]:
+    def _example(self, record: Record, images: Path, index: int) -> dict[str, Any]:
         rgb = read_picture(images / record.image)
         rng = np.random.default_rng([self.seed, 18, index])
         if self.augment is not None and self.augment.pictures:
             rgb, record = vary_picture(rgb, record, rng)
         if self.synonyms is not None:
             record = vary_text(record, rng, self.synonyms)
-        return self.encoder.lesson(record, rgb)
+        return self.encoder.example(record, rgb)

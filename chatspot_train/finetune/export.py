@@ -1,7 +1,7 @@
-"""A taught model as a folder that the node loads as it is.
+"""Export of a trained model as a folder that the node loads.
 
-A run that was stopped is exported from its last checkpoint by
-`chatspot export --run DIR [--out DIR]`; adapters are merged in.
+`chatspot export --run DIR [--out DIR]` exports the last checkpoint of a stopped run; adapters are
+merged.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from chatspot_train.finetune.model import Start
 def export_start(
     start: Start, folder: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16
 ) -> Path:
-    """Write safetensors of `dtype`, tokenizer, picture processor, chat template, chatspot.yaml, the
-    settings and losses of the run (`training.json`) and the model's card."""
+    """Write weights in `dtype`, tokenizer, image processor, chat template, chatspot.yaml, the
+    run's settings and losses (`training.json`) and the model card; return `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model = start.model
     model.config.use_cache = True
@@ -38,7 +38,7 @@ def export_start(
     start.tokenizer.chat_template = start.chat_template
     start.tokenizer.save_pretrained(folder)
     start.image_processor.save_pretrained(folder)
-    # What the confidences of the model it started from meant says nothing of this one's.
+    # A calibration belongs to the weights that it was measured with.
     new = start.spec.model_copy(update={"calibration": None})
     spec = new.model_dump(mode="json", exclude_defaults=True)
     (folder / SPEC_FILE).write_text(yaml.safe_dump(spec, sort_keys=False))

@@ -1,4 +1,4 @@
-"""What a run starts from: a whole checkpoint, or a CLIP tower joined to a language model."""
+"""The model that a run starts from: a checkpoint, or a CLIP tower joined to a language model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_train.finetune.config import ModelSettings, Part
 
 IMAGE_TOKEN = "<image>"
-# Vicuna's conversation, as LLaVA-1.5 has it.
+# Vicuna's conversation format, as in LLaVA-1.5.
 VICUNA_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
@@ -44,7 +44,7 @@ _PARTS: dict[Part, tuple[str, ...]] = {
 
 @dataclass
 class Start:
-    """A model ready to be taught, with all that turns pictures and words into its inputs."""
+    """A model to train, with its tokenizer, image processor, chat template and spec."""
 
     model: Any
     tokenizer: Any
@@ -54,17 +54,17 @@ class Start:
 
     @property
     def image_token_id(self) -> int:
-        """The token that stands for one vision feature."""
+        """The token that is replaced by a vision feature."""
         return int(self.model.config.image_token_id)
 
     def chat(self) -> ChatTemplate:
-        """The chat format, as the node uses it."""
+        """Return the chat format, as the node uses it."""
         control = self.spec.dialect.make().control_strings
         return ChatTemplate(self.tokenizer, self.chat_template, self.image_token_id, control)
 
 
 def load_start(settings: ModelSettings, dtype: torch.dtype = torch.float32) -> Start:
-    """Load or join the model. Raises ModelLoadError, which says what to do."""
+    """Load a checkpoint, or join a tower and a language model. Raises ModelLoadError."""
     if settings.checkpoint is None:
         return _join(str(settings.vision), str(settings.language), _spec_of(settings), dtype)
     folder = checkpoint.find_folder(settings.checkpoint, local_only=False)
@@ -83,10 +83,10 @@ def _spec_of(settings: ModelSettings) -> ModelSpec:
 
 
 def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> Start:
-    """A LLaVA of a CLIP tower and a language model, its projection new.
+    """Return a LLaVA of a CLIP tower and a language model, with a new projection.
 
-    Control strings of the dialect and the tags that the tokenizer lacks become tokens; their
-    embeddings start at the mean of the others'.
+    The dialect's control strings and the tags become tokens, if they are none yet; their embeddings
+    start at the mean of the others. Raises ModelLoadError.
     """
     try:
         tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
@@ -123,13 +123,14 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
 
 
 def _start_at_mean(words: Any, known: int) -> None:
+    """Set the embeddings of the tokens from number `known` on to the mean of the others."""
     with torch.no_grad():
         for table in (words.get_input_embeddings().weight, words.get_output_embeddings().weight):
             table[known:] = table[:known].mean(0)
 
 
 def part_of(name: str) -> Part:
-    """Which part of a model the parameter `name` belongs to. Raises KeyError for none."""
+    """Return the part of a model that the parameter belongs to. Raises KeyError for none."""
     for part, marks in _PARTS.items():
         if any(mark in name for mark in marks):
             return part
@@ -137,7 +138,7 @@ def part_of(name: str) -> Part:
 
 
 def choose_parts(model: nn.Module, learn: list[Part]) -> int:
-    """Let exactly the named parts move; returns how many numbers that is."""
+    """Make exactly the named parts trainable; return the number of their weights."""
     count = 0
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) in learn)

@@ -1,4 +1,4 @@
-"""One instruction-tuning run, from settings to an exported folder that the node loads."""
+"""An instruction-tuning run, from settings to an exported folder that the node loads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chatspot_train.finetune.config import (
     ModelSettings,
     public,
 )
-from chatspot_train.finetune.dataset import Lessons, source_note
+from chatspot_train.finetune.dataset import ExampleDataset, source_note
 from chatspot_train.finetune.export import export_start
 from chatspot_train.finetune.model import Start, choose_parts, load_start
 from chatspot_train.finetune.trainer import InstructTrainer
@@ -34,11 +34,19 @@ from chatspot_train.finetune.trainer import InstructTrainer
 PROJECTIONS = ("multi_modal_projector", "merger")
 
 
+def run_recipe(values: Any) -> Path:
+    """Train as these settings say and return the exported folder.
+
+    Raises pydantic.ValidationError for wrong settings, and what `run` raises.
+    """
+    return run(InstructSettings.model_validate(values))
+
+
 def run(settings: InstructSettings) -> Path:
-    """Train, going on from the last checkpoint in `settings.out` if there is one, and export.
+    """Train and export; resume from the last checkpoint in `settings.out` if there is one.
 
     Returns the exported folder. Raises ModelLoadError, RecordError, FileNotFoundError or
-    NonFiniteLossError, each of which says what to do.
+    NonFiniteLossError, which name the remedy.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
@@ -50,15 +58,15 @@ def run(settings: InstructSettings) -> Path:
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
     encoder = Encoder(start, settings.longest, skills, states)
     optim = settings.optim
-    lessons = Lessons(
+    examples = ExampleDataset(
         settings.data, encoder, epochs=optim.epochs, batch=optim.per_device,
         replay=settings.replay, augment=settings.augment, seed=optim.seed,
         progress=optim.progress,
     )  # fmt: skip
-    held_out = Lessons(settings.validation, encoder) if settings.validation else None
+    held_out = ExampleDataset(settings.validation, encoder) if settings.validation else None
     model = prepare(start, settings)
     trainer = InstructTrainer(
-        model=model, args=arguments(settings), train_dataset=lessons, eval_dataset=held_out,
+        model=model, args=arguments(settings), train_dataset=examples, eval_dataset=held_out,
         data_collator=encoder.collate, callbacks=[PlotLosses()],
         teacher=teacher, distill=settings.distill,
     )  # fmt: skip
@@ -69,12 +77,12 @@ def run(settings: InstructSettings) -> Path:
         (settings.out / "log.json").write_text(json.dumps(history, indent=1))
         plot_losses(history, settings.out / "loss.png")
         start.model = merged(trainer.accelerator.unwrap_model(trainer.model))
-        export_start(start, folder, told(settings, history))
+        export_start(start, folder, training_note(settings, history))
     return folder
 
 
-def told(settings: InstructSettings, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """What an exported model says of its training: settings, sources with licences, losses."""
+def training_note(settings: InstructSettings, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return training.json of an exported model: settings, sources with licences, losses."""
     replayed = settings.replay.data if settings.replay else []
     return {
         **public(settings),
@@ -84,7 +92,7 @@ def told(settings: InstructSettings, history: list[dict[str, Any]]) -> dict[str,
 
 
 def prepare(start: Start, settings: InstructSettings) -> Any:
-    """The model with exactly the parts that `settings.learn` names set to move."""
+    """Return the model in which exactly the parts of `settings.learn` are trainable."""
     choose_parts(start.model, settings.learn)
     start.model.config.use_cache = False
     if settings.lora is None:
@@ -93,7 +101,7 @@ def prepare(start: Start, settings: InstructSettings) -> Any:
 
 
 def with_adapters(model: Any, lora: LoraSettings, keep: bool) -> PeftModel:
-    """Low-rank adapters on the language model; with `keep` the projection moves as a whole."""
+    """Add low-rank adapters to the language model; with `keep` train the whole projection too."""
     names = "|".join(lora.targets)
     whole = [
         name for name, _ in model.named_modules() if name.split(".")[-1] in PROJECTIONS
@@ -109,12 +117,12 @@ def with_adapters(model: Any, lora: LoraSettings, keep: bool) -> PeftModel:
 
 
 def merged(model: Any) -> Any:
-    """The plain model: adapters added into the weights they adapt."""
+    """Return the plain model, with adapters merged into its weights."""
     return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def arguments(settings: InstructSettings) -> TrainingArguments:
-    """transformers' own arguments for these settings, on whatever devices there are."""
+    """Return transformers' arguments for these settings on the devices of this machine."""
     optim = settings.optim
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     on_gpu = torch.cuda.is_available()
@@ -157,7 +165,7 @@ def arguments(settings: InstructSettings) -> TrainingArguments:
 
 
 def summary(history: list[dict[str, Any]]) -> dict[str, float]:
-    """First and last training loss, last held-out loss, steps."""
+    """Return the first and last training loss, the last held-out loss and the steps."""
     losses = [h["loss"] for h in history if "loss" in h]
     held_out = [h["eval_loss"] for h in history if "eval_loss" in h]
     found = {"steps": max((h["step"] for h in history), default=0)}
@@ -171,7 +179,7 @@ def summary(history: list[dict[str, Any]]) -> dict[str, float]:
 def export_stopped(folder: Path, out: Path) -> Path:
     """Export the last checkpoint of the run in `folder`, as `run` does at its end.
 
-    Raises FileNotFoundError where there is no run or no checkpoint yet.
+    Raises FileNotFoundError where there is no run or no checkpoint.
     """
     file = folder / "settings.json"
     checkpoint = get_last_checkpoint(str(folder)) if file.is_file() else None
@@ -184,7 +192,7 @@ def export_stopped(folder: Path, out: Path) -> Path:
     trainer._load_from_checkpoint(checkpoint)
     start.model = merged(trainer.model)
     state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
-    return export_start(start, out, told(settings, state["log_history"]))
+    return export_start(start, out, training_note(settings, state["log_history"]))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

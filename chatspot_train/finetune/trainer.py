@@ -1,5 +1,5 @@
-"""transformers' Trainer with what instruction tuning needs besides: an abort that names the batch
-when a loss is not finite, and a teacher's scores."""
+"""transformers' Trainer with distillation, and an error that names the records of a batch when its
+loss is not finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatspot_train.finetune.config import DistillSettings
 
 
 class InstructTrainer(Trainer):
-    """Teaches in the order of the data set; its batches carry the names of their records."""
+    """Trains in the order of the data set; its batches carry the names of their records."""
 
     def __init__(
         self, *args: Any, teacher: nn.Module | None = None,
@@ -34,9 +34,11 @@ class InstructTrainer(Trainer):
         return SequentialSampler(cast(Sized, self.train_dataset))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Trainer writes a LLaVA's weights under the hub's names and reads them back under the
-        model's own, which finds none of them and goes on from the start; from_pretrained knows
-        both."""
+        """Load a checkpoint with from_pretrained.
+
+        Trainer saves a LLaVA's weights under the hub's names but loads them under the model's own:
+        it finds none, and training would start anew. from_pretrained knows both names.
+        """
         target = self.model if model is None else model
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -50,26 +52,25 @@ class InstructTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:  # fmt: skip
-        """The mean over answer tokens. Raises NonFiniteLossError naming the batch's records."""
+        """Return the mean over answer tokens. Raises NonFiniteLossError, naming the records."""
         names = inputs.pop("names", [])
         loss, outputs = cast(
             "tuple[Tensor, Any]",
             super().compute_loss(model, inputs, True, num_items_in_batch),
         )
         if self.teacher is not None and self.distill is not None and model.training:
-            told = self._taught(inputs, outputs.logits, num_items_in_batch)
-            loss = (1 - self.distill.weight) * loss + self.distill.weight * told
+            distilled = self._distill_loss(inputs, outputs.logits, num_items_in_batch)
+            loss = (1 - self.distill.weight) * loss + self.distill.weight * distilled
         if not bool(torch.isfinite(loss)):
             raise NonFiniteLossError(
                 f"the loss was {float(loss.detach())} after step {self.state.global_step} "
                 f"on the records {', '.join(names)}: look at them with "
-                f"chatspot_train.data.preview, lower the learning rate, or go on from the "
-                f"checkpoint "
-                f"before in {self.args.output_dir}"
+                f"chatspot_train.data.preview, lower the learning rate, or resume from an earlier "
+                f"checkpoint in {self.args.output_dir}"
             )
         return (loss, outputs) if return_outputs else loss
 
-    def _taught(
+    def _distill_loss(
         self, inputs: dict[str, Any], logits: Tensor, num_items_in_batch: Tensor | int | None
     ) -> Tensor:
         with torch.no_grad():
@@ -88,10 +89,11 @@ def distillation_loss(
     temperature: float,
     items: Tensor | int | None = None,
 ) -> Tensor:
-    """Kullback-Leibler divergence from the teacher on answer tokens, times temperature squared.
+    """Return the Kullback-Leibler divergence from the teacher, times temperature squared.
 
-    Logits are B x N x V, `labels` B x N with IGNORE elsewhere; the mean is over `items` tokens,
-    by default those of this batch. Raises ValueError where the vocabularies differ.
+    Logits are B x N x V, `labels` B x N with IGNORE outside answers; the mean is over `items`
+    tokens, by default the answer tokens of this batch. Raises ValueError where the vocabularies
+    differ.
     """
     if logits.shape[-1] != teacher_logits.shape[-1]:
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Training of chatspot-tiny from nothing."""
+"""Training of chatspot-tiny from random weights."""

@@ -1,4 +1,4 @@
-"""The settings of a chatspot-tiny training run, read from YAML and checked before anything runs."""
+"""Settings of a chatspot-tiny training run, read from YAML and checked before the run starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from chatspot_train.common.stage_config import StageSettings, StrictModel
 
 
 class DataSettings(StrictModel):
-    """Rendered kitchens: how many of the training and validation splits, moments of each.
+    """Rendered kitchens: how many training and validation kitchens, and moments of each.
 
-    `side` is the side in pixels of the stored pictures: larger than the model's, so that a crop
-    still shows print. `first_kitchen` is the number of the first training kitchen.
+    `side` is the side of the stored images in pixels: larger than the model's images, so that text
+    in a crop stays readable. `first_kitchen` is the number of the first training kitchen.
     """
 
     folder: Path
@@ -27,11 +27,11 @@ class DataSettings(StrictModel):
 
 
 class VisionShape(StrictModel):
-    """The CLIP vision tower: square pictures of `image_size` pixels, `patch_size` patches.
+    """The CLIP vision tower: square images of `image_size` pixels, patches of `patch_size`.
 
-    `detail_widths` gives it a detail path of so many channels
-    (chatspot_ros.chatspot_tiny.modeling_vision); `things` tells the language model besides what the
-    detector on that path sees.
+    `detail_widths` are the channels of a detail path beside the tower
+    (chatspot_ros.chatspot_tiny.modeling_vision); with `things` the output of the detector on that
+    path is an input of the language model too.
     """
 
     image_size: int = 400
@@ -44,9 +44,9 @@ class VisionShape(StrictModel):
     things: bool = False
 
     @model_validator(mode="after")
-    def _seen(self) -> VisionShape:
+    def _check_things(self) -> VisionShape:
         if self.things and self.detail_widths is None:
-            raise ValueError("things are seen on the detail path: give its detail_widths too")
+            raise ValueError("things needs the detail path: give its detail_widths too")
         return self
 
 
@@ -64,18 +64,17 @@ class LanguageShape(StrictModel):
 class TinySettings(StrictModel):
     """A whole run: `out` gets a folder for each stage and the exported model.
 
-    `measured_kitchens`: on how many unseen kitchens the exported model is measured for its card.
-    `start`: the folder of an exported model to go on from, of the same widths; its pictures and
-    patches may be of another size, and its language model may have fewer layers. `pages`: the share
-    of the vision stage's pictures that are pages of print
-    (chatspot_train.tiny.synthetic_text_pages), `cards` that of the detail stage's with cards pasted
-    onto them (chatspot_train.tiny.synthetic_text_cards). Without `vision_stage` or `detail_stage`
-    the tower or its detail path stays as it is in `start`. `keep`: how much a detail stage that
-    goes on from `start` asks the path to say what it said there, in any light, so that the language
-    model need not learn it anew. `detector`: the folder of the detector on the detail path of
-    `start`, where the language model is to be told what it sees and that model has no detector's
-    heads itself. `views`: in how many versions the dialogues show a training picture, itself and
-    parts of it.
+    `measured_kitchens`: number of unseen kitchens on which the exported model is measured for its
+    card. `start`: folder of an exported model of the same widths to continue from; its image and
+    patch sizes may differ, and its language model may have fewer layers. `pages`: share of the
+    vision stage's images that are pages of text (chatspot_train.tiny.synthetic_text_pages).
+    `cards`: share of the detail stage's images with pasted cards
+    (chatspot_train.tiny.synthetic_text_cards). Without `vision_stage` or `detail_stage` the tower
+    or its detail path stays as in `start`. `keep`: weight of the loss that keeps the output of
+    `start`'s detail path, in any light, so that the language model need not learn it again.
+    `detector`: folder of the detector on `start`'s detail path, for `vision.things` where `start`
+    has no detector heads of its own. `views`: number of versions of each training image in the
+    dialogue stage, the image and crops of it. `turns`: questions a dialogue.
     """
 
     recipe: Literal["tiny"] = "tiny"
@@ -97,7 +96,7 @@ class TinySettings(StrictModel):
     views: int = Field(default=1, gt=0)
 
     @model_validator(mode="after")
-    def _whole(self) -> TinySettings:
+    def _check_stages(self) -> TinySettings:
         if self.start is None and self.vision_stage is None:
             raise ValueError("vision_stage is needed where there is no start to take a tower from")
         if self.start is None and self.detail_stage is None and self.vision.detail_widths:
@@ -108,5 +107,5 @@ class TinySettings(StrictModel):
 
     @classmethod
     def read(cls, file: Path) -> TinySettings:
-        """Read a YAML file. pydantic.ValidationError names every wrong or unknown key."""
+        """Read a YAML file. Raises pydantic.ValidationError, which names every wrong key."""
         return cls.model_validate(yaml.safe_load(file.read_text()))

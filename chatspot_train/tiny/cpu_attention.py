@@ -1,4 +1,4 @@
-"""Attention that trains fastest on a CPU: written plainly, with scores in bfloat16."""
+"""The attention that trains fastest on a CPU: plain matrix products, scores in bfloat16."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 PLAIN = "plain_bf16"
-FUSED = "sdpa"  # torch's: faster in float32 where it is causal without a mask and so does half
+FUSED = "sdpa"  # torch's: faster for causal attention in float32 without a mask (half the work)
 
 
 def plain_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     scaling: float, dropout: float = 0.0, **_: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention of B x heads x N x d queries, keys and values, as transformers calls it; returns
-    B x N x heads x d. `dropout` is not supported, for it is never used here.
+    """Return the attention of B x heads x N x d queries, keys and values as B x N x heads x d.
 
-    transformers' own computes the softmax in float32 and casts it back: a training step of the
-    vision tower takes 7 % longer so, and 29 % longer with the fused one (docs/LOG.md).
-    Outside autocast it computes in the dtype of `query`.
+    The signature is transformers'; `dropout` is ignored. transformers' own computes the softmax in
+    float32 and casts it back: with it a training step of the vision tower takes 7 % longer, with
+    the fused one 29 % longer (docs/LOG.md). Outside autocast the dtype is that of `query`.
     """
     reduced = torch.is_autocast_enabled(query.device.type)
     dtype = torch.get_autocast_dtype(query.device.type) if reduced else query.dtype

@@ -1,20 +1,16 @@
-"""The stage in which chatspot-tiny's detail path learns from nothing.
+"""The stage that trains chatspot-tiny's detail path from random weights.
 
-It is asked the same of each patch as the tower, and besides at finer steps: what kind of thing is
-seen at each eighth pixel, which glyph stands at each fourth, and where things' middles and edges
-are, by the heads of a detector, which are kept. Pasted cards bring more print than the kitchens
-show.
+The path learns the tower's patch labels, and labels at finer steps: the kind of thing at every
+eighth pixel, the glyph at every fourth, and the centres and edges of things, by the heads of a
+detector, which are kept. Pasted cards show more text than the kitchens do.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, cast
+from typing import cast
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
@@ -28,49 +24,35 @@ from chatspot_ros.chatspot_tiny.modeling_vision import (
 )
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
-from chatspot_sim.truth import Truth
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.stage_config import StageSettings
 from chatspot_train.common.trainer import run_stage
-from chatspot_train.data.image_augment import Window, recolour
 from chatspot_train.tiny.config import TinySettings
+from chatspot_train.tiny.detail_dataset import DetailDataset
 from chatspot_train.tiny.detector_training import (
     detector_config,
     detector_loss,
-    start_heads,
-    targets,
+    init_heads,
     write_detector,
 )
-from chatspot_train.tiny.images import normalised
-from chatspot_train.tiny.patch_labels import (
-    FIELDS,
-    GLYPHS,
-    dense_labels,
-    mark_print,
-    prints,
-)
-from chatspot_train.tiny.synthetic_text_cards import Card, mark_cards, paste_cards
-from chatspot_train.tiny.vision_stage import (
-    PatchPictures,
-    PatchTeacher,
-    hit_rates,
-    vision_config,
-)
-from chatspot_train.tiny.warm_start import StartError, start_detail, start_seeing
+from chatspot_train.tiny.images import normalise
+from chatspot_train.tiny.patch_heads import PatchHeads, hit_rates
+from chatspot_train.tiny.patch_labels import GLYPHS
+from chatspot_train.tiny.vision_stage import vision_config
+from chatspot_train.tiny.warm_start import WarmStartError, load_detail, load_detector_heads
 
-GLYPH_STEP, KIND_STEP = 4, 8  # pixels
-DETECTOR_OF = "../model"  # where the exported model is, from the detector's folder beside it
-RELU_GAIN = 1.71  # a rectified unit Gaussian has so much less deviation
-KEPT_OF = 4  # of a batch's pictures, the first in so many: two forwards of each cost a third more
-BRANCH_GAIN = 0.5  # of what a residual block adds, at first
+DETECTOR_OF = "../model"  # the exported model, relative to the detector's folder
+RELU_GAIN = 1.71  # 1 / the standard deviation of a rectified unit Gaussian
+KEEP_EVERY = 4  # `keep` sees 1 / KEEP_EVERY of a batch: a second forward pass costs a third more
+BRANCH_GAIN = 0.5  # initial scale of the branch of a residual block
 
 
-class Standardised(nn.Module):
-    """A convolution's kernels with a mean of zero and a norm that is learned for itself.
+class StandardisedKernels(nn.Module):
+    """A parametrization of convolution kernels: mean zero, and a norm that is a parameter.
 
     Qiao et al., "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization"
-    (2019). It does what normalised activations do, and costs the size of the kernels alone; once
-    trained they are kernels like any others.
+    (2019). It helps training as normalised activations do, at the cost of the kernels' size alone;
+    after training they become plain kernels.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -79,19 +61,19 @@ class Standardised(nn.Module):
         self.gain = nn.Parameter(centred.flatten(1).norm(dim=1))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """out x in x h x w, before and after."""
+        """Return the kernels that the convolution uses; both are out x in x h x w."""
         centred = weight - weight.mean((1, 2, 3), keepdim=True)
         norm = centred.flatten(1).norm(dim=1).clamp(1e-6)
         return centred * (self.gain / norm)[:, None, None, None]
 
 
 def convolutions(net: DetailNet) -> list[tuple[str, nn.Conv2d]]:
-    """The path's convolutions with their names."""
+    """Return the path's convolutions with their names."""
     return [(name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)]
 
 
-def start_fresh(net: DetailNet) -> None:
-    """Draw kernels under which a picture's signal keeps its size from layer to layer."""
+def init_weights(net: DetailNet) -> None:
+    """Draw kernels that keep the variance of the activations from layer to layer."""
     with torch.no_grad():
         for name, part in convolutions(net):
             gain = 1.0 if name == "downs.0" else RELU_GAIN
@@ -102,195 +84,124 @@ def start_fresh(net: DetailNet) -> None:
             nn.init.zeros_(part.bias)  # type: ignore[arg-type]
 
 
-class DetailTeacher(PatchTeacher):
-    """The detail path with heads that are thrown away after the stage."""
+class DetailPretraining(PatchHeads):
+    """The detail path with the heads that train it; all but the detector's are discarded."""
 
     def __init__(self, config: DetailVisionConfig) -> None:
         side = int(config.image_size) // int(config.patch_size)  # type: ignore[arg-type]
         super().__init__(config.hidden_size, side)
         self.config = config
         self.net = DetailNet(config)
-        start_fresh(self.net)
+        init_weights(self.net)
         self.pixel_kinds = nn.Conv2d(config.detail_widths[2], len(THING_KINDS) + 1, 1)
         self.pixel_glyphs = nn.Conv2d(config.detail_widths[1], len(GLYPHS) + 1, 1)
         self.detector = make_heads(config, len(THING_KINDS))
-        start_heads(self.detector)
-        self.before: DetailNet | None = None
+        init_heads(self.detector)
+        self.initial_net: DetailNet | None = None
         self.keep = 0.0
 
-    def keep_saying(self, keep: float) -> None:
-        """From now on, ask for what the path says now too, so that who listens need not learn anew.
+    def keep_outputs(self, keep: float) -> None:
+        """Add a loss that keeps the present outputs, so that a language model need not relearn.
 
-        Whatever the light a picture is shown in, it is asked for what the path, as it is now, says
-        of it in its own: the loss is `keep` times the squared difference, in units of that's
-        variance, on the first KEPT_OFth of a batch's pictures.
+        The target of an image in any light is the present path's output for it in its own light:
+        `keep` times the squared difference over the target's variance, on 1 / KEEP_EVERY of a
+        batch.
         """
         self.keep = keep
-        self.before = deepcopy(self.net).requires_grad_(False)
+        self.initial_net = deepcopy(self.net).requires_grad_(False)
 
     def standardise(self) -> None:
-        """Learn standardised kernels from now on."""
+        """Train standardised kernels from now on."""
         for _, part in convolutions(self.net):
-            parametrize.register_parametrization(part, "weight", Standardised(part.weight.detach()))
+            parametrize.register_parametrization(
+                part, "weight", StandardisedKernels(part.weight.detach())
+            )
 
-    def settle(self) -> None:
-        """Turn the kernels into plain ones."""
+    def fuse_kernels(self) -> None:
+        """Turn the standardised kernels into plain ones."""
         for _, part in convolutions(self.net):
             parametrize.remove_parametrizations(part, "weight")
 
     def forward(
-        self, pixel_values: Tensor, kinds_seen: Tensor, glyphs_seen: Tensor, bells: Tensor,
-        edges: Tensor, edge_weight: Tensor, in_own_light: Tensor | None = None, **labels: Tensor,
+        self, pixel_values: Tensor, kind_map: Tensor, glyph_map: Tensor, heatmaps: Tensor,
+        edges: Tensor, edge_weight: Tensor, unaugmented: Tensor | None = None, **labels: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """What DetailPictures gives, batched; see `ask`."""
-        _, fine, middle, coarse = self.net.maps(normalised(pixel_values))
-        scores, ends = self.detector(middle, coarse)
+        """Return the loss and hits of a batch of DetailDataset; see `patch_loss`."""
+        _, fine, middle, coarse = self.net.maps(normalise(pixel_values))
+        scores, predicted_edges = self.detector(middle, coarse)
         tokens = self.net.tokens(coarse)
-        found = self.ask(tokens, **labels)
-        if self.before is not None and in_own_light is not None:
-            some = max(1, len(tokens) // KEPT_OF)
-            said = self.before(normalised(in_own_light[:some])).float()
-            off = (tokens[:some].float() - said).square().mean() / said.var()
-            found["loss"] = found["loss"] + self.keep * off
+        found = self.patch_loss(tokens, **labels)
+        if self.initial_net is not None and unaugmented is not None:
+            some = max(1, len(tokens) // KEEP_EVERY)
+            target = self.initial_net(normalise(unaugmented[:some])).float()
+            error = (tokens[:some].float() - target).square().mean() / target.var()
+            found["loss"] = found["loss"] + self.keep * error
         found["loss"] = (
             found["loss"]
-            + _pixel_loss(self.pixel_kinds(F.relu(middle)), kinds_seen)
-            + _pixel_loss(self.pixel_glyphs(F.relu(fine)), glyphs_seen)
-            + detector_loss(scores, ends, bells, edges, edge_weight)
+            + _pixel_loss(self.pixel_kinds(F.relu(middle)), kind_map)
+            + _pixel_loss(self.pixel_glyphs(F.relu(fine)), glyph_map)
+            + detector_loss(scores, predicted_edges, heatmaps, edges, edge_weight)
         )
         return found
 
 
 def _pixel_loss(scores: Tensor, right: Tensor) -> Tensor:
+    """Return the mean cross entropy of B x C x H x W scores where B x H x W labels are known."""
     known = right != IGNORE
     if not bool(known.any()):
         return scores.sum() * 0
     return F.cross_entropy(scores.permute(0, 2, 3, 1)[known].float(), right[known])
 
 
-class DetailPictures(PatchPictures):
-    """Pictures with patch labels, and labels at finer steps; `cards` of them with pasted cards.
-
-    `pixel_values` are uint8 H x W x 3. An item has besides `kinds_seen`, the kind of thing at every
-    KIND_STEP-th pixel (int64, room 0, IGNORE under a card), `glyphs_seen`, 1 + the glyph at
-    every GLYPH_STEP-th one (0 beside the glyphs of a print, IGNORE elsewhere), and `bells`, `edges`
-    and `edge_weight`, a detector's targets at every KIND_STEP-th one; `in_own_light`, if asked for,
-    the picture as it was before its colours were changed.
-    """
-
-    def __init__(
-        self, *arguments: Any, cards: float = 0.0, in_own_light: bool = False, **options: Any
-    ) -> None:
-        super().__init__(*arguments, **options)
-        self.cards, self.in_own_light = cards, in_own_light
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([self.seed, index])
-        rgb, labels, truth, window = self._picture(rng, index)
-        kinds = self._kinds_seen(labels, truth)
-        found = dense_labels(truth, labels, self.side, window)
-        cards: list[Card] = []
-        if rng.random() < self.cards:
-            rgb, cards = paste_cards(rgb, rng)
-            mark_cards(found, cards, self.side)
-            for card in cards:
-                outline = np.round(card.corners * len(kinds)).astype(np.int32)
-                cv2.fillConvexPoly(kinds, outline, IGNORE)
-        item = self._item(recolour(rgb, rng) if self.augment else rgb, found)
-        if self.in_own_light:
-            item["in_own_light"] = self._pixels(rgb)
-        item["kinds_seen"] = torch.from_numpy(kinds.astype(np.int64))
-        found_at = targets(truth, self.size // KIND_STEP, window)
-        item.update(zip(("bells", "edges", "edge_weight"), found_at, strict=True))
-        shown = cards or kitchen_prints(truth, window)
-        item["glyphs_seen"] = torch.from_numpy(glyphs_seen(shown, self.size // GLYPH_STEP))
-        return item
-
-    def _pixels(self, rgb: Any) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(rgb))
-
-    def _kinds_seen(self, labels: NDArray[np.uint8], truth: Truth) -> NDArray[np.int32]:
-        kind_of = np.array([0] + [THING_KINDS.index(t.name) + 1 for t in truth.things], np.int32)
-        half = KIND_STEP // 2
-        return np.ascontiguousarray(kind_of[labels[half::KIND_STEP, half::KIND_STEP]])
-
-
-def kitchen_prints(truth: Truth, window: Window) -> list[Card]:
-    """The prints of a kitchen where the window of the picture shows them."""
-    x1, y1, x2, y2 = window
-    size = np.array([truth.width, truth.height] * 2)
-    shift, scale = size * [x1, y1, x1, y1], size * [x2 - x1, y2 - y1, x2 - x1, y2 - y1]
-    return [Card(text, corners) for text, corners in prints(truth, shift, scale)]
-
-
-def glyphs_seen(cards: list[Card], side: int) -> NDArray[np.int64]:
-    """Which glyph stands where: side x side, 1 + its number, 0 for none, IGNORE far from print."""
-    rows, columns = np.divmod(np.arange(side * side), side)
-    centres = (np.stack([columns, rows], 1) + 0.5) / side
-    seen = np.full(side * side, IGNORE, np.int64)
-    for card in cards:
-        half = 0.5 / side
-        low, high = card.corners.min(0), card.corners.max(0)
-        near = np.flatnonzero(np.all((centres > low - half) & (centres < high + half), 1))
-        fields = np.full((len(near), len(FIELDS)), IGNORE, np.int64)
-        marks = np.full((len(near), len(GLYPHS)), np.nan, np.float32)
-        mark_print(fields, marks, card.text, card.corners, centres[near], side)
-        marks = np.nan_to_num(marks)
-        number = np.where(marks.sum(1) > 0, 1 + marks.argmax(1), 0)
-        seen[near] = np.where(marks.sum(1) > 1, IGNORE, number)
-    return seen.reshape(side, side)
-
-
 def train_detail(settings: TinySettings) -> tuple[DetailNet, DetectorHeads | None]:
-    """Run the stage, or go on with it; returns the trained path, and the heads of the detector on
-    it where the language model is to be told what that sees.
+    """Run or resume the stage; return the trained path, and the detector's heads if `things`.
 
-    The detector is written to `detector` beside the run's exported model.
-    Raises StartError where there is neither a stage nor a path or a detector to start from.
+    Writes the detector to `detector` beside the run's exported model. Raises WarmStartError where
+    there is no stage, and the model to start from lacks the path or a wanted detector.
     """
     stage, shape = settings.detail_stage, settings.vision
     torch.manual_seed(stage.seed if stage is not None else 0)
-    model = DetailTeacher(cast(DetailVisionConfig, vision_config(shape)))
+    model = DetailPretraining(cast(DetailVisionConfig, vision_config(shape)))
     start = settings.start
-    known = seeing = False
-    if start is not None and (known := start_detail(model.net, start)):
-        seeing = start_seeing(model.detector, start, settings.detector)
+    has_path = has_detector = False
+    if start is not None and (has_path := load_detail(model.net, start)):
+        has_detector = load_detector_heads(model.detector, start, settings.detector)
     if stage is None:
-        if not known:
-            raise StartError(
+        if not has_path:
+            raise WarmStartError(
                 "the model to start from has no detail path", value=start,
                 remedy="give a detail_stage, or leave vision.detail_widths out",
             )  # fmt: skip
-        if shape.things and not seeing:
-            raise StartError(
+        if shape.things and not has_detector:
+            raise WarmStartError(
                 "the model to start from has no detector on its detail path", value=start,
                 remedy="give a detail_stage or a detector, or leave vision.things out",
             )  # fmt: skip
     else:
-        if known and settings.keep:
-            model.keep_saying(settings.keep)
+        if has_path and settings.keep:
+            model.keep_outputs(settings.keep)
         _run(model, settings, stage)
     if shape.things or stage is not None:
         _write(model, settings)
     return model.net, model.detector if shape.things else None
 
 
-def _run(model: DetailTeacher, settings: TinySettings, stage: StageSettings) -> None:
-    """Train the path and the detector on it."""
+def _run(model: DetailPretraining, settings: TinySettings, stage: StageSettings) -> None:
+    """Train the path and its detector."""
     shape = settings.vision
     model.standardise()
-    data = DetailPictures(
+    data = DetailDataset(
         settings.data.folder / "train", shape, stage.steps * stage.batch, stage.seed, augment=True,
-        cards=settings.cards, in_own_light=model.before is not None,
+        cards=settings.cards, unaugmented=model.initial_net is not None,
     )  # fmt: skip
     val = settings.data.folder / "val"
-    held_out = DetailPictures(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
+    held_out = DetailDataset(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
     run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates)
-    model.settle()
+    model.fuse_kernels()
 
 
-def _write(model: DetailTeacher, settings: TinySettings) -> None:
-    """Write the detector."""
+def _write(model: DetailPretraining, settings: TinySettings) -> None:
+    """Write the detector to its folder."""
     detector = DetailDetector(detector_config(model.config, DETECTOR_OF))
     detector.net.load_state_dict(model.net.state_dict())
     detector.heads.load_state_dict(model.detector.state_dict())

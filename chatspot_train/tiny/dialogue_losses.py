@@ -1,5 +1,5 @@
-"""What chatspot-tiny is asked while it learns dialogues: its answers, and besides them what makes
-region reference learn fast. The heads for that are thrown away afterwards."""
+"""Losses of chatspot-tiny's dialogue stage: of its answers, and auxiliary ones that make it learn
+region reference fast. The heads of the auxiliary losses are discarded after training."""
 
 from __future__ import annotations
 
@@ -14,31 +14,30 @@ from transformers.models.llama.modeling_llama import rotate_half
 from chatspot_ros.chatspot_tiny.detection_features import told_kind
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.dialogue_dataset import MOST
+from chatspot_train.tiny.dialogue_dataset import MAX_COUNT
 
-SEEN_LAYER = 2  # after this many layers a region's last token must know its patches
-COORDINATE_SPREAD = 1.0  # steps of a coordinate by which it may be off as if it were right
-FAR_OFF = 0.05  # weight of how far off a coordinate is
-LOOK_UP = 0.5  # weight of where a word for a kind of thing looks
+REGION_LAYER = 2  # after this many layers a region's last token must know its patches
+COORDINATE_SPREAD = 1.0  # standard deviation, in coordinate steps, of the target around the truth
+DISTANCE_WEIGHT = 0.05  # of the distance of a coordinate from the truth
+LOOK_UP_WEIGHT = 0.5  # of the attention from a word for a kind of thing to that kind's patches
 
 
-class RegionTeacher(nn.Module):
-    """The language model on the frozen tower's features, with a head thrown away afterwards.
+class DialogueLosses(nn.Module):
+    """The language model on the frozen tower's features, with auxiliary heads.
 
-    Auxiliary heads ask the hidden state of each region's last token: after SEEN_LAYER layers, which
-    image tokens the region covers; one layer on, what they show, and another on, which kind of
-    thing is meant. Where an answer opens a box, and at the token before, they ask the same a layer
-    later each: which image tokens that box will cover, what those show, and where it lies. The
-    picture's last token, which has seen all of it, is asked how many things of each kind there are,
-    and a word for a kind of thing, in a question about the whole picture, how many of that kind.
-    Where the tower says so, patch by patch (`chatspot_ros.chatspot_tiny.detection_features`), one
-    head of the layer before is asked to look there (docs/adr/0017).
+    Region in a question: after REGION_LAYER layers its last token must tell which image tokens it
+    covers, one layer later their mean features, two layers later the kind of thing in it.
+    Box in an answer: the token that opens it, and the one before, must tell the same one layer
+    later each, and the box's corners.
+    Counts: the image's last token must tell the count of every kind of thing; a word for a kind, in
+    a question about the whole image, the count of that kind. Where the tower has a detector
+    (`chatspot_ros.chatspot_tiny.detection_features`), one attention head is trained to look from
+    that word to the patches that hold the detector's output for the kind (docs/adr/0017).
 
-    `coordinates` are the numbers of the tokens that say coordinates, in order. To their loss a
-    number beside the right one is nearly right (see `coordinate_loss`).
+    `coordinates` are the token numbers of the coordinates, in order; see `coordinate_loss`.
     """
 
-    _keys_to_ignore_on_save = None  # transformers' Trainer asks for it when it resumes
+    _keys_to_ignore_on_save = None  # read by transformers' Trainer when it resumes
 
     def __init__(
         self, model: LlavaForConditionalGeneration, coordinates: range = range(0),
@@ -49,35 +48,35 @@ class RegionTeacher(nn.Module):
         self.model = model
         self.auxiliary_weight = auxiliary_weight
         width = model.config.get_text_config().hidden_size
-        seen = model.model.multi_modal_projector.linear_1.in_features
-        self.ask = nn.Linear(width, width)
-        self.answer = nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.tensor(-2.0))
-        self.gather = nn.Linear(width, seen)
-        self.seek = nn.Linear(width, width)
-        self.offer = nn.Linear(width, width)
-        self.find = nn.Linear(width, seen)
-        self.lies = nn.Linear(width, 4)
-        self.name = nn.Linear(width, len(THING_KINDS))
-        self.count = nn.Linear(width, len(THING_KINDS) * (MOST + 1))
-        self.count_of_one = nn.Linear(width, MOST + 1)
-        vision = model.config.vision_config
-        self.told_kinds = int(getattr(vision, "thing_kinds", 0))
+        feature_width = model.model.multi_modal_projector.linear_1.in_features
+        self.region_query = nn.Linear(width, width)
+        self.region_key = nn.Linear(width, width)
+        self.mask_bias = nn.Parameter(torch.tensor(-2.0))
+        self.region_features = nn.Linear(width, feature_width)
+        self.box_query = nn.Linear(width, width)
+        self.box_key = nn.Linear(width, width)
+        self.box_features = nn.Linear(width, feature_width)
+        self.box_corners = nn.Linear(width, 4)
+        self.region_kind = nn.Linear(width, len(THING_KINDS))
+        self.all_counts = nn.Linear(width, len(THING_KINDS) * (MAX_COUNT + 1))
+        self.word_count = nn.Linear(width, MAX_COUNT + 1)
+        self.detector_kinds = int(getattr(model.config.vision_config, "thing_kinds", 0))
 
     def forward(
-        self, input_ids: Tensor, labels: Tensor, rows: Tensor,
-        places: Tensor, covers: Tensor, names: Tensor, sought_rows: Tensor,
-        sought: Tensor, sought_covers: Tensor, sought_boxes: Tensor, counts: Tensor,
-        mention_rows: Tensor, mentions: Tensor, mentioned: Tensor,
-        features: Tensor | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self, input_ids: Tensor, labels: Tensor, features: Tensor | None = None, **targets: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the loss, and as `logits` the counts of right and of all answer tokens.
+
+        Takes a batch of dialogue_dataset.make_collator. Without `features` (B x P x width) the
+        loss is that of the answers alone.
+        """
         inner = self.model.model
         embeds = inner.get_input_embeddings()(input_ids)
         image = input_ids == self.model.config.image_token_id
         if features is not None:
             seen = inner.multi_modal_projector(features).to(embeds.dtype)
             embeds = embeds.masked_scatter(image[..., None], seen)
-        # No mask: what pads a row comes after all that counts, and the fused attention skips half.
+        # No mask: padding comes after all counted tokens, and causal attention never looks ahead.
         out = inner.language_model(inputs_embeds=embeds, output_hidden_states=True, use_cache=False)
         target = labels[:, 1:]
         asked = target != IGNORE
@@ -85,108 +84,124 @@ class RegionTeacher(nn.Module):
         right = target[asked]
         loss = answer_loss(logits, right, self.coordinates)
         hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
-        if features is not None and len(rows) and self.auxiliary_weight:
-            hidden = out.hidden_states
-            cover = self._cover_loss(
-                hidden[SEEN_LAYER], image, rows, places, covers, self.ask, self.answer
+        if features is not None and len(targets["region_rows"]) and self.auxiliary_weight:
+            loss = loss + self.auxiliary_weight * self._auxiliary_loss(
+                out.hidden_states, image, features, targets
             )
-            if len(sought):
-                cover = cover + 0.5 * self._cover_loss(
-                    hidden[SEEN_LAYER + 1], image, sought_rows, sought, sought_covers,
-                    self.seek, self.offer,
-                )  # fmt: skip
-                cover = cover + 0.5 * self._gather_loss(
-                    hidden[min(SEEN_LAYER + 2, len(hidden) - 1)],
-                    features,
-                    sought_rows,
-                    sought,
-                    sought_covers,
-                    self.find,
-                )
-                knows = hidden[min(SEEN_LAYER + 2, len(hidden) - 1)][sought_rows, sought]
-                cover = cover + 2.0 * (self.lies(knows).float() - sought_boxes).abs().mean()
-            gather = self._gather_loss(
-                hidden[SEEN_LAYER + 1], features, rows, places, covers, self.gather
-            )
-            count = self._count_loss(hidden[SEEN_LAYER + 1], image, counts)
-            if len(mentions):
-                count = count + self._mention_loss(
-                    hidden[SEEN_LAYER + 1][mention_rows, mentions], counts[mention_rows, mentioned]
-                )
-                if self.told_kinds:
-                    count = count + LOOK_UP * self._look_up_loss(
-                        hidden[SEEN_LAYER], image, mention_rows, mentions, mentioned
-                    )
-            known = hidden[min(SEEN_LAYER + 2, len(hidden) - 1)][rows, places]
-            name = F.cross_entropy(
-                self.name(known).float(), names, ignore_index=IGNORE, reduction="sum"
-            ) / names.ne(IGNORE).sum().clamp(1)
-            loss = loss + self.auxiliary_weight * (cover + gather + count + 0.3 * name)
         return {"loss": loss, "logits": hits[None, None]}
 
+    def _auxiliary_loss(
+        self, hidden: tuple[Tensor, ...], image: Tensor, features: Tensor,
+        targets: dict[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Return the sum of all auxiliary losses from the hidden states of all layers."""
+        first, second = hidden[REGION_LAYER], hidden[REGION_LAYER + 1]
+        third = hidden[min(REGION_LAYER + 2, len(hidden) - 1)]
+        rows, ends, masks = (targets[f"region_{name}"] for name in ("rows", "ends", "masks"))
+        mask = self._mask_loss(first, image, rows, ends, masks, self.region_query, self.region_key)
+        if len(targets["box_starts"]):
+            mask = self._add_box_loss(mask, second, third, image, features, targets)
+        pooled = self._feature_loss(second, features, rows, ends, masks, self.region_features)
+        count = self._count_loss(second, image, targets["kind_counts"])
+        if len(targets["kind_words"]):
+            word_rows, words, kinds = (
+                targets[name] for name in ("word_rows", "kind_words", "word_kinds")
+            )
+            counts = targets["kind_counts"][word_rows, kinds]
+            count = count + self._word_count_loss(second[word_rows, words], counts)
+            if self.detector_kinds:
+                count = count + LOOK_UP_WEIGHT * self._look_up_loss(
+                    first, image, word_rows, words, kinds
+                )
+        kind = self._kind_loss(third[rows, ends], targets["region_kinds"])
+        return mask + pooled + count + 0.3 * kind
+
+    def _add_box_loss(
+        self, loss: Tensor, second: Tensor, third: Tensor, image: Tensor, features: Tensor,
+        targets: dict[str, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Add the losses of boxes in answers to `loss`."""
+        rows, starts, masks = targets["box_rows"], targets["box_starts"], targets["box_masks"]
+        loss = loss + 0.5 * self._mask_loss(
+            second, image, rows, starts, masks, self.box_query, self.box_key
+        )
+        loss = loss + 0.5 * self._feature_loss(
+            third, features, rows, starts, masks, self.box_features
+        )
+        corners = self.box_corners(third[rows, starts]).float()
+        return loss + 2.0 * (corners - targets["boxes"]).abs().mean()
+
+    def _kind_loss(self, hidden: Tensor, kinds: Tensor) -> Tensor:
+        """Return the mean cross entropy of the kind of thing in N regions; N x width states."""
+        costs = F.cross_entropy(
+            self.region_kind(hidden).float(), kinds, ignore_index=IGNORE, reduction="sum"
+        )
+        return costs / kinds.ne(IGNORE).sum().clamp(1)
+
     def _count_loss(self, hidden: Tensor, image: Tensor, counts: Tensor) -> Tensor:
-        """The picture's last token must know how many there are of each kind."""
+        """Return the loss of the counts of all kinds, told by the image's last token."""
         last = image.shape[1] - 1 - image.flip(1).int().argmax(1)
-        scores = self.count(hidden[torch.arange(len(hidden)), last]).float()
+        scores = self.all_counts(hidden[torch.arange(len(hidden)), last]).float()
         return 0.5 * F.cross_entropy(
-            scores.reshape(-1, MOST + 1), counts.flatten(), ignore_index=IGNORE
+            scores.reshape(-1, MAX_COUNT + 1), counts.flatten(), ignore_index=IGNORE
         )
 
-    def _mention_loss(self, hidden: Tensor, counts: Tensor) -> Tensor:
-        """The word for a kind of thing must know how many of it there are; a mean over N words."""
-        scores = self.count_of_one(hidden).float()
+    def _word_count_loss(self, hidden: Tensor, counts: Tensor) -> Tensor:
+        """Return the mean loss of the counts of N words' kinds; N x width states."""
+        scores = self.word_count(hidden).float()
         costs = F.cross_entropy(scores, counts, ignore_index=IGNORE, reduction="sum")
         return costs / counts.ne(IGNORE).sum().clamp(1)
 
     def _look_up_loss(
         self, hidden: Tensor, image: Tensor, rows: Tensor, words: Tensor, kinds: Tensor
     ) -> Tensor:
-        """One head of the next layer must look from a word for a kind at the patches that tell of
-        that kind; a mean over N words.
+        """Return the loss that makes the next layer's last head attend from a word for a kind to
+        the patches that hold the detector's output for the kind; a mean over N words.
 
-        Unasked, it was not found in hundreds of steps (docs/adr/0017).
+        Without this loss no head learned it in hundreds of steps (docs/adr/0017).
         """
         language = self.model.model.language_model
-        layer = cast(Any, language.layers)[SEEN_LAYER]
+        layer = cast(Any, language.layers)[REGION_LAYER]
         size = layer.self_attn.head_dim
         shown = layer.input_layernorm(hidden)
-        asks = F.linear(shown[rows, words], layer.self_attn.q_proj.weight[-size:])
-        offers = F.linear(shown, layer.self_attn.k_proj.weight[-size:])
-        places = torch.arange(hidden.shape[1], device=hidden.device)
-        cos, sin = (one[0] for one in language.rotary_emb(hidden, places[None]))
-        asks = asks * cos[words] + rotate_half(asks) * sin[words]
-        offers = offers * cos + rotate_half(offers) * sin
-        scores = torch.einsum("nd,ntd->nt", asks, offers[rows]).float() / size**0.5
-        scores = scores.masked_fill(places > words[:, None], -torch.inf)
-        tells = torch.full_like(image, -1, dtype=torch.long)
+        queries = F.linear(shown[rows, words], layer.self_attn.q_proj.weight[-size:])
+        keys = F.linear(shown, layer.self_attn.k_proj.weight[-size:])
+        positions = torch.arange(hidden.shape[1], device=hidden.device)
+        cos, sin = (one[0] for one in language.rotary_emb(hidden, positions[None]))
+        queries = queries * cos[words] + rotate_half(queries) * sin[words]
+        keys = keys * cos + rotate_half(keys) * sin
+        scores = torch.einsum("nd,ntd->nt", queries, keys[rows]).float() / size**0.5
+        scores = scores.masked_fill(positions > words[:, None], -torch.inf)
+        told = torch.full_like(image, -1, dtype=torch.long)
         patches = int(image[0].sum())
-        tells[image] = told_kind(patches, self.told_kinds).to(image.device).repeat(len(image))
-        right = tells[rows] == kinds[:, None]
+        told[image] = told_kind(patches, self.detector_kinds).to(image.device).repeat(len(image))
+        right = told[rows] == kinds[:, None]
         found = scores.masked_fill(~right, -torch.inf).logsumexp(-1)
         return (scores.logsumexp(-1) - found).mean()
 
-    def _gather_loss(
-        self, hidden: Tensor, features: Tensor, rows: Tensor, places: Tensor, covers: Tensor,
+    def _feature_loss(
+        self, hidden: Tensor, features: Tensor, rows: Tensor, tokens: Tensor, masks: Tensor,
         head: nn.Linear,
     ) -> Tensor:  # fmt: skip
-        """One layer on, the token must hold the mean of what the region's patches show."""
-        weights = covers / covers.sum(1, keepdim=True)
+        """Return the squared error of the mean feature under N masks, told by N tokens."""
+        weights = masks / masks.sum(1, keepdim=True)
         shown = torch.einsum("np,npd->nd", weights, features.float()[rows])
-        return F.mse_loss(head(hidden[rows, places]).float(), shown)
+        return F.mse_loss(head(hidden[rows, tokens]).float(), shown)
 
-    def _cover_loss(
-        self, hidden: Tensor, image: Tensor, rows: Tensor, places: Tensor, covers: Tensor,
-        ask: nn.Linear, answer: nn.Linear,
+    def _mask_loss(
+        self, hidden: Tensor, image: Tensor, rows: Tensor, tokens: Tensor, masks: Tensor,
+        query: nn.Linear, key: nn.Linear,
     ) -> Tensor:  # fmt: skip
-        patches = hidden[image].reshape(len(hidden), covers.shape[1], -1)
-        queries = ask(hidden[rows, places])
-        scores = torch.einsum("nd,npd->np", queries, answer(patches)[rows]).float()
-        scores = scores / hidden.shape[-1] ** 0.5 + self.bias
-        return F.binary_cross_entropy_with_logits(scores, covers) * 3
+        """Return the loss of N masks over the image tokens, told by N tokens' queries."""
+        patches = hidden[image].reshape(len(hidden), masks.shape[1], -1)
+        queries = query(hidden[rows, tokens])
+        scores = torch.einsum("nd,npd->np", queries, key(patches)[rows]).float()
+        scores = scores / hidden.shape[-1] ** 0.5 + self.mask_bias
+        return F.binary_cross_entropy_with_logits(scores, masks) * 3
 
 
 def answer_loss(logits: Tensor, right: Tensor, coordinates: range) -> Tensor:
-    """Mean cross entropy of N x V scores; that of tokens in `coordinates` as `coordinate_loss`."""
+    """Return the mean cross entropy of N x V scores; coordinate tokens use `coordinate_loss`."""
     costs = F.cross_entropy(logits, right, reduction="none")
     number = right - coordinates.start
     among = (number >= 0) & (number < len(coordinates))
@@ -196,22 +211,22 @@ def answer_loss(logits: Tensor, right: Tensor, coordinates: range) -> Tensor:
     return (costs[~among].sum() + coordinate_loss(chances, number[among]).sum()) / len(costs)
 
 
-def coordinate_loss(chances: Tensor, right: Tensor) -> Tensor:
-    """How wrong N x C log probabilities of coordinates in order are, given the right ones; N.
+def coordinate_loss(log_probabilities: Tensor, right: Tensor) -> Tensor:
+    """Return the loss of N x C log probabilities of ordered coordinates; `right` and result are N.
 
-    The cross entropy to a narrow bell around the right one, and the squared distance of the
-    cumulated probabilities, which grows with how far off the guess is (Hou et al., "Squared Earth
-    Mover's Distance-based Loss", 2016).
+    A coordinate next to the right one costs little: the loss is the cross entropy to a narrow
+    Gaussian around the right one, plus the squared distance of the cumulative probabilities, which
+    grows with the error (Hou et al., "Squared Earth Mover's Distance-based Loss", 2016).
     """
-    steps = torch.arange(chances.shape[1], device=chances.device) - right[:, None]
-    bell = (-0.5 * (steps / COORDINATE_SPREAD) ** 2).exp()
-    bell = bell / bell.sum(-1, keepdim=True)
-    near = -(bell * chances).sum(-1)
-    apart = (chances.exp().cumsum(-1) - bell.cumsum(-1)).square().sum(-1)
-    return near + FAR_OFF * apart
+    steps = torch.arange(log_probabilities.shape[1], device=log_probabilities.device)
+    target = (-0.5 * ((steps - right[:, None]) / COORDINATE_SPREAD) ** 2).exp()
+    target = target / target.sum(-1, keepdim=True)
+    near = -(target * log_probabilities).sum(-1)
+    apart = (log_probabilities.exp().cumsum(-1) - target.cumsum(-1)).square().sum(-1)
+    return near + DISTANCE_WEIGHT * apart
 
 
 def hit_rate(prediction: object) -> dict[str, float]:
-    """Share of answer tokens right, from the hit counts."""
+    """Return the share of answer tokens that are right, from the hit counts."""
     counts = torch.as_tensor(getattr(prediction, "predictions")).reshape(-1, 2).sum(0)  # noqa: B009
     return {"tokens_right": float(counts[0] / counts[1])}

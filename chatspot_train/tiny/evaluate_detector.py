@@ -1,9 +1,8 @@
-"""How well a detector finds the kitchen's things:
-`chatspot evaluate-detector --model DIR --kitchens FOLDER`.
+"""Evaluate a detector on kitchens: `chatspot evaluate-detector --model DIR --kitchens FOLDER`.
 
-`FOLDER` holds rendered kitchens (chatspot_sim.dataset), `--model` any checkpoint that
-`detector_node` runs and whose labels are the kitchen's names of things. `--card` writes what was
-measured into the checkpoint's README.md.
+`FOLDER` holds rendered kitchens (chatspot_sim.dataset). `--model` is any checkpoint that
+`detector_node` runs and that has the kitchen's kinds of things as labels. `--card` writes the
+results into the checkpoint's README.md.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.evaluation.metrics.coco_ap import average_precision
 from chatspot_train.evaluation.metrics.intervals import Row
 
-LEAST_SCORE = 0.01
+MIN_SCORE = 0.01
 CARD = """---
 license: apache-2.0
 pipeline_tag: object-detection
@@ -56,8 +55,8 @@ count neither for nor against.
 """
 
 
-class Detects(Protocol):
-    """What is measured of a Detector."""
+class DetectorLike(Protocol):
+    """The part of a Detector that is measured."""
 
     def detect(
         self, image_rgb: RgbImage, labels: Any = (), threshold: float = 0.3
@@ -65,10 +64,10 @@ class Detects(Protocol):
         """See Detector.detect."""
 
 
-def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
-    """COCO's average precision in the pixels of the camera's pictures.
+def measure(detector: DetectorLike, kitchens: RenderedKitchens) -> dict[str, Row]:
+    """Return COCO's average precision, in pixels of the camera's images.
 
-    What is too small or hidden to be asked about counts neither for nor against.
+    Things too small or hidden to ask about count neither for nor against.
     """
     truth: dict[str, Any] = {
         "images": [], "annotations": [],
@@ -87,7 +86,7 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
                 "area": box[2] * box[3], "iscrowd": int(thing.id not in clear),
             })  # fmt: skip
         across, down = told.width / rgb.shape[1], told.height / rgb.shape[0]
-        for one in detector.detect(rgb, threshold=LEAST_SCORE):
+        for one in detector.detect(rgb, threshold=MIN_SCORE):
             x1, y1, x2, y2 = one.box_xyxy_px
             if one.label in numbers:
                 found.append({
@@ -98,7 +97,7 @@ def measure(detector: Detects, kitchens: RenderedKitchens) -> dict[str, Row]:
 
 
 def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens) -> None:
-    """Write the README.md of a checkpoint of ours from its configuration and its results."""
+    """Write the README.md of a bundled checkpoint from its configuration and its results."""
     config = json.loads((folder / "config.json").read_text())
     table = [
         f"| {name} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |"
@@ -117,7 +116,7 @@ def write_card(folder: Path, rows: Mapping[str, Row], kitchens: RenderedKitchens
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, default=Path("models/chatspot-tiny-detector"))
     parser.add_argument("--kitchens", type=Path, required=True)
-    parser.add_argument("--card", action="store_true", help="write the checkpoint's README.md")
+    parser.add_argument("--card", action="store_true", help="write the results into README.md")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
 
 

@@ -1,4 +1,4 @@
-"""A trained model as a directory that the node loads as it is."""
+"""Export of a trained chatspot-tiny as a folder that the node loads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def export(
     settings: TinySettings,
     folder: Path,
 ) -> Path:
-    """Write fp16 safetensors, tokenizer, processor, chatspot.yaml and the settings of the run."""
+    """Write the model in fp16, tokenizer, processor, chatspot.yaml and the settings of the run.
+
+    Returns `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.to(torch.float16) for name, value in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)

@@ -1,4 +1,4 @@
-"""chatspot-tiny: a LLaVA of transformers' own classes, small enough for two cores."""
+"""chatspot-tiny: a LLaVA of transformers' classes, small enough for two CPU cores."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from chatspot_train.tiny.vision_stage import vision_config
 def build_model(
     settings: TinySettings, tokenizer: PreTrainedTokenizerFast, tower: CLIPVisionModel | None
 ) -> LlavaForConditionalGeneration:
-    """A model with fresh language weights and, if given, a trained vision tower.
+    """Return a model with new language weights and, if given, a trained vision tower.
 
-    Where the tower has a detail path, or a detector's heads on it, all go to the projection.
+    The outputs of a detail path and of a detector on it go to the projection too.
     """
     shape = settings.language
     language = LlamaConfig(
@@ -52,24 +52,24 @@ def build_model(
     model.model.language_model.set_attn_implementation(PLAIN if multiplies_bf16() else FUSED)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    _start_coordinates(model, tokenizer)
+    _init_coordinates(model, tokenizer)
     if tower is not None:
         model.model.vision_tower.load_state_dict(tower.state_dict())
     return model
 
 
 def feature_layers(config: CLIPVisionConfig) -> int | list[int]:
-    """LLaVA's `vision_feature_layer`: the tower's last, the detail path's and what its detector
-    sees, if it has them."""
+    """Return LLaVA's `vision_feature_layer`: the tower's last layer, then the detail path and its
+    detector, if there are any."""
     if not isinstance(config, DetailVisionConfig):
         return -1
     return [-3, -2, -1] if config.thing_kinds else [-2, -1]
 
 
-def _start_coordinates(
+def _init_coordinates(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """Start the embedding of each coordinate from sines and cosines of its value."""
+    """Set the embedding of each coordinate to sines and cosines of its value."""
     table = cast(Tensor, model.get_input_embeddings().weight)
     half = int(table.shape[1]) // 2
     values = torch.arange(len(COORDINATES)) / 10**DECIMALS

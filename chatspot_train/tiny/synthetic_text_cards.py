@@ -1,52 +1,61 @@
-"""Printed cards pasted into pictures: print is learned from many, large and small, before scenes.
+"""Printed cards of many sizes pasted into images, to learn reading.
 
-A kitchen shows one or two prints, a few patches each; a tower from nothing stays at chance on them.
-A picture with a dozen cards of the same make, each glyph marked, teaches reading by itself.
+A kitchen shows one or two texts of a few patches each; a tower trained on these alone stays at
+chance. Images with up to a dozen cards, each glyph labelled, teach reading by themselves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import BOTTLE_WORDS, COLOURS, JAR_WORDS
+from chatspot_sim.kitchen import COLOURS
 from chatspot_sim.meshes import label_png
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.patch_labels import DenseLabels, mark_print
+from chatspot_train.tiny.patch_labels import (
+    WORDS,
+    PatchLabels,
+    label_text,
+    patch_centres,
+    patches_near,
+)
 
-WORDS = (*BOTTLE_WORDS, *JAR_WORDS)
-CARDS = (3, 9)  # of a picture
-WIDTHS = (0.045, 0.2)  # of the picture's, drawn on a logarithmic scale
-RGB = tuple[float, float, float]
+CARDS = (3, 9)  # range of their number in an image
+WIDTHS = (0.045, 0.2)  # of the image's width, drawn on a logarithmic scale
+RATIOS = {"display": 0.7, "sign": 0.83}  # height over width
+Carrier = Literal["label", "display", "sign"]
+Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Card:
-    """A pasted card: what it says, and its corners in fractions of the picture (4 x 2: top left,
-    top right, bottom right, bottom left)."""
+    """A card with its text and its corners (4 x 2, fractions of the image, clockwise from the top
+    left)."""
 
     text: str
     corners: NDArray[np.float64]
 
 
-def _inks(rng: np.random.Generator) -> tuple[RGB, RGB, float]:
-    """Ink, paper and height over width, as of a label, a display or a sign."""
-    make = rng.random()
-    if make < 0.5:
-        return (0.03, 0.03, 0.03), (0.97, 0.97, 0.94), float(rng.uniform(0.6, 0.7))
-    if make < 0.7:
-        return (0.35, 1.0, 0.45), (0.02, 0.05, 0.03), 0.7
+def draw_inks(rng: np.random.Generator) -> tuple[Carrier, Rgb, Rgb]:
+    """Draw a carrier of text, as the kitchen has them, and its ink and paper, RGB in [0, 1]."""
+    choice = rng.random()
+    if choice < 0.5:
+        return "label", (0.03, 0.03, 0.03), (0.97, 0.97, 0.94)
+    if choice < 0.7:
+        return "display", (0.35, 1.0, 0.45), (0.02, 0.05, 0.03)
     paper = list(COLOURS.values())[int(rng.integers(len(COLOURS)))]
-    ink: RGB = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
-    return ink, paper, 0.83
+    ink: Rgb = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
+    return "sign", ink, paper
 
 
 def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
-    """What a card says, its picture (uint8 RGB) and its height over its width."""
-    ink, paper, ratio = _inks(rng)
+    """Draw a card: its text, its image (uint8 RGB) and its height over its width."""
+    carrier, ink, paper = draw_inks(rng)
+    ratio = float(rng.uniform(0.6, 0.7)) if carrier == "label" else RATIOS[carrier]
     text = (
         str(rng.choice(WORDS)) if rng.random() < 0.5 else f"{int(rng.integers(0, 100)):02d}"
     )  # fmt: skip
@@ -61,9 +70,9 @@ def draw_card(rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], float]:
 def paste_cards(
     rgb: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], list[Card]]:
-    """A copy of the square picture with cards pasted onto it, turned and tilted a little.
+    """Return a copy of the square image with pasted cards, slightly rotated and tilted.
 
-    None covers another by more than a corner.
+    No card covers another by more than a corner.
     """
     side = rgb.shape[0]
     rgb = np.ascontiguousarray(rgb).copy()
@@ -94,6 +103,7 @@ def _warp(
     corners: NDArray[np.float64],
     mask: NDArray[np.uint8],
 ) -> None:
+    """Warp the card's picture onto its corners (in pixels) in `rgb`, where `mask` is 1."""
     high, wide = picture.shape[:2]
     # Shrink first: a perspective warp samples points and would tear thin strokes.
     across = np.linalg.norm(corners[1] - corners[0])
@@ -110,22 +120,18 @@ def _warp(
     rgb[y : y + h, x : x + w][here] = warped[here]
 
 
-def mark_cards(found: DenseLabels, cards: list[Card], side: int) -> None:
-    """Replace the labels of the patches the cards cover by what the cards say.
+def label_cards(found: PatchLabels, cards: list[Card], side: int) -> None:
+    """Replace the labels of the patches that the cards cover by those of the cards' texts.
 
-    What was behind a card is asked of nobody: kinds zero, everything else unknown.
+    The things behind a card are not trained: kinds are zero, all other labels unknown.
     """
-    rows, columns = np.divmod(np.arange(side * side), side)
-    centres = (np.stack([columns, rows], 1) + 0.5) / side
-    half = 0.5 / side
+    centres = patch_centres(side)
     for card in cards:
-        outline = card.corners.astype(np.float32)
-        low, high = outline.min(0), outline.max(0)
-        touched = np.all((centres > low - half) & (centres < high + half), 1)
+        touched = patches_near(card.corners.astype(np.float32), centres, side)
         found.kinds[touched] = 0.0
         found.fields[touched] = IGNORE
         found.box[touched] = np.nan
         found.parts[touched] = np.nan
         found.cells[touched] = IGNORE
         found.glyphs[touched] = 0.0
-        mark_print(found.fields, found.glyphs, card.text, card.corners, centres, side)
+        label_text(found.fields, found.glyphs, card.text, card.corners, centres, side)

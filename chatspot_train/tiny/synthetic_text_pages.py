@@ -1,9 +1,8 @@
-"""Pages full of letters and digits, from easy to hard: how a tower from nothing learns to read.
+"""Pages of letters and digits, from easy to hard: a tower learns to read from random weights.
 
-A kitchen shows one or two prints of a few patches each, and cards of print pasted into pictures
-teach no more: on glyphs of any size at any place a tower stays at chance. Where each patch holds
-one glyph, right in its middle, it takes some dozen steps; from there glyphs move off the middle
-and change their size, little by little.
+From the few texts in kitchens and on pasted cards, with glyphs of any size at any place, a tower
+from random weights does not learn to read. With one glyph in the centre of each patch it takes
+some dozen steps; then, little by little, glyphs move off the centre and change their size.
 """
 
 from __future__ import annotations
@@ -16,22 +15,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from chatspot_sim.kitchen import COLOURS
 from chatspot_train.tiny.patch_labels import GLYPHS, TOUCH
+from chatspot_train.tiny.synthetic_text_cards import draw_inks
 
-BLOCKS = 3  # a page has at most BLOCKS x BLOCKS kinds of print
-EASY_WIDTH = 0.75  # of a glyph in patches, on the easiest pages
-WIDTHS = (0.3, 1.4)  # the same on the hardest ones
-TALL = (1.0, 2.4)  # a glyph's height over its width, on the hardest pages; else nearer to 1.15
-HEIGHTS = (0.5, 1.9)  # of a glyph in patches
+BLOCKS = 3  # a page has at most BLOCKS x BLOCKS blocks of different type
+EASY_WIDTH = 0.75  # width of a glyph in patches, on the easiest pages
+WIDTHS = (0.3, 1.4)  # range of it on the hardest pages
+TALL = (1.0, 2.4)  # height over width of a glyph on the hardest pages; 1.15 on the easiest
+HEIGHTS = (0.5, 1.9)  # range of a glyph's height in patches
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _GRAIN = 4.0  # of 255
-Rgb = tuple[float, float, float]
 
 
 @cache
 def _glyph_masks(font: int) -> tuple[NDArray[np.uint8], ...]:
-    """The ink of every glyph, cut to its bounds; 255 is ink."""
+    """Return the mask of every glyph, cut to its bounds; 255 is ink."""
     masks = []
     for glyph in GLYPHS:
         (width, height), _ = cv2.getTextSize(glyph, _FONTS[font], 2.0, 6)
@@ -42,27 +40,14 @@ def _glyph_masks(font: int) -> tuple[NDArray[np.uint8], ...]:
     return tuple(masks)
 
 
-def draw_inks(rng: np.random.Generator) -> tuple[Rgb, Rgb]:
-    """Ink and paper, RGB in [0, 1], as of a label, a display or a sign of the kitchen."""
-    make = rng.random()
-    if make < 0.5:
-        return (0.03, 0.03, 0.03), (0.97, 0.97, 0.94)
-    if make < 0.7:
-        return (0.35, 1.0, 0.45), (0.02, 0.05, 0.03)
-    paper = list(COLOURS.values())[int(rng.integers(len(COLOURS)))]
-    ink: Rgb = (0.03, 0.03, 0.03) if sum(paper) > 1.2 else (0.97, 0.97, 0.97)
-    return ink, paper
-
-
 def draw_page(
     rng: np.random.Generator, size: int, side: int, hardness: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A page of `size` x `size` pixels (uint8 RGB) for a tower of `side` x `side` patches.
+    """Draw a page of `size` x `size` pixels (uint8 RGB) for a tower of `side` x `side` patches.
 
-    Returns besides which glyphs touch each patch, row by row: side * side x len(GLYPHS) in {0, 1}.
-
-    `hardness` in [0, 1]: at 0 each patch holds one glyph that fills it, at 1 there are blocks of
-    every size, at any place, among easier ones.
+    Returns also the glyphs that touch each patch, row by row: side * side x len(GLYPHS) in {0, 1}.
+    `hardness` in [0, 1]: at 0 one glyph fills each patch; at 1 there are glyphs of every size at
+    any place, among easier blocks.
     """
     page = np.zeros((size, size, 3), np.float32)
     touched = np.zeros((side, side, len(GLYPHS)), np.float32)
@@ -78,6 +63,7 @@ def draw_page(
 
 
 def _pixels(first: int, last: int, patch: float) -> slice:
+    """Return the pixels of the patches `first` to `last`, each `patch` pixels wide."""
     return slice(round(first * patch), round(last * patch))
 
 
@@ -88,8 +74,8 @@ def _print_block(
     rng: np.random.Generator,
     hardness: float,
 ) -> None:
-    """Fill a block (h x w x 3 pixels of the page) with rows of glyphs; mark its patches."""
-    ink, paper = (255 * np.array(c, np.float32) for c in draw_inks(rng))
+    """Fill a block (h x w x 3 pixels of the page) with rows of glyphs; label its patches."""
+    ink, paper = (255 * np.array(c, np.float32) for c in draw_inks(rng)[1:])
     light = np.float32(rng.uniform(0.45, 1.05))
     masks = _glyph_masks(int(rng.integers(len(_FONTS))))
     narrow, broad = (hardness * np.log(limit / EASY_WIDTH) for limit in WIDTHS)
@@ -119,13 +105,13 @@ def _print_block(
 def _mark(
     marks: NDArray[np.float32], glyph: int, x1: float, y1: float, x2: float, y2: float
 ) -> None:
-    """Mark the patches that a glyph touches; its bounds are in patches."""
+    """Label the patches that a glyph touches; its bounds are in patches."""
     rows, columns = _touched(y1, y2, marks.shape[0]), _touched(x1, x2, marks.shape[1])
     marks[rows, columns, glyph] = 1.0
 
 
 def _touched(low: float, high: float, count: int) -> slice:
-    """The unit steps of `count` that the span shares enough with, of the step or of itself."""
+    """Return the patches, of `count`, that share TOUCH of a patch or of the span with the span."""
     least = TOUCH * min(1.0, high - low)
     first, last = math.floor(low), math.ceil(high) - 1
     if first < last and first + 1 - low <= least:

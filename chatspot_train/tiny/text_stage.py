@@ -1,6 +1,6 @@
-"""Before it sees pictures, chatspot-tiny's language model learns to read coordinates.
+"""The stage in which chatspot-tiny's language model learns coordinates, before any images.
 
-On text alone: say the middle of a region, its width, and how two regions stand to each other.
+On text alone it learns the centre of a region, its bounds, and which of two regions is left.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from chatspot_ros.core.geometry import Fit, PictureGeometry, fit
 from chatspot_ros.core.regions import Region
 from chatspot_sim.wordings import TRAIN
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.dialogue_dataset import DIALECT, Packed, Packer
+from chatspot_train.tiny.dialogue_dataset import DialogueEncoder, EncodedDialogue
+from chatspot_train.tiny.dialogue_sampling import DIALECT
 
 _UNIT: Fit = fit(PictureGeometry.STRETCH, (1000, 1000), (1000, 1000))
 
@@ -34,7 +35,7 @@ def _polygon(rng: np.random.Generator, box: tuple[float, ...]) -> Region:
 
 
 def draw_text(rng: np.random.Generator) -> tuple[str, str]:
-    """(what the user says, what the model says)."""
+    """Draw an exercise: (user text, model text)."""
     box = _box(rng)
     region = Region.box(*box) if rng.random() < 0.6 else _polygon(rng, box)
     x1, y1, x2, y2 = region.box_xyxy_px
@@ -53,11 +54,11 @@ def draw_text(rng: np.random.Generator) -> tuple[str, str]:
     return f"[short] {wording}", "left of" if a < b else "right of"
 
 
-class CoordinateTexts(Dataset[dict[str, Any]]):
-    """Item k holds a few exercises drawn from the stream (seed, k)."""
+class CoordinateDataset(Dataset[dict[str, Any]]):
+    """Coordinate exercises; item k holds `exercises` from the random stream (seed, k)."""
 
-    def __init__(self, packer: Packer, items: int, seed: int, exercises: int = 3) -> None:
-        self.packer, self.items, self.seed, self.exercises = packer, items, seed, exercises
+    def __init__(self, encoder: DialogueEncoder, items: int, seed: int, exercises: int = 3) -> None:
+        self.encoder, self.items, self.seed, self.exercises = encoder, items, seed, exercises
 
     def __len__(self) -> int:
         return self.items
@@ -68,9 +69,9 @@ class CoordinateTexts(Dataset[dict[str, Any]]):
         labels: list[int] = []
         for _ in range(self.exercises):
             said, answered = draw_text(rng)
-            encode = self.packer.tokenizer.encode
+            encode = self.encoder.tokenizer.encode
             user = encode(f"USER: {said} ASSISTANT:", add_special_tokens=False)
             answer = encode(f" {answered}</s>", add_special_tokens=False)
             tokens += user + answer
             labels += [IGNORE] * len(user) + answer
-        return {"packed": Packed(tokens, labels, [], [])}
+        return {"dialogue": EncodedDialogue(tokens, labels)}

@@ -1,4 +1,4 @@
-"""chatspot-tiny's tokenizer and processor: byte-level BPE, one token for every coordinate."""
+"""chatspot-tiny's tokenizer and processor: byte-level BPE with a token for every coordinate."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE of at most `vocabulary` tokens besides coordinates from `texts`.
+    """Train a byte-level BPE of at most `vocabulary` tokens, plus coordinates, on `texts`.
 
-    Digits stand alone, so that a number is read figure by figure. Nothing is ever unknown: what
-    was not learned falls back to bytes.
+    Every digit is a token. No text is unknown: bytes are the fallback.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -58,7 +57,7 @@ def build_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast, size: int, patch: int) -> LlavaProcessor:
-    """A LLaVA processor. The engine makes the picture itself; this one only names the numbers."""
+    """Return the LLaVA processor; the engine prepares images itself, by these settings."""
     images = CLIPImageProcessor(
         do_resize=True, size={"height": size, "width": size}, do_center_crop=False,
         image_mean=list(MEAN), image_std=list(STD), do_convert_rgb=True,

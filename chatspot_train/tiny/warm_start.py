@@ -1,4 +1,4 @@
-"""Going on from an exported chatspot-tiny, also at another picture or patch size."""
+"""Loading of an exported chatspot-tiny to continue from, also at another image or patch size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chatspot_ros.chatspot_tiny.modeling_detector import DetailDetector
 from chatspot_ros.chatspot_tiny.modeling_vision import DetailNet
 from chatspot_ros.errors import ChatspotError
 
-# An exported tower writes to its residual stream at unit scale; trained from nothing it writes
-# about this much larger, and learns better so.
+# An exported tower's residual stream has unit scale. A tower trained from random weights has about
+# this scale, and trains better with it.
 TRAINING_SCALE = 8.0
 DETAIL = "detail."
 HEADS = "things.heads."
@@ -26,17 +26,17 @@ PATCHES = "embeddings.patch_embedding.weight"
 PLACES = "embeddings.position_embedding.weight"
 
 
-class StartError(ChatspotError):
-    """What a run is to go on from does not fit its settings."""
+class WarmStartError(ChatspotError):
+    """The model to start from does not fit the settings."""
 
 
 def load_start(folder: Path) -> LlavaForConditionalGeneration:
-    """The exported model in float32. Raises OSError where there is none."""
+    """Load the exported model in float32. Raises OSError where there is none."""
     return LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
 
 
-def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
-    """Load an exported model's tower into one of the same width, its patches and grid resized.
+def load_tower(tower: CLIPVisionModel, folder: Path) -> None:
+    """Load an exported model's tower into one of the same width; resize its patches and grid.
 
     Raises RuntimeError where width or layers differ.
     """
@@ -54,21 +54,21 @@ def start_tower(tower: CLIPVisionModel, folder: Path) -> None:
     scale_residual(tower, TRAINING_SCALE)
 
 
-def start_detail(net: DetailNet, folder: Path) -> bool:
-    """Load an exported model's detail path, if it has one; returns whether it has.
+def load_detail(net: DetailNet, folder: Path) -> bool:
+    """Load an exported model's detail path; return whether it has one.
 
     Raises RuntimeError where the widths differ.
     """
-    return _start_part(net, folder, DETAIL)
+    return _load_part(net, folder, DETAIL)
 
 
-def start_seeing(heads: DetectorHeads, folder: Path, detector: Path | None) -> bool:
-    """Load the detector's heads of an exported model, or else of the detector in that folder.
+def load_detector_heads(heads: DetectorHeads, folder: Path, detector: Path | None) -> bool:
+    """Load the detector's heads of an exported model, or else of the detector in `detector`.
 
-    Returns whether there are any. Raises RuntimeError where the shapes differ, OSError where there
-    is no such detector.
+    Returns whether there are any. Raises RuntimeError where the shapes differ, OSError where the
+    detector is missing.
     """
-    if _start_part(heads, folder, HEADS):
+    if _load_part(heads, folder, HEADS):
         return True
     if detector is None:
         return False
@@ -76,8 +76,8 @@ def start_seeing(heads: DetectorHeads, folder: Path, detector: Path | None) -> b
     return True
 
 
-def _start_part(part: nn.Module, folder: Path, name: str) -> bool:
-    """Load what an exported model's tower has under that name, if anything."""
+def _load_part(part: nn.Module, folder: Path, name: str) -> bool:
+    """Load the weights with this prefix of an exported model's tower; return whether any exist."""
     state = {
         found.removeprefix(name): value
         for found, value in load_start(folder).model.vision_tower.state_dict().items()
@@ -88,13 +88,12 @@ def _start_part(part: nn.Module, folder: Path, name: str) -> bool:
     return bool(state)
 
 
-def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
+def load_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
     """Load an exported model's projection and language model.
 
-    Layers that `model` has beyond those come last and start by passing on what they get; a detail
-    path or a detector that the exported one lacked is not listened to at first.
-
-    Raises StartError where the exported one has a detail path or a detector and `model` has none.
+    Additional layers of `model` come last and start as the identity. The projection starts with
+    zero weights for a detail path or detector that the exported model lacks. Raises WarmStartError
+    where the exported model has a detail path or detector and `model` has none.
     """
     start = load_start(folder)
     old = start.model.language_model.state_dict()
@@ -114,24 +113,24 @@ def start_language(model: LlavaForConditionalGeneration, folder: Path) -> None:
     wide = torch.zeros_like(fresh)
     known_width = old_columns.shape[1]
     if known_width > wide.shape[1]:
-        raise StartError(
-            "the model to start from sees more than the settings give", value=folder,
+        raise WarmStartError(
+            "the model to start from has more visual features than the settings give", value=folder,
             remedy="set vision.detail_widths and vision.things to those of its training.json",
         )  # fmt: skip
-    unheard = (old_columns == 0).all(0)
-    wide[:, :known_width] = torch.where(unheard, fresh[:, :known_width], old_columns)
+    unused = (old_columns == 0).all(0)
+    wide[:, :known_width] = torch.where(unused, fresh[:, :known_width], old_columns)
     model.model.multi_modal_projector.load_state_dict({**projector, PROJECTION: wide})
 
 
 def resize_patches(kernel: Tensor, size: int) -> Tensor:
-    """Patch kernels width x 3 x p x p at `size` pixels, answering a smooth picture the same."""
+    """Resize patch kernels width x 3 x p x p so that a smooth image gives the same output."""
     old = kernel.shape[-1]
     wide = F.interpolate(kernel, (size, size), mode="bicubic", antialias=False)
     return wide * (old / size) ** 2
 
 
 def resize_grid(table: Tensor, count: int) -> Tensor:
-    """Position table 1 + P x width (CLS first) for a square grid of `count` patches."""
+    """Resize a position table (1 + P) x width, CLS first, to a square grid of `count` patches."""
     old, side = math.isqrt(len(table) - 1), math.isqrt(count)
     grid = table[1:].T.reshape(1, -1, old, old)
     wide = F.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
@@ -139,10 +138,10 @@ def resize_grid(table: Tensor, count: int) -> Tensor:
 
 
 def scale_residual(tower: CLIPVisionModel, factor: float) -> None:
-    """Multiply the tower's output by `factor`, changing nothing else about it.
+    """Multiply the tower's output by `factor` and change nothing else.
 
-    Every block reads the residual stream through a layer norm, which does not see its scale, so it
-    is enough to scale what is written into the stream.
+    Every block reads the residual stream through a layer norm, which removes the scale, so only the
+    layers that write into the stream are scaled.
     """
     writers = [tower.pre_layrnorm]
     for layer in cast("list[Any]", tower.encoder.layers):

@@ -1,8 +1,8 @@
-"""As much of `launch` and `launch_ros` as this package's launch files use, for where there is none.
+"""A stand-in for `launch` and `launch_ros` where they are not installed, for this package's files.
 
-Actions are carried out at once: what would be started is written down instead. Launch
-configurations are scoped as in the real one: what an included file declares stays in the context
-of whoever includes it, unless a GroupAction keeps it in.
+Actions run at once: programs are recorded instead of started. Launch configurations are scoped as
+in the real package: those of an included file stay in the including context, unless a GroupAction
+scopes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 @dataclass
 class Started:
-    """A node or program that would have been started."""
+    """A node or program that the real launch would start."""
 
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -33,11 +33,11 @@ class Context:
         self.configurations = self.launch_configurations = configurations
         self.started = started
         self.handlers: list[Any] = []
-        self.declared: set[str] = set()  # here and around
+        self.declared: set[str] = set()  # in this context and the outer ones
 
 
 def text(value: Any, context: Context) -> Any:
-    """A substitution's value; lists of them are joined, anything else stays as it is."""
+    """Return a substitution's value; join lists of them; return anything else unchanged."""
     if hasattr(value, "perform"):
         return value.perform(context)
     if isinstance(value, list) and any(hasattr(part, "perform") for part in value):
@@ -63,7 +63,7 @@ class EnvironmentVariable:
 
 class ParameterValue:
     def __init__(self, value: Any, value_type: type) -> None:
-        # As in the real one: only what a substitution gives is converted.
+        # As in the real package, only values of substitutions are converted.
         assert hasattr(value, "perform") or isinstance(value, value_type), value
         self.value, self.value_type = value, value_type
 
@@ -150,7 +150,7 @@ class IncludeLaunchDescription:
         known = {one.name for one in entities if isinstance(one, DeclareLaunchArgument)}
         given = dict(self.launch_arguments)
         assert set(given) <= known, f"{self.source.location} has no {set(given) - known}"
-        # What is not given would be taken from whoever includes it.
+        # An argument that is not given would take the including file's value.
         left = known & context.declared - set(given)
         assert not left, f"{self.source.location} would take {left} from whoever includes it"
         context.configurations.update(given)
@@ -233,10 +233,10 @@ def describe(location: str) -> Any:
 
 
 def launch(location: str, **arguments: str) -> list[Started]:
-    """What `ros2 launch LOCATION name:=value ...` would start."""
+    """Return the programs that `ros2 launch LOCATION name:=value ...` would start."""
     context = Context(dict(arguments), [])
     run_all(describe(location).entities, context)
-    # Every node says that it is ready, in the order of their start.
+    # Every node prints its ready line, in the order of their start.
     for started in tuple(context.started):
         for handler in context.handlers:
             one = handler.on_stdout(ProcessIO(f"ready: {started.name}\n".encode()))
@@ -245,7 +245,7 @@ def launch(location: str, **arguments: str) -> list[Started]:
 
 
 def modules() -> dict[str, ModuleType]:
-    """The modules to put into sys.modules."""
+    """Return the modules for sys.modules."""
     here = sys.modules[__name__]
     names = {
         "launch": ("LaunchDescription",),

@@ -40,8 +40,9 @@ def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: chatspot {name} ")
     assert "options:" in shown
-    lines = [line for line in shown.splitlines() if line.strip() and not line.startswith(" ")]
-    assert any(line[0].isupper() and line.endswith(".") for line in lines), "no description"
+    description = shown.split("\n\n")[1]
+    assert description[0].isupper()
+    assert description.endswith(".")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sing"], []])
@@ -99,7 +100,7 @@ def test_a_missing_package_is_named(
         main(["preview", "x"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said == "chatspot preview: needs the Python package surely_not_installed\n"
+    assert said == "chatspot preview: the Python module surely_not_installed is not installed\n"
 
 
 # What bash does when TAB is pressed behind a line: call the registered function, read COMPREPLY.

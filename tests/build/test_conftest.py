@@ -1,4 +1,4 @@
-"""The helpers that other tests stand on."""
+"""The shared fixtures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_domain_of_our_own() -> None:
 
 
 def test_the_source_folder_is_not_tested() -> None:
-    """Neither where nothing is installed, nor where the source folder hides what is."""
+    """Neither without an installed package, nor if the source folder hides it."""
     for command in (["-m", "pytest", "tests/build"], ["-P", "-m", "pytest", "tests/build"]):
         ended = subprocess.run(
             [sys.executable, *command],

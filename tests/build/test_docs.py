@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from chatspot_ros.action import AskRegion
-from chatspot_ros.msg import ActionStep, Region, RegionAnswer, RegionAnswers
+from chatspot_ros.msg import ActionStep, Region, RegionAnswer, RegionAnswers, StateChange
 from chatspot_ros.srv import KitchenAct, RegionQuery
 
 from chatspot_ros.detector import settings as detector_settings
@@ -25,6 +25,7 @@ FIELDS = {
     "msg/Region": [Region],
     "msg/RegionAnswer": [RegionAnswer],
     "msg/RegionAnswers": [RegionAnswers],
+    "msg/StateChange": [StateChange],
     "srv/KitchenAct": [KitchenAct.Request, KitchenAct.Response],
     "srv/RegionQuery": [RegionQuery.Request, RegionQuery.Response],
     "action/AskRegion": [AskRegion.Feedback],
@@ -78,7 +79,7 @@ def test_what_is_the_same_is_told_once(root: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "specs"),
     [
-        ("region_query_node", list(settings.specs())),
+        ("region_query_node", list(settings.SPECS)),
         ("detector_node", list(detector_settings.SPECS)),
     ],
 )

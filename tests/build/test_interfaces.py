@@ -1,4 +1,4 @@
-"""The interfaces: what they are called, what their fields say about themselves, what they hold."""
+"""The interfaces: names, comments of the fields, contents."""
 
 from __future__ import annotations
 

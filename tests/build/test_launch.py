@@ -1,4 +1,4 @@
-"""What the launch files would start. That they do, with the real `launch`: test_ros2_launch.py."""
+"""The programs that the launch files start. With the real `launch`: test_ros2_launch.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/install and scripts/run, as they are called by people."""
+"""scripts/install and scripts/run, called as in a user's shell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A shell as a person's own: nothing of this test run's environment but what every shell has.
+# A user's shell: nothing of this test run's environment but the usual variables.
 PLAIN_SHELL = {
     name: os.environ[name]
     for name in ("HOME", "LANG", "ROS_DISTRO", "ROS_DOMAIN_ID")
@@ -102,8 +102,10 @@ def test_run_before_install_names_the_remedy(tmp_path: Path) -> None:
 
 
 def test_every_executable_is_installed() -> None:
-    for name in ("region_query_node", "kitchen_camera", "kitchen_detector"):
-        assert os.access(ROOT / "install/chatspot_ros/lib/chatspot_ros" / name, os.X_OK)
+    prefix = ROOT / "install/chatspot_ros"
+    for name in ("region_query_node", "kitchen_camera", "kitchen_detector", "chatspot"):
+        assert os.access(prefix / "lib/chatspot_ros" / name, os.X_OK)
+    assert os.access(prefix / "bin/chatspot", os.X_OK)
 
 
 def test_torch_is_the_pinned_one() -> None:

@@ -1,4 +1,4 @@
-"""The demo, asking the oracle instead of the bundled model: run me as a program."""
+"""The demo with the oracle instead of the bundled model, as a program."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ def command(name: str) -> tuple[str, ...]:
 
 
 demo.installed = command  # type: ignore[assignment]
-demo.end_process(demo.main(sys.argv[1:]))
+sys.exit(demo.main(sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""The node with an engine that knows the truth instead of a model: run me as a program.
+"""The node with an engine that answers from the truth, as a program.
 
-It draws the same dozen as the demo with ORACLE_SEED. More in the environment: ORACLE_WRONG, how
-many of its answers, the first ones, are wrong; ORACLE_SAYS, its answer to everything.
+The environment sets ORACLE_SEED, the seed of the demo's questions; ORACLE_WRONG, the number of
+wrong answers at the beginning; ORACLE_SAYS, the only answer to all questions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.core.regions import Region
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_sim.demo import SEED
 from chatspot_sim.demo_questions import draw_dozen
 from chatspot_sim.truth import Truth
@@ -108,7 +108,7 @@ class OracleNode(RegionQueryNode):
 
 
 def main() -> int:
-    return serve(partial(OracleNode), sys.argv)
+    return run_node(partial(OracleNode), sys.argv)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def test_arguments_that_make_no_sense_are_refused(
 ) -> None:
     process = spawn("python", "-m", "chatspot_sim.demo", *arguments)
     assert process.wait() == 2
-    assert "usage: scripts/demo" in process.output
+    assert "usage: chatspot demo" in process.output
 
 
 # The bundled checkpoint reaches 12 and 10 on these; the demo itself asks for 10 of 12.

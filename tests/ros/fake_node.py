@@ -27,7 +27,7 @@ from chatspot_ros.core.answer_parser import Answer, Step
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.ros.run_node import serve
+from chatspot_ros.ros.run_node import run_node
 
 
 @dataclass
@@ -132,4 +132,4 @@ def load(_: Any) -> FakeEngine:
 
 
 if __name__ == "__main__":
-    serve(partial(RegionQueryNode, load=load))
+    run_node(partial(RegionQueryNode, load=load))

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from chatspot_ros.region_query_node import RegionQueryNode
-from chatspot_ros.ros.run_node import serve
+from chatspot_ros.ros.run_node import run_node
 from chatspot_ros.server.engine_factory import load_engine
 
 # The folder of a program is not on the path of the installed package.
@@ -122,4 +122,4 @@ def load(settings: Any) -> Any:
 
 
 if __name__ == "__main__":
-    serve(partial(RegionQueryNode, load=load))
+    run_node(partial(RegionQueryNode, load=load))

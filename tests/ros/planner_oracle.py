@@ -21,7 +21,7 @@ from std_msgs.msg import String
 
 from chatspot_ros.core.tasks.plan import read_steps
 from chatspot_ros.ros.conversions import to_ns, to_region
-from chatspot_ros.ros.run_node import Stop, serve
+from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_sim.actions import ACTIONS
 from chatspot_sim.goals import goals
 from chatspot_sim.kitchen import STATES
@@ -111,4 +111,4 @@ def tell_steps(
 
 
 if __name__ == "__main__":
-    serve(OracleNode, sys.argv)
+    run_node(OracleNode, sys.argv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from chatspot_ros.ros.diagnostics import CameraReport, NodeReport, to_diagnostics
-from chatspot_ros.server.metrics import Health, MeasuredEngine
+from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import Query, QueryReply
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -89,62 +88,46 @@ def reply(status: str, message: str = "", number: int = 1) -> QueryReply:
 
 def test_replies_by_status_and_the_last_error() -> None:
     now_s = [100.0]
-    health = Health(lambda: now_s[0])
+    metrics = Metrics(lambda: now_s[0])
     for number, status in enumerate(("OK", "OK", "TIMEOUT", "CANCELLED", "NOT_ACTIVE")):
-        health.note_reply(reply(status, "said", number))
+        metrics.note_reply(reply(status, "said", number))
     now_s[0] = 107.0
-    values = health.values()
-    assert health.answered == values["replies OK"] == 2
+    values = metrics.values()
+    assert metrics.answered == values["replies OK"] == 2
     # A cancel and an inactive node are nobody's error.
     assert values["last error"] == "q2 TIMEOUT: said"
     assert values["last error, s ago"] == "7"
-    assert "last error" not in Health().values()
+    assert "last error" not in Metrics().values()
 
 
 def test_a_failing_model_is_broken_until_it_answers_again() -> None:
-    health = Health()
-    health.note_reply(reply("MODEL_ERROR", "nan"))
-    health.note_reply(reply("BAD_REGION", "outside"))
-    assert "nan" in health.failing
-    health.note_reply(reply("OK"))
-    assert health.failing == ""
-    assert health.values()["replies MODEL_ERROR"] == 1
+    metrics = Metrics()
+    metrics.note_reply(reply("MODEL_ERROR", "nan"))
+    metrics.note_reply(reply("BAD_REGION", "outside"))
+    assert "nan" in metrics.failing
+    metrics.note_reply(reply("OK"))
+    assert metrics.failing == ""
+    assert metrics.values()["replies MODEL_ERROR"] == 1
 
 
 def test_time_to_the_first_token_is_noted_once_per_question() -> None:
     now_s = [0.0]
-    health = Health(lambda: now_s[0])
-    assert health.values()["time to first token, s (median)"] == ""
+    metrics = Metrics(lambda: now_s[0])
+    assert metrics.values()["time to first token, s (median)"] == ""
     for wait_s in (1.0, 2.0, 9.0):
-        word = health.first_token_timer()
+        word = metrics.first_token_timer()
         now_s[0] += wait_s
         word()
         now_s[0] += 100.0
         word()
-    assert health.values()["time to first token, s (median)"] == "2"
+    assert metrics.values()["time to first token, s (median)"] == "2"
 
 
-def test_the_pace_of_answers_is_measured() -> None:
-    class Batch:
-        live = 1
-
-        def admit(self, questions: Any, on_text: Any, stop: Any, on_reply: Any, memory: Any) -> Any:
-            for index, _ in enumerate(questions):
-                on_reply(index, SimpleNamespace(tokens=20, seconds=0.5))
-            return memory
-
-    class Engine:
-        name = "scripted"
-
-        def open(self, scene: Any) -> Batch:
-            return Batch()
-
-    health = Health()
-    engine = MeasuredEngine(Engine(), health)
-    heard: list[int] = []
-    assert engine.name == "scripted"
-    batch = engine.open(None)
-    assert batch.live == 1
-    assert batch.admit(["a", "b"], None, None, lambda n, _: heard.append(n), memory="m") == "m"
-    assert heard == [0, 1]
-    assert health.values()["tokens a second (median)"] == "40.0"
+def test_the_pace_of_answers_is_a_median() -> None:
+    metrics = Metrics()
+    metrics.note_answer(10, 0.5)
+    assert metrics.values()["tokens a second (median)"] == "20.0"
+    for _ in range(2):
+        metrics.note_answer(20, 0.5)
+    metrics.note_answer(0, 0.5)
+    assert metrics.values()["tokens a second (median)"] == "40.0"

@@ -76,16 +76,16 @@ def test_skills_that_cannot_be_read(spawn: Any) -> None:
 def test_parameters_have_descriptions_ranges_and_read_only_flags(start_fake: Any) -> None:
     from rcl_interfaces.srv import DescribeParameters
 
-    from chatspot_ros.server.settings import specs
+    from chatspot_ros.server.settings import SPECS
 
     world = start_fake()
     name = f"{world.namespace}/region_query_node"
     client = world.ros.create_client(DescribeParameters, f"{name}/describe_parameters")
     assert client.wait_for_service(60.0)
     world.wait_for_node()
-    names = [spec.name for spec in specs()]
+    names = [spec.name for spec in SPECS]
     described = world.finish(client.call_async(DescribeParameters.Request(names=names)))
-    for spec, descriptor in zip(specs(), described.descriptors, strict=True):
+    for spec, descriptor in zip(SPECS, described.descriptors, strict=True):
         assert descriptor.description == spec.text
         assert descriptor.read_only == spec.read_only
         assert bool(descriptor.floating_point_range or descriptor.integer_range) == (

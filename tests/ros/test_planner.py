@@ -212,7 +212,7 @@ def test_who_sees_nothing_or_finds_nobody_says_so(kitchen: Callable[..., Kitchen
     if "no detector has seen a fridge" in alone.output:  # on a busy machine
         alone = room.plan("--patience", "30")
         assert alone.wait() == 2
-    assert_said(alone, "cannot work: nobody offers")
+    assert_said(alone, "cannot work: no node offers")
     assert "region_query" in alone.output
 
 

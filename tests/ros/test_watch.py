@@ -30,7 +30,7 @@ def watch(spawn: Any, ros_node: Any, make_world: Any, tmp_path: Path) -> Any:
     """Start a node with a watch list; return it, and what comes on ~/states and ~/answers."""
 
     def start(watch_list: str, *arguments: str) -> Any:
-        from std_msgs.msg import String
+        from chatspot_ros.msg import StateChange
 
         file = tmp_path / "watch.yaml"
         file.write_text(watch_list)
@@ -43,7 +43,7 @@ def watch(spawn: Any, ros_node: Any, make_world: Any, tmp_path: Path) -> Any:
         # Before the clients, whose replies show that the node knows of it.
         states = make_world.Collector()
         topic = f"{namespace}/region_query_node/states"
-        ros_node.create_subscription(String, topic, lambda m: states(m.data), 10)
+        ros_node.create_subscription(StateChange, topic, states, 10)
         world = make_world(ros_node, process, namespace)
         if any("cameras" in argument for argument in arguments):
             world.wait_for_services()
@@ -69,15 +69,16 @@ def ask_until(at: Any, stamp: Any, detections: Any, wanted: Any) -> Any:
     return at.world.wait_until(found)
 
 
-def colour_says(at: Any, door: str, stamp: Any, count: int = 1) -> None:
-    """Detect on a frame until so many sure answers about it say that the door is so."""
+def colour_says(at: Any, door: str, stamp: Any, count: int = 1) -> Any:
+    """Detect on a frame until so many answers say that the door is so; return the first one."""
 
-    def said() -> bool:
+    def said() -> Any:
         publish(at.world, stamp, fridge(20))
         about = [one for one in watched(at.answers) if one.header.stamp == stamp and one.answers]
-        return len([one for one in about if one.answers[0].state[0].value == door]) >= count
+        same = [one for one in about if one.answers[0].state[0].value == door]
+        return same if len(same) >= count else None
 
-    at.world.wait_until(said)
+    return at.world.wait_until(said)[0]
 
 
 # Colours that the scripted engine takes for states.
@@ -91,10 +92,14 @@ def test_what_changes_is_told_and_nothing_else(watch: Any) -> None:
     # An answer that is not sure says that it is open.
     colour_says(at, "open", at.world.publish_frame(colour=UNSURE), count=2)
     assert at.states.items == []
-    colour_says(at, "open", at.world.publish_frame(colour=OPEN), count=2)
-    at.states.wait_for(lambda text: text == "fridge_1 door: closed -> open")
+    opened = colour_says(at, "open", at.world.publish_frame(colour=OPEN), count=2)
+    first = at.states.wait_for(lambda one: one.new_value == "open")
+    assert first.header == opened.header
+    assert (first.thing, first.label) == ("fridge_1", "fridge")
+    assert (first.attribute, first.old_value) == ("door", "closed")
+    assert first.confidence == opened.answers[0].confidence
     colour_says(at, "closed", at.world.publish_frame(colour=CLOSED))
-    at.states.wait_for(lambda text: text == "fridge_1 door: open -> closed")
+    at.states.wait_for(lambda one: (one.old_value, one.new_value) == ("open", "closed"))
     assert len(at.states.items) == 2
 
 

@@ -158,6 +158,11 @@ def test_a_dropped_frame_may_have_been_meant() -> None:
     assert [f.stamp_ns for f in buffer] == [ns(100.2), ns(100.3)]
     assert buffer.only_near(ns(100.199), ns(0.01)) is buffer.get(ns(100.2))
     assert buffer.only_near(ns(100.11), ns(0.0499)) is None
+    # One frame is near, but the dropped one is as near as the tolerance allows.
+    buffer = make_buffer((100.0, 100.06, 100.3), size=100, most=250)
+    assert [f.stamp_ns for f in buffer] == [ns(100.06), ns(100.3)]
+    assert buffer.only_near(ns(100.035), ns(0.035)) is None
+    assert buffer.only_near(ns(100.035), ns(0.035) - 1) is buffer.get(ns(100.06))
 
 
 def test_newest_where() -> None:

@@ -14,15 +14,15 @@ import pytest
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import ImageError
-from chatspot_ros.server.cameras import Feeds
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.cameras import Cameras
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Picture, Query, QueryReply
-from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
 PATIENCE_S = 60.0
-Asked = tuple[Pending, weakref.ref[Picture]]
+Asked = tuple[InflightRequest, weakref.ref[Picture]]
 
 
 class Answerer:
@@ -31,15 +31,15 @@ class Answerer:
     def __init__(self) -> None:
         self.begun = threading.Event()
 
-    def answer(self, _: Any, pending: Pending) -> Generator[Any, None, np.ndarray]:
+    def answer(self, _: Any, inflight: InflightRequest) -> Generator[Any, None, np.ndarray]:
         self.begun.set()
-        word = pending.query.question
+        word = inflight.query.question
         if word == "fail":
             raise ImageError("scripted", value="fail", remedy="none")
         while word == "hold":
-            pending.should_stop()
+            inflight.should_stop()
             yield Rest
-        pending.answers.append(Answer("yes", regions=(), confidence=0.9))
+        inflight.answers.append(Answer("yes", regions=(), confidence=0.9))
         return np.zeros((1, 1, 3), np.uint8)
         yield
 
@@ -61,9 +61,9 @@ class Desk:
         settings = Settings()
         self.answerer = Answerer()
         self.worker: InferenceWorker[None] = InferenceWorker(None, queue_size=4)
-        self.service = QueryService(
+        self.service = RequestHandler(
             settings,
-            Feeds(settings),
+            Cameras(settings),
             SessionStore(max_sessions=2, max_idle_s=60.0, max_turns=4),
             self.answerer,
             lambda: 0,
@@ -80,8 +80,8 @@ class Desk:
             replied.set()
 
         picture = Picture(lambda: None, size_wh=(64, 48))
-        pending = self.service.submit(Query(question, picture=picture), on_reply)
-        return (pending, weakref.ref(picture)), replied, statuses
+        inflight = self.service.submit(Query(question, picture=picture), on_reply)
+        return (inflight, weakref.ref(picture)), replied, statuses
 
 
 @pytest.fixture
@@ -113,9 +113,9 @@ def test_a_query_that_has_ended(desk: Desk, question: str, status: str) -> None:
 
 
 def test_one_that_was_cancelled_while_it_ran(desk: Desk) -> None:
-    (pending, picture), replied, statuses = desk.ask("hold")
+    (inflight, picture), replied, statuses = desk.ask("hold")
     assert desk.answerer.begun.wait(PATIENCE_S)
-    desk.service.cancel(pending)
+    desk.service.cancel(inflight)
     assert replied.wait(PATIENCE_S)
     assert statuses == ["CANCELLED"]
     assert is_freed(desk, picture)
@@ -124,8 +124,8 @@ def test_one_that_was_cancelled_while_it_ran(desk: Desk) -> None:
 def test_one_that_was_cancelled_while_it_waited(desk: Desk) -> None:
     (first, _), _, _ = desk.ask("hold")
     assert desk.answerer.begun.wait(PATIENCE_S)
-    (pending, picture), replied, statuses = desk.ask("what")
-    desk.service.cancel(pending)
+    (inflight, picture), replied, statuses = desk.ask("what")
+    desk.service.cancel(inflight)
     assert replied.is_set()
     assert statuses == ["CANCELLED"]
     desk.service.cancel(first)

@@ -12,8 +12,7 @@ import pytest
 
 from chatspot_ros.errors import ModelError, ModelLoadError
 from chatspot_ros.server.engine_factory import load_engine
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.model_manager import ModelManager
 from chatspot_ros.server.settings import Settings
 
 
@@ -37,7 +36,7 @@ class Caches:
     settings: Any = None
 
 
-def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
+def make(load: Any) -> tuple[ModelManager, list[weakref.ref[Caches]]]:
     made: list[weakref.ref[Caches]] = []
 
     def make_answerer() -> Any:
@@ -45,7 +44,7 @@ def make(load: Any) -> tuple[ModelLife, list[weakref.ref[Caches]]]:
         made.append(weakref.ref(caches))
         return caches
 
-    return ModelLife(load, make_answerer, Health()), made
+    return ModelManager(load, make_answerer), made
 
 
 def test_it_is_loaded_in_its_thread_and_asked_nothing_more() -> None:
@@ -56,12 +55,12 @@ def test_it_is_loaded_in_its_thread_and_asked_nothing_more() -> None:
         threads.append(threading.current_thread().name)
         return engine
 
-    life, _ = make(load)
-    life.load(Settings())
-    assert (life.name, life.device, life.waiting) == ("scripted", "cpu", 0)
+    manager, _ = make(load)
+    manager.load(Settings())
+    assert (manager.name, manager.device, manager.waiting) == ("scripted", "cpu", 0)
     assert threads == ["inference"]
     assert engine.asked == []
-    assert life.unload()
+    assert manager.unload()
 
 
 @pytest.mark.parametrize("warm_up", [True, False])
@@ -70,10 +69,10 @@ def test_a_real_model_is_warmed_as_often_as_the_parameter_says(
 ) -> None:
     warmed = []
     monkeypatch.setattr("chatspot_ros.engine.engine.ask_some", lambda engine: warmed.append(1))
-    life, _ = make(load_engine)
-    life.load(Settings(model="models/chatspot-tiny", warm_up=warm_up))
+    manager, _ = make(load_engine)
+    manager.load(Settings(model="models/chatspot-tiny", warm_up=warm_up))
     assert len(warmed) == warm_up
-    assert life.unload()
+    assert manager.unload()
 
 
 @pytest.mark.parametrize(
@@ -83,14 +82,14 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing(error: Exception) -> None:
     def fail(_: Any) -> Any:
         raise error
 
-    life, _ = make(fail)
+    manager, _ = make(fail)
     before = threading.active_count()
     with pytest.raises(type(error)) as caught:
-        life.load(Settings())
+        manager.load(Settings())
     assert caught.value is error
-    assert (life.worker, life.name) == (None, "")
+    assert (manager.worker, manager.name) == (None, "")
     assert threading.active_count() == before
-    assert life.unload()
+    assert manager.unload()
 
 
 def test_a_model_that_fails_at_its_first_answer_is_not_loaded(
@@ -100,10 +99,10 @@ def test_a_model_that_fails_at_its_first_answer_is_not_loaded(
         raise ModelError("it computed nonsense", value="nan", remedy="none")
 
     monkeypatch.setattr("chatspot_ros.engine.Engine.prepare", fail)
-    life, _ = make(load_engine)
+    manager, _ = make(load_engine)
     with pytest.raises(ModelLoadError, match="does not run: it computed nonsense"):
-        life.load(Settings(model="models/chatspot-tiny"))
-    assert life.worker is None
+        manager.load(Settings(model="models/chatspot-tiny"))
+    assert manager.worker is None
 
 
 def test_unloading_frees_the_engine_and_what_it_has_seen() -> None:
@@ -114,53 +113,53 @@ def test_unloading_frees_the_engine_and_what_it_has_seen() -> None:
         engines.append(weakref.ref(engine))
         return engine
 
-    life, caches = make(load)
-    life.load(Settings())
+    manager, caches = make(load)
+    manager.load(Settings())
     assert engines[0]() is not None
-    assert life.unload()
+    assert manager.unload()
     gc.collect()
     assert engines[0]() is None
-    assert (life.worker, life.name, life.device) == (None, "", "")
+    assert (manager.worker, manager.name, manager.device) == (None, "", "")
     assert [one() is None for one in caches] == [True, False]
     # And again.
-    life.load(Settings())
-    assert life.name == "scripted"
-    life.unload()
+    manager.load(Settings())
+    assert manager.name == "scripted"
+    manager.unload()
 
 
 def test_forgetting_lets_the_scenes_go_and_keeps_the_model() -> None:
     engine = Engine()
-    life, caches = make(lambda _: engine)
-    life.load(Settings())
-    worker = life.worker
-    life.forget()
+    manager, caches = make(lambda _: engine)
+    manager.load(Settings())
+    worker = manager.worker
+    manager.forget()
     assert [one() is None for one in caches] == [True, False]
-    assert life.worker is worker
-    life.unload()
+    assert manager.worker is worker
+    manager.unload()
 
 
 def test_a_model_that_still_computes_is_said_and_freed_later() -> None:
-    life, _ = make(lambda _: Engine())
-    life.load(Settings())
+    manager, _ = make(lambda _: Engine())
+    manager.load(Settings())
     begun, may_end = threading.Event(), threading.Event()
 
     def block(_: Any) -> None:
         begun.set()
         may_end.wait(60.0)
 
-    assert life.worker is not None
-    handle = life.worker.submit(block)
+    assert manager.worker is not None
+    handle = manager.worker.submit(block)
     assert begun.wait(60.0)
-    assert life.unload(0.01) is False
+    assert manager.unload(0.01) is False
     may_end.set()
     assert handle.wait(60.0)
 
 
 def test_any_failure_of_a_query_is_a_typed_error() -> None:
-    def answer(engine: Any, pending: Any) -> Any:
+    def answer(engine: Any, inflight: Any) -> Any:
         raise KeyError("scripted")
         yield
 
-    life = ModelLife(lambda _: Engine(), lambda: SimpleNamespace(answer=answer), Health())  # type: ignore[arg-type, return-value]
+    manager = ModelManager(lambda _: Engine(), lambda: SimpleNamespace(answer=answer))  # type: ignore[arg-type, return-value]
     with pytest.raises(ModelError, match=r"KeyError.*scripted"):
-        next(life.answer(None, None))  # type: ignore[arg-type]
+        next(manager.answer(None, None))  # type: ignore[arg-type]

@@ -280,10 +280,9 @@ def test_a_model_that_makes_up_attributes_fills_no_memory() -> None:
     assert len(thing.readings) < 100
 
 
-def test_a_change_is_read_back() -> None:
-    change = Change("front/fridge_1", "door", "closed", "wide open")
+def test_a_change_names_the_thing_both_values_and_the_confidence() -> None:
+    thing = new_thing("front/fridge_1")
+    thing.changes(answer("door: closed", confidence=0.9), 1)
+    (change,) = thing.changes(answer("door: wide open", confidence=0.7), 1)
+    assert change == Change("front/fridge_1", "fridge", "door", "closed", "wide open", 0.7)
     assert str(change) == "front/fridge_1 door: closed -> wide open"
-    assert Change.parse(str(change)) == change
-    assert Change.parse("a plug in: out -> in") == Change("a", "plug in", "out", "in")
-    with pytest.raises(RequestError, match="no change"):
-        Change.parse("fridge door open")

@@ -1,4 +1,4 @@
-"""What robots do to a kitchen: truth and pixels change, and a failure says why."""
+"""Robots' actions in a kitchen: truth and pixels change, and a failure gives its reason."""
 
 from __future__ import annotations
 

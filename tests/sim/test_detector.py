@@ -1,4 +1,4 @@
-"""The simulated detector: boxes a little off, misses, scores, and never what cannot be seen."""
+"""The simulated detector: box errors, misses, scores; no invisible things."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def detection(
     name: str = "",
     score: float = 0.8,
 ) -> Detection2D:
-    """A box by its centre and size in pixels, most likely a `label`."""
+    """Return a detection by centre and size in pixels, with `label` as its likeliest class."""
     made = Detection2D(id=name)
     made.bbox.center.position.x, made.bbox.center.position.y = map(float, centre)
     made.bbox.size_x, made.bbox.size_y = map(float, size)
@@ -26,7 +26,7 @@ def detection(
 
 
 def publish(world: Any, stamp: Any, *detections: Detection2D) -> Detection2DArray:
-    """Publish the detections of a frame; returns the message."""
+    """Publish the detections of a frame; return the message."""
     message = Detection2DArray(detections=list(detections))
     message.header.stamp, message.header.frame_id = stamp, "camera_optical"
     world.detections.publish(message)

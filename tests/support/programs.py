@@ -1,4 +1,4 @@
-"""Programs under test, each in a process of its own."""
+"""Programs under test, each in its own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 
 class Process:
-    """A program under test. What it prints is kept, and shown when the test fails."""
+    """A program under test; its output is kept, and shown if the test fails."""
 
     def __init__(self, *command: str, env: dict[str, str] | None = None) -> None:
         self.command = command
@@ -24,7 +24,7 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # The working folder holds no chatspot_ros/, and stdout is not held back.
+            # A working folder without chatspot_ros/, and unbuffered output.
             cwd=tempfile.gettempdir(),
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
         )
@@ -58,7 +58,7 @@ class Process:
         return self._process.poll()
 
     def wait_for(self, text: str, timeout_s: float = 60.0, after: int = 0) -> str:
-        """Wait for a printed line that holds `text`, from line number `after` on; return it."""
+        """Wait for a printed line with `text`, from line number `after` on; return it."""
 
         def find() -> str | None:
             return next((line for line in self.lines[after:] if text in line), None)
@@ -95,7 +95,7 @@ class Process:
 
 
 def spawner() -> Iterator[Callable[..., Process]]:
-    """Yield what starts a program; end all that were started, the last one first."""
+    """Yield a function that starts programs; stop all of them afterwards, the last one first."""
     processes: list[Process] = []
 
     def spawn(

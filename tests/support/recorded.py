@@ -1,4 +1,4 @@
-"""Bags as rclpy's own messages would be written, and an engine that is asked of them again."""
+"""Bags of rclpy messages, and a fake engine for their replay."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def write_bag(
     storage: StoragePlugin = StoragePlugin.MCAP,
     compression: CompressionMode = CompressionMode.NONE,
 ) -> Path:
-    """Write a bag of messages, as rclpy would; returns its folder."""
+    """Write a bag of messages, as rosbag2 does; return its folder."""
     path = folder / f"bag_{storage.name.lower()}"
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
@@ -89,7 +89,7 @@ def write_bag(
 
 
 class FakeEngine:
-    """Says what the script has for a question, and notes what it was asked."""
+    """Answers by a script (first word of the question -> answer), and records the questions."""
 
     name = "new"
 

@@ -24,7 +24,7 @@ _gates = itertools.count()
 def wait_until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until the condition is true and return it.
 
-    For what no event tells, such as discovery.
+    For conditions without an event, such as discovery.
     """
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
@@ -44,14 +44,14 @@ def finish(future: Any, timeout_s: float = 60.0) -> Any:
 
 
 def soon(future: Any, timeout_s: float = 2.0) -> Any:
-    """A future's result; None when it does not come soon, as a reply that was lost never does."""
+    """Return a future's result; None if it does not arrive soon: a reply can be lost."""
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     return future.result() if done.wait(timeout_s) else None
 
 
 class Gate:
-    """A question that keeps the engine busy, looking at nothing, until `open`."""
+    """A question without picture that keeps the engine busy until `open`."""
 
     def __init__(self, folder: Path) -> None:
         number = next(_gates)
@@ -63,7 +63,7 @@ class Gate:
 
 
 class Collector:
-    """What came on a topic, and the wait for more."""
+    """Collects the messages of a topic, and waits for more."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -85,7 +85,7 @@ class Collector:
 
 
 def named(reply: Any) -> Any:
-    """A reply's fields, and the name of its status."""
+    """Return a reply's fields with the name of its status."""
     fields = {field: getattr(reply, field) for field in reply.get_fields_and_field_types()}
     return SimpleNamespace(name=STATUSES[reply.status], **fields)
 
@@ -146,11 +146,11 @@ class World:
         self.clicks = ros.create_publisher(Point, f"{namespace}/click", 10)
         self.answers = Collector()
         ros.create_subscription(RegionAnswers, f"{node_name}/answers", self.answers, 1000)
-        # The last one: a node hears of ours in this order, so who replies to it knows the others.
+        # The last one: a node discovers these in order, so if it replies here it knows the others.
         self.client = ros.create_client(RegionQuery, f"{node_name}/region_query")
 
     def make(self, constructor: Callable[[], Any]) -> Any:
-        """Make a client in the executor's own thread: elsewhere it is spun half made."""
+        """Make a client in the executor's thread: elsewhere it is spun before it is complete."""
         made = threading.Event()
         making = self.ros.executor.create_task(constructor)
         making.add_done_callback(lambda _: made.set())
@@ -158,7 +158,7 @@ class World:
         return making.result()
 
     def wait_for_services(self) -> None:
-        """Wait until whatever is asked comes to the node, and its reply back."""
+        """Wait until requests arrive at the node, and replies here."""
         assert self.parameters.wait_for_service(60.0)
         assert self.parameter_setter.wait_for_service(60.0)
         assert self.action.wait_for_server(60.0)
@@ -167,7 +167,7 @@ class World:
         wait_until(self._goal_comes_back)
 
     def wait_for_node(self) -> None:
-        """Wait until whatever is asked or published comes to the active node."""
+        """Wait until requests and messages arrive at the active node."""
         self.wait_for_services()
         cameras = (self.images, self.compressed)
         wait_until(lambda: any(camera.get_subscription_count() for camera in cameras))
@@ -214,7 +214,7 @@ class World:
         return self.ros.get_clock().now().to_msg()
 
     def publish_frame(self, stamp: Any = None, colour: tuple[int, int, int] = (10, 20, 30)) -> Any:
-        """Publish a frame of one colour and wait until the node has it; return its stamp."""
+        """Publish a frame of one colour, wait until the node has it, return its stamp."""
         from std_msgs.msg import Header
 
         from chatspot_ros.ros.conversions import to_image_message

@@ -31,7 +31,7 @@ from chatspot_ros.ros.conversions import to_answers_message, to_image_message
 from chatspot_ros.server.engine_factory import load_engine
 from chatspot_ros.server.request import Picture, Query, QueryReply
 from chatspot_ros.server.settings import Settings
-from chatspot_ros.tools.replay import main, parse
+from chatspot_ros.tools.replay import main
 from chatspot_ros.tools.replay_report import show, to_html, to_json
 
 
@@ -112,5 +112,5 @@ def test_the_program_says_what_is_wrong(
 
 def test_the_command_line_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["bag"])
+        main(["bag"])
     assert "--model" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_release_frees_circles_of_before() -> None:
 def test_an_environment_that_says_how_is_obeyed(spawn: Callable[..., Any]) -> None:
     program = (
         "import ctypes\n"
-        "from chatspot_ros import memory\n"
+        "from chatspot_ros.util import process_memory as memory\n"
         "asked = []\n"
         "memory._libc = lambda name: lambda *given: asked.append(given)\n"
         "memory.arrange()\n"

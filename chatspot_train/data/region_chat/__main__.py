@@ -1,7 +1,7 @@
 """Write dialogues about regions: `chatspot region-chat --regions ...`.
 
-The key of the endpoint is read from the environment variable OPENAI_API_KEY. Run it again with the
-same `--out` to go on, and to ask again for pictures that failed.
+The endpoint's key is read from the environment variable OPENAI_API_KEY. Run the command again with
+the same `--out` to resume, and to retry the images that failed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from chatspot_train.openai_client import ChatClient
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Return the exit status: 0, or 1 when pictures failed."""
+    """Return the exit status: 0, or 1 if images failed."""
     tally = Tally(options.price_in, options.price_out)
     try:
         asyncio.run(_write(options, tally))
     except KeyboardInterrupt:
-        main.say("stopped; run it again to go on")
+        main.say("stopped; run it again to resume")
         return INTERRUPTED
     _show(tally, options.out, Console())
     return 1 if tally.failed else 0
@@ -63,7 +63,7 @@ def _show(tally: Tally, out: Path, console: Console) -> None:
             table.add_row(f"{title}: {reason}", f"{count:,}")
     console.print(table)
     if tally.failed:
-        console.print(f"run it again to ask again for what is in {out}/failed.jsonl", style="bold")
+        console.print(f"run it again to retry the images in {out}/failed.jsonl", style="bold")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,19 +71,19 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--regions", type=Path, required=True, help="region_descriptions.json")
     parser.add_argument("--attributes", type=Path, help="attributes.json")
     parser.add_argument("--relationships", type=Path, help="relationships.json")
-    parser.add_argument("--images-info", type=Path, help="image_data.json, with pictures' sizes")
+    parser.add_argument("--images-info", type=Path, help="image_data.json, with image sizes")
     parser.add_argument("--endpoint", required=True,
                         help="base URL of a chat API, as http://localhost:8000/v1")  # fmt: skip
-    parser.add_argument("--model", required=True, help="name of the model there")
+    parser.add_argument("--model", required=True, help="name of the model at the endpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder for dialogues.jsonl")
-    parser.add_argument("--limit", type=_positive, help="only the first so many pictures")
-    parser.add_argument("--concurrency", type=_positive, default=8, help="requests at a time")
+    parser.add_argument("--limit", type=_positive, help="use the first N images")
+    parser.add_argument("--concurrency", type=_positive, default=8, help="simultaneous requests")
     parser.add_argument("--seeds", type=Path, help="YAML file of instructions and seed examples")
     parser.add_argument("--price-in", type=_not_negative, default=0.0,
                         help="US dollars per million tokens read, to show the cost")  # fmt: skip
     parser.add_argument("--price-out", type=_not_negative, default=0.0,
                         help="US dollars per million tokens written")  # fmt: skip
-    parser.add_argument("--retries", type=int, default=6, help="of a request that failed")
+    parser.add_argument("--retries", type=int, default=6, help="retries of a failed request")
     parser.add_argument("--timeout", type=float, default=120.0, help="of a request, in seconds")
 
 

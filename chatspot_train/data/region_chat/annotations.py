@@ -1,8 +1,8 @@
-"""What people wrote about a picture's regions: Visual Genome's files, or one's own in their form.
+"""Annotations of the regions of images: Visual Genome's files, or your own in the same form.
 
-`region_descriptions.json` says which pictures there are; `attributes.json` and
-`relationships.json` may say more of them, `image_data.json` their sizes. An entry of one's own may
-carry `image`, `width` and `height` itself.
+`region_descriptions.json` lists the images; `attributes.json` and `relationships.json` are
+optional, `image_data.json` has the sizes. An entry of your own may have `image`, `width` and
+`height` itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OnFault = Callable[[str, Exception], None]
 
 @dataclass(frozen=True)
 class Note:
-    """One statement: `text` with a `{}` for each of its `boxes` (in pixels, inside the picture)."""
+    """One statement: `text` with a `{}` for each of its `boxes` (in pixels, inside the image)."""
 
     text: str
     boxes: tuple[Region, ...]
@@ -41,9 +41,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Annotated:
-    """A picture of `width` x `height` pixels and what is said about its regions.
+    """An image of `width` x `height` pixels and the notes about its regions.
 
-    `image` is the picture's path relative to the images' folder.
+    `image` is its path relative to the folder of images.
     """
 
     id: str
@@ -102,10 +102,10 @@ def annotated(
     relations: Iterable[Any] = (),
     on_fault: OnFault | None = None,
 ) -> Annotated:
-    """Make one picture's notes of Visual Genome's raw entries.
+    """Convert Visual Genome's raw entries about one image to notes.
 
-    A malformed entry is given to `on_fault` with its place and left out; without `on_fault` its
-    error, one of ENTRY_ERRORS, is raised. Raises SkipError where no region is described.
+    A malformed entry is left out and its place and error, one of ENTRY_ERRORS, given to `on_fault`;
+    without `on_fault` the error is raised. Raises SkipError where no region is described.
     """
 
     def notes(name: str, entries: Iterable[Any], read: Callable[[Any, Size], Note | None]) -> Any:
@@ -152,11 +152,12 @@ def _relate(raw: Any, size: Size) -> Note:
 
 
 def _plain(text: str) -> str:
+    """Return the text on one line, without the braces that mark boxes in a note."""
     return clean(text).replace("{", "(").replace("}", ")")
 
 
 class Annotations(Sequence[str]):
-    """The ids of the annotated pictures, in the file's order; `read` gives what is said of one."""
+    """The ids of the annotated images, in the file's order; `read` returns the notes of one."""
 
     def __init__(
         self,
@@ -165,7 +166,7 @@ class Annotations(Sequence[str]):
         relationships: Path | None = None,
         images_info: Path | None = None,
     ) -> None:
-        """Raises SourceError where a file cannot be read or is not a list of pictures."""
+        """Read the files. Raises SourceError where one is unreadable or not a list of images."""
         self.file = regions
         self._entries = dict(_by_id(regions, once=True))
         self._attributes = dict(_by_id(attributes)) if attributes else {}
@@ -180,7 +181,7 @@ class Annotations(Sequence[str]):
         return self._ids[index]
 
     def read(self, picture_id: str, on_fault: OnFault) -> Annotated:
-        """What is said of a picture. Raises one of ENTRY_ERRORS where it cannot be used."""
+        """Return the notes about an image. Raises one of ENTRY_ERRORS where it is unusable."""
         entry = _Picture.model_validate(self._entries[picture_id])
         info = entry
         if not (entry.width and entry.height):
@@ -201,6 +202,7 @@ class Annotations(Sequence[str]):
 
 
 def _by_id(file: Path, once: bool = False) -> Iterable[tuple[str, Any]]:
+    """Yield (image id, entry) of a file; with `once` an image may have one entry only."""
     if not file.is_file():
         raise SourceError(
             "there is no such file of annotations", value=file,
@@ -224,7 +226,7 @@ def _by_id(file: Path, once: bool = False) -> Iterable[tuple[str, Any]]:
 
 
 def _path(url: str) -> str:
-    """`VG_100K_2/1.jpg`: the last folder and the name, as Visual Genome's archives unpack."""
+    """Return the last folder and the name, as in Visual Genome's archives: `VG_100K_2/1.jpg`."""
     return "/".join(PurePosixPath(urlsplit(url).path).parts[-2:]).strip("/")
 
 

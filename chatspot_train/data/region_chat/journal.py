@@ -1,7 +1,7 @@
-"""What is written, as it is done: a run that was killed goes on where it stopped.
+"""The output files of a run, written line by line, so that a killed run can resume.
 
-`dialogues.jsonl` holds the finished pictures, `failed.jsonl` those that have to be asked again,
-`dropped.jsonl` turns and annotations that were left out; each line with an `id` and a reason.
+`dialogues.jsonl` holds the finished images, `failed.jsonl` those to retry, `dropped.jsonl` the
+turns and annotations that were left out; each line has an `id` and a reason.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _BLOCK = 1 << 16
 
 
 class JournalError(ChatspotError):
-    """The output folder cannot be gone on with."""
+    """The output folder cannot be resumed."""
 
 
 class Journal:
     """The files of one output folder, held by one run at a time; use `contextlib.closing`.
 
-    `done` are the ids of finished pictures. Every line is with the operating system before the
-    next one is begun, so a kill leaves at most a half last line, which is cut off here.
+    `done` are the ids of finished images. Each line is flushed before the next one, so a killed
+    run leaves at most one incomplete last line, which is removed here.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises JournalError: another run holds the folder, or a line in it is broken."""
+        """Open the files. Raises JournalError where another run holds them or a line is broken."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._dialogues = _open(folder / "dialogues.jsonl")
@@ -53,27 +53,27 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Close the files, and so let another run have the folder."""
+        """Close the files and release the folder."""
         for file in (self._dialogues, self._failed, self._dropped):
             file.close()
 
     def begin(self, ids: Iterable[str]) -> None:
-        """Forget what went wrong with pictures that are asked again now."""
+        """Remove the failures and drops of images that are retried now."""
         again = set(ids)
         self._failed = _keep(self._failed, lambda line: line["id"] not in again | self.done)
         self._dropped = _keep(self._dropped, lambda line: line["id"] not in again)
 
     def finish(self, dialogue: dict[str, Any]) -> None:
-        """Write a finished picture; `dialogue` has an `id`."""
+        """Write the dialogue, with its `id`, of a finished image."""
         _write(self._dialogues, dialogue)
         self.done.add(dialogue["id"])
 
     def fail(self, picture_id: str, reason: str, detail: str) -> None:
-        """Write why a picture has no dialogue; the next run asks again."""
+        """Write why an image has no dialogue; the next run retries it."""
         _write(self._failed, {"id": picture_id, "reason": reason, "detail": detail})
 
     def drop(self, picture_id: str, where: str, reason: str, detail: str) -> None:
-        """Write what was left out of a picture's annotations or dialogue, and why."""
+        """Write what was left out of an image's annotations or dialogue, and why."""
         line = {"id": picture_id, "where": where, "reason": reason, "detail": detail}
         _write(self._dropped, line)
 
@@ -88,7 +88,7 @@ def _write(file: BinaryIO, value: dict[str, Any]) -> None:
 
 
 def _cut_half_line(file: BinaryIO) -> None:
-    """Cut off what stands behind the last line end."""
+    """Remove the text after the last line end."""
     end = size = file.seek(0, 2)
     while end > 0:
         start = max(0, end - _BLOCK)
@@ -103,6 +103,7 @@ def _cut_half_line(file: BinaryIO) -> None:
 
 
 def _lines(file: BinaryIO) -> Iterable[dict[str, Any]]:
+    """Yield the parsed lines. Raises JournalError for a broken one."""
     file.seek(0)
     for number, raw in enumerate(file, start=1):
         try:
@@ -112,13 +113,13 @@ def _lines(file: BinaryIO) -> Iterable[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise JournalError(
                 f"line {number} of {Path(file.name).name} is broken", value=error,
-                remedy="remove that line, and its picture is asked about again",
+                remedy="remove that line; its image is then retried",
             ) from error  # fmt: skip
         yield line
 
 
 def _keep(file: BinaryIO, wanted: Callable[[dict[str, Any]], bool]) -> BinaryIO:
-    """Write a file anew with the wanted lines only, whole or not at all; returns it, opened."""
+    """Replace a file, atomically, by one with the wanted lines only; return it opened."""
     path = Path(file.name)
     part = path.with_suffix(".part")
     with part.open("wb") as kept:

@@ -1,4 +1,4 @@
-"""What the language model is told: instructions, seed examples, and one picture's annotations."""
+"""The prompt of the language model: instructions, seed examples, one image's annotations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, explain
 
 
 class WordingError(ChatspotError):
-    """The file of instructions and seed examples is not usable."""
+    """The file of instructions and seed examples is unusable."""
 
 
 class _Strict(BaseModel):
@@ -26,14 +26,14 @@ class _Strict(BaseModel):
 
 
 class SeedTurn(_Strict):
-    """A question with `<box>x1 y1 x2 y2</box>` (fractions) in it, and its answer."""
+    """A question with `<box>x1 y1 x2 y2</box>` (fractions) in its text, and its answer."""
 
     question: str
     answer: str
 
 
 class Seed(_Strict):
-    """A worked example: annotations, in the form of Visual Genome's entries, and the dialogue."""
+    """An example: annotations in the form of Visual Genome's entries, and the dialogue."""
 
     width: int = Field(gt=0)
     height: int = Field(gt=0)
@@ -43,16 +43,16 @@ class Seed(_Strict):
     dialogue: tuple[SeedTurn, ...] = Field(min_length=1)
 
     def annotated(self) -> Annotated:
-        """The seed's annotations. Raises one of ENTRY_ERRORS."""
+        """Return the seed's annotations. Raises one of ENTRY_ERRORS."""
         size = (self.width, self.height)
         return annotated("seed", "", size, self.regions, self.attributes, self.relationships)
 
 
 class Wording(_Strict):
-    """Instructions, examples and how the model is asked.
+    """Instructions, examples and sampling settings.
 
-    `most_notes` region descriptions, attributes and relations each are told, evenly picked;
-    `max_tokens` limits a reply; it and `temperature` are not sent where they are null.
+    The prompt has at most `most_notes` region descriptions, attributes and relations each, evenly
+    picked. `max_tokens` limits a reply; it and `temperature` are not sent if null.
     """
 
     system: str = Field(min_length=1)
@@ -63,7 +63,7 @@ class Wording(_Strict):
 
     @classmethod
     def read(cls, file: Path) -> Wording:
-        """Read a YAML file; raises WordingError, which names what is wrong with it."""
+        """Read a YAML file. Raises WordingError, which names what is wrong in it."""
         try:
             wording = cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
             for seed in wording.seeds:
@@ -81,7 +81,7 @@ class Wording(_Strict):
         return wording
 
     def messages(self, picture: Annotated) -> list[ChatCompletionMessageParam]:
-        """The conversation that asks for a dialogue about one picture."""
+        """Return the messages that ask for a dialogue about one image."""
         found: list[ChatCompletionMessageParam] = [{"role": "system", "content": self.system}]
         for seed in self.seeds:
             dialogue = [turn.model_dump() for turn in seed.dialogue]
@@ -114,7 +114,7 @@ def _said(box: Region, picture: Annotated) -> str:
 
 
 def _some(notes: Sequence[Note], most: int) -> list[Note]:
-    """At most `most` of the notes, evenly spread over them, in their order."""
+    """Return at most `most` of the notes, evenly picked, in order."""
     if len(notes) <= most:
         return list(notes)
     return [notes[k * len(notes) // most] for k in range(most)]

@@ -1,4 +1,4 @@
-"""Which turns of a written dialogue are taken: pure functions from text to turns and faults."""
+"""Checks of a written dialogue: pure functions from text to accepted turns and faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BARE_NUMBERS = re.compile(r"[01]?\.\d+[\s,;()]+[01]?\.\d+|[\[(]\s*\d+\s*,\s*\d+
 
 
 class Reason(StrEnum):
-    """Why a turn, or a whole reply, is not taken."""
+    """Why a turn, or a whole reply, is rejected."""
 
     NOT_JSON = "the reply is not JSON"
     NOT_A_LIST = "the reply is not a list of turns"
@@ -56,7 +56,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with turn number `turn` of a reply (from 0; None: with all of it)."""
+    """A fault of turn number `turn` of a reply (from 0; None: of the whole reply)."""
 
     reason: Reason
     detail: str
@@ -64,7 +64,7 @@ class Fault:
 
 
 class TurnError(ValueError):
-    """A turn that is not taken."""
+    """A turn is rejected."""
 
     def __init__(self, reason: Reason, detail: object) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -73,14 +73,14 @@ class TurnError(ValueError):
 
 @dataclass(frozen=True)
 class Checked:
-    """What is taken of a reply, and what is not."""
+    """The accepted turns of a reply, and its faults."""
 
     turns: tuple[RecordTurn, ...]
     faults: tuple[Fault, ...]
 
 
 def check_reply(text: str, picture: Annotated) -> Checked:
-    """Read a reply and check its turns; what leans on a dropped turn is dropped with it."""
+    """Parse a reply and check its turns; drop a turn that depends on a dropped one."""
     try:
         raw_turns = _parse(text)
     except TurnError as error:
@@ -103,7 +103,7 @@ def check_reply(text: str, picture: Annotated) -> Checked:
 
 
 def check_turn(raw: Any, picture: Annotated) -> RecordTurn:
-    """Return the turn with its regions in pixels and `<region>` for each. Raises TurnError."""
+    """Return the turn with regions in pixels and a `<region>` for each. Raises TurnError."""
     said = raw if isinstance(raw, dict) else {}
     question, answer = said.get("question"), said.get("answer")
     if not isinstance(question, str) or not isinstance(answer, str):
@@ -130,6 +130,7 @@ def check_turn(raw: Any, picture: Annotated) -> RecordTurn:
 
 
 def _parse(text: str) -> Sequence[Any]:
+    """Return the turns of a JSON reply, with or without a code fence. Raises TurnError."""
     fenced = _FENCE.match(text)
     try:
         found = json.loads(fenced[1] if fenced else text)
@@ -143,7 +144,10 @@ def _parse(text: str) -> Sequence[Any]:
 
 
 def _region(kind: str, inner: str, picture: Annotated) -> Region:
-    """Two numbers are a point, four a box, six or more a polygon; fractions of the picture."""
+    """Return the region of 2 (point), 4 (box) or more (polygon) numbers, fractions of the image.
+
+    Raises TurnError.
+    """
     try:
         numbers = [float(word) for word in _SEPARATORS.split(inner) if word]
     except ValueError as error:
@@ -164,7 +168,7 @@ def _region(kind: str, inner: str, picture: Annotated) -> Region:
 
 
 def _is_about(region: Region, annotated: Region) -> bool:
-    """Whether a point lies in the annotated box, or a box or polygon has an IoU of 0.5 with it."""
+    """Return True if a point lies in the annotated box, or the IoU with it is at least MIN_IOU."""
     target = box(*annotated.box_xyxy_px)
     if region.kind is RegionKind.POINT:
         return bool(target.covers(Point(region.points_px[0])))

@@ -1,4 +1,4 @@
-"""Dialogues for many pictures: some at a time, each checked and written as soon as it is there."""
+"""Dialogues about many images: several requests at a time, each reply checked and written."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from chatspot_train.data.region_chat.reply_checks import Checked, check_reply
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, explain
 from chatspot_train.openai_client import AskError, ChatClient, EndpointError, UnreachableError
 
-# So many in a row without a connection, and the run stops.
+# The run stops after this many requests in a row without a connection.
 _MOST_UNREACHABLE = 10
 
 
 @dataclass
 class Tally:
-    """What a run did. Prices are in US dollars per million tokens; 0: not known."""
+    """The counts of a run. Prices are in US dollars per million tokens; 0: unknown."""
 
     price_in: float = 0.0
     price_out: float = 0.0
@@ -38,11 +38,11 @@ class Tally:
 
     @property
     def cost_usd(self) -> float:
-        """What the tokens cost."""
+        """The cost of all tokens in US dollars."""
         return (self.tokens_in * self.price_in + self.tokens_out * self.price_out) / 1e6
 
     def postfix(self) -> dict[str, object]:
-        """What stands behind the progress bar."""
+        """Return the values shown after the progress bar."""
         shown: dict[str, object] = {
             "turns": self.turns, "failed": self.failed.total(),
             "tokens": f"{self.tokens_in:,}+{self.tokens_out:,}",
@@ -52,7 +52,7 @@ class Tally:
         return shown
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts as JSON has them, the most frequent reason first."""
+        """Return all counts as JSON values, the most frequent reason first."""
         return {
             "dialogues": self.dialogues, "turns": self.turns, "tokens_in": self.tokens_in,
             "tokens_out": self.tokens_out, "cost_usd": round(self.cost_usd, 6),
@@ -62,7 +62,7 @@ class Tally:
 
 
 class Writer:
-    """One run over the first `limit` pictures (None: all), `concurrency` requests at a time."""
+    """Writes dialogues about annotated images with a language model."""
 
     def __init__(
         self,
@@ -77,9 +77,10 @@ class Writer:
         self._unreachable = 0
 
     async def run(self, limit: int | None, concurrency: int, progress: bool = True) -> None:
-        """Ask for every picture that is not done. Raises EndpointError where that has no hope.
+        """Write dialogues for the first `limit` images (None: all) that are not done.
 
-        `report.json` says what was done, also where the run was stopped.
+        Sends `concurrency` requests at a time. Raises EndpointError where the endpoint is
+        unusable. Writes `report.json` also for a stopped run.
         """
         wanted = self._annotations[:limit]
         ids = [one for one in wanted if one not in self._journal.done]
@@ -157,7 +158,7 @@ class Writer:
 
 
 def to_line(picture: Annotated, turns: tuple[RecordTurn, ...]) -> dict[str, Any]:
-    """A dialogue as `chatspot_train.data.sources.region_chat` reads it; regions in pixels."""
+    """Return a dialogue as data.sources.region_chat reads it, regions in pixels."""
     return {
         "id": picture.id, "image": picture.image, "width": picture.width, "height": picture.height,
         "turns": [
@@ -169,6 +170,7 @@ def to_line(picture: Annotated, turns: tuple[RecordTurn, ...]) -> dict[str, Any]
 
 
 def _why_nothing(checked: Checked, cut_off: bool) -> tuple[str, str]:
+    """Return the reason and detail of a reply without an accepted turn."""
     first = checked.faults[0]
     if cut_off:
         return "the reply is longer than max_tokens; raise it in the --seeds file", first.detail

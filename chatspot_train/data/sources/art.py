@@ -1,4 +1,4 @@
-"""ArT: curved and slanted text, Latin and Chinese, each with its outline."""
+"""ArT: curved and slanted text, Latin and Chinese, with outlines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Text(Schema):
 
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
-    """One picture: `gt_N` is a scene (task 1), `res_N` one word cut out of a scene (task 2)."""
+    """Convert an image: `gt_N` is a scene (task 1), `res_N` a word cut out of a scene (task 2)."""
     key, texts = raw
     if not isinstance(texts, list):
         raise SkipError("a picture's texts are not a list", texts)

@@ -1,7 +1,7 @@
-"""What a source is: how one data set's own files become records.
+"""The description of a data source: how the files of one data set become records.
 
-A source lists the entries of its annotation file and converts one at a time. What is wrong with
-one entry, or with a part of it, is reported and left out; the others go on.
+A source lists the entries of its annotation file and converts one at a time. An unusable entry, or
+part of one, is reported and left out.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from chatspot_train.data.records import Record, RecordTurn, check
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, ConversionReport, SkipError
 from chatspot_train.data.sources.image_folder import ImageFolder
 
-# A picture with more questions gives several records, which a trainer may mix as it likes.
+# An image with more questions becomes several records, which a trainer may mix freely.
 TURNS_PER_RECORD = 16
 Entry = tuple[str, Any]
 
 
 class SourceError(ChatspotError):
-    """A whole source cannot be read: a file or an option is missing or of the wrong kind."""
+    """A source cannot be read: a file or an option is missing or of the wrong kind."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a source is asked to convert.
+    """One conversion of a data set.
 
-    `annotations` is the data set's own file, `pictures` its pictures, `split` the only split to
-    take (empty: all), `limit` the most records to keep, `out` the folder that is being written.
+    `annotations` is the data set's own file, `pictures` are its images, `split` is the only split
+    to take (empty: all), `limit` the maximum number of records, `out` the output folder.
     """
 
     annotations: Path
@@ -46,7 +46,7 @@ class Job:
 
     @contextmanager
     def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
-        """Report what is wrong inside the block under `where`, and go on behind it."""
+        """Report an error of the block under `where` and continue after the block."""
         try:
             yield
         except ENTRY_ERRORS as error:
@@ -57,9 +57,9 @@ class Job:
 class Source:
     """One data set.
 
-    `entries` gives (where it stands in the file, what stands there); `convert` makes records of
-    one entry and raises one of ENTRY_ERRORS where it is of no use. `splits` are the values that
-    `--split` may have. `annotations` says which file of the data set's own layout is read.
+    `entries` returns (place in the file, entry) pairs; `convert` turns an entry into records and
+    raises one of ENTRY_ERRORS for an unusable one. `splits` are the valid values of `--split`.
+    `annotations` names the file of the data set that is read.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Source:
         turns: Sequence[RecordTurn],
         split: str = "",
     ) -> Iterator[Record]:
-        """Return records of TURNS_PER_RECORD turns each; the later ones are `key#1`, ..."""
+        """Return records of TURNS_PER_RECORD turns each; later ones have the ids `key#1`, ..."""
         for first in range(0, len(turns), TURNS_PER_RECORD):
             part = f"#{first // TURNS_PER_RECORD}" if first else ""
             some = turns[first : first + TURNS_PER_RECORD]
@@ -99,10 +99,9 @@ class Source:
 
 
 def read_source(source: Source, job: Job, progress: bool = True) -> Iterator[Record]:
-    """Convert entry by entry; yields records that passed `records.check`, at most `job.limit`.
+    """Convert entry by entry; yield records that pass `records.check`, at most `job.limit`.
 
-    Raises:
-        SourceError: the source as a whole cannot be read.
+    Raises SourceError where the source cannot be read.
     """
     report = job.report
     entries = source.entries(job)
@@ -123,6 +122,7 @@ def read_source(source: Source, job: Job, progress: bool = True) -> Iterator[Rec
 
 
 def _converted(source: Source, job: Job, where: str, raw: Any) -> list[Record]:
+    """Return the usable records of an entry and report the errors of the others."""
     kept: list[Record] = []
     with job.guard(where):
         for record in source.convert(raw, where, job):
@@ -133,11 +133,11 @@ def _converted(source: Source, job: Job, where: str, raw: Any) -> list[Record]:
 
 
 def draw(choices: Sequence[str], *key: object) -> str:
-    """Draw one of the texts by a hash of the key: the same key always draws the same."""
+    """Return one of the texts by a hash of the key: always the same for the same key."""
     return choices[draw_number(len(choices), *key)]
 
 
 def draw_number(count: int, *key: object) -> int:
-    """Draw one of 0 .. count - 1 by a hash of the key, evenly, the same in every run."""
+    """Return a number from 0 to count - 1 by a hash of the key, the same in every run."""
     digest = blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % count

@@ -1,4 +1,4 @@
-"""CC595K: LLaVA's selection of Conceptual Captions, one caption a picture."""
+"""CC595K: LLaVA's selection of Conceptual Captions, one caption for each image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, list_entries
 from chatspot_train.data.sources.registry import register
 
-# The file's own instructions ("<image>\nGive a brief description") ask for long and short answers
-# alike, while every answer is one caption: asked in these words it is always a short one.
+# The file's own instructions ("<image>\nGive a brief description") ask for long and short answers,
+# while every answer is a short caption: these questions always ask for a short one.
 QUESTIONS = (
     "What is this a picture of?",
     "Give a caption for the picture.",
@@ -36,7 +36,7 @@ class _Chat(Schema):
     conversations: tuple[_Utterance, ...]
 
     def caption(self) -> str:
-        """The first thing that the model's side says."""
+        """Return the first answer of the model's side. Raises SkipError where there is none."""
         for utterance in self.conversations:
             if utterance.speaker == "gpt":
                 return clean(utterance.value)

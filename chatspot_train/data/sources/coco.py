@@ -1,4 +1,4 @@
-"""COCO's file format: pictures, annotations and categories in one JSON object."""
+"""COCO's file format: images, annotations and categories in one JSON object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chatspot_train.data.sources.json_reader import Schema, items, load_json
 
 
 class CocoImage(Schema):
-    """A picture."""
+    """An image."""
 
     id: int
     file_name: str
@@ -23,7 +23,7 @@ class CocoImage(Schema):
 
 
 class CocoAnnotation(Schema):
-    """A thing in a picture. `bbox` is x, y, width, height in pixels; `iscrowd` 1: many things.
+    """A thing in an image. `bbox` is x, y, width, height in pixels; `iscrowd` 1: many things.
 
     `segmentation` is a list of polygons (x1, y1, x2, y2, ...), or an object of run lengths.
     """
@@ -36,7 +36,7 @@ class CocoAnnotation(Schema):
     segmentation: Any = None
 
     def polygon(self) -> Region | None:
-        """Its outline in pixels where that is a single polygon; None for parts or run lengths."""
+        """Return the outline in pixels if it is a single polygon, else None."""
         parts = self.segmentation
         if not isinstance(parts, list) or len(parts) != 1:
             return None
@@ -55,7 +55,7 @@ class _Category(Schema):
 
 @dataclass(frozen=True)
 class Coco:
-    """A loaded file. `names` are the categories'; entries are not checked yet."""
+    """A loaded file; `names` are those of the categories. Entries are not validated yet."""
 
     file: Path
     images: list[Entry]
@@ -63,7 +63,7 @@ class Coco:
     names: dict[int, str]
 
     def by_image(self, job: Job) -> dict[int, list[Entry]]:
-        """Annotations by their picture's id; those that belong to none are reported."""
+        """Return annotations by image id; report those without an image."""
         known = {raw.get("id") for _, raw in self.images if isinstance(raw, dict)}
         groups: dict[int, list[Entry]] = defaultdict(list)
         for where, raw in self.annotations:
@@ -76,14 +76,14 @@ class Coco:
         return groups
 
     def name(self, category_id: int) -> str:
-        """The category's name. Raises SkipError for an unknown one."""
+        """Return the name of a category. Raises SkipError for an unknown one."""
         if category_id not in self.names:
             raise SkipError("there is no such category", category_id)
         return self.names[category_id]
 
 
 def load_coco(file: Path, job: Job) -> Coco:
-    """Load a file. Raises SourceError where it is not of this format."""
+    """Load a file. Raises SourceError where it has another format."""
     loaded = load_json(file)
     names: dict[int, str] = {}
     for where, raw in items(file, loaded, "categories"):

@@ -1,4 +1,4 @@
-"""COCO-Text 2: words in COCO's training pictures, each with its box."""
+"""COCO-Text 2: words in COCO's training images, with their boxes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Word(Schema):
 
 
 def _entries(job: Job) -> list[Entry]:
-    """(key, picture, [(key, word), ...]) of every picture in the wanted split."""
+    """Return (key, image, [(key, word), ...]) of every image in the wanted split."""
     loaded = load_json(job.annotations)
     whole = loaded if isinstance(loaded, dict) else {}
     images, words, of_image = (whole.get(key) for key in ("imgs", "anns", "imgToAnns"))

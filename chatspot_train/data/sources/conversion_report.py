@@ -1,4 +1,4 @@
-"""What became of every entry of a data set: how much was kept, what was dropped, where and why."""
+"""The report of a conversion: counts of kept entries, and each dropped one with its reason."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class SkipError(ValueError):
-    """An entry cannot be used. `reason` is worded alike for all such, `detail` is its own."""
+    """An unusable entry. `reason` is the same text for all of its kind, `detail` its own."""
 
     def __init__(self, reason: str, detail: object = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail != "" else reason)
         self.reason, self.detail = reason, shorten(detail)
 
 
-# What may be wrong with one entry, without anything being wrong with the others.
+# Errors of one entry, which say nothing about the others.
 ENTRY_ERRORS = (SkipError, ValidationError, RegionError, RecordError)
 
 
 @dataclass(frozen=True)
 class Drop:
-    """One thing left out. `where` is its place in `file`, as `annotations[7]` or `line 3`."""
+    """A dropped entry. `where` is its place in `file`, as `annotations[7]` or `line 3`."""
 
     file: str
     where: str
@@ -43,9 +43,9 @@ class Drop:
 
 
 class ConversionReport:
-    """Counts what is kept, and writes every drop as a line of `drops.jsonl` in `folder`.
+    """Counts kept records and writes every drop as a line of `drops.jsonl` in `folder`.
 
-    Only counts and a few examples of each reason stay in memory. Use `contextlib.closing`.
+    Counts and a few examples of each reason stay in memory. Use with `contextlib.closing`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,11 +64,11 @@ class ConversionReport:
 
     @property
     def dropped(self) -> int:
-        """How many things were left out."""
+        """The number of drops."""
         return self.reasons.total()
 
     def keep(self, record: Record) -> None:
-        """Count a record that is kept."""
+        """Count a kept record."""
         self.records += 1
         self.turns += len(record.turns)
         self.tags.update(record.tags)
@@ -77,7 +77,7 @@ class ConversionReport:
             self.regions.update(_kind(r) for r in (*turn.regions, *turn.answer_regions))
 
     def drop(self, file: Path | None, where: str, error: Exception) -> None:
-        """Write down what was left out, and why. `error` is one of ENTRY_ERRORS."""
+        """Write a drop and its reason. `error` is one of ENTRY_ERRORS."""
         reason, detail = explain(error)
         drop = Drop(str(file or ""), where, reason, detail)
         self._lines.write(json.dumps(asdict(drop), ensure_ascii=False) + "\n")
@@ -87,7 +87,7 @@ class ConversionReport:
             examples.append(drop)
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts as JSON has them, the most frequent reason first."""
+        """Return all counts as JSON values, the most frequent reason first."""
         return {
             "entries": self.entries, "records": self.records, "turns": self.turns,
             "dropped": self.dropped,
@@ -103,7 +103,7 @@ class ConversionReport:
 
 
 def explain(error: Exception) -> tuple[str, str]:
-    """Return why an entry is left out: in words that are the same for all alike, and its own."""
+    """Return the reason of a drop, the same text for all of its kind, and its own detail."""
     if isinstance(error, SkipError):
         return error.reason, error.detail
     if isinstance(error, ValidationError):
@@ -116,6 +116,7 @@ def explain(error: Exception) -> tuple[str, str]:
 
 
 def _alike(text: str) -> str:
+    """Replace numbers and quoted words, so that messages of one kind are the same text."""
     return shorten(_NUMBERS.sub("N", _QUOTED.sub("'..'", text)))
 
 

@@ -1,4 +1,4 @@
-"""HierText: lines of text in Open Images, each with its outline."""
+"""HierText: lines of text in Open Images, with outlines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     yield from SOURCE.records(picture.image_id, image, size, turns)
 
 
-# The file is one JSON object, although it is called .jsonl.
+# The file is one JSON object, in spite of its suffix .jsonl.
 SOURCE = Source(
     name="hiertext",
     licence="HierText: CC BY-SA 4.0; the pictures are Open Images', CC BY 2.0",

@@ -1,4 +1,4 @@
-"""The pictures of a data set: found by name, their sizes read from the files' headers."""
+"""The images of a data set, found by name; sizes come from the file headers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ Size = tuple[int, int]
 
 
 class ImageFolder:
-    """The pictures under one folder."""
+    """The images in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # Questions about one picture stand next to each other.
+        # Questions about one image follow each other.
         self._size = lru_cache(maxsize=64)(self._read_size)
 
     def size(self, name: str, declared: Size | None = None) -> Size:
-        """Return (width, height) in pixels of the picture; its pixels are not decoded.
+        """Return (width, height) of an image in pixels, without decoding it.
 
-        `declared` is what the annotations say of it: regions are of no use in another size.
-
-        Raises:
-            SkipError: no such picture, not a picture, or not of the declared size.
+        `declared` is its size in the annotations, whose regions are useless in another size.
+        Raises SkipError where it is missing, not an image, or not of the declared size.
         """
         size = self._size(name)
         if declared is not None and declared != size:
@@ -38,7 +36,7 @@ class ImageFolder:
         return size
 
     def find(self, names: Iterable[str]) -> str:
-        """Return the first of the names that is there. Raises SkipError where none is."""
+        """Return the first name that exists. Raises SkipError where none does."""
         tried = list(names)
         for name in tried:
             if self._path(name).is_file():
@@ -46,6 +44,7 @@ class ImageFolder:
         raise SkipError("the picture is missing", " or ".join(tried))
 
     def _path(self, name: str) -> Path:
+        """Return the path of an image. Raises SkipError where the name leaves the folder."""
         parts = PurePosixPath(name)
         if not name or parts.is_absolute() or ".." in parts.parts or "\0" in name:
             raise SkipError("the picture's name leads out of the images folder", repr(name))
@@ -63,5 +62,5 @@ class ImageFolder:
 
 
 def visual_genome_names(image_id: object) -> tuple[str, ...]:
-    """Where a Visual Genome picture may lie: its two archives, or all in one folder."""
+    """Return the possible paths of a Visual Genome image: in two archives, or in one folder."""
     return tuple(f"{folder}{image_id}.jpg" for folder in ("", "VG_100K/", "VG_100K_2/"))

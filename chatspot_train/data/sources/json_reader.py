@@ -1,4 +1,4 @@
-"""Reading annotation files: JSON as it comes, its entries checked one by one."""
+"""Reading of JSON annotation files, whose entries are validated one by one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PICKLE_SUFFIXES = (".p", ".pkl", ".pickle")
 
 
 class Schema(BaseModel):
-    """Base of what one entry holds; fields that are not named are not looked at.
+    """Base of an entry's schema; other fields are ignored.
 
-    Numbers are taken where text stands (ids differ between releases).
+    A number is accepted for a text: ids differ between releases.
     """
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True, frozen=True)
 
 
 class XywhBox(Schema):
-    """A box as Visual Genome writes it, in pixels; the corner is its upper left one."""
+    """A box as in Visual Genome, in pixels: upper left corner x, y and size w, h."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class XywhBox(Schema):
     h: float
 
     def region(self) -> Region:
-        """Raises SkipError where it has no area."""
+        """Return the box as a region. Raises SkipError where it has no area."""
         return box_xywh((self.x, self.y, self.w, self.h))
 
 
@@ -57,7 +57,7 @@ def box_xyxy(values: Sequence[float]) -> Region:
 
 
 def clean(text: str) -> str:
-    """Return the text on one line without outer spaces. Raises SkipError where nothing is left."""
+    """Return the text on one line without outer spaces. Raises SkipError where it is empty."""
     words = " ".join(text.split())
     if not words:
         raise SkipError("the text is empty", repr(text))
@@ -65,10 +65,9 @@ def clean(text: str) -> str:
 
 
 def load_json(path: Path) -> Any:
-    """Return what a JSON file (or `.json.gz`) holds, whatever its name ends in.
+    """Return the content of a JSON file (or `.json.gz`) with any suffix.
 
-    Raises:
-        SourceError: no such file, a pickle, or not JSON.
+    Raises SourceError where the file is missing, a pickle, or not JSON.
     """
     try:
         data = path.read_bytes()
@@ -93,7 +92,7 @@ def load_json(path: Path) -> Any:
 
 
 def json_lines(job: Job) -> Iterator[Entry]:
-    """Yield the objects of a file with one on each line; broken lines are reported."""
+    """Yield the objects of a file of JSON lines; report broken lines."""
     try:
         lines = job.annotations.open("rb")
     except OSError as error:
@@ -110,6 +109,7 @@ def json_lines(job: Job) -> Iterator[Entry]:
 
 
 def _parsed(line: bytes) -> Any:
+    """Parse a line. Raises SkipError where it is not JSON."""
     try:
         return json.loads(line)
     except ValueError as error:
@@ -125,7 +125,7 @@ def list_entries(job: Job, key: str = "") -> list[Entry]:
 
 
 def items(path: Path, loaded: Any, key: str = "") -> list[Entry]:
-    """Return (`key[k]`, entry) of the list `key` of what was loaded from `path`."""
+    """Return (`key[k]`, entry) of the list `key` in the content of `path`. Raises SourceError."""
     found = loaded
     if key:
         found = loaded.get(key) if isinstance(loaded, dict) else None

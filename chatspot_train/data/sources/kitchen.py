@@ -1,4 +1,4 @@
-"""Simulated kitchens, without end: pictures are rendered and their truth is asked about."""
+"""Simulated kitchens, any number: rendered images, and questions about their ground truth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _entries(job: Job) -> Iterator[Entry]:
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     split, seed = raw
-    # Only here: it starts the renderer.
+    # Imported here because it starts the renderer.
     from chatspot_sim.world import World
 
     size = CAMERA_SIZES[seed % len(CAMERA_SIZES)]

@@ -1,4 +1,4 @@
-"""Objects365, in COCO's format: what is in a picture, and what is in a region of it."""
+"""Objects365, in COCO's format: the things in an image, and the thing in a region."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ REGION_QUESTIONS = (
 
 
 def thing_name(name: str) -> str:
-    """A category's name as one would say it: `Cabinet/shelf` is `cabinet or shelf`."""
+    """Return a category's name in words: `Cabinet/shelf` becomes `cabinet or shelf`."""
     return clean(name.replace("/", " or ")).lower()
 
 
 def _entries(job: Job) -> list[Entry]:
-    """(picture, its annotations with the name of each category) for every picture of the file."""
+    """Return (image, its annotations, the loaded file) for every image of the file."""
     coco = load_coco(job.annotations, job)
     groups = coco.by_image(job)
 
@@ -54,9 +54,9 @@ def _entries(job: Job) -> list[Entry]:
 
 
 def _picture(raw: Any, job: Job) -> tuple[CocoImage, str]:
-    """The picture, and where it is.
+    """Return the image and its path.
 
-    The file says `images/v1/patch8/NAME`, while the archives unpack to `patch8/NAME`.
+    The file names `images/v1/patch8/NAME`, while the archives unpack to `patch8/NAME`.
     """
     image = CocoImage.model_validate(raw)
     parts = image.file_name.split("/")
@@ -82,7 +82,7 @@ def _convert_image(raw: Any, where: str, job: Job) -> Iterator[Record]:
     names = [thing for thing, _ in counts.most_common()]
     key = ("objects365_image", image.id)
     turns = [RecordTurn(draw(LIST_QUESTIONS, *key), ", ".join(names))]
-    # A crowd is marked once however many are in it.
+    # A crowd has one box for any number of things.
     countable = [thing for thing in names if thing not in crowded]
     if countable:
         thing = countable[draw_number(len(countable), *key, "thing")]

@@ -1,4 +1,4 @@
-"""OCR-VQA: questions about book covers, several a cover."""
+"""OCR-VQA: several questions about each book cover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Book(Schema):
 
 
 def _entries(job: Job) -> list[Entry]:
-    """The books of the wanted split; a book whose split cannot be told goes on to be reported."""
+    """Return the books of the wanted split, and those without one, which are then reported."""
     wanted = {number for number, name in SPLITS.items() if name == job.split}
     found = mapping_entries(job)
     if not wanted:
@@ -45,7 +45,7 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
         raise SkipError(
             "not as many answers as questions", f"{len(book.answers)} for {len(book.questions)}"
         )
-    # The pictures are saved under the book's key, with the suffix of where they came from.
+    # The images are saved under the book's key, with the suffix of their URL.
     image = f"{key}{PurePosixPath(book.image_url).suffix}"
     size = job.pictures.size(image)
     turns = []

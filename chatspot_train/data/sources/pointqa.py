@@ -1,8 +1,8 @@
-"""PointQA: questions that only the pointed place makes clear, on Visual Genome's pictures.
+"""PointQA: questions whose meaning depends on a pointed place, on Visual Genome's images.
 
-LookTwice-QA asks for a count of what is pointed at (look at the point, then at the whole picture);
-Local-QA for an attribute of it. Both come as the authors' own files (an object of lists, by
-picture) and as lines with `file_path`, as Shikra rewrote them, whose boxes are corners.
+LookTwice-QA asks how many things like the pointed one the image shows; Local-QA asks for an
+attribute of the pointed thing. Both are read from the authors' files (an object of lists, by image)
+and from Shikra's JSON lines with `file_path`, whose boxes are corners.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _LocalLine(Schema):
 
 
 def _entries(job: Job) -> Iterator[Entry]:
-    """(id, names its picture may have, question) of every question of the wanted split."""
+    """Yield (id, possible image names, question) of every question of the wanted split."""
     if job.annotations.suffix == ".jsonl":
         if job.split:
             raise SourceError(
@@ -84,7 +84,7 @@ def _entries(job: Job) -> Iterator[Entry]:
 
 
 def _split_ids(job: Job) -> set[str] | None:
-    """The pictures of a split, from the list beside the file; None: all of them."""
+    """Return the image ids of the split, from the list beside the file; None: all images."""
     if not job.split:
         return None
     name = job.annotations.stem.removesuffix("_dataset")
@@ -102,20 +102,22 @@ def _picture(names: tuple[str, ...], job: Job) -> tuple[str, tuple[int, int]]:
 
 
 def box_region(box: XywhBox | tuple[float, ...]) -> Region:
+    """Return the box, given by its corner and size or by two corners, as a region."""
     return box.region() if isinstance(box, XywhBox) else box_xyxy(box)
 
 
 def point_region(point: _Point | tuple[float, float]) -> Region:
+    """Return the point as a region."""
     return Region.point(point.x, point.y) if isinstance(point, _Point) else Region.point(*point)
 
 
 def _about(question: str) -> str:
-    """The question with the region at its end, as in `What color is it? <region>`."""
+    """Return the question with the region at its end, as in `What color is it? <region>`."""
     return f"{clean(question)} <region>"
 
 
 def _convert_look_twice(raw: Any, where: str, job: Job) -> Iterator[Record]:
-    """One question of one level: all three have the same answer, and each would tell the next."""
+    """Convert one question of one level: all three have the same answer."""
     key, names, loaded = raw
     entry = LookTwice.model_validate(loaded)
     levels = [text for text in (getattr(entry, level) for level in LEVELS) if text.strip()]
@@ -145,7 +147,7 @@ Asked = tuple[str, str, XywhBox | tuple[float, ...], _Point | tuple[float, float
 
 
 def local_questions(loaded: Any, where: str, job: Job) -> Iterator[Asked]:
-    """(question, answer, box, point) of each thing that an entry asks about."""
+    """Yield (question, answer, box, point) of each thing that an entry asks about."""
     if isinstance(loaded, dict) and "file_path" in loaded:
         line = _LocalLine.model_validate(loaded)
         yield line.question, line.answer, line.bbox, line.point

@@ -1,8 +1,8 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: expressions for things in COCO's pictures, to locate them.
+"""RefCOCO, RefCOCO+ and RefCOCOg: referring expressions for things in COCO's images.
 
-The refs are read as JSON, beside COCO's `instances.json`; published they are a pickle, which is
-never read here. All first sentences come before all second ones: one that asks where a thing is
-must not follow one that has just said so.
+The refs are read as JSON, beside COCO's `instances.json`; the published pickle is refused. All
+first sentences come before all second ones, so that a question for a thing's place does not follow
+one that told it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NAME_QUESTIONS = (
     "What is the shortest way to say which thing <region> is?",
     "Give an expression that only fits <region>.",
 )
-EVERY_THIRD = 3  # sentence is asked the other way round
+EVERY_THIRD = 3  # every third question asks for the expression, the others for the box
 
 
 class _Sentence(Schema):
@@ -57,7 +57,7 @@ class _Sentence(Schema):
 
 
 class Ref(Schema):
-    """A thing and the expressions for it; each of `sentences` is checked when asked for."""
+    """A thing and its expressions; each of `sentences` is validated on demand."""
 
     ref_id: int
     ann_id: int
@@ -66,7 +66,7 @@ class Ref(Schema):
     sentences: tuple[Any, ...]
 
     def expression(self, k: int) -> str:
-        """The k-th expression. Raises SkipError where the ref has none."""
+        """Return the k-th expression. Raises SkipError where the ref has none."""
         if k >= len(self.sentences):
             raise SkipError("the ref has no sentences", self.ref_id)
         sentence = _Sentence.model_validate(self.sentences[k])
@@ -74,7 +74,7 @@ class Ref(Schema):
 
 
 def _files(job: Job) -> tuple[Path, Path]:
-    """The refs and the instances: a folder with both, or the refs with the instances beside."""
+    """Return the files of refs and instances: in the given folder, or beside the given refs."""
     refs = job.annotations
     if refs.is_dir():
         found = sorted(refs.glob("refs*.json")) or sorted(refs.glob("refs*.p"))
@@ -88,7 +88,7 @@ def _files(job: Job) -> tuple[Path, Path]:
 
 
 def _entries(job: Job) -> list[Entry]:
-    """One entry a sentence, in rounds; a ref that has none is an entry of the first round."""
+    """Return one entry for each sentence, in rounds; a ref without any is in the first round."""
     refs_file, instances_file = _files(job)
     refs = [
         (where, raw) for where, raw in items(refs_file, load_json(refs_file))
@@ -110,7 +110,7 @@ def _count_sentences(raw: Any) -> int:
 
 
 class _Instances:
-    """COCO's pictures and annotations by id, checked when asked for."""
+    """COCO's images and annotations by id, validated on demand."""
 
     def __init__(self, coco: Coco) -> None:
         self._images = {raw.get("id"): raw for _, raw in coco.images if isinstance(raw, dict)}

@@ -2,7 +2,7 @@
 
 One JSON object a line: `{"image", "width", "height", "id", "turns": [{"question", "answer",
 "regions": [[[x, y], ...], ...]}]}`, all in pixels; a turn may also have `task` and
-`answer_regions`. People's own dialogues can be given in the same form.
+`answer_regions`. Your own dialogues can have the same form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Turn(Schema):
     answer_regions: tuple[Outline, ...] = ()
 
     def read(self, size: tuple[int, int]) -> RecordTurn:
-        """Raises RegionError where a region is not in a picture of that size."""
+        """Return the turn. Raises RegionError where a region is outside an image of this size."""
         asked, answered = (
             tuple(Region(points).clipped(*size) for points in outlines)
             for outlines in (self.regions, self.answer_regions)
@@ -44,7 +44,7 @@ class _Dialogue(Schema):
 
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
-    """A dialogue is kept or dropped whole: later turns lean on the earlier ones."""
+    """Keep or drop a whole dialogue: later turns depend on earlier ones."""
     dialogue = _Dialogue.model_validate(raw)
     size = job.pictures.size(dialogue.image, (dialogue.width, dialogue.height))
     turns = [turn.read(size) for turn in dialogue.turns]

@@ -1,4 +1,4 @@
-"""How text in a region is asked for, in all data sets of printed and written text."""
+"""Questions for the text in a region, shared by all data sets of printed and written text."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ QUESTIONS = (
 
 
 def reading_turn(text: str, region: Region, size: tuple[int, int], *key: object) -> RecordTurn:
-    """Return a question for the text in a region, in words drawn by the key.
+    """Return a question for the text in a region; the key chooses the wording.
 
-    `size` is (width, height) of the picture in pixels. Raises SkipError for an empty text and
-    RegionError for a region that is not in the picture.
+    `size` is (width, height) of the image in pixels. Raises SkipError for an empty text and
+    RegionError for a region outside the image.
     """
     return RecordTurn(draw(QUESTIONS, *key), clean(text), (region.clipped(*size),), "read")

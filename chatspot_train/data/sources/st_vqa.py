@@ -1,4 +1,4 @@
-"""ST-VQA: questions that need the text in a scene, on pictures of several data sets."""
+"""ST-VQA: questions about text in a scene, on images of several data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data sets of questions about text in a picture have in common: one question an entry."""
+"""Answers of data sets that ask one question about text in each entry."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from chatspot_train.data.sources.json_reader import clean
 
 
 def first_answer(question: str, answers: Sequence[str]) -> RecordTurn:
-    """Return the question with the first of its equally right answers. Raises SkipError."""
+    """Return the question with the first of its right answers. Raises SkipError without any."""
     if not answers:
         raise SkipError("the question has no answers", question)
     return RecordTurn(clean(question), clean(answers[0]))
 
 
 def majority(answers: Sequence[str]) -> str:
-    """Return what most people answered, in the spelling most of them used.
+    """Return the most frequent answer in its most frequent spelling.
 
-    Case and outer spaces make no difference; of answers given equally often the earliest counts.
-    Raises SkipError where nobody said anything.
+    Case and outer spaces are ignored; among equally frequent answers the first one is returned.
+    Raises SkipError where all answers are empty.
     """
     spellings: dict[str, Counter[str]] = {}
     for answer in answers:

@@ -12,7 +12,7 @@ from chatspot_train.data.sources.json_reader import Schema, clean, list_entries
 from chatspot_train.data.sources.registry import register
 from chatspot_train.data.sources.text_questions import majority
 
-# What annotators were told to enter about a question that is not about text: no answer to it.
+# Annotators entered this for a question that is not about text; it is not an answer.
 NOT_AN_ANSWER = "answering does not require reading text in the image"
 
 
@@ -30,7 +30,7 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     if answer.casefold() == NOT_AN_ANSWER:
         raise SkipError("most people said that the question is not about text", entry.question)
     image = f"{entry.image_id}.jpg"
-    # The file's own image_width and image_height are of the original, not of what is handed out.
+    # image_width and image_height in the file are those of the original, not of the published one.
     size = job.pictures.size(image)
     turn = RecordTurn(clean(entry.question), answer)
     yield SOURCE.record(entry.question_id, image, size, [turn], entry.set_name)

@@ -1,4 +1,4 @@
-"""Visual Genome: phrases that people wrote about regions."""
+"""Visual Genome: phrases about regions."""
 
 from __future__ import annotations
 

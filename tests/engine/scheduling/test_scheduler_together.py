@@ -23,7 +23,7 @@ from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.scheduling.worker import InferenceWorker
 from chatspot_ros.errors import BusyError, CancelledError, ChatspotError, DeadlineError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.inflight_request import Pending
+from chatspot_ros.server.inflight_request import InflightRequest
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
@@ -34,7 +34,6 @@ TEXTS = ("What is this?", "And this?", "Is it open?")
 hundred_times = pytest.mark.parametrize(
     "repeat", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 100))]
 )
-_keys = itertools.count(10_000)
 _ids = itertools.count()
 
 
@@ -43,7 +42,7 @@ class Picture:
     """What the node's Picture is, with pixels at hand. `asked_for` counts its decoding."""
 
     seed: int
-    key: int = field(default_factory=lambda: next(_keys))
+    id: int = field(default_factory=lambda: next(_ids))
     asked_for: int = 0
 
     def rgb(self, max_pixels: int) -> np.ndarray:
@@ -55,7 +54,7 @@ class Picture:
 class Asked:
     """A query on its way."""
 
-    pending: Pending
+    pending: InflightRequest
     handle: Any = None
     error: ChatspotError | None = None
     words: dict[int, str] = field(default_factory=dict)
@@ -97,7 +96,7 @@ class Desk:
         """Ask `count` questions; on_text is called for the words of each."""
         query = Query(text, use_detections=background, session=session)
         now_s = time.monotonic()
-        pending = Pending(
+        pending = InflightRequest(
             f"q{next(_ids)}", query, print, None, now_s, now_s + timeout_s, now_s,
             picture, asks(count, text),
         )  # fmt: skip
@@ -115,13 +114,13 @@ class Desk:
 
         pending.on_text = hear
         if session:
-            self.sessions.enter(session, picture.key, picture)
+            self.sessions.enter(session, picture)
         asked.handle = self.worker.submit(
             lambda engine: self.answerer.answer(engine, pending),
             deadline_s=pending.deadline_s,
             on_done=on_done,
             priority=pending.priority,
-            frame=picture.key,
+            frame=picture.id,
             session_key=session or None,
         )
         return asked

@@ -88,10 +88,10 @@ def test_two_builds_are_the_same(dialogues: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--source", "mnist"], "no such source (got mnist): use one of cc595k"),
+        (["--source", "mnist"], "no such source (got mnist): use one of art"),
         (["--source", "docvqa"], "needs its annotations"),
         (["--source", "docvqa", "--annotations", "gone.json", "--images", "."], "got gone.json"),
-        (["--source", "docvqa", "--annotations", "DIALOGUES"], "folder of its pictures"),
+        (["--source", "docvqa", "--annotations", "DIALOGUES"], "folder of its images"),
         (["--source", "docvqa", "--annotations", "DIALOGUES", "--images", "."], "are not JSON"),
         (["--source", "art", "--annotations", "DIALOGUES", "--images", ".", "--split", "val"],
          "no such split (got val): leave --split out"),
@@ -100,7 +100,7 @@ def test_two_builds_are_the_same(dialogues: Path, tmp_path: Path) -> None:
           "0"], "limit is not positive"),
         (["--source", "kitchen"], "say how many with --limit"),
         (["--source", "kitchen", "--limit", "2", "--split", "testA"], "train, val, test"),
-        (["--source", "kitchen", "--limit", "2", "--images", "."], "makes its own pictures"),
+        (["--source", "kitchen", "--limit", "2", "--images", "."], "makes its own images"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said_in_one_line(

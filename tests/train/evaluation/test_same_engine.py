@@ -19,7 +19,7 @@ from chatspot_ros.engine.engine_config import (
 )
 from chatspot_ros.server.engine_factory import config_of
 from chatspot_ros.server.engine_factory import load_engine as load_for_node
-from chatspot_ros.server.settings import Settings, specs
+from chatspot_ros.server.settings import SPECS, Settings
 from chatspot_ros.tools import replay
 from chatspot_train import evaluate
 from chatspot_train.data import relabel
@@ -100,7 +100,7 @@ def test_options_reach_it_as_parameters_do(
 
 
 def test_every_setting_of_an_engine_is_a_parameter_with_its_default() -> None:
-    parameters = {spec.name: spec.default for spec in specs()}
+    parameters = {spec.name: spec.default for spec in SPECS}
     assert {entry.name for entry in fields(EngineConfig)} <= set(parameters)
     assert config_of(Settings()) == EngineConfig()
     assert {name: parameters[name] for name in asdict(EngineConfig())} == asdict(EngineConfig())

@@ -16,7 +16,7 @@ from chatspot_train.finetune.config import (
     ReplaySettings,
     SourceSettings,
 )
-from chatspot_train.finetune.dataset import Lessons, PictureRecords, by_length, draw_epoch
+from chatspot_train.finetune.dataset import ExampleDataset, PictureRecords, by_length, draw_epoch
 from chatspot_train.finetune.model import load_start
 
 Painted = Callable[..., dict[str, str]]
@@ -73,15 +73,15 @@ def test_neighbours_on_one_picture_are_put_together(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_run_draws_the_same_lessons_again(painted: Painted, encoder: Encoder) -> None:
+def test_a_run_draws_the_same_examples_again(painted: Painted, encoder: Encoder) -> None:
     data = source(painted(12))
-    one, two = (Lessons([data], encoder, epochs=2, batch=3, seed=5) for _ in range(2))
-    other = Lessons([data], encoder, epochs=2, batch=3, seed=6)
+    one, two = (ExampleDataset([data], encoder, epochs=2, batch=3, seed=5) for _ in range(2))
+    other = ExampleDataset([data], encoder, epochs=2, batch=3, seed=6)
     names = [one.name(k) for k in range(24)]
     assert names == [two.name(k) for k in range(24)]
     assert names != [other.name(k) for k in range(24)]
     assert sorted(names[:12]) == sorted(names[12:])
-    assert len(Lessons([data], encoder, epochs=0.5)) == 6
+    assert len(ExampleDataset([data], encoder, epochs=0.5)) == 6
 
 
 def test_a_broken_picture_is_named_and_the_next_takes_its_place(
@@ -89,9 +89,9 @@ def test_a_broken_picture_is_named_and_the_next_takes_its_place(
 ) -> None:
     made = painted(3)
     (Path(made["images"]) / "painted1.png").write_bytes(b"not a picture")
-    lessons = Lessons([source(made)], encoder)
+    examples = ExampleDataset([source(made)], encoder)
     with caplog.at_level(logging.WARNING):
-        names = [lessons[k]["name"] for k in range(3)]
+        names = [examples[k]["name"] for k in range(3)]
     assert len(names) == 3
     assert "painted/1" not in names
     assert "painted/1: the picture cannot be decoded" in caplog.text
@@ -102,13 +102,13 @@ def test_when_nothing_can_be_used_it_says_so(painted: Painted, encoder: Encoder)
     for picture in Path(made["images"]).iterdir():
         picture.unlink()
     with pytest.raises(RecordError, match="in a row cannot be used"):
-        Lessons([source(made)], encoder)[0]
+        ExampleDataset([source(made)], encoder)[0]
 
 
-def test_replay_reaches_the_lessons(painted: Painted, encoder: Encoder) -> None:
+def test_replay_reaches_the_examples(painted: Painted, encoder: Encoder) -> None:
     replay = ReplaySettings(data=[source(painted(4, source="old"))], share=0.5)
-    lessons = Lessons([source(painted(4))], encoder, replay=replay)
-    names = [lessons.name(k).split("/")[0] for k in range(len(lessons))]
+    examples = ExampleDataset([source(painted(4))], encoder, replay=replay)
+    names = [examples.name(k).split("/")[0] for k in range(len(examples))]
     assert names.count("old") == names.count("painted") == 4
 
 
@@ -118,7 +118,7 @@ def test_pictures_and_texts_are_varied_the_same_way_for_the_same_seed(
     data = [source(painted(6))]
     varied = AugmentSettings(pictures=True, texts=Path("config/train/synonyms.yaml"))
     plain, one, two = (
-        [Lessons(data, encoder, augment=augment)[k] for k in range(6)]
+        [ExampleDataset(data, encoder, augment=augment)[k] for k in range(6)]
         for augment in (None, varied, varied)
     )
 

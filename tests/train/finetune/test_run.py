@@ -107,8 +107,8 @@ def test_only_answers_are_learned_and_the_prompt_is_the_nodes_own(start: Start) 
         RecordTurn("What is this?", "a mug", (Region.box(0, 5, 20, 25),)),
         RecordTurn("Where is it?", "<region>", (), "locate", (Region.box(0, 5, 20, 25),)),
     ))  # fmt: skip
-    lesson = Encoder(start, 400).lesson(record, np.zeros((30, 40, 3), np.uint8))
-    ids, labels = lesson["input_ids"], lesson["labels"]
+    example = Encoder(start, 400).example(record, np.zeros((30, 40, 3), np.uint8))
+    ids, labels = example["input_ids"], example["labels"]
     learned = start.tokenizer.decode(ids[labels != IGNORE])
     assert learned.replace(" ", "") == "amug</s><box>0.000.250.500.75</box></s>"
     from chatspot_ros.engine.api import Turn
@@ -124,13 +124,13 @@ def test_turns_that_do_not_fit_are_left_out_and_a_wrong_size_is_refused(start: S
     turn = RecordTurn("What is this?", "a mug", (Region.point(3, 3),))
     record = Record("made", "1", "a.png", 40, 30, (turn,) * 5)
     picture = np.zeros((30, 40, 3), np.uint8)
-    all_five = len(Encoder(start, 2000).lesson(record, picture)["input_ids"])
-    cut = Encoder(start, all_five - 1).lesson(record, picture)
+    all_five = len(Encoder(start, 2000).example(record, picture)["input_ids"])
+    cut = Encoder(start, all_five - 1).example(record, picture)
     assert len(cut["input_ids"]) < all_five
     with pytest.raises(RecordError, match="first turn takes"):
-        Encoder(start, 20).lesson(record, picture)
+        Encoder(start, 20).example(record, picture)
     with pytest.raises(RecordError, match="32 x 32 pixels, the record says 40 x 30"):
-        Encoder(start, 400).lesson(record, np.zeros((32, 32, 3), np.uint8))
+        Encoder(start, 400).example(record, np.zeros((32, 32, 3), np.uint8))
 
 
 def test_a_broken_loss_names_the_records(

@@ -186,10 +186,10 @@ def test_a_student_comes_nearer_to_its_teacher(
 
 def _batch(start: Any, data: dict[str, str]) -> dict[str, Any]:
     from chatspot_train.finetune.config import SourceSettings
-    from chatspot_train.finetune.dataset import Lessons
+    from chatspot_train.finetune.dataset import ExampleDataset
 
     encoder = Encoder(start, 400)
-    lessons = Lessons([SourceSettings.model_validate(data)], encoder)
-    batch = encoder.collate([lessons[k] for k in range(len(lessons))])
+    examples = ExampleDataset([SourceSettings.model_validate(data)], encoder)
+    batch = encoder.collate([examples[k] for k in range(len(examples))])
     del batch["names"]
     return batch

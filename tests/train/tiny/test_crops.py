@@ -10,7 +10,7 @@ from chatspot_ros.core.boxes import iou
 from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.truth import Part, Thing, Truth, mask_box
 from chatspot_train.tiny.config import TinySettings
-from chatspot_train.tiny.crops import LEAST_WINDOW, draw_view, view
+from chatspot_train.tiny.crops import MIN_WINDOW, crop_kitchen, crop_window
 
 SIDE = 100
 
@@ -39,7 +39,7 @@ def picture() -> tuple[NDArray[np.uint8], NDArray[np.uint8], Truth]:
 def test_the_whole_picture_stays_as_it_is(
     picture: tuple[NDArray[np.uint8], NDArray[np.uint8], Truth],
 ) -> None:
-    rgb, labels, truth = view(*picture, draw_view(3, 0))
+    rgb, labels, truth = crop_kitchen(*picture, crop_window(3, 0))
     assert np.array_equal(rgb, picture[0])
     assert np.array_equal(labels, picture[1])
     assert truth == picture[2]
@@ -48,7 +48,7 @@ def test_the_whole_picture_stays_as_it_is(
 def test_what_lies_inside_moves_with_the_window_and_what_lies_outside_goes(
     picture: tuple[NDArray[np.uint8], NDArray[np.uint8], Truth],
 ) -> None:
-    rgb, labels, truth = view(*picture, (0.2, 0.1, 1.0, 0.9))
+    rgb, labels, truth = crop_kitchen(*picture, (0.2, 0.1, 1.0, 0.9))
     assert rgb.shape == (80, 80, 3)
     assert (truth.width, truth.height) == (200, 100)
     [thing] = truth.things
@@ -64,31 +64,31 @@ def test_what_lies_inside_moves_with_the_window_and_what_lies_outside_goes(
 def test_a_cut_thing_says_less(
     picture: tuple[NDArray[np.uint8], NDArray[np.uint8], Truth],
 ) -> None:
-    _, _, truth = view(*picture, (0.52, 0.0, 1.0, 1.0))
+    _, _, truth = crop_kitchen(*picture, (0.52, 0.0, 1.0, 1.0))
     [thing] = truth.things
     assert thing.visible_fraction == 0.8, "what the edge cuts off is not hidden by anything"
     assert thing.box_xyxy_px == pytest.approx((0, 20, 8 / 48 * 200, 40))
     # Nothing is left that shows whether it is full; its label is.
     assert thing.state == {}
     assert thing.text == "TEA"
-    _, _, truth = view(*picture, (0.0, 0.0, 0.58, 1.0))
+    _, _, truth = crop_kitchen(*picture, (0.0, 0.0, 0.58, 1.0))
     [_, thing] = truth.things
     assert thing.state == {"contents": "full"}
     assert thing.text == "", "print that is cut cannot be read"
 
 
 def test_versions_differ_and_are_drawn_the_same_again() -> None:
-    windows = [draw_view(k, v) for k in range(20) for v in (1, 2)]
+    windows = [crop_window(k, v) for k in range(20) for v in (1, 2)]
     assert len(set(windows)) == 40
-    assert windows == [draw_view(k, v) for k in range(20) for v in (1, 2)]
-    assert all(x1 >= 0 and x2 <= 1 and x2 - x1 >= LEAST_WINDOW for x1, _, x2, _ in windows)
+    assert windows == [crop_window(k, v) for k in range(20) for v in (1, 2)]
+    assert all(x1 >= 0 and x2 <= 1 and x2 - x1 >= MIN_WINDOW for x1, _, x2, _ in windows)
 
 
 def test_boxes_of_rendered_kitchens_fit_what_the_labels_show(settings: TinySettings) -> None:
     kitchens = RenderedKitchens(Path(settings.data.folder) / "train")
     for k in range(len(kitchens)):
         labels = kitchens.labels(k)
-        _, part, truth = view(kitchens.rgb(k), labels, kitchens.truth(k), draw_view(k, 1))
+        _, part, truth = crop_kitchen(kitchens.rgb(k), labels, kitchens.truth(k), crop_window(k, 1))
         assert set(np.unique(part)) <= set(range(len(truth.things) + 1))
         for number, thing in enumerate(truth.things, start=1):
             scale = np.array([truth.width / part.shape[1], truth.height / part.shape[0]] * 2)

@@ -1,4 +1,4 @@
-"""The detail path: how it learns, what it is asked, and how a model that lacked it goes on."""
+"""The detail stage: its kernels and losses, and starts from a model without the path."""
 
 import json
 from pathlib import Path
@@ -13,34 +13,24 @@ from chatspot_ros.chatspot_tiny.modeling_detector import DetailDetector
 from chatspot_ros.chatspot_tiny.modeling_vision import DetailVisionModel
 from chatspot_ros.detector.object_detector import Detector
 from chatspot_ros.engine.engine import Engine
-from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings, VisionShape
+from chatspot_train.tiny.detail_dataset import DetailDataset
 from chatspot_train.tiny.detail_stage import (
-    KIND_STEP,
-    DetailPictures,
-    DetailTeacher,
-    Standardised,
+    DetailPretraining,
+    StandardisedKernels,
     convolutions,
-    glyphs_seen,
     train_detail,
 )
-from chatspot_train.tiny.images import normalised, to_pixels
+from chatspot_train.tiny.features import compute_features, join_detail, scale_to_unit
+from chatspot_train.tiny.images import normalise, to_pixels
 from chatspot_train.tiny.model import build_model
-from chatspot_train.tiny.patch_labels import GLYPHS
-from chatspot_train.tiny.synthetic_text_cards import Card
-from chatspot_train.tiny.train import (
-    features,
-    make_tokenizer,
-    train,
-    unit_scale,
-    with_detail,
-)
+from chatspot_train.tiny.train import make_tokenizer, train
 from chatspot_train.tiny.vision_stage import train_vision, vision_config
 from chatspot_train.tiny.warm_start import (
-    StartError,
+    WarmStartError,
+    load_detail,
+    load_language,
     load_start,
-    start_detail,
-    start_language,
 )
 
 WIDTHS = (4, 6, 8, 12)
@@ -51,110 +41,69 @@ SHAPE = VisionShape(
 
 
 @pytest.fixture
-def teacher() -> DetailTeacher:
+def model() -> DetailPretraining:
     torch.manual_seed(0)
-    return DetailTeacher(vision_config(SHAPE))  # type: ignore[arg-type]
+    return DetailPretraining(vision_config(SHAPE))  # type: ignore[arg-type]
 
 
 @torch.no_grad()
 def test_standardised_kernels_have_no_mean_and_the_norm_that_is_learned() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 3, 3, 3) + 0.4
-    standardise = Standardised(weight)
+    standardise = StandardisedKernels(weight)
     found = standardise(10 * weight + 2)
     assert torch.allclose(found.mean((1, 2, 3)), torch.zeros(5), atol=1e-6)
     assert torch.allclose(found.flatten(1).norm(dim=1), standardise.gain, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_a_settled_path_is_plain_and_going_on_from_it_changes_nothing(
-    teacher: DetailTeacher,
+def test_fused_kernels_are_plain_and_resuming_from_them_changes_nothing(
+    model: DetailPretraining,
 ) -> None:
     pixels = torch.randn(2, 3, 64, 64)
-    teacher.standardise()
-    learned = teacher.net(pixels)
-    teacher.settle()
-    assert not any(parametrize.is_parametrized(part) for _, part in convolutions(teacher.net))
-    assert torch.allclose(teacher.net(pixels), learned, atol=1e-6)
-    teacher.standardise()
-    assert torch.allclose(teacher.net(pixels), learned, atol=1e-5)
-
-
-def test_glyphs_stand_on_their_print_in_reading_order() -> None:
-    corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.5], [0.25, 0.5]])
-    seen = glyphs_seen([Card("47", corners)], 32)
-    four, seven = 1 + GLYPHS.index("4"), 1 + GLYPHS.index("7")
-    assert set(seen[11, 10:15]) == {four}
-    assert set(seen[11, 18:22]) == {seven}
-    assert (seen[0] == IGNORE).all()
-    # The card's own margin is print's paper: no glyph, and asked for.
-    assert set(seen[8, 9:23]) == {0}
+    model.standardise()
+    learned = model.net(pixels)
+    model.fuse_kernels()
+    assert not any(parametrize.is_parametrized(part) for _, part in convolutions(model.net))
+    assert torch.allclose(model.net(pixels), learned, atol=1e-6)
+    model.standardise()
+    assert torch.allclose(model.net(pixels), learned, atol=1e-5)
 
 
 def test_pixels_of_a_batch_are_those_of_each_picture() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (2, 8, 6, 3), dtype=np.uint8)
     expected = torch.stack([to_pixels(one) for one in rgb])
-    assert torch.allclose(normalised(torch.from_numpy(rgb)), expected)
+    assert torch.allclose(normalise(torch.from_numpy(rgb)), expected)
 
 
-def test_pictures_say_what_is_seen_at_fine_steps(settings: TinySettings) -> None:
-    folder = settings.data.folder / "train"
-    plain = DetailPictures(folder, SHAPE, 8, 1, augment=False)[0]
-    truth = DetailPictures(folder, SHAPE, 8, 1, augment=False).kitchens.truth(0)
-    side = 64 // KIND_STEP
-    assert plain["kinds_seen"].shape == (side, side)
-    assert 0 <= int(plain["kinds_seen"].min()) <= int(plain["kinds_seen"].max())
-    assert len(plain["kinds_seen"].unique()) > 1, truth
-    carded = DetailPictures(folder, SHAPE, 8, 1, augment=True, cards=1.0)
-    items = [carded[k] for k in range(8)]
-    assert any(bool((item["kinds_seen"] == IGNORE).any()) for item in items)
-    assert any(bool((item["glyphs_seen"] > 0).any()) for item in items)
-    again = carded[3]
-    assert all(torch.equal(again[key], items[3][key]) or again[key].isnan().any() for key in again)
-
-
-def test_a_picture_in_its_own_light_is_given_where_it_is_asked_for(settings: TinySettings) -> None:
-    folder = settings.data.folder / "train"
-    lit = DetailPictures(folder, SHAPE, 8, 1, augment=True, in_own_light=True)
-    for item in (lit[k] for k in range(4)):
-        shown, own = item["pixel_values"].float(), item["in_own_light"].float()
-        assert shown.shape == own.shape
-        assert not torch.equal(shown, own)
-        # The same part of the same picture: brighter here is brighter there.
-        assert np.corrcoef(shown.flatten(), own.flatten())[0, 1] > 0.8
-    assert "in_own_light" not in DetailPictures(folder, SHAPE, 8, 1, augment=True)[0]
-
-
-def batch_of(pictures: DetailPictures) -> dict[str, torch.Tensor]:
+def batch_of(pictures: DetailDataset) -> dict[str, torch.Tensor]:
     """Its first two items as a batch."""
     items = [pictures[k] for k in range(2)]
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 
 @torch.no_grad()
-def test_a_path_that_goes_on_is_asked_for_what_it_said(
-    settings: TinySettings, teacher: DetailTeacher
-) -> None:
+def test_a_resumed_path_keeps_its_outputs(settings: TinySettings, model: DetailPretraining) -> None:
     folder = settings.data.folder / "train"
-    given = batch_of(DetailPictures(folder, SHAPE, 8, 1, augment=True, in_own_light=True))
-    own = given["in_own_light"]
-    teacher.standardise()
-    teacher.settle()  # now its kernels have no mean, and are what they will be
-    plain = float(teacher(**given)["loss"])
-    teacher.keep_saying(0.5)
-    teacher.standardise()
-    kept = {name for name, weight in teacher.named_parameters() if not weight.requires_grad}
+    given = batch_of(DetailDataset(folder, SHAPE, 8, 1, augment=True, unaugmented=True))
+    own = given["unaugmented"]
+    model.standardise()
+    model.fuse_kernels()  # now its kernels have no mean, and are what they will be
+    plain = float(model(**given)["loss"])
+    model.keep_outputs(0.5)
+    model.standardise()
+    kept = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     assert kept
-    assert all(name.startswith("before.") for name in kept)
+    assert all(name.startswith("initial_net.") for name in kept)
     # In its own light it says what it said: nothing is to pay.
-    in_own = teacher(**{**given, "pixel_values": own})["loss"]
-    teacher.keep = 0.0
-    assert float(in_own) == pytest.approx(float(teacher(**{**given, "pixel_values": own})["loss"]))
-    said, shown = (teacher.net(normalised(given[k])) for k in ("in_own_light", "pixel_values"))
+    in_own = model(**{**given, "pixel_values": own})["loss"]
+    model.keep = 0.0
+    assert float(in_own) == pytest.approx(float(model(**{**given, "pixel_values": own})["loss"]))
+    said, shown = (model.net(normalise(given[k])) for k in ("unaugmented", "pixel_values"))
     off = float((shown[:1] - said[:1]).square().mean() / said[:1].var())
     assert off > 0
-    teacher.keep = 0.5
-    assert float(teacher(**given)["loss"]) == pytest.approx(plain + 0.5 * off, rel=1e-4)
+    model.keep = 0.5
+    assert float(model(**given)["loss"]) == pytest.approx(plain + 0.5 * off, rel=1e-4)
 
 
 def with_a_path(settings: TinySettings, out: Path, **changes: object) -> TinySettings:
@@ -169,11 +118,11 @@ def test_its_output_and_the_towers_are_scaled_to_one_each(
     settings: TinySettings, tmp_path: Path
 ) -> None:
     settings = with_a_path(settings, tmp_path)
-    tower = with_detail(settings, train_vision(settings), *train_detail(settings)).eval()
+    tower = join_detail(settings.vision, train_vision(settings), *train_detail(settings)).eval()
     folder, size = settings.data.folder / "train", settings.vision.image_size
-    before = features(tower, folder, size, tmp_path / "one").float()
-    factors = unit_scale(tower, before)
-    after = features(tower, folder, size, tmp_path / "two").float()
+    before = compute_features(tower, folder, size, tmp_path / "one").float()
+    factors = scale_to_unit(tower, before)
+    after = compute_features(tower, folder, size, tmp_path / "two").float()
     assert torch.allclose(after, factors * before, atol=0.1)
     for part in after.split(settings.vision.hidden_size, dim=-1):
         assert float(part.std()) == pytest.approx(1.0, abs=0.05)
@@ -198,18 +147,18 @@ def test_a_model_that_lacked_the_path_gets_one_and_goes_on(
     engine = Engine.load(str(second), threads=1)
     engine.prepare(np.zeros((48, 64, 3), np.uint8))
     # And it goes on from a model that has one.
-    teacher = DetailTeacher(vision_config(two_shape(settings)))  # type: ignore[arg-type]
-    assert start_detail(teacher.net, second)
-    assert not start_detail(teacher.net, first)
+    model = DetailPretraining(vision_config(two_shape(settings)))  # type: ignore[arg-type]
+    assert load_detail(model.net, second)
+    assert not load_detail(model.net, first)
     # Neither a path out of nowhere, nor one that is dropped without a word.
     lacking = with_a_path(settings, tmp_path / "third", start=first, detail_stage=None)
-    with pytest.raises(StartError, match="give a detail_stage"):
+    with pytest.raises(WarmStartError, match="give a detail_stage"):
         train_detail(lacking)
     dropping = {"out": tmp_path / "fourth", "start": second, "vision_stage": None}
-    with pytest.raises(StartError, match="detail_widths"):
+    with pytest.raises(WarmStartError, match="detail_widths"):
         train(settings.model_copy(update=dropping))
     out = tower.detail.out.weight
-    assert torch.allclose(teacher.net.out.weight, out, atol=1e-3)
+    assert torch.allclose(model.net.out.weight, out, atol=1e-3)
 
 
 def two_shape(settings: TinySettings) -> VisionShape:
@@ -218,7 +167,7 @@ def two_shape(settings: TinySettings) -> VisionShape:
 
 
 @pytest.mark.timeout(240)
-def test_a_model_with_the_path_is_told_what_its_detector_sees(
+def test_a_model_with_the_path_gets_its_detectors_output(
     settings: TinySettings, tmp_path: Path
 ) -> None:
     wide = settings.vision.model_copy(update={"hidden_size": 160})
@@ -227,7 +176,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     seeing = wide.model_copy(update={"detail_widths": WIDTHS, "things": True})
     going_on = {"vision": seeing, "vision_stage": None, "detail_stage": None, "start": first}
     lacking = with_a_path(settings, tmp_path / "lacking", **going_on)
-    with pytest.raises(StartError, match="has no detector on its detail path"):
+    with pytest.raises(WarmStartError, match="has no detector on its detail path"):
         train_detail(lacking)
     found = {"detector": tmp_path / "first" / "detector"}
     second = train(with_a_path(settings, tmp_path / "second", **going_on, **found))
@@ -259,7 +208,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     # A run that goes on listens as before, and to what was always 0 as a fresh model does.
     begun = build_model(third, make_tokenizer(third), None)
     fresh = begun.model.multi_modal_projector.linear_1.weight.detach().clone()
-    start_language(begun, second)
+    load_language(begun, second)
     heard = begun.model.multi_modal_projector.linear_1.weight
     before_it = model.multi_modal_projector.linear_1.weight
     always_0 = (before_it == 0).all(0)
@@ -267,7 +216,7 @@ def test_a_model_with_the_path_is_told_what_its_detector_sees(
     assert not always_0[: 2 * 160].any()
     assert torch.equal(heard, torch.where(always_0, fresh, before_it))
     dropping = {**going_on, "start": second, "vision": seeing.model_copy(update={"things": False})}
-    with pytest.raises(StartError, match=r"vision\.things"):
+    with pytest.raises(WarmStartError, match=r"vision\.things"):
         train(with_a_path(settings, tmp_path / "fourth", **dropping))
     with pytest.raises(ValidationError, match="keep is for a detail_stage"):
         TinySettings.model_validate({**third.model_dump(), "keep": 1.0})

@@ -13,10 +13,11 @@ from chatspot_sim.dataset import RenderedKitchens
 from chatspot_sim.kitchen import THING_KINDS
 from chatspot_sim.truth import Thing, Truth
 from chatspot_train.tiny.config import TinySettings
-from chatspot_train.tiny.detail_stage import DetailPictures, DetailTeacher
-from chatspot_train.tiny.detector_training import detector_loss, targets
+from chatspot_train.tiny.detail_dataset import DetailDataset
+from chatspot_train.tiny.detail_stage import DetailPretraining
+from chatspot_train.tiny.detector_training import detector_loss, detector_targets
 from chatspot_train.tiny.evaluate_detector import measure, write_card
-from chatspot_train.tiny.images import normalised
+from chatspot_train.tiny.images import normalise
 from chatspot_train.tiny.vision_stage import vision_config
 from tests.train.tiny.test_detail_stage import SHAPE
 
@@ -28,30 +29,30 @@ def thing(name: str, *box: float) -> Thing:
 
 def test_the_bell_is_one_at_a_things_middle_and_the_edges_lead_to_its_box() -> None:
     truth = Truth(100, 50, (thing("mug", 20, 10, 40, 30), thing("plate", 70, 20, 71, 21)))
-    bells, edges, weight = targets(truth, 10)
+    heatmaps, edges, weight = detector_targets(truth, 10)
     mug = THING_KINDS.index("mug")
-    assert bells[mug].max() == 1
-    row, column = divmod(int(bells[mug].argmax()), 10)
+    assert heatmaps[mug].max() == 1
+    row, column = divmod(int(heatmaps[mug].argmax()), 10)
     assert (row, column) == (4, 3)
     x, y = (column + 0.5) / 10, (row + 0.5) / 10
     left, top, right, bottom = edges[:, row, column].tolist()
     assert (x + left, y + top, x + right, y + bottom) == pytest.approx((0.2, 0.2, 0.4, 0.6))
     assert float(weight.sum()) == pytest.approx(1.0)
     # The plate is smaller than anything that is to be found.
-    assert not bells[THING_KINDS.index("plate")].any()
+    assert not heatmaps[THING_KINDS.index("plate")].any()
 
 
 def test_what_is_hidden_or_cut_away_may_be_found_or_not() -> None:
     hidden = replace(thing("mug", 20, 10, 60, 30), visible_fraction=0.1)
-    bells, edges, weight = targets(Truth(100, 100, (hidden,)), 10)
-    assert 0.5 < float(bells.max()) < 1
+    heatmaps, edges, weight = detector_targets(Truth(100, 100, (hidden,)), 10)
+    assert 0.5 < float(heatmaps.max()) < 1
     assert not edges.any()
     assert not weight.any()
-    scores = torch.full_like(bells, -6.0)
+    scores = torch.full_like(heatmaps, -6.0)
     told = scores.clone()
     told[THING_KINDS.index("mug"), 2, 4] = 6.0
-    nothing, none, no_weight = (part[None] for part in targets(Truth(100, 100, ()), 10))
-    wanted = bells[None], edges[None], weight[None]
+    nothing, none, no_weight = (part[None] for part in detector_targets(Truth(100, 100, ()), 10))
+    wanted = heatmaps[None], edges[None], weight[None]
     silent = float(detector_loss(scores[None], edges[None], *wanted))
     assert float(detector_loss(told[None], edges[None], *wanted)) == pytest.approx(silent, abs=0.01)
     assert float(detector_loss(told[None], none, nothing, none, no_weight)) > 1
@@ -59,24 +60,24 @@ def test_what_is_hidden_or_cut_away_may_be_found_or_not() -> None:
 
 def test_in_a_window_boxes_are_those_of_what_is_left_in_it() -> None:
     truth = Truth(100, 100, (thing("mug", 20, 10, 60, 30), thing("plate", 70, 20, 99, 30)))
-    bells, edges, weight = targets(truth, 10, (0.0, 0.0, 0.8, 0.4))
-    row, column = divmod(int(bells[THING_KINDS.index("mug")].argmax()), 10)
+    heatmaps, edges, weight = detector_targets(truth, 10, (0.0, 0.0, 0.8, 0.4))
+    row, column = divmod(int(heatmaps[THING_KINDS.index("mug")].argmax()), 10)
     here = torch.tensor([(column + 0.5) / 10, (row + 0.5) / 10] * 2)
     assert (edges[:, row, column] + here).tolist() == pytest.approx([0.25, 0.25, 0.75, 0.75])
     # Ten of the plate's 29 pixels are left of the window's edge.
-    assert 0.5 < float(bells[THING_KINDS.index("plate")].max()) < 1
+    assert 0.5 < float(heatmaps[THING_KINDS.index("plate")].max()) < 1
     assert float(weight.sum()) == pytest.approx(1.0)
 
 
 def test_the_right_answer_costs_less_than_any_other() -> None:
     truth = Truth(100, 100, (thing("mug", 20, 10, 60, 30),))
-    bells, edges, weight = (part[None] for part in targets(truth, 10))
-    right = torch.where(bells == 1, 6.0, -6.0)
-    cost = float(detector_loss(right, edges, bells, edges, weight))
+    heatmaps, edges, weight = (part[None] for part in detector_targets(truth, 10))
+    right = torch.where(heatmaps == 1, 6.0, -6.0)
+    cost = float(detector_loss(right, edges, heatmaps, edges, weight))
     assert cost < 0.1
-    assert float(detector_loss(right, edges + 0.1, bells, edges, weight)) > cost + 0.3
-    assert float(detector_loss(-right, edges, bells, edges, weight)) > cost + 1
-    empty = (part[None] for part in targets(Truth(100, 100, ()), 10))
+    assert float(detector_loss(right, edges + 0.1, heatmaps, edges, weight)) > cost + 0.3
+    assert float(detector_loss(-right, edges, heatmaps, edges, weight)) > cost + 1
+    empty = (part[None] for part in detector_targets(Truth(100, 100, ()), 10))
     nothing, none, no_weight = empty
     assert float(detector_loss(nothing - 6, none, nothing, none, no_weight)) < 0.01
 
@@ -84,19 +85,19 @@ def test_the_right_answer_costs_less_than_any_other() -> None:
 @pytest.mark.timeout(240)
 def test_its_heads_learn_with_the_path(settings: TinySettings) -> None:
     torch.manual_seed(0)
-    pictures = DetailPictures(settings.data.folder / "train", SHAPE, 4, 1, augment=False)
+    pictures = DetailDataset(settings.data.folder / "train", SHAPE, 4, 1, augment=False)
     batch = {
         key: torch.stack([pictures[k][key] for k in range(4)])
-        for key in ("pixel_values", "bells", "edges", "edge_weight")
+        for key in ("pixel_values", "heatmaps", "edges", "edge_weight")
     }
-    teacher = DetailTeacher(vision_config(SHAPE))  # type: ignore[arg-type]
-    parts = [*teacher.net.parameters(), *teacher.detector.parameters()]
+    model = DetailPretraining(vision_config(SHAPE))  # type: ignore[arg-type]
+    parts = [*model.net.parameters(), *model.detector.parameters()]
     optimizer = torch.optim.AdamW(parts, lr=3e-3)
-    wanted = batch["bells"], batch["edges"], batch["edge_weight"]
+    wanted = batch["heatmaps"], batch["edges"], batch["edge_weight"]
 
     def loss() -> torch.Tensor:
-        _, _, fine, coarse = teacher.net.maps(normalised(batch["pixel_values"]))
-        return detector_loss(*teacher.detector(fine, coarse), *wanted)  # type: ignore[call-arg]
+        _, _, fine, coarse = model.net.maps(normalise(batch["pixel_values"]))
+        return detector_loss(*model.detector(fine, coarse), *wanted)  # type: ignore[call-arg]
 
     before = float(loss().detach())
     assert before < 20, "at first nothing is anywhere"
@@ -108,7 +109,7 @@ def test_its_heads_learn_with_the_path(settings: TinySettings) -> None:
 
 
 class Knowing:
-    """Detects by the truth, its boxes moved by `off` pixels of the rendered picture."""
+    """DetectorLike by the truth, its boxes moved by `off` pixels of the rendered picture."""
 
     def __init__(self, kitchens: RenderedKitchens, off: float) -> None:
         self.truths = iter([kitchens.truth(k) for k in range(len(kitchens))])

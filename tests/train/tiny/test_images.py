@@ -13,12 +13,12 @@ from transformers import CLIPImageProcessor
 from chatspot_train.data.image_augment import crop, recolour
 from chatspot_train.tiny.config import VisionShape
 from chatspot_train.tiny.images import MEAN, STD, to_pixels, window_around
-from chatspot_train.tiny.vision_stage import VisionTeacher
+from chatspot_train.tiny.vision_stage import VisionPretraining
 from chatspot_train.tiny.warm_start import (
     load_start,
+    load_tower,
     resize_grid,
     resize_patches,
-    start_tower,
 )
 
 TINY = Path("models/chatspot-tiny")
@@ -90,15 +90,15 @@ def test_a_finer_grid_keeps_the_order_of_places() -> None:
 
 def test_a_tower_goes_on_from_the_bundled_model_at_another_size() -> None:
     shape = VisionShape(image_size=240, patch_size=24)
-    teacher = VisionTeacher(shape)
-    start_tower(teacher.tower, TINY)
+    model = VisionPretraining(shape)
+    load_tower(model.tower, TINY)
     bundled = load_start(TINY).model.vision_tower
     assert torch.allclose(
-        teacher.tower.encoder.layers[3].mlp.fc1.weight, bundled.encoder.layers[3].mlp.fc1.weight
+        model.tower.encoder.layers[3].mlp.fc1.weight, bundled.encoder.layers[3].mlp.fc1.weight
     )
     picture = torch.zeros(1, 3, 240, 240)
-    seen = teacher.tower(picture).last_hidden_state
+    seen = model.tower(picture).last_hidden_state
     assert seen.shape == (1, 101, 256)
     narrow = VisionShape(image_size=64, patch_size=16, hidden_size=32, layers=2, heads=2)
     with pytest.raises(RuntimeError):
-        start_tower(VisionTeacher(narrow).tower, TINY)
+        load_tower(VisionPretraining(narrow).tower, TINY)

@@ -4,11 +4,11 @@ import numpy as np
 
 from chatspot_sim.truth import Truth
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.tiny.patch_labels import FIELDS, GLYPHS, dense_labels
+from chatspot_train.tiny.patch_labels import FIELDS, GLYPHS, label_patches
 from chatspot_train.tiny.synthetic_text_cards import (
     Card,
     draw_card,
-    mark_cards,
+    label_cards,
     paste_cards,
 )
 
@@ -36,9 +36,9 @@ def test_a_card_says_two_digits_or_a_word_of_the_kitchen() -> None:
 
 
 def test_each_glyph_is_marked_where_it_stands_and_the_number_everywhere_on_the_card() -> None:
-    found = dense_labels(Truth(64, 64, ()), np.zeros((64, 64), np.uint8), side=8)
+    found = label_patches(Truth(64, 64, ()), np.zeros((64, 64), np.uint8), side=8)
     corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.5], [0.25, 0.5]])
-    mark_cards(found, [Card("47", corners)], side=8)
+    label_cards(found, [Card("47", corners)], side=8)
     # Columns 2 to 5 of rows 2 and 3: the 4 on the left half, the 7 on the right one.
     glyphs = found.glyphs.reshape(8, 8, -1)
     four, seven = GLYPHS.index("4"), GLYPHS.index("7")

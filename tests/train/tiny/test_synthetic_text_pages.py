@@ -6,9 +6,9 @@ import torch
 
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import TinySettings
+from chatspot_train.tiny.patch_dataset import PatchDataset
 from chatspot_train.tiny.patch_labels import GLYPHS, unknown_labels
 from chatspot_train.tiny.synthetic_text_pages import _mark, draw_page
-from chatspot_train.tiny.vision_stage import PatchPictures
 
 
 def test_on_the_easiest_page_each_patch_holds_one_glyph() -> None:
@@ -70,7 +70,7 @@ def test_pages_come_among_the_kitchens_and_get_harder(
         return draw_page(rng, size, side, hardness)
 
     monkeypatch.setattr("chatspot_train.tiny.vision_stage.draw_page", page)
-    data = PatchPictures(
+    data = PatchDataset(
         settings.data.folder / "train", settings.vision, 40, seed=1, augment=True, pages=0.5
     )
     items = [data[k] for k in range(40)]

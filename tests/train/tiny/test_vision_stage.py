@@ -5,8 +5,9 @@ import torch
 
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.tiny.config import VisionShape
+from chatspot_train.tiny.patch_heads import generalised_iou, hit_rates
 from chatspot_train.tiny.patch_labels import CELLS, FIELDS, GLYPHS, PARTS
-from chatspot_train.tiny.vision_stage import VisionTeacher, generalised_iou, hit_rates
+from chatspot_train.tiny.vision_stage import VisionPretraining
 from chatspot_train.tiny.warm_start import scale_residual
 
 SHAPE = VisionShape(image_size=32, patch_size=16, hidden_size=32, layers=2, heads=2, mlp_size=64)
@@ -14,7 +15,7 @@ SHAPE = VisionShape(image_size=32, patch_size=16, hidden_size=32, layers=2, head
 
 def test_scaling_the_residual_scales_the_output_and_nothing_else() -> None:
     torch.manual_seed(0)
-    tower = VisionTeacher(SHAPE).tower.eval()
+    tower = VisionPretraining(SHAPE).tower.eval()
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         before = tower(pixels, output_hidden_states=True).hidden_states[-1]
@@ -25,12 +26,12 @@ def test_scaling_the_residual_scales_the_output_and_nothing_else() -> None:
 
 def test_unknown_labels_cost_nothing_and_are_not_counted() -> None:
     torch.manual_seed(0)
-    teacher = VisionTeacher(SHAPE).eval()
-    kinds = torch.zeros(1, 4, teacher.kinds.out_features)
+    model = VisionPretraining(SHAPE).eval()
+    kinds = torch.zeros(1, 4, model.kinds.out_features)
     kinds[..., 1] = 1.0
     fields = torch.full((1, 4, len(FIELDS)), IGNORE)
     fields[0, 0, 0] = 2
-    out = teacher(
+    out = model(
         torch.randn(1, 3, 32, 32), kinds=kinds, fields=fields,
         box=torch.full((1, 4, 4), torch.nan), parts=torch.full((1, 4, len(PARTS)), torch.nan),
         weight=torch.ones(1, 4), cells=torch.full((1, 4, CELLS * CELLS), IGNORE),
@@ -58,13 +59,13 @@ def test_generalised_iou_by_hand() -> None:
 
 def test_both_edges_and_middle_are_learned_from_the_things_patches_alone() -> None:
     torch.manual_seed(0)
-    teacher = VisionTeacher(SHAPE)
+    model = VisionPretraining(SHAPE)
     hidden = torch.randn(1, 4, 32)
     box = torch.full((1, 4, 4), torch.nan)
     middle, weight = torch.zeros(1, 4), torch.ones(1, 4)
-    assert float(teacher._box_loss(hidden, box, middle, weight)) == 0.0
+    assert float(model._box_loss(hidden, box, middle, weight)) == 0.0
     box[0, 2] = torch.tensor([-0.1, -0.1, 0.1, 0.1])
-    teacher._box_loss(hidden, box, middle, weight).backward()
-    for head in (teacher.box, teacher.middle):
+    model._box_loss(hidden, box, middle, weight).backward()
+    for head in (model.box, model.middle):
         assert head.weight.grad is not None
         assert float(head.weight.grad.abs().sum()) > 0

@@ -1,0 +1,184 @@
+"""The ways to ask the node, and to hear its replies: service, action, clicks, ~/answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+from chatspot_ros.action import AskRegion
+from chatspot_ros.core.regions import Region
+from chatspot_ros.msg import RegionAnswers
+from chatspot_ros.ros.conversions import fill, to_answers_message, to_query
+from chatspot_ros.ros.deferred_service import DeferredService, SendReply
+from chatspot_ros.server.cameras import Camera
+from chatspot_ros.server.inflight_request import InflightRequest, OnText
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.request import OK, Query, QueryReply
+from chatspot_ros.server.request_handler import RequestHandler
+from chatspot_ros.srv import RegionQuery
+
+_TICK_S = 0.02
+_POLL_S = 0.01
+_LAST_REPLY_S = 0.1
+_PASS_ON_S = 50e-6
+# With the default depth of 10, an eleventh simultaneous request would be lost without a status.
+_REQUESTS = QoSProfile(depth=1000)
+
+
+class QueryEndpoints:
+    """Offers ~/region_query and ~/ask_region; publishes the reply to every request on ~/answers."""
+
+    def __init__(
+        self,
+        node: Node,
+        handler: RequestHandler,
+        metrics: Metrics,
+        group: CallbackGroup,
+        steady: Clock,
+    ) -> None:
+        """`group` is reentrant: requests await their answers. Nothing is offered before `open`."""
+        self._node = node
+        self._handler = handler
+        self._metrics = metrics
+        self._group = group
+        self._answers = node.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
+        self._tick_timer = node.create_timer(_TICK_S, self._tick, group, clock=steady)
+        self._goals: dict[bytes, InflightRequest] = {}
+        self._replying = 0
+        self._queries: DeferredService | None = None
+        self._action: ActionServer | None = None
+
+    def open(self) -> None:
+        """Offer the service and the action."""
+        self._queries = DeferredService(
+            self._node,
+            RegionQuery,
+            "~/region_query",
+            self._on_query,
+            qos_profile=_REQUESTS,
+            callback_group=self._group,
+        )
+        self._action = ActionServer(
+            self._node,
+            AskRegion,
+            "~/ask_region",
+            self._on_goal,
+            cancel_callback=self._on_cancel,
+            callback_group=self._group,
+            goal_service_qos_profile=_REQUESTS,
+            result_service_qos_profile=_REQUESTS,
+            cancel_service_qos_profile=_REQUESTS,
+        )
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all replies are sent, or the time is over."""
+        until_s = time.monotonic() + timeout_s
+        while self._unsent and time.monotonic() < until_s:
+            time.sleep(_POLL_S)
+        # rclpy sends the result of a goal in a step of its own, after the callback.
+        time.sleep(_LAST_REPLY_S)
+
+    def destroy(self) -> None:
+        """Destroy the action server, which rclpy does not destroy with its node."""
+        if self._action is not None:
+            self._action.destroy()
+
+    async def ask(
+        self,
+        query: Query,
+        on_text: OnText | None = None,
+        on_inflight: Callable[[InflightRequest], None] | None = None,
+    ) -> QueryReply:
+        """Submit a query, publish its reply and return it. To be awaited in the executor."""
+        executor = self._node.executor
+        replied: Future = Future(executor=executor)
+
+        def on_reply(reply: QueryReply) -> None:
+            # In the thread where the request ended: the future is thread-safe, and the executor
+            # must wake up to look at it.
+            replied.set_result(reply)
+            executor.wake()
+
+        self._replying += 1
+        try:
+            self._tick_timer.reset()
+            inflight = self._handler.submit(query, on_reply, on_text)
+            if on_inflight is not None:
+                on_inflight(inflight)
+            reply: QueryReply = await replied
+            self._publish(reply)
+            return reply
+        finally:
+            self._replying -= 1
+
+    async def on_click(self, camera: Camera, x: float, y: float) -> None:
+        """Ask the default question about a point (pixels) of the newest frame."""
+        question = self._handler.settings.default_question
+        await self.ask(Query(question, camera=camera.name, regions=(Region.point(x, y),)))
+
+    @property
+    def _unsent(self) -> int:
+        return self._replying + (0 if self._queries is None else self._queries.waiting)
+
+    def _on_query(
+        self, request: RegionQuery.Request, response: RegionQuery.Response, send: SendReply
+    ) -> None:
+        def on_reply(reply: QueryReply) -> None:
+            # In the thread where the request ended; first to the caller.
+            send(fill(response, reply))
+            self._publish(reply)
+
+        self._tick_timer.reset()
+        self._handler.submit(to_query(request), on_reply)
+        # The model's thread has started. While this thread sleeps, the other one does not have to
+        # share the interpreter lock with half a millisecond of the executor's Python.
+        time.sleep(_PASS_ON_S)
+
+    def _publish(self, reply: QueryReply) -> None:
+        self._metrics.note_reply(reply)
+        self._answers.publish(to_answers_message(reply))
+
+    async def _on_goal(self, goal: Any) -> AskRegion.Result:
+        key = bytes(goal.goal_id.uuid)
+        first_word = self._metrics.first_token_timer()
+
+        def send_text(index: int, added: str) -> None:
+            goal.publish_feedback(AskRegion.Feedback(answer_index=index, text=added))
+            if added:
+                first_word()
+
+        def on_inflight(inflight: InflightRequest) -> None:
+            self._goals[key] = inflight
+            if goal.is_cancel_requested:
+                self._handler.cancel(inflight)
+
+        try:
+            reply = await self.ask(to_query(goal.request), send_text, on_inflight)
+        finally:
+            self._goals.pop(key, None)
+        if reply.status == OK:
+            goal.succeed()
+        elif reply.status == "CANCELLED" and goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return fill(AskRegion.Result(), reply)
+
+    def _on_cancel(self, goal: Any) -> CancelResponse:
+        inflight = self._goals.get(bytes(goal.goal_id.uuid))
+        if inflight is not None:
+            self._handler.cancel(inflight)
+        return CancelResponse.ACCEPT
+
+    def _tick(self) -> None:
+        self._handler.tick()
+        if not self._handler.inflight_count:
+            self._tick_timer.cancel()

@@ -1,0 +1,76 @@
+"""Wordings of requests for a plan, for training. Placeholders as in `wordings.py`."""
+
+from __future__ import annotations
+
+from chatspot_sim.wording_patterns import Wordings, spelled_out
+
+PLANS: Wordings = {
+    "plan_open": spelled_out(
+        "How do I open this?",
+        "Open <region>.",
+        "Which steps open the {thing}? <region>",
+        "Open the {thing}.",
+        "How (can|do) I open (it|<region>|the {thing})?",
+        "(Which|What) steps open (<region>|it)?",
+        "Open (this|it|this {thing}).",
+        "Tell me how (to open|I open) (this|<region>).",
+        "Which steps do I take to open this?",
+    ),
+    "plan_close": spelled_out(
+        "How do I close this?",
+        "Close <region>.",
+        "Which steps close the {thing}? <region>",
+        "Close the {thing}.",
+        "How (can|do) I close (it|<region>|the {thing})?",
+        "(Which|What) steps close (<region>|it)?",
+        "Close (this|it|this {thing}).",
+        "Tell me how (to close|I close) (this|<region>).",
+        "Which steps do I take to close this?",
+    ),
+    "plan_power": spelled_out(
+        "How do I make this {thing} run?",
+        "Which steps give <region> power?",
+        "Make the {thing} cold.",
+        "Get the {thing} running. <region>",
+        "How (can|do) I make (it|the {thing}) run?",
+        "(Which|What) steps make (<region>|it|the {thing}) run?",
+        "Make (this|it|<region>) run.",
+        "Get (this|it) running.",
+        "Tell me how (to make|I make) (this|<region>) run.",
+        "Which steps do I take to give this {thing} power?",
+    ),
+    "plan_off": spelled_out(
+        "How do I make this safe?",
+        "Which steps make <region> safe?",
+        "Turn this off.",
+        "Switch <region> off.",
+        "How (can|do) I make (it|<region>|the {thing}) safe?",
+        "(Which|What) steps make (it|the {thing}) safe?",
+        "Turn (it|<region>|the {thing}) off.",
+        "Switch (it|this|the {thing}) off.",
+        "Make (this|it|<region>) safe.",
+        "Tell me how (to make|I make) (this|<region>) safe.",
+    ),
+    "plan_fetch": spelled_out(
+        "How do I take the {content} out of this?",
+        "Which steps take the {content} from <region>?",
+        "Bring me the {content} from <region>.",
+        "Take the {content} out of the {thing}. <region>",
+        "How (can|do) I take the {content} (from|out of) <region>?",
+        "(Which|What) steps take the {content} out of (this|the {thing})?",
+        "Bring me the {content}. <region>",
+        "(Fetch|Get) the {content} (from|out of) <region>.",
+        "Take the {content} from this.",
+        "Tell me how I take the {content} (from|out of) <region>.",
+    ),
+    "plan_fill": spelled_out(
+        "How do I fill this?",
+        "Which steps fill <region>?",
+        "Fill the {thing}. <region>",
+        "Fill this.",
+        "How (can|do) I fill (it|<region>|the {thing})?",
+        "(Which|What) steps fill (it|the {thing})?",
+        "Fill (it|<region>|this {thing}).",
+        "Tell me how (to fill|I fill) (this|<region>).",
+    ),
+}
