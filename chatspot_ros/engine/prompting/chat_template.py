@@ -52,18 +52,23 @@ class ChatTemplate:
         self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
         self._placeholder = placeholder or self._image_token
         self._opening = opening
-        tokens = {int(i): token for i, token in tokenizer.added_tokens_decoder.items()}
+        self._read_control_tokens(spoken)
+        self._pictures: dict[str, _Picture | None] = {}
+        self._check_template()
+
+    def _read_control_tokens(self, spoken: tuple[str, ...]) -> None:
+        """Tell control tokens from words; an answer may contain those that are `spoken`."""
+        tokens = {int(i): token for i, token in self.tokenizer.added_tokens_decoder.items()}
         added = {i: str(token.content) for i, token in tokens.items()}
-        special = {*tokenizer.all_special_ids, *(i for i, token in tokens.items() if token.special)}
+        special = {*self.tokenizer.all_special_ids}
+        special |= {i for i, token in tokens.items() if token.special}
         control = {i: text for i, text in added.items() if i in special or set(text) & set(_MARKUP)}
         self._control_ids = frozenset(control)
-        self._pictures: dict[str, _Picture | None] = {}
         # Strings that users may not write.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
         # Tokens that end or pad a text.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
-        self._check_template()
 
     def _check_template(self) -> None:
         """Raise ModelLoadError unless the template writes the picture once."""
