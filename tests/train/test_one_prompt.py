@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.model_spec import ModelSpec, read_spec
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks import TASKS
-from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.api import Question, Reply
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.errors import ChatspotError
@@ -89,15 +90,11 @@ def evaluation(prompt_of_node: Callable[[Question], str]) -> Callable[[Question]
     """Return the prompt of the node's engine for the question that evaluation puts to it."""
     put: list[str] = []
 
-    def answer_many(scene: Any, questions: list[Question], on_reply: Any) -> None:
-        put.extend(map(prompt_of_node, questions))
-        reply = SimpleNamespace(
-            answer=SimpleNamespace(text="", grounded=(), state={}, steps=(), confidence=0.0),
-            seconds=0.0, log_probabilities=(),
-        )  # fmt: skip
-        on_reply(0, reply)
+    def answer(scene: Any, question: Question, *_: object) -> Reply:
+        put.append(prompt_of_node(question))
+        return Reply(Answer(""), put[-1], "", tokens=0, seconds=0.0, task=question.task)
 
-    engine: Any = SimpleNamespace(name="m", prepare=lambda rgb: None, answer_many=answer_many)
+    engine: Any = SimpleNamespace(name="m", prepare=lambda rgb: None, answer=answer)
 
     def prompt(question: Question) -> str:
         (found,) = EngineAnswerer(engine).answer_all(PICTURE, [item(question)])
