@@ -16,11 +16,11 @@ from chatspot_ros.engine import Question, Reply
 from chatspot_ros.engine.serial_engine import SerialEngine, as_batching
 from chatspot_ros.errors import CancelledError, ModelError
 from chatspot_ros.server.answerer import Answerer
-from chatspot_ros.server.cameras import Feeds
-from chatspot_ros.server.metrics import Health
-from chatspot_ros.server.model_manager import ModelLife
+from chatspot_ros.server.cameras import Cameras
+from chatspot_ros.server.metrics import Metrics
+from chatspot_ros.server.model_manager import ModelManager
 from chatspot_ros.server.request import Picture, Query, QueryReply
-from chatspot_ros.server.request_handler import QueryService
+from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -86,13 +86,14 @@ class Desk:
         sessions: SessionStore[Picture, Any] = SessionStore(
             max_sessions=2, max_idle_s=60.0, max_turns=4
         )
-        self.health = Health()
-        self.life = ModelLife(
-            lambda _: self.engine, lambda: Answerer(settings, sessions), self.health
+        self.metrics = Metrics()
+        self.life = ModelManager(
+            lambda _: self.engine,
+            lambda: Answerer(settings, sessions, self.metrics.note_answer),
         )
         self.life.load(settings)
-        self.service = QueryService(
-            settings, Feeds(settings), sessions, self.life, lambda: 0, lambda *_: None
+        self.service = RequestHandler(
+            settings, Cameras(settings), sessions, self.life, lambda: 0, lambda *_: None
         )
         assert self.life.worker is not None
         self.service.activate(self.life.worker, self.life.name)
@@ -136,7 +137,7 @@ def test_its_answers_are_those_of_a_batching_engine(desk: Desk) -> None:
         ("What is this? 0 64", (box,)) for box in BOXES
     ]
     assert asked.words == {0: "What is this? 0 64 ", 1: "What is this? 0 64 "}
-    assert desk.health.values()["tokens a second (median)"] == "300.0"
+    assert desk.metrics.values()["tokens a second (median)"] == "300.0"
 
 
 def test_the_scene_is_prepared_once_and_a_session_has_its_turns(desk: Desk) -> None:

@@ -23,7 +23,7 @@ TEXTS = ("What is this?", "Which colour does <region> have, and what is it made 
 
 def batch_of(engine: Engine, scene: Scene) -> Batch:
     """A batch as the engine opens it, without a second try where memory is full."""
-    return Batch(engine.dialogue, engine._runner, scene, engine.cuda_graphs)
+    return Batch(engine.conversation, engine._runner, scene, engine.cuda_graphs)
 
 
 def questions(count: int, tokens: int = 9) -> list[Question]:

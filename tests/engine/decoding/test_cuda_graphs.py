@@ -47,7 +47,7 @@ class Recorder:
 
 def batch_of(engine: Engine, scene: Scene) -> Batch:
     """A batch as the engine opens it, without a second try where memory is full."""
-    return Batch(engine.dialogue, engine._runner, scene, engine.cuda_graphs)
+    return Batch(engine.conversation, engine._runner, scene, engine.cuda_graphs)
 
 
 def make(engine: Engine, image_rgb: np.ndarray, **settings: Any) -> CudaGraphSteps:

@@ -69,7 +69,7 @@ def test_pages_come_among_the_kitchens_and_get_harder(
         asked.append(hardness)
         return draw_page(rng, size, side, hardness)
 
-    monkeypatch.setattr("chatspot_train.tiny.vision_stage.draw_page", page)
+    monkeypatch.setattr("chatspot_train.tiny.patch_dataset.draw_page", page)
     data = PatchDataset(
         settings.data.folder / "train", settings.vision, 40, seed=1, augment=True, pages=0.5
     )
