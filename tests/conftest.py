@@ -158,6 +158,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _spinning_node(name: str) -> Iterator[object]:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.handle import InvalidHandle
 
     context = _context()
     node = rclpy.create_node(name, context=context)
@@ -168,7 +169,9 @@ def _spinning_node(name: str) -> Iterator[object]:
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException):
             while not ended.is_set():
-                executor.spin_once()
+                # A test may destroy what the executor is about to wait for.
+                with contextlib.suppress(InvalidHandle):
+                    executor.spin_once()
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
