@@ -22,6 +22,7 @@ from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
+    NoAnswersError,
     Option,
     Prediction,
     RegionSuite,
@@ -160,7 +161,7 @@ class CocoRegion(RegionSuite):
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Average precision; accuracy on COCO's own boxes. Raises ValueError for no predictions."""
         if not predictions:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError
         truth, named = _truth(predictions), self.named(predictions)
         confident = self.use_confidence and any(p.confidence > 0 for p in predictions)
         detections = [

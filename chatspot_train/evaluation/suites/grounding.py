@@ -28,6 +28,7 @@ from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
+    NoAnswersError,
     Prediction,
     Report,
     Suite,
@@ -162,7 +163,7 @@ class GroundingSuite(Suite):
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Grounded precision, recall and F1 with their counts."""
         if not predictions:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError
         parts = self.parts(predictions)
         rows = rows_of(parts)
         hits = int(sum(one[0] for one in parts["precision"].values()))

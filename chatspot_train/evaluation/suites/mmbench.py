@@ -179,7 +179,7 @@ class MMBenchSuite(JudgingSuite):
         """Return True for each variant with the right letter."""
         letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
         return [
-            bool(letter) and letter == p.truth["answer"]
+            bool(letter) and not p.error and letter == p.truth["answer"]
             for p, letter in zip(predictions, letters, strict=True)
         ]
 

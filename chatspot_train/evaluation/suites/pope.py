@@ -96,15 +96,20 @@ class PopeSuite(JudgingSuite):
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """See JudgingSuite."""
-        return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
+        return [
+            not p.error and says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions
+        ]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ..."""
+        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ...
+
+        A missing answer is neither yes nor no, and wrong.
+        """
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
-        for p in predictions:
-            said, true = says_yes(p.text), p.truth["label"] == "yes"
+        for p, right in zip(predictions, self.right(predictions), strict=True):
+            said, true = not p.error and says_yes(p.text), p.truth["label"] == "yes"
             found = {
-                "accuracy": (said == true, 1), "precision": (said and true, said),
+                "accuracy": (right, 1), "precision": (said and true, said),
                 "recall": (said and true, true), "f1": (2 * (said and true), said + true),
                 "yes_ratio": (said, 1),
             }  # fmt: skip

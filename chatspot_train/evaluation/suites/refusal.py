@@ -161,7 +161,7 @@ class RefusalSuite(JudgingSuite):
             denied, absent = denies(p.text), p.truth["kind"] in KINDS
             found = {
                 "refusals": (denied and absent, absent),
-                "false_denials": (denied and not absent, not absent),
+                "false_denials": (denied and not absent, not absent and not p.error),
                 "precision": (denied and absent, denied),
                 "f1": (2 * (denied and absent), denied + absent),
                 "accuracy": (right, True),
