@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from chatspot_train.evaluation.dataset_files import (
     malformed,
     sample,
 )
+from chatspot_train.evaluation.metrics.choices import chosen_letter
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
@@ -54,8 +54,6 @@ _NOTHING = {"", "nan", "none"}
 _LONGEST_CELL = 32_767  # of a workbook, in characters
 # A shorter image field is the index of the row with the image.
 _LONGEST_INDEX = 64
-_LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
-_STATED = re.compile(r"\b(?:answer|choice|option)\b\W*(?:is\b\W*)?\(?([A-D])\b", re.IGNORECASE)
 Tsv = list[dict[str, str]]
 
 
@@ -78,32 +76,6 @@ class EncodedPicture:
                 remedy="fetch the file again",
             )  # fmt: skip
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def chosen_letter(text: str, choices: dict[str, str]) -> str:
-    """Return the letter of the choice in an answer; empty for none or several.
-
-    In this order: a letter at the beginning (`B`, `(b)`, `B. a mug`); a letter after "answer",
-    "choice" or "option"; the only choice whose words are in the answer.
-    """
-    bare = text.strip()
-    if bare.strip("().: ").upper() in choices:
-        return bare.strip("().: ").upper()
-    for pattern in (_LEADING.match(bare), _STATED.search(bare)):
-        if pattern and pattern[1] in choices:
-            return pattern[1]
-    said = f" {_words(bare)} "
-    named = [k for k, choice in choices.items() if _words(choice) and f" {_words(choice)} " in said]
-    # "left hand" contains the words of "left".
-    longest = [
-        k for k in named
-        if not any(_words(choices[k]) in _words(choices[j]) for j in named if j != k)
-    ]  # fmt: skip
-    return longest[0] if len(longest) == 1 else ""
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 @register
