@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,8 @@ from chatspot_train.evaluation.dataset_files import (
     first_there,
     grouped_by_image,
     malformed,
+    need_some,
+    read_text,
     sample,
 )
 from chatspot_train.evaluation.metrics.choices import chosen_letter
@@ -122,6 +125,7 @@ class MMBenchSuite(JudgingSuite):
         """See Suite; variants with one image follow each other."""
         path = first_there(data, self._names(), self.wants)
         rows = [row for row in self._read(path) if row.get("split", self.split) == self.split]
+        need_some(rows, path, self.wants)
         groups: dict[int, Tsv] = defaultdict(list)
         for row in rows:
             groups[int(row["index"]) % VARIANTS].append(row)
@@ -135,8 +139,8 @@ class MMBenchSuite(JudgingSuite):
 
     def _read(self, path: Path) -> Tsv:
         csv.field_size_limit(sys.maxsize)
-        with path.open(encoding="utf-8", newline="") as table:
-            rows = list(csv.DictReader(table, delimiter="\t"))
+        table = StringIO(read_text(path, self.wants), newline="")
+        rows = list(csv.DictReader(table, delimiter="\t"))
         for name in ("index", "question", "image", "A", "B"):
             if not rows or rows[0].get(name) is None:
                 raise malformed(path, f"it has no column {name}", self.wants)

@@ -21,7 +21,12 @@ from chatspot_train.data.sources.pointqa import (
     local_questions,
     point_region,
 )  # fmt: skip
-from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
+    need_some,
+    reading,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent
 from chatspot_train.evaluation.registry import register
@@ -108,6 +113,7 @@ class PointQa(RegionSuite):
             for dataset, one in sample(asked, limit, seed):
                 with job.guard(one.key):
                     found.append(self._item(dataset, one, job))
+            need_some(found, data, self.wants, job)
         return iter(sorted(found, key=lambda item: str(item.image)))
 
     def _asked(self, dataset: str, split: str, data: Path, folder: Path) -> list[_Asked]:
@@ -121,6 +127,7 @@ class PointQa(RegionSuite):
                 with job.guard(where):
                     read = self._look_twice if dataset == "looktwice" else self._local
                     found += read(raw, where, job)
+            need_some(found, file, self.wants, job)
         return found
 
     def _look_twice(self, raw: Any, where: str, job: Job) -> Iterator[_Asked]:

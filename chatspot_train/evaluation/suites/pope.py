@@ -13,6 +13,7 @@ from chatspot_train.evaluation.dataset_files import (
     first_there,
     grouped_by_image,
     malformed,
+    need_some,
     read_json_lines,
     sample,
 )
@@ -84,6 +85,7 @@ class PopeSuite(JudgingSuite):
                 if entry["label"] not in ("yes", "no"):
                     raise malformed(path, f"the label {entry['label']!r}", self.wants)
                 entries.append((str(entry["image"]), (name, entry)))
+            need_some(entries, path, self.wants)
         for name, entry in grouped_by_image(sample(entries, limit, seed)):
             image = need(data / self.images / str(entry["image"]), self.wants)
             truth = {"file": name, "label": entry["label"]}

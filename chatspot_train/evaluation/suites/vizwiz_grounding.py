@@ -12,7 +12,12 @@ from chatspot_train.data.sources.base import SourceError
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, clean, load_json
 from chatspot_train.data.sources.text_questions import majority
-from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
+    need_some,
+    reading,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import contains, percent, vqa_accuracy
 from chatspot_train.evaluation.registry import register
@@ -95,6 +100,7 @@ class VizWizGrounding(RegionSuite):
             for name, raw in sorted(loaded.items()):
                 with job.guard(name):
                     found.append(self._item(name, raw, folder))
+            need_some(found, file, self.wants, job)
         chosen = sample(found, limit, seed)
         for item in chosen:
             need(folder / item.key, self.wants)
