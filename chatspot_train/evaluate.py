@@ -20,7 +20,7 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
-from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.engine_model import EngineAnswerer, identity_of
 from chatspot_train.evaluation.measure import measure_suite
 from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
@@ -45,8 +45,9 @@ def _rows(suite: Suite, options: argparse.Namespace) -> Mapping[str, Row]:
     with ExitStack() as stack:
         answerer = suite.answerer() or _answerer(options, stack)
         return measure_suite(
-            suite, answerer, options.data, options.limit, options.seed, options.out
-        )
+            suite, answerer, options.data, options.limit, options.seed, options.out,
+            fresh=options.fresh,
+        )  # fmt: skip
 
 
 def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
@@ -62,7 +63,8 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
             skills=read_skills(options.skills), states=read_states(options.states),
         )  # fmt: skip
         return stack.enter_context(answerer)
-    return EngineAnswerer(load_engine(config_from(options)))
+    engine = load_engine(config_from(options))
+    return EngineAnswerer(engine, identity_of(engine))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +80,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="draws the questions")
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")
     add("--out", type=Path, required=True, help="result folder; a killed run resumes there")
+    add("--fresh", action="store_true", help="ask everything anew; drop the answers kept in --out")
     registry.add_options(parser)
 
 

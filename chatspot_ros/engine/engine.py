@@ -59,6 +59,7 @@ class Engine:
         states, plans and places to their form."""
         self.name = name
         self.spec = spec
+        self.folder = loaded.folder
         self._runner = Runner(loaded)
         self.device, self.dtype = loaded.device, loaded.dtype
         spoken = spec.dialect.make().control_strings

@@ -18,6 +18,7 @@ from chatspot_train.data.sources.conversion_report import ConversionReport
 from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.evaluation.suite import MissingDataError, need
 
+_REASONS = 3  # in an error
 KITCHEN_DETECTIONS = "detections.json"  # the simulated detector's results on the kitchen
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,17 +56,41 @@ def sample(things: Sequence[T], limit: int, seed: int) -> list[T]:
     return [things[k] for k in sorted(drawn)]
 
 
+def need_some(found: Sequence[object], file: Path, wants: str, job: Job | None = None) -> None:
+    """Raise MissingDataError, with the reasons for the job's drops, if nothing was found."""
+    if found:
+        return
+    reasons = job.report.reasons.most_common(_REASONS) if job else ()
+    why = (
+        "; ".join(f"{count} x {reason}" for reason, count in reasons)
+        or "no entry that could be asked about"
+    )
+    raise MissingDataError(f"there is nothing to ask about ({why})", value=file, remedy=wants)
+
+
+def read_text(path: Path, wants: str) -> str:
+    """Read a file in UTF-8, with or without a byte order mark.
+
+    Raises MissingDataError or MalformedDataError.
+    """
+    try:
+        return need(path, wants).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise malformed(path, f"it is not in UTF-8: {error}", wants) from error
+
+
 def read_json(path: Path, wants: str) -> Any:
     """Read a JSON file. Raises MissingDataError or MalformedDataError."""
+    text = read_text(path, wants)
     try:
-        return json.loads(need(path, wants).read_text(encoding="utf-8"))
+        return json.loads(text)
     except ValueError as error:
         raise malformed(path, str(error), wants) from error
 
 
 def read_json_lines(path: Path, wants: str) -> list[Any]:
     """Read one JSON value a line. Raises MissingDataError or MalformedDataError, with the line."""
-    text = need(path, wants).read_text(encoding="utf-8")
+    text = read_text(path, wants)
     found = []
     # Not splitlines(): a JSON string may contain U+2028.
     for number, line in enumerate(text.split("\n"), 1):

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
 from typing import Any
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
+from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.evaluation.suite import Item, Prediction
+from chatspot_train.evaluation.suite import Identity, Item, Prediction
 
 BATCH = 32  # questions about one image
+# The files of a checkpoint that its answers depend on; chatspot.yaml is in the engine's spec.
+_FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.model", "*.jinja", "*.txt",
+          "vocab.json", "added_tokens.json", "special_tokens_map.json")  # fmt: skip
+
+
+def identity_of(engine: Engine) -> Identity:
+    """Return a model's name, settings and the hashes of its files."""
+    files = sorted({path for pattern in _FILES for path in engine.folder.glob(pattern)})
+    return {
+        "name": engine.name,
+        "dtype": str(engine.dtype),
+        "spec": engine.spec.model_dump(mode="json"),
+        "skills": list(engine.skills),
+        "states": {name: list(values) for name, values in engine.states.items()},
+        "files": {path.name: _hash(path) for path in files if path.is_file()},
+    }
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 class EngineAnswerer:
     """A local model. The image is prepared once for all its items; questions that do not depend on
-    an earlier answer are asked in batches."""
+    an earlier answer are asked in batches. `identity` is that of `identity_of`, if answers shall
+    be kept between runs."""
 
-    def __init__(self, engine: RegionEngine) -> None:
-        self.engine = as_batching(engine)
+    def __init__(self, engine: RegionEngine, identity: Identity | None = None) -> None:
+        self.engine, self.identity = as_batching(engine), identity
 
     @property
     def name(self) -> str:

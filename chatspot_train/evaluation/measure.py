@@ -13,19 +13,20 @@ DATA = "data"  # in a result folder, for a suite that makes its own
 
 
 def measure_suite(
-    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path
-) -> dict[str, Row]:
+    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path,
+    *, fresh: bool = False,
+) -> dict[str, Row]:  # fmt: skip
     """Return all rows; write them with the report and the predictions into `out`.
 
-    A companion's rows are named `prefix/row`, its predictions are in `out/prefix`. Raises
-    MissingDataError, RenderError.
+    A companion's rows are named `prefix/row`, its predictions are in `out/prefix`. `fresh`: kept
+    answers are dropped. Raises MissingDataError, OtherModelError, RenderError.
     """
     folder = out / DATA if suite.makes_data else data
-    own = evaluate(suite, answerer, folder, limit, seed, out)
+    own = evaluate(suite, answerer, folder, limit, seed, out, fresh)
     companions = suite.companions(folder, limit)
     shared = CachingAnswerer(answerer)
     reports = {
-        prefix: evaluate(one, one.answerer() or shared, folder, 0, seed, out / prefix)
+        prefix: evaluate(one, one.answerer() or shared, folder, 0, seed, out / prefix, fresh)
         for prefix, one in companions.items()
     }
     rows = dict(own.rows)

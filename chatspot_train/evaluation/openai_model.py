@@ -21,7 +21,7 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.tasks import States
 from chatspot_ros.errors import RegionError, RequestError
-from chatspot_train.evaluation.suite import Item, Prediction
+from chatspot_train.evaluation.suite import Identity, Item, Prediction
 from chatspot_train.openai_client import (
     AskError,
     ChatClient,
@@ -65,6 +65,11 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         """Raises EndpointError for an invalid address or key."""
         self.name = model
         self.spec, self._builder = spec, PromptBuilder(spec, skills, states)
+        self.identity: Identity = {
+            "name": model, "endpoint": endpoint, "spec": spec.model_dump(mode="json"),
+            "skills": list(self._builder.context.skills), "picture_format": picture_format,
+            "states": {k: list(v) for k, v in self._builder.context.states.items()},
+        }  # fmt: skip
         self.picture_format: PictureFormat = picture_format
         self._client = ChatClient(
             endpoint, model, temperature=0.0, max_tokens=spec.max_new_tokens, retries=retries,

@@ -1,17 +1,20 @@
 """Ask a model all items of a suite and keep every prediction.
 
 Predictions are appended to a file image by image; a run that was killed asks only what is missing.
-Of several lines with the same key the last counts.
+Of several lines with the same key the last counts. The model's identity is kept beside the file:
+a folder holds the answers of one model.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,10 +23,24 @@ from chatspot_ros.core.regions import Point
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import RecordError
-from chatspot_train.evaluation.suite import Answerer, Item, Prediction, Report, Suite
+from chatspot_train.evaluation.metrics.intervals import share
+from chatspot_train.evaluation.suite import (
+    Answerer,
+    AskedTurn,
+    Identity,
+    Item,
+    Prediction,
+    Report,
+    Suite,
+)
 
 PREDICTIONS = "predictions.jsonl"  # in a result folder
+MODEL = "model.json"  # beside it
 _log = logging.getLogger(__name__)
+
+
+class OtherModelError(ChatspotError):
+    """A result folder holds the answers of another model."""
 
 
 class CachingAnswerer:
@@ -38,6 +55,11 @@ class CachingAnswerer:
     def name(self) -> str:
         """The model's name."""
         return self.answerer.name
+
+    @property
+    def identity(self) -> Identity | None:
+        """See Answerer."""
+        return self.answerer.identity
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See Answerer."""
@@ -60,34 +82,85 @@ def _cache_key(item: Item) -> tuple[object, ...]:
 
 
 def evaluate(
-    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path
-) -> Report:
-    """Ask a suite's items, resuming a killed run in `out`, and score the predictions.
+    suite: Suite, answerer: Answerer, data: Path, limit: int, seed: int, out: Path,
+    fresh: bool = False,
+) -> Report:  # fmt: skip
+    """Ask a suite's items, resuming a killed run in `out` unless `fresh`, and score the answers.
 
-    Raises MissingDataError for missing data.
+    Raises MissingDataError for missing data, OtherModelError for another model's answers in `out`.
     """
     items = list(suite.items(data, limit, seed))
     out.mkdir(parents=True, exist_ok=True)
+    claim(out, answerer.identity, fresh)
     predictions = run(answerer, items, out / PREDICTIONS, len(items))
     suite.export(predictions, out)
-    return suite.score(suite.judged(predictions, out))
+    return scored(suite, suite.judged(predictions, out))
+
+
+def scored(suite: Suite, predictions: Sequence[Prediction]) -> Report:
+    """Return the suite's report with the share of questions without an answer, row `unanswered`.
+
+    Raises NoAnswersError.
+    """
+    report = suite.score(predictions)
+    missing = [bool(p.error) for p in predictions]
+    if report.rows:
+        report.rows["unanswered"] = share(missing)
+    note = f"{sum(missing)} of {len(missing)} questions have no answer."
+    return replace(report, table=f"{report.table}\n\n{note}")
+
+
+def claim(out: Path, identity: Identity | None, fresh: bool = False) -> None:
+    """Keep a model's identity in a result folder; if `fresh`, or if the model has none, drop the
+    answers in it.
+
+    Raises OtherModelError for answers of another model, or of none that is known.
+    """
+    file, beside = out / PREDICTIONS, out / MODEL
+    if fresh or identity is None:
+        file.unlink(missing_ok=True)
+    told = json.loads(json.dumps(identity))
+    if file.exists() and file.stat().st_size:
+        try:
+            known = json.loads(beside.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = None
+        if known != told:
+            raise OtherModelError(
+                "the folder holds answers of another model",
+                value=f"{out}: {_differing(known, told)}",
+                remedy="give another --out, or --fresh to drop these answers and ask anew",
+            )  # fmt: skip
+    beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _differing(known: Any, told: dict[str, Any]) -> str:
+    if not isinstance(known, dict):
+        return f"{MODEL} does not say which"
+    return f"other {', '.join(k for k in {**told, **known} if known.get(k) != told.get(k))}"
 
 
 def run(answerer: Answerer, items: Iterable[Item], file: Path, total: int = 0) -> list[Prediction]:
-    """Ask all items that `file` does not hold yet; return all predictions, in order.
+    """Ask all items that `file` holds no answer to yet; return all predictions, in order.
 
     Items about the same image should follow each other. An image that cannot be read gives empty
-    predictions with the reason in `error`; the run goes on.
+    predictions with the reason in `error`; the run goes on, and the next one asks again. A kept
+    answer gets the truth that the item has now.
     """
-    kept = {p.key: p for p in read_predictions(file)}
+    kept = {p.key: p for p in read_predictions(file) if not p.error}
     answers: list[Prediction] = []
     bar = tqdm(total=total or None, desc=f"asking {answerer.name}", unit="question")
     with file.open("a", encoding="utf-8") as lines:
         for group in _by_image(items):
-            known = {i.key: kept[i.key] for i in group if i.key in kept and _is_of(kept[i.key], i)}
+            hashes = _hashes(group)
+            known = {
+                i.key: replace(kept[i.key], truth=i.truth) for i in group
+                if i.key in kept and kept[i.key].asked == hashes[i.key]
+            }  # fmt: skip
             asked = [item for item in group if item.key not in known]
-            fresh = {p.key: p for p in _ask(answerer, asked)} if asked else {}
-            lines.write("".join(to_line(p) for p in fresh.values()))
+            fresh = {p.key: replace(p, asked=hashes[p.key]) for p in _ask(answerer, asked)}
+            corrected = [p for p in known.values() if to_line(p) != to_line(kept[p.key])]
+            lines.write("".join(to_line(p) for p in (*fresh.values(), *corrected)))
             lines.flush()
             answers += [known.get(item.key) or fresh[item.key] for item in group]
             bar.update(len(group))
@@ -101,6 +174,8 @@ def _by_image(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _ask(answerer: Answerer, items: list[Item]) -> list[Prediction]:
+    if not items:
+        return []
     image = items[0].image
     try:
         rgb = read_picture(image) if isinstance(image, Path) else image()
@@ -114,20 +189,30 @@ def _ask(answerer: Answerer, items: list[Item]) -> list[Prediction]:
 def _to_keep(prediction: Prediction, item: Item) -> Prediction:
     """Return the prediction with the item's question, regions and image file."""
     image = str(item.image) if isinstance(item.image, Path) else ""
-    question, regions = item.turns[-1].question, _corners(item)
+    question, regions = item.turns[-1].question, _corners(item.turns[-1])
     return replace(prediction, question=question, regions_px=regions, image=image)
 
 
-def _is_of(prediction: Prediction, item: Item) -> bool:
-    """True if the prediction answers this item's question: another seed may use the key again."""
-    asked = (item.turns[-1].question, _corners(item))
-    return (prediction.question, prediction.regions_px) == asked
+def _hashes(items: list[Item]) -> dict[str, str]:
+    """Return a hash of each conversation with the bytes of its image, the same for all items:
+    another seed, question or image may have the same key or name."""
+    image = items[0].image
+    try:
+        data = image.read_bytes() if isinstance(image, Path) else image().tobytes()
+    except (OSError, RecordError, ChatspotError):
+        data = b""
+    picture = blake2b(data, digest_size=16)
+    found = {}
+    for item in items:
+        whole = picture.copy()
+        whole.update(repr([(t.question, t.task, _corners(t)) for t in item.turns]).encode())
+        found[item.key] = whole.hexdigest()
+    return found
 
 
-def _corners(item: Item) -> tuple[tuple[Point, ...], ...]:
+def _corners(turn: AskedTurn) -> tuple[tuple[Point, ...], ...]:
     return tuple(
-        tuple((float(x), float(y)) for x, y in region.points_px)
-        for region in item.turns[-1].regions
+        tuple((float(x), float(y)) for x, y in region.points_px) for region in turn.regions
     )
 
 

@@ -22,9 +22,18 @@ from chatspot_ros.core.regions import BoxXyxy, Point, Region
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 
+Identity = Mapping[str, Any]  # of a model, as plain JSON values
+
 
 class MissingDataError(ChatspotError):
     """A file of a data set is missing; the message names the file and its source."""
+
+
+class NoAnswersError(ChatspotError, ValueError):
+    """There is nothing to score; the message says why."""
+
+    def __init__(self, value: object = "no questions", remedy: str = "check the data") -> None:
+        super().__init__("there are no answers to score", value=value, remedy=remedy)
 
 
 class SuiteOptionError(ChatspotError):
@@ -82,7 +91,7 @@ class Prediction:
     `seconds` count from the request, which may hold several questions. `error` is the reason for a
     missing answer; `text` is then empty. `regions_px` are the corners of the regions in the
     question, `image` the image file, empty if there is none. Log-probabilities are natural ones
-    over the answer's tokens, 0 if unknown.
+    over the answer's tokens, 0 if unknown. `asked` is a hash of the conversation and the image.
     """
 
     key: str
@@ -100,6 +109,7 @@ class Prediction:
     image: str = ""
     mean_log_probability: float = 0.0
     least_log_probability: float = 0.0
+    asked: str = ""
 
 
 @dataclass
@@ -118,6 +128,10 @@ class Answerer(Protocol):
     @property
     def name(self) -> str:
         """The model's name, for reports."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Everything that its answers depend on. None: its answers are asked anew by each run."""
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """Answer several items about one image (uint8 H x W x 3, RGB), in order."""
@@ -178,12 +192,12 @@ class Suite(ABC):
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction]) -> Report:
-        """Return rows, table and plots. Raises ValueError for no predictions."""
+        """Return rows, table and plots. Raises NoAnswersError for no predictions."""
 
     def rows(self, predictions: Sequence[Prediction]) -> dict[str, Row]:
-        """Return every row of `parts` with its interval. Raises ValueError for no predictions."""
+        """Return every row of `parts` with its interval. Raises NoAnswersError."""
         if not predictions:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError
         return rows_of(self.parts(predictions))
 
     def answerer(self) -> Answerer | None:
@@ -208,7 +222,10 @@ class JudgingSuite(Suite):
 
     @abstractmethod
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
-        """Return True for each right answer. Raises ValueError if the truth is unknown."""
+        """Return True for each right answer, False for a missing one.
+
+        Raises ValueError if the truth is unknown.
+        """
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """Return the parts of the share of right answers, as the row `right`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import Entry, Job
@@ -13,10 +15,22 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, items, load_json
 
 
+def coco_id(value: Any) -> Any:
+    """Return an id in one form: 7 for 7.0 and "7"; other texts stay."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    return value
+
+
+CocoId = Annotated[int | str, BeforeValidator(coco_id)]
+
+
 class CocoImage(Schema):
     """An image."""
 
-    id: int
+    id: CocoId
     file_name: str
     width: int
     height: int
@@ -28,8 +42,8 @@ class CocoAnnotation(Schema):
     `segmentation` is a list of polygons (x1, y1, x2, y2, ...), or an object of run lengths.
     """
 
-    id: int
-    image_id: int
+    id: CocoId
+    image_id: CocoId
     category_id: int
     bbox: tuple[float, ...]
     iscrowd: int = 0
@@ -62,13 +76,14 @@ class Coco:
     annotations: list[Entry]
     names: dict[int, str]
 
-    def by_image(self, job: Job) -> dict[int, list[Entry]]:
+    def by_image(self, job: Job) -> dict[CocoId, list[Entry]]:
         """Return annotations by image id; report those without an image."""
-        known = {raw.get("id") for _, raw in self.images if isinstance(raw, dict)}
-        groups: dict[int, list[Entry]] = defaultdict(list)
+        ids = (coco_id(raw.get("id")) for _, raw in self.images if isinstance(raw, dict))
+        known = {one for one in ids if isinstance(one, int | str)}
+        groups: dict[CocoId, list[Entry]] = defaultdict(list)
         for where, raw in self.annotations:
-            image_id = raw.get("image_id") if isinstance(raw, dict) else None
-            if image_id in known and isinstance(image_id, int):
+            image_id = coco_id(raw.get("image_id")) if isinstance(raw, dict) else None
+            if isinstance(image_id, int | str) and image_id in known:
                 groups[image_id].append((where, raw))
             else:
                 error = SkipError("the annotation is of no picture in the file", image_id)

@@ -127,7 +127,7 @@ class KitchenSuite(JudgingSuite):
 
         `absent_f1` is over all questions for presence and place; `noise_drop_03` counts kitchens,
         other rows questions; `hallucination` is the share of things named by their boxes with a
-        wrong answer that names a neighbour (paper, Table 3).
+        wrong answer that names a neighbour (paper, Table 3). These two leave missing answers out.
         """
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
         pairs: dict[str, dict[str, bool]] = defaultdict(dict)
@@ -137,10 +137,10 @@ class KitchenSuite(JudgingSuite):
             if row in ("is_there", "locate"):
                 said, true = says_absent(p), is_absent(p)
                 parts["absent_f1"][p.key] = (2.0 * (said and true), float(said + true))
-            if row in ("name_box", EXACT_ROW):
+            if row in ("name_box", EXACT_ROW) and not p.error:
                 wrong = not right and names_neighbour(p)
                 parts["hallucination"][p.key] = (float(wrong), 1.0)
-            if row in (EXACT_ROW, NOISY_ROW):
+            if row in (EXACT_ROW, NOISY_ROW) and not p.error:
                 pairs[f"{p.truth['split']}-{p.truth['kitchen']}"][row] = right
         for kitchen, found in pairs.items():
             if len(found) == 2:

@@ -13,19 +13,13 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from chatspot_train.evaluation.metrics.intervals import Row
+from chatspot_train.evaluation.metrics.numerals import with_digits
 
 # Scripts without spaces between words: Thai to Lao, Burmese, Khmer, kana, Chinese characters.
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_NUMBER_WORDS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
-    "nineteen", "twenty",
-)  # fmt: skip
-_NUMBERS = {word: str(k) for k, word in enumerate(_NUMBER_WORDS)}
-_NUMBER_WORD = re.compile(rf"\b({'|'.join(_NUMBERS)})\b")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _DENIAL = re.compile(
     r"^\W*(no|nope|none|nothing)\b"
@@ -44,11 +38,6 @@ def normal(text: str) -> str:
     """Return the text case-folded, in NFKC, on one line."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
-
-
-def with_digits(text: str) -> str:
-    """Return a normal text with the number words from zero to twenty as digits."""
-    return _NUMBER_WORD.sub(lambda match: _NUMBERS[match[1]], text)
 
 
 def contains(answer: str, truth: str, whole_words: bool = True, numbers: bool = False) -> bool:
@@ -101,11 +90,13 @@ def normalised_edit_distance(answer: str, truth: str) -> float:
 def vqa_normal(text: str) -> str:
     """Return a text as the VQA challenge compares it: no case, articles, punctuation; digits.
 
-    A point between digits stays. Apostrophes go, as contractions are written with or without.
+    A point between digits stays; others go, as in the challenge's own script: "3 a.m." is "3 am".
+    Apostrophes go, as contractions are written with or without.
     """
     plain = re.sub(r"['’`]", "", normal(text))
     plain = re.sub(r"(?<=\d),(?=\d)", "", plain)
-    plain = re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]", " ", plain)
+    plain = re.sub(r"\.(?!\d)", "", plain)
+    plain = re.sub(r"(?<!\d)\.|[^\w\s.]", " ", plain)
     return " ".join(_ARTICLE.sub(" ", with_digits(plain)).split())
 
 
@@ -116,8 +107,9 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     """
     if len(answers) < 2:
         raise ValueError(f"{len(answers)} answers cannot be left out one by one")
-    said = vqa_normal(answer)
-    same = [said != "" and vqa_normal(one) == said for one in answers]
+    # An answer may be nothing but an article: the letter A.
+    said = vqa_normal(answer) or normal(answer)
+    same = [said != "" and (vqa_normal(one) or normal(one)) == said for one in answers]
     return float(np.mean([min(1.0, (sum(same) - one) / 3) for one in same]))
 
 

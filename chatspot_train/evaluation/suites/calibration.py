@@ -18,7 +18,15 @@ from chatspot_train.evaluation.metrics.calibration import (
 from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
 from chatspot_train.evaluation.metrics.intervals import Row, share
 from chatspot_train.evaluation.registry import make_region_suite, register
-from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report, Suite, markdown
+from chatspot_train.evaluation.suite import (
+    Item,
+    JudgingSuite,
+    NoAnswersError,
+    Prediction,
+    Report,
+    Suite,
+    markdown,
+)
 from chatspot_train.evaluation.suites.noise import OF
 
 DRAWS = 300
@@ -28,8 +36,8 @@ DRAWS = 300
 class CalibrationSuite(JudgingSuite):
     """The items of `suite`, scored by the confidence of their answers.
 
-    `target_risk` in [0, 1] is the accepted share of wrong answers. Predictions with an `error` are
-    left out.
+    `target_risk` in [0, 1] is the accepted share of wrong answers. Predictions with an `error` have
+    no confidence and count as wrong in `accuracy` alone.
     """
 
     name = "calibration"
@@ -73,13 +81,13 @@ class CalibrationSuite(JudgingSuite):
         """Calibration error, risk-coverage area, threshold with its risk and coverage."""
         answered = [p for p in predictions if not p.error]
         if not answered:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError(predictions[0].error if predictions else "no questions")
         confidence = np.array([p.confidence for p in answered], float)
         if not ((confidence >= 0) & (confidence <= 1)).all():
             raise ValueError(f"a confidence outside 0 to 1: {confidence.min()} {confidence.max()}")
         right = np.array(self.suite.right(answered), float)
         rows = {
-            "accuracy": share([bool(value) for value in right]),
+            "accuracy": share([*map(bool, right), *[False] * (len(predictions) - len(answered))]),
             "calibration_error": _row(calibration_error, confidence, right),
             "risk_coverage_area": _row(risk_area, confidence, right),
         }

@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy, Region
 from chatspot_train.data.sources.base import Job
-from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoId, CocoImage, load_coco
+from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, items, load_json
 from chatspot_train.evaluation.dataset_files import sample
 from chatspot_train.evaluation.metrics.coco_ap import CocoDict
@@ -20,10 +23,18 @@ OVERLAP = 0.5
 
 
 class Thing(CocoAnnotation):
-    """An annotation; `area` is that of its outline in square pixels, for COCO's size classes."""
+    """An annotation; `area` is that of its outline in square pixels, for COCO's size classes; that
+    of the box in a file without areas."""
 
     bbox: tuple[float, float, float, float]
-    area: float
+    area: float = -1.0
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        """Take the box's area where none is given."""
+        if self.area < 0:
+            object.__setattr__(self, "area", self.bbox[2] * self.bbox[3])
+        return self
 
     @property
     def box_xyxy_px(self) -> BoxXyxy:
@@ -32,7 +43,7 @@ class Thing(CocoAnnotation):
 
 
 class _Detection(Schema):
-    image_id: int
+    image_id: CocoId
     bbox: tuple[float, ...]
     score: float
 
@@ -68,13 +79,19 @@ def load_pictures(
     for where, raw in coco.images:
         with job.guard(where):
             images.append(CocoImage.model_validate(raw))
-    chosen = sample(sorted(images, key=lambda image: image.id), count, seed)
+    chosen = sample(sorted(images, key=_place), count, seed)
     entries = coco.by_image(job)
     pictures = [_with_own_boxes(image, entries.get(image.id, []), job) for image in chosen]
     if detections is not None:
         found = _detected(detections, job)
         pictures = [_with_boxes(p, found.get(p.image.id, [])[:max_boxes], job) for p in pictures]
     return pictures, coco.names
+
+
+def _place(image: CocoImage) -> tuple[bool, int, str]:
+    """Return the place of an image among others: numbers first, then texts."""
+    is_text = isinstance(image.id, str)
+    return is_text, 0 if isinstance(image.id, str) else image.id, str(image.id) if is_text else ""
 
 
 def _with_boxes(picture: Picture, found: Sequence[tuple[str, Region, float]], job: Job) -> Picture:
@@ -93,15 +110,16 @@ def _with_own_boxes(image: CocoImage, entries: Sequence[tuple[str, Any]], job: J
         with job.guard(where):
             thing = Thing.model_validate(raw)
             things.append(thing)
-            if not thing.iscrowd:
-                region = box_xywh(thing.bbox).clipped(image.width, image.height)
-                boxes.append(AskedBox(str(thing.id), region, 1.0, thing))
+            if thing.iscrowd:
+                raise SkipError("the annotation is a crowd", thing.id)
+            region = box_xywh(thing.bbox).clipped(image.width, image.height)
+            boxes.append(AskedBox(str(thing.id), region, 1.0, thing))
     return Picture(image, things, boxes)
 
 
-def _detected(file: Path, job: Job) -> dict[int, list[tuple[str, Region, float]]]:
+def _detected(file: Path, job: Job) -> dict[CocoId, list[tuple[str, Region, float]]]:
     """Return a detector's boxes by image, the best first: (where, box, score)."""
-    found: dict[int, list[tuple[str, Region, float]]] = defaultdict(list)
+    found: dict[CocoId, list[tuple[str, Region, float]]] = defaultdict(list)
     for where, raw in items(file, load_json(file)):
         with job.guard(where, file):
             one = _Detection.model_validate(raw)

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from chatspot_ros.core.boxes import xyxy_to_xywh
-from chatspot_train.evaluation.dataset_files import KITCHEN_DETECTIONS, reading
+from chatspot_train.evaluation.dataset_files import (
+    KITCHEN_DETECTIONS,
+    need_some,
+    reading,
+)
 from chatspot_train.evaluation.metrics.category_match import (
     CategoryMatcher,
     ClipMatcher,
@@ -22,6 +26,7 @@ from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     MissingDataError,
+    NoAnswersError,
     Option,
     Prediction,
     RegionSuite,
@@ -114,6 +119,8 @@ class CocoRegion(RegionSuite):
             pictures, names = load_pictures(
                 job, limit or self.pictures, seed, self.detections, self.max_boxes
             )
+            if self.detections is None:
+                need_some([box for one in pictures for box in one.boxes], file, self.wants, job)
         for picture in pictures:
             need(folder / picture.image.file_name, self.wants)
         if self.detections is not None and not any(picture.boxes for picture in pictures):
@@ -160,7 +167,7 @@ class CocoRegion(RegionSuite):
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Average precision; accuracy on COCO's own boxes. Raises ValueError for no predictions."""
         if not predictions:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError
         truth, named = _truth(predictions), self.named(predictions)
         confident = self.use_confidence and any(p.confidence > 0 for p in predictions)
         detections = [

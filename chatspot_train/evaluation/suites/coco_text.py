@@ -14,7 +14,12 @@ from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.coco_text import SOURCE
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, clean
-from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
+    need_some,
+    reading,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import (
     contains,
@@ -91,6 +96,7 @@ class CocoText(RegionSuite):
                 for where, raw in SOURCE.entries(job)
                 for item in self._picture(where, raw, folder, job)
             ]
+            need_some(found, file, self.wants, job)
         chosen = sample(found, limit, seed)
         for picture in {item.image for item in chosen if isinstance(item.image, Path)}:
             need(picture, self.wants)

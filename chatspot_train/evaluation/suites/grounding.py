@@ -22,12 +22,18 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
 from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy
-from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
+from chatspot_train.evaluation.dataset_files import (
+    malformed,
+    need_some,
+    read_json,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
+    NoAnswersError,
     Prediction,
     Report,
     Suite,
@@ -133,6 +139,7 @@ class GroundingSuite(Suite):
                 raise malformed(path, problem, self.wants) from error
             if pairs:
                 grounded.append((f"{entry['id']}/{number}", picture, question, pairs))
+        need_some(grounded, path, self.wants)
         for key, picture, question, pairs in sample(grounded, limit, seed):
             image = need(data / self.images / picture, self.wants)
             turn = AskedTurn(f"{question} {self.suffix}".strip(), task="describe")
@@ -162,7 +169,7 @@ class GroundingSuite(Suite):
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Grounded precision, recall and F1 with their counts."""
         if not predictions:
-            raise ValueError("there are no answers to score")
+            raise NoAnswersError
         parts = self.parts(predictions)
         rows = rows_of(parts)
         hits = int(sum(one[0] for one in parts["precision"].values()))

@@ -24,6 +24,7 @@ from chatspot_train.evaluation.suites.noise import (
     item_of,
     paper_rows,
     rights,
+    unanswered,
 )  # fmt: skip
 
 PAPER_HALLUCINATION = {0.0: 0.022, 0.1: 0.024, 0.2: 0.021, 0.3: 0.023}
@@ -78,9 +79,10 @@ class Hallucination(JudgingSuite):
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """See Suite; a unit is an item of coco_region. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
-        parts = accuracy_parts(right)
+        parts = accuracy_parts(right, unanswered(predictions))
         for scale, group in by_scale(predictions).items():
-            hits = dict(zip(map(item_of, group), self.of.hallucinated(group), strict=True))
+            judged = zip(group, self.of.hallucinated(group), strict=True)
+            hits = {item_of(p): hit for p, hit in judged if not p.error}
             parts[f"hallucination_noise_{scale:g}"] = {
                 item: (float(hit), 1.0) for item, hit in hits.items()
             }

@@ -45,6 +45,7 @@ class RouteAnswerer:
     """Answers each question with its task by the router."""
 
     name = "chatspot_ros.core.task_router.route"
+    identity = None
 
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See Answerer."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,8 +29,11 @@ from chatspot_train.evaluation.dataset_files import (
     first_there,
     grouped_by_image,
     malformed,
+    need_some,
+    read_text,
     sample,
 )
+from chatspot_train.evaluation.metrics.choices import chosen_letter
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
@@ -54,8 +57,6 @@ _NOTHING = {"", "nan", "none"}
 _LONGEST_CELL = 32_767  # of a workbook, in characters
 # A shorter image field is the index of the row with the image.
 _LONGEST_INDEX = 64
-_LEADING = re.compile(r"\W*\b([A-D])\b(?:\s*[.):\]]|\s*$)")
-_STATED = re.compile(r"\b(?:answer|choice|option)\b\W*(?:is\b\W*)?\(?([A-D])\b", re.IGNORECASE)
 Tsv = list[dict[str, str]]
 
 
@@ -78,32 +79,6 @@ class EncodedPicture:
                 remedy="fetch the file again",
             )  # fmt: skip
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def chosen_letter(text: str, choices: dict[str, str]) -> str:
-    """Return the letter of the choice in an answer; empty for none or several.
-
-    In this order: a letter at the beginning (`B`, `(b)`, `B. a mug`); a letter after "answer",
-    "choice" or "option"; the only choice whose words are in the answer.
-    """
-    bare = text.strip()
-    if bare.strip("().: ").upper() in choices:
-        return bare.strip("().: ").upper()
-    for pattern in (_LEADING.match(bare), _STATED.search(bare)):
-        if pattern and pattern[1] in choices:
-            return pattern[1]
-    said = f" {_words(bare)} "
-    named = [k for k, choice in choices.items() if _words(choice) and f" {_words(choice)} " in said]
-    # "left hand" contains the words of "left".
-    longest = [
-        k for k in named
-        if not any(_words(choices[k]) in _words(choices[j]) for j in named if j != k)
-    ]  # fmt: skip
-    return longest[0] if len(longest) == 1 else ""
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 @register
@@ -150,6 +125,7 @@ class MMBenchSuite(JudgingSuite):
         """See Suite; variants with one image follow each other."""
         path = first_there(data, self._names(), self.wants)
         rows = [row for row in self._read(path) if row.get("split", self.split) == self.split]
+        need_some(rows, path, self.wants)
         groups: dict[int, Tsv] = defaultdict(list)
         for row in rows:
             groups[int(row["index"]) % VARIANTS].append(row)
@@ -163,8 +139,8 @@ class MMBenchSuite(JudgingSuite):
 
     def _read(self, path: Path) -> Tsv:
         csv.field_size_limit(sys.maxsize)
-        with path.open(encoding="utf-8", newline="") as table:
-            rows = list(csv.DictReader(table, delimiter="\t"))
+        table = StringIO(read_text(path, self.wants), newline="")
+        rows = list(csv.DictReader(table, delimiter="\t"))
         for name in ("index", "question", "image", "A", "B"):
             if not rows or rows[0].get(name) is None:
                 raise malformed(path, f"it has no column {name}", self.wants)
@@ -179,7 +155,7 @@ class MMBenchSuite(JudgingSuite):
         """Return True for each variant with the right letter."""
         letters = [chosen_letter(p.text, p.truth["choices"]) for p in predictions]
         return [
-            bool(letter) and letter == p.truth["answer"]
+            bool(letter) and not p.error and letter == p.truth["answer"]
             for p, letter in zip(predictions, letters, strict=True)
         ]
 

@@ -22,6 +22,7 @@ from chatspot_train.evaluation.dataset_files import (
     checked,
     first_there,
     malformed,
+    need_some,
     read_json,
     sample,
 )
@@ -141,6 +142,7 @@ class MmVetSuite(Suite):
         entries = read_json(path, self.wants)
         if not isinstance(entries, dict):
             raise malformed(path, "it is no object of questions", self.wants)
+        need_some(list(entries), path, self.wants)
         for key, entry in sample(list(entries.items()), limit, seed):
             checked(entry, ("imagename", "question", "answer", "capability"), path, self.wants)
             image = need(path.parent / "images" / entry["imagename"], self.wants)

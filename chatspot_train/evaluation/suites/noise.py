@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ from chatspot_train.evaluation.registry import make_region_suite, register
 from chatspot_train.evaluation.suite import (
     Item,
     JudgingSuite,
+    NoAnswersError,
     Option,
     Prediction,
     RegionSuite,
@@ -87,12 +88,12 @@ class Noise(JudgingSuite):
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
         """See Suite; a unit is an item of the other suite. Raises ValueError for no predictions."""
-        return accuracy_parts(rights(self.of, predictions))
+        return accuracy_parts(rights(self.of, predictions), unanswered(predictions))
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Accuracy at each scale, its loss from the first. Raises ValueError for no predictions."""
         right = rights(self.of, predictions)
-        rows, first = rows_of(accuracy_parts(right)), next(iter(right))
+        rows, first = rows_of(self.parts(predictions)), next(iter(right))
         lines = [
             (f"{scale:g}", percent(self.paper.get(f"accuracy_noise_{scale:g}")),
              percent(rows[f"accuracy_noise_{scale:g}"]),
@@ -137,7 +138,7 @@ def moved(item: Item, scale: float, seed: int) -> Item:
 def by_scale(predictions: Sequence[Prediction]) -> dict[float, list[Prediction]]:
     """Return the predictions by scale, the smallest first. Raises ValueError for no predictions."""
     if not predictions:
-        raise ValueError("there are no answers to score")
+        raise NoAnswersError
     scales = sorted({float(p.truth["noise"]) for p in predictions})
     return {scale: [p for p in predictions if p.truth["noise"] == scale] for scale in scales}
 
@@ -155,8 +156,18 @@ def rights(of: RegionSuite, predictions: Sequence[Prediction]) -> dict[float, di
     }
 
 
-def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
-    """Return `accuracy_noise_S` of each scale, `drop_noise_S`, in pairs, of all but the first."""
+def unanswered(predictions: Sequence[Prediction]) -> set[str]:
+    """Return the other suite's items without an answer at some scale."""
+    return {item_of(p) for p in predictions if p.error}
+
+
+def accuracy_parts(
+    right: dict[float, dict[str, bool]], missing: Set[str] = frozenset()
+) -> dict[str, Part]:
+    """Return `accuracy_noise_S` of each scale, `drop_noise_S`, in pairs, of all but the first.
+
+    Items of `missing` have no drop.
+    """
     first = next(iter(right))
     parts: dict[str, Part] = {
         f"accuracy_noise_{scale:g}": {item: (float(good), 1.0) for item, good in found.items()}
@@ -165,7 +176,7 @@ def accuracy_parts(right: dict[float, dict[str, bool]]) -> dict[str, Part]:
     return parts | {
         f"drop_noise_{scale:g}": {
             item: (float(right[first][item]) - good, 1.0)
-            for item, good in found.items() if item in right[first]
+            for item, good in found.items() if item in right[first].keys() - missing
         }
         for scale, found in right.items() if scale != first
     }  # fmt: skip

@@ -13,6 +13,7 @@ from chatspot_train.evaluation.dataset_files import (
     first_there,
     grouped_by_image,
     malformed,
+    need_some,
     read_json_lines,
     sample,
 )
@@ -84,6 +85,7 @@ class PopeSuite(JudgingSuite):
                 if entry["label"] not in ("yes", "no"):
                     raise malformed(path, f"the label {entry['label']!r}", self.wants)
                 entries.append((str(entry["image"]), (name, entry)))
+            need_some(entries, path, self.wants)
         for name, entry in grouped_by_image(sample(entries, limit, seed)):
             image = need(data / self.images / str(entry["image"]), self.wants)
             truth = {"file": name, "label": entry["label"]}
@@ -96,15 +98,20 @@ class PopeSuite(JudgingSuite):
 
     def right(self, predictions: Sequence[Prediction]) -> list[bool]:
         """See JudgingSuite."""
-        return [says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions]
+        return [
+            not p.error and says_yes(p.text) == (p.truth["label"] == "yes") for p in predictions
+        ]
 
     def parts(self, predictions: Sequence[Prediction]) -> Parts:
-        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ..."""
+        """Parts of `random_accuracy`, ..., and over all files of `accuracy`, ...
+
+        A missing answer is neither yes nor no, and wrong.
+        """
         parts: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
-        for p in predictions:
-            said, true = says_yes(p.text), p.truth["label"] == "yes"
+        for p, right in zip(predictions, self.right(predictions), strict=True):
+            said, true = not p.error and says_yes(p.text), p.truth["label"] == "yes"
             found = {
-                "accuracy": (said == true, 1), "precision": (said and true, said),
+                "accuracy": (right, 1), "precision": (said and true, said),
                 "recall": (said and true, true), "f1": (2 * (said and true), said + true),
                 "yes_ratio": (said, 1),
             }  # fmt: skip

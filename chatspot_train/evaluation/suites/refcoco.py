@@ -13,7 +13,12 @@ from chatspot_train.data.sources import find_source
 from chatspot_train.data.sources.base import Source
 from chatspot_train.data.sources.json_reader import box_xywh
 from chatspot_train.data.sources.refcoco import Ref
-from chatspot_train.evaluation.dataset_files import first_there, reading, sample
+from chatspot_train.evaluation.dataset_files import (
+    first_there,
+    need_some,
+    reading,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
@@ -85,6 +90,7 @@ class RefCoco(JudgingSuite):
             data, ("train2014", "images/train2014", "images/mscoco/images/train2014"), self.wants
         )
         found = [item for one in sources for item in self._read(one, files[one], folder)]
+        need_some(found, files[sources[0]], self.wants)
         chosen = sample(sorted(found, key=lambda item: str(item.image)), limit, seed)
         for picture in {item.image for item in chosen if isinstance(item.image, Path)}:
             need(picture, self.wants)

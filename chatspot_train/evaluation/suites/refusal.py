@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from chatspot_ros.core.boxes import ious
 from chatspot_ros.core.regions import Region
-from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage
-from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS
+from chatspot_train.data.sources.base import Entry, Job
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
+from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, SkipError
 from chatspot_train.data.sources.json_reader import box_xywh
-from chatspot_train.evaluation.dataset_files import malformed, read_json, sample
+from chatspot_train.evaluation.dataset_files import (
+    need_some,
+    reading,
+    sample,
+)
 from chatspot_train.evaluation.metrics.intervals import Parts
 from chatspot_train.evaluation.metrics.text import denies
 from chatspot_train.evaluation.registry import register
@@ -87,20 +91,19 @@ class RefusalSuite(JudgingSuite):
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """Yield two items for each drawn region: the present thing, then an absent one."""
         path = need(data / self.instances, self.wants)
-        coco = read_json(path, self.wants)
-        try:
-            names = {int(one["id"]): str(one["name"]) for one in coco["categories"]}
-            pictures = [CocoImage.model_validate(one) for one in coco["images"]]
-            groups: dict[int, list[CocoAnnotation]] = defaultdict(list)
-            for one in coco["annotations"]:
-                annotation = CocoAnnotation.model_validate(one)
-                groups[annotation.image_id].append(annotation)
-        except (KeyError, TypeError, ValueError, ValidationError) as error:
-            raise malformed(path, str(error), self.wants) from error
-        regions = [
-            (picture, asked) for picture in pictures
-            for asked in self._regions(groups[picture.id], picture, names)
-        ]  # fmt: skip
+        regions: list[tuple[CocoImage, _Asked]] = []
+        with reading(path, data / self.images) as job:
+            coco = load_coco(path, job)
+            names, groups = coco.names, coco.by_image(job)
+            for where, raw in coco.images:
+                with job.guard(where):
+                    picture = CocoImage.model_validate(raw)
+                    group = _annotations(groups.get(picture.id, []), job)
+                    some = [(picture, one) for one in self._regions(group, picture, names)]
+                    if not some:
+                        raise SkipError("no region of the picture is fit to be asked about")
+                    regions += some
+            need_some(regions, path, self.wants, job)
         for number, (picture, asked) in enumerate(sample(regions, (limit + 1) // 2, seed)):
             pair = self._pair(data, picture, asked, names, number, seed)
             yield from pair[:1] if limit and 2 * number + 1 == limit else pair
@@ -161,7 +164,7 @@ class RefusalSuite(JudgingSuite):
             denied, absent = denies(p.text), p.truth["kind"] in KINDS
             found = {
                 "refusals": (denied and absent, absent),
-                "false_denials": (denied and not absent, not absent),
+                "false_denials": (denied and not absent, not absent and not p.error),
                 "precision": (denied and absent, denied),
                 "f1": (2 * (denied and absent), denied + absent),
                 "accuracy": (right, True),
@@ -179,6 +182,16 @@ class RefusalSuite(JudgingSuite):
         lines = [[name, int(row["n"]), row["value"], row["low"], row["high"]]
                  for name, row in sorted(rows.items())]  # fmt: skip
         return Report(rows, markdown(["refusal", "n", "value", "low", "high"], lines))
+
+
+def _annotations(entries: Sequence[Entry], job: Job) -> list[CocoAnnotation]:
+    found = []
+    for where, raw in entries:
+        with job.guard(where):
+            found.append(CocoAnnotation.model_validate(raw))
+            if found[-1].iscrowd:
+                job.report.drop(job.annotations, where, SkipError("the annotation is a crowd"))
+    return found
 
 
 def _with_article(name: str) -> str:

@@ -33,6 +33,7 @@ class Adder:
     """Answers a sum; one too many for those that `wrong` names."""
 
     name = "adder"
+    identity = None
 
     def __init__(self, wrong: str) -> None:
         self.wrong = wrong

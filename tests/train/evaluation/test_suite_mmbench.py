@@ -15,11 +15,11 @@ from PIL import Image
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
 from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.metrics.choices import chosen_letter
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.mmbench import (
     EncodedPicture,
     MMBenchSuite,
-    chosen_letter,
     write_submission,
 )
 

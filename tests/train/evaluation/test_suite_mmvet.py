@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -151,6 +152,7 @@ def test_the_command_grades_kept_predictions(
 ) -> None:
     class Fixed:
         name = "fixed"
+        identity: ClassVar[Mapping[str, str]] = {"name": "fixed"}
 
         def answer_all(self, image_rgb: Any, items: list[Item]) -> list[Prediction]:
             return [Prediction(i.key, "tea", truth=i.truth) for i in items]

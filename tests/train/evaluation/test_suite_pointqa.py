@@ -73,7 +73,10 @@ def test_the_shares_by_hand(tmp_path: Path) -> None:
     }
     kept = [Prediction(i.key, said.get(i.key, "4"), truth=i.truth) for i in items]
     report = suite.score(kept)
-    assert {k: (row["value"], row["n"]) for k, row in report.rows.items()} == {
+    assert report.rows["local_point_plain"]["value"] == 0.5
+    assert report.rows["looktwice_point_plain"]["value"] == pytest.approx(1 / 3)  # 13 has a 3
+    values = {k: v for k, v in report.rows.items() if not k.endswith("_plain")}
+    assert {k: (row["value"], row["n"]) for k, row in values.items()} == {
         "local_box": (1.0, 1), "local_point": (0.5, 2),
         "looktwice_box": (pytest.approx(2 / 6), 6), "looktwice_point": (0.0, 3),
         "looktwice_obj_box": (0.5, 2), "looktwice_obj_point": (0.0, 1),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.data.sources.base import SourceError
 from chatspot_train.evaluation.metrics.text import denies
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.refusal import RefusalSuite
@@ -120,5 +120,5 @@ def test_what_is_missing_or_malformed_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"instances_val2017\.json"):
         next(RefusalSuite().items(tmp_path, 0, 0))
     (tmp_path / "instances.json").write_text('{"images": [], "annotations": []}')
-    with pytest.raises(MalformedDataError, match="categories"):
+    with pytest.raises(SourceError, match="categories"):
         next(SUITE.items(tmp_path, 0, 0))
