@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.regions import REGION_MARK, Region, stray_tag
 from chatspot_ros.errors import RequestError
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
@@ -86,7 +86,7 @@ def parse_watch_list(data: Any, source: str, settings: Settings) -> tuple[WatchE
             request_validation.check(Query(entry.question, task=entry.task), settings)
         except RequestError as error:
             raise _unusable(str(index), str(error), source) from error
-        if REGION_MARK in entry.question or "<box>" in entry.question:
+        if REGION_MARK in entry.question or stray_tag(entry.question):
             raise _unusable(
                 f"{index}.question", "regions in the question; it is asked of each thing", source
             )

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import shapely
 
-from chatspot_ros.core.regions import Region, parse_typed_regions
+from chatspot_ros.core.regions import MAX_CORNERS, Region, parse_typed_regions
 from chatspot_ros.errors import RegionError
 
-MOST = 64  # corners, by default
+MOST = MAX_CORNERS
 
 
 def scribble(count: int) -> tuple[tuple[float, float], ...]:
@@ -30,12 +30,12 @@ def typed(count: int) -> str:
 # Printed at the end; what hangs does not come so far.
 CLIP = """
 import random, sys
-from chatspot_ros.core.regions import Region
+from chatspot_ros.core.regions import MAX_CORNERS, Region
 from chatspot_ros.errors import RegionError
 rng = random.Random(0)
 try:
     Region.polygon((rng.uniform(0, 640), rng.uniform(0, 480)) for _ in range(int(sys.argv[1]))
-                   ).clipped(640, 480)
+                   ).clipped(640, 480, MAX_CORNERS)
 except RegionError as error:
     assert "corners" in str(error), error
 print("done")
@@ -57,14 +57,14 @@ def test_too_many_corners_are_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setattr(shapely, "make_valid", lambda *_, **__: pytest.fail("it was repaired"))
     with pytest.raises(RegionError, match=rf"corners.*{count}.*max_corners"):
-        Region.polygon(scribble(count)).clipped(640, 480)
+        Region.polygon(scribble(count)).clipped(640, 480, MOST)
 
 
 def test_corners_that_say_nothing_are_not_counted() -> None:
     """A fine outline that is a plain shape: points along a line, and repeated ones."""
     side = [(float(k), 0.0) for k in range(200)]
     outline = [*side, (200.0, 200.0), (0.0, 200.0), (0.0, 200.0)]
-    clipped = Region.polygon(outline).clipped(640, 480)
+    clipped = Region.polygon(outline).clipped(640, 480, MOST)
     assert clipped.box_xyxy_px == (0.0, 0.0, 200.0, 200.0)
     assert len(clipped.points_px) <= MOST
 
@@ -74,7 +74,7 @@ def test_a_typed_polygon_is_refused_too() -> None:
 
     def read() -> None:
         _, (region,) = parse_typed_regions(typed(300), 640, 480)
-        region.clipped(640, 480)
+        region.clipped(640, 480, MOST)
 
     with pytest.raises(RegionError, match="corners"):
         read()
@@ -90,8 +90,8 @@ def test_the_repair_follows_the_structure(monkeypatch: pytest.MonkeyPatch) -> No
         return real(shape, *args, **more)
 
     monkeypatch.setattr(shapely, "make_valid", make_valid)
-    Region.polygon([(0, 0), (100, 100), (100, 0), (0, 100)]).clipped(640, 480)
-    Region.polygon(scribble(MOST)).clipped(640, 480)
+    Region.polygon([(0, 0), (100, 100), (100, 0), (0, 100)]).clipped(640, 480, MOST)
+    Region.polygon(scribble(MOST)).clipped(640, 480, MOST)
     assert methods == ["structure"] * len(methods)
 
 
@@ -105,4 +105,4 @@ def test_the_repair_follows_the_structure(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_a_repair_gives_stays(
     corners: list[tuple[float, float]], box: tuple[float, ...]
 ) -> None:
-    assert Region.polygon(corners).clipped(640, 480).box_xyxy_px == box
+    assert Region.polygon(corners).clipped(640, 480, MOST).box_xyxy_px == box

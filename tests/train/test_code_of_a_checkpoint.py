@@ -68,7 +68,9 @@ def evil(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
 def judge(marker: Path, output: str) -> None:
     assert not marker.exists(), "the checkpoint's code was run"
     assert "[y/N]" not in output
-    assert "trust_remote_code=True" not in output
+    # A script of these tests ends with a traceback, which quotes transformers.
+    message = output.strip().splitlines()[-1] if "Traceback" in output else output
+    assert "trust_remote_code=True" not in message
 
 
 def pope(folder: Path) -> Path:
