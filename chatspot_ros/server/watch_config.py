@@ -13,6 +13,7 @@ from chatspot_ros.errors import RequestError
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.resources import share_folder
 
 
@@ -59,7 +60,7 @@ def read_watch_list(settings: Settings) -> tuple[WatchEntry, ...]:
     if path.name == settings.watch and not path.exists():
         path = share_folder() / "config" / path
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(
             f"the watch list cannot be read: {' '.join(str(error).split())}",

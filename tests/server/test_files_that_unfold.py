@@ -40,7 +40,7 @@ def start(call: str, *arguments: str) -> str:
     """Run it with a bound on its memory; what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", START.format(call=call), *arguments], capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=280, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM)),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -65,6 +65,7 @@ def test_a_yaml_file_of_anchors_is_refused(read: str, text: str, tmp_path: Path)
     assert int(said.rpartition("grew")[2]) < 64 * 1024  # kB
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["watch", "spec", "train"])
 def test_every_reader_of_yaml_is_bounded(what: str, tmp_path: Path) -> None:
     file = tmp_path / "chatspot.yaml"
@@ -83,7 +84,7 @@ def test_every_reader_of_yaml_is_bounded(what: str, tmp_path: Path) -> None:
     assert int(said.rpartition("grew")[2]) < 900 * 1024  # kB; torch is imported
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "template",
     [
