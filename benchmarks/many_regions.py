@@ -74,7 +74,9 @@ class Peer:
         self, engine: Engine, folder: Path, rgb: np.ndarray, asked: list[Question]
     ) -> None:
         self.engine = engine
-        self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").eval()
+        self.model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype="float32", trust_remote_code=False
+        ).eval()
         self.scene = engine.prepare(rgb)
         self.ids = [engine.conversation.read(self.scene, question).ids for question in asked]
         self.pixels = self._see(rgb)

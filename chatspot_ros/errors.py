@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 MAX_VALUE_CHARS = 120
+# The longest name that comes from outside.
+MAX_NAME_CHARS = 256
 
 
 class ChatspotError(Exception):
@@ -29,9 +31,21 @@ class ChatspotError(Exception):
 
 
 def shorten(value: object, limit: int = MAX_VALUE_CHARS) -> str:
-    """Return the value as text of at most `limit` characters; what is left out becomes `...`."""
-    text = str(value)
+    """Return the value as one line of at most `limit` characters; the rest becomes `...`."""
+    text = one_line(str(value)[: limit + 1])
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def one_line(text: str) -> str:
+    """Return the text with control and invisible characters escaped, as `\\n`.
+
+    So no text from outside can begin a line of the log, or colour a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 class RequestError(ChatspotError):

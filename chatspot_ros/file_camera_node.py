@@ -1,7 +1,7 @@
 """A camera that reads files: publishes a picture, a folder of pictures or a video as `image`.
 
 For trying the chain without a camera. Pictures come in the order of their names, stamped with the
-current time.
+current time. EXIF orientation is ignored: pixels come as stored.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from std_msgs.msg import Header
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError, RequestError
+from chatspot_ros.images.decode import check_size, decode
 from chatspot_ros.ros.conversions import to_image_message
 from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_ros.server.parameter_spec import Spec
 
 NAME = "file_camera"
+_VIDEO_SIDES = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+# TIFF and PPM are no videos either: `decode` refuses them by name.
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 SPECS = (
     Spec("path", "", "A picture, a folder of pictures, or a video. Must be set."),
@@ -59,15 +62,17 @@ def read_pictures(path: Path) -> Iterator[RgbImage]:
 
 def _read_picture(file: Path) -> RgbImage:
     try:
-        data = np.fromfile(file, np.uint8)
+        data = file.read_bytes()
     except OSError as error:
         raise ImageError(
             "the picture cannot be read", value=error, remedy="mend its path"
         ) from None
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if bgr is None:
-        raise ImageError("the file is no picture", value=file, remedy="mend or remove it")
-    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)
+    try:
+        return decode(data)
+    except ImageError as error:
+        raise ImageError(
+            f"the file is no picture: {error}", value=file, remedy="mend or remove it"
+        ) from error
 
 
 def _read_video(file: Path) -> Iterator[RgbImage]:
@@ -80,6 +85,7 @@ def _read_video(file: Path) -> Iterator[RgbImage]:
         )
     count = 0
     try:
+        check_size(*(int(video.get(side)) for side in _VIDEO_SIDES))
         while (read := video.read())[0]:
             count += 1
             yield np.ascontiguousarray(read[1][..., ::-1], np.uint8)

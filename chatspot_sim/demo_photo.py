@@ -11,8 +11,8 @@ from sensor_msgs.msg import CompressedImage
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.errors import ChatspotError
-from chatspot_ros.images.decode import message_to_rgb
+from chatspot_ros.errors import ChatspotError, ImageError
+from chatspot_ros.images.decode import decode, message_to_rgb
 from chatspot_ros.ros.conversions import to_region
 from chatspot_sim.demo_client import DemoError, Planner, Reply, request_fields
 from chatspot_sim.demo_report import Result, answer_text, region_text
@@ -23,7 +23,7 @@ _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
     """Return the photo as a message, and its pixels as the node decodes them.
 
-    JPEG and PNG files are sent as they are, other formats as PNG.
+    JPEG and PNG files are sent as they are, WebP and BMP as PNG.
     Raises DemoError if the file holds no picture.
     """
     try:
@@ -32,10 +32,11 @@ def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
         raise DemoError(f"cannot read the photo {file}: {error.strerror}") from error
     kind = _FORMATS.get(data[:2])
     if kind is None:
-        bgr = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if bgr is None:
-            raise DemoError(f"{file} is no picture that OpenCV can read; give a JPEG or PNG file")
-        kind, data = "png", cv2.imencode(".png", bgr)[1].tobytes()
+        try:
+            rgb = decode(data)
+        except ImageError as error:
+            raise DemoError(f"{file} is no picture; give a JPEG or PNG file: {error}") from error
+        kind, data = "png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
     message = CompressedImage(format=kind, data=array.array("B", data))
     try:
         return message, message_to_rgb(message)

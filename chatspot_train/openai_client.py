@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import openai
@@ -14,6 +15,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from chatspot_ros.errors import ChatspotError, shorten
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+# Set to 1, it lets the key go over plain http to another machine.
+HTTP_VARIABLE = "CHATSPOT_ALLOW_HTTP"
 _PLACEHOLDER = "no-key"
 # A shorter key is a local server's placeholder and may be a word of a reply.
 _SHORTEST_SECRET = 8
@@ -69,12 +72,14 @@ class ChatClient:
         retries: int = 6,
         timeout_s: float = 120.0,
     ) -> None:
-        """Raises EndpointError for an invalid http(s) address or key."""
+        """Raises EndpointError for an invalid http(s) address or key, or a key over plain http."""
         _check_address(endpoint)
         self.endpoint, self.model = endpoint, model
         self._temperature = openai.omit if temperature is None else temperature
         self._max_tokens = openai.omit if max_tokens is None else max_tokens
         self._key = _read_key()
+        if self._key and os.environ.get(HTTP_VARIABLE) != "1":
+            _check_is_private(endpoint)
         self._client = AsyncOpenAI(
             api_key=self._key or _PLACEHOLDER, base_url=endpoint, max_retries=retries,
             timeout=timeout_s,
@@ -139,6 +144,22 @@ def _read_key() -> str:
             remedy="set it to the key alone, without spaces",
         )  # fmt: skip
     return key
+
+
+def _check_is_private(endpoint: str) -> None:
+    """Raise EndpointError if others could read what is sent: plain http to another machine."""
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    if parts.scheme == "http" and not is_here:
+        raise EndpointError(
+            f"the key of {KEY_VARIABLE} would go over plain http to another machine",
+            value=endpoint,
+            remedy=f"use https, unset {KEY_VARIABLE}, or allow it with {HTTP_VARIABLE}=1",
+        )
 
 
 def _check_address(endpoint: str) -> None:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.command_line import Command
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import RecordError
@@ -36,7 +37,7 @@ def run(config: Path) -> Path:
 
     Raises RecipeError, pydantic.ValidationError for wrong settings, and the recipe's own errors.
     """
-    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    values = load_yaml(config)
     name = values.get("recipe", "tiny") if isinstance(values, dict) else "tiny"
     if not isinstance(name, str) or name not in RECIPES:
         raise RecipeError(
@@ -54,7 +55,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 main = Command(
     "train", _add_arguments, lambda options: print(f"exported to {run(options.config)}"),
     description="Train a model, or continue a run.",
-    errors=(RecordError, NonFiniteLossError, ValidationError), failed=1,
+    errors=(RecordError, NonFiniteLossError, ValidationError, YAMLError), failed=1,
 )  # fmt: skip
 
 if __name__ == "__main__":

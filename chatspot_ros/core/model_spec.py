@@ -15,6 +15,7 @@ from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, tiled_wh
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.task_prompts import TaskPrompts
 from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.bounded_yaml import load_yaml
 
 SPEC_FILE = "chatspot.yaml"
 Channel = int
@@ -131,7 +132,7 @@ def read_spec(path: Path) -> ModelSpec:
         ModelLoadError: it cannot be read, or a setting is missing, unknown or out of range.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
         return ModelSpec.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelLoadError(

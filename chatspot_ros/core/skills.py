@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.errors import ModelLoadError, shorten
 from chatspot_ros.util.resources import read_yaml
 
 
@@ -51,7 +51,7 @@ def read_states(file: str) -> dict[str, tuple[str, ...]]:
     wrong = next((name for name in names if not _is_plain_name(name)), None)
     if wrong is not None:
         raise ModelLoadError(
-            f"an attribute or value of the states is no plain name: {wrong!r}",
+            f"an attribute or value of the states is no plain name: {shorten(wrong)!r}",
             value=str(path),
             remedy="use texts without , ; : = and line breaks; quote what YAML takes for "
             'something else, as "on" and "off"',

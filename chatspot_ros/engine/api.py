@@ -32,7 +32,7 @@ class Question:
 
     `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
     model's own limit. An answer whose confidence is below `min_confidence` is uncertain; None: the
-    model's own threshold.
+    model's own threshold. `hint` is added to the text and chooses no task.
     """
 
     text: str
@@ -41,6 +41,7 @@ class Question:
     turns: tuple[Turn, ...] = ()
     max_new_tokens: int | None = None
     min_confidence: float | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,31 @@ def message_to_rgb(message: Any, max_pixels: int = DEFAULT_MAX_PIXELS) -> RgbIma
     return _raw_to_rgb(message, max_pixels)
 
 
+def decode(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> RgbImage:
+    """Return the picture of a JPEG, PNG, WebP or BMP file as stored, uint8 H x W x 3, RGB.
+
+    The only call of a decoder for foreign data: the declared size is checked before it, and its
+    result after it. EXIF orientation is ignored.
+
+    Raises:
+        ImageError: the data is no readable picture, or has more than `max_pixels`.
+    """
+    width, height = check_size(*declared_size(data), max_pixels)
+    try:
+        bgr = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.shape != (height, width, 3):
+        raise ImageError(
+            "the compressed image cannot be decoded",
+            value=f"{len(data)} bytes, declared {width} x {height}",
+            remedy="send the whole file, unchanged",
+        )
+    return np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
 def _raw_to_rgb(message: Any, max_pixels: int) -> RgbImage:
     width, height = image_size(message, max_pixels)
     encoding = _SYNONYMS.get(message.encoding, str(message.encoding).lower())
@@ -188,21 +213,9 @@ def _refuse_depth(fmt: str) -> None:
 
 
 def _compressed_to_rgb(message: Any, max_pixels: int) -> RgbImage:
-    width, height = image_size(message, max_pixels)
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        bgr = None
-    if bgr is None or bgr.shape != (height, width, 3):
-        raise ImageError(
-            "the compressed image cannot be decoded",
-            value=f"{len(data)} bytes, format {message.format!r}, declared {width} x {height}",
-            remedy="send the whole file, unchanged",
-        )
-    if _stored_as_rgb(message.format):
-        return np.ascontiguousarray(bgr, dtype=np.uint8)
-    return np.ascontiguousarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    _refuse_depth(message.format)
+    rgb = decode(bytes(message.data), max_pixels)
+    return np.ascontiguousarray(rgb[..., ::-1]) if _stored_as_rgb(message.format) else rgb
 
 
 def _stored_as_rgb(fmt: str) -> bool:

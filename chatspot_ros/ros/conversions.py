@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
+from chatspot_ros.errors import MAX_NAME_CHARS, one_line
 from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChange
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.server.frame_buffer import NS
@@ -71,7 +72,7 @@ def own_id(detection: Any, index: int) -> str:
     An id that is the detection's index in its message (as detector_node writes it) says nothing
     about the next message.
     """
-    name = str(getattr(detection, "id", "") or getattr(detection, "tracking_id", ""))
+    name = _name(getattr(detection, "id", "") or getattr(detection, "tracking_id", ""))
     return "" if name == str(index) else name
 
 
@@ -79,8 +80,13 @@ def _to_detected_region(index: int, detection: Any) -> Region:
     hypotheses = [getattr(result, "hypothesis", result) for result in detection.results]
     best = max(hypotheses, key=lambda hypothesis: hypothesis.score, default=None)
     label = "" if best is None else str(best.class_id if hasattr(best, "class_id") else best.id)
-    name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or str(index)
-    return Region(_box_points(detection.bbox), id=name, label=label)
+    name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or index
+    return Region(_box_points(detection.bbox), id=_name(name), label=_name(label))
+
+
+def _name(text: object) -> str:
+    """Return a detector's name for something as one line, cut to MAX_NAME_CHARS."""
+    return one_line(str(text)[:MAX_NAME_CHARS])[:MAX_NAME_CHARS]
 
 
 def _box_points(box: Any) -> tuple[tuple[float, float], ...]:

@@ -22,6 +22,7 @@ from chatspot_ros.errors import (
     ModelError,
     NoImageError,
     NotActiveError,
+    one_line,
 )
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.cameras import Cameras
@@ -324,7 +325,9 @@ class RequestHandler:
         self._log_asked(inflight)
         total_s = time.monotonic() - inflight.arrived_s
         said = "; ".join(answer.text for answer in reply.answers)
-        line = f"{inflight.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
+        line = one_line(
+            f"{inflight.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
+        )
         if isinstance(error, ModelError):
             _log.error(line, exc_info=error)
         else:

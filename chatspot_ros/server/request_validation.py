@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
 from chatspot_ros.core.tasks import TASKS, find_task
 from chatspot_ros.engine.api import Question
-from chatspot_ros.errors import RegionError, RequestError
+from chatspot_ros.errors import RegionError, RequestError, shorten
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
+
+# A label for the model: no mark that a prompt, a chat template or a region is written with.
+_LABEL_CHARS = 64
+_LABEL_MARKS = "-_.,'/&"
 
 
 def check(query: Query, settings: Settings) -> str:
     """Validate the parts of a query that need no picture; return the question's text.
 
     Raises:
-        RequestError: unknown task, empty or too long question, negative time limit.
+        RequestError: unknown task, empty or too long question or name, negative time limit.
         RegionError: too many regions.
     """
     task = find_task(query.task)
@@ -37,6 +43,7 @@ def check(query: Query, settings: Settings) -> str:
         )
     check_question(text, settings.max_question_chars)
     _check_count(len(query.regions), settings)
+    _check_names(query, settings)
     return text
 
 
@@ -68,7 +75,10 @@ def compose(
             remedy="give all regions in one way",
         )
     _check_count(len(typed) + len(given), settings)
-    regions = tuple(_clipped(index, region, size_wh) for index, region in enumerate(typed or given))
+    _check_repair(typed or given, settings)
+    regions = tuple(
+        _clipped(index, region, size_wh, settings) for index, region in enumerate(typed or given)
+    )
     marks = text.count(REGION_MARK)
     if marks and marks != len(regions):
         raise RequestError(
@@ -82,8 +92,21 @@ def compose(
     if not regions:
         return [] if query.use_detections else [Question(text, (Region.image(),), query.task)]
     return [
-        Question(_with_label(text, region, settings), (region,), query.task) for region in regions
+        Question(text, (region,), query.task, hint=_hint(region, settings)) for region in regions
     ]
+
+
+def _check_names(query: Query, settings: Settings) -> None:
+    names = [("session", query.session)]
+    for region in query.regions:
+        names += [("region's id", region.id), ("region's label", region.label)]
+    for what, name in names:
+        if len(name) > settings.max_name_chars:
+            raise RequestError(
+                f"the {what} is longer than {settings.max_name_chars} characters",
+                value=f"{len(name)} characters",
+                remedy="shorten it, or raise the parameter max_name_chars",
+            )
 
 
 def _check_count(count: int, settings: Settings) -> None:
@@ -95,18 +118,44 @@ def _check_count(count: int, settings: Settings) -> None:
         )
 
 
-def _clipped(index: int, region: Region, size_wh: tuple[int, int]) -> Region:
+def _check_repair(regions: Sequence[Region], settings: Settings) -> None:
+    """Raise RegionError if the self-crossing polygons take the executor too long to repair.
+
+    The time grows with the square of a polygon's corners.
+    """
+
+    def cost(some: Iterable[Region]) -> int:
+        counts = [len(region.points_px) for region in some]
+        return sum(min(count, settings.max_corners) ** 2 for count in counts if count > 2)
+
+    if cost(regions) <= settings.max_corners**2:
+        return
+    crossing = [region for region in regions if region.crosses_itself]
+    if cost(crossing) > settings.max_corners**2:
+        raise RegionError(
+            "the polygons that cross themselves have too many corners in all",
+            value=sum(len(region.points_px) for region in crossing),
+            remedy="give outlines that do not cross themselves, ask about fewer at a time, or "
+            "raise the parameter max_corners",
+        )
+
+
+def _clipped(index: int, region: Region, size_wh: tuple[int, int], settings: Settings) -> Region:
     """Clip one region; an error names which one it was."""
     try:
-        return region.clipped(*size_wh)
+        return region.clipped(*size_wh, settings.max_corners)
     except RegionError as error:
-        name = f" '{region.id}'" if region.id else ""
+        name = f" '{shorten(region.id)}'" if region.id else ""
         raise RegionError(
             f"region {index}{name}: {error.problem}", value=error.value, remedy=error.remedy
         ) from error
 
 
-def _with_label(text: str, region: Region, settings: Settings) -> str:
-    if settings.show_labels and region.label:
-        return f"{text} (A detector calls it: {region.label})"
-    return text
+def _hint(region: Region, settings: Settings) -> str:
+    """Return what the detector calls a region: its letters and digits, of one line."""
+    kept = "".join(
+        one if unicodedata.category(one)[0] in "LMN" or one in _LABEL_MARKS else " "
+        for one in region.label[: 4 * _LABEL_CHARS]
+    )
+    label = " ".join(kept.split())[:_LABEL_CHARS].strip()
+    return f" (A detector calls it: {label})" if settings.show_labels and label else ""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from chatspot_ros.errors import shorten
+
 FrameT = TypeVar("FrameT")
 TurnT = TypeVar("TurnT")
 
@@ -84,10 +86,13 @@ class SessionStore(Generic[FrameT, TurnT]):
             session = self._sessions.get(name)
             note = ""
             if session is None:
-                note = f"session '{name}' is new"
+                note = f"session '{shorten(name)}' is new"
             elif session.frame != frame:
                 turns = len(session.turns)
-                note = f"session '{name}' starts anew on another frame, without its {turns} turns"
+                note = (
+                    f"session '{shorten(name)}' starts anew on another frame, "
+                    f"without its {turns} turns"
+                )
                 session = None
             if session is None:
                 session = Session(name, frame)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
+from chatspot_ros.core.regions import MAX_CORNERS
 from chatspot_ros.engine.engine_config import EngineConfig
+from chatspot_ros.errors import MAX_NAME_CHARS
 from chatspot_ros.server.parameter_spec import Spec
 
 
@@ -164,7 +166,20 @@ class Settings:
     max_regions: int = _of(
         64, "Most regions of one request, detections included.", low=1, high=1000
     )
+    max_corners: int = _of(
+        MAX_CORNERS,
+        "Most corners of a polygon in a request, without those on straight edges. All polygons of "
+        "a request that cross themselves may together be as costly to repair as one of that many.",
+        low=3,
+        high=1000,
+    )
     max_question_chars: int = _of(2000, "Longest question, in characters.", low=1, high=100_000)
+    max_name_chars: int = _of(
+        MAX_NAME_CHARS,
+        "Longest session name, region id and label of a request, in characters.",
+        low=1,
+        high=100_000,
+    )
     queue_size: int = _of(
         8,
         "Requests that may wait while one is answered; more get BUSY.",

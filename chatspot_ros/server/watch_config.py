@@ -8,11 +8,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from chatspot_ros.core.regions import REGION_MARK, Region
+from chatspot_ros.core.regions import REGION_MARK, Region, stray_tag
 from chatspot_ros.errors import RequestError
 from chatspot_ros.server import request_validation
 from chatspot_ros.server.request import Query
 from chatspot_ros.server.settings import Settings
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.resources import share_folder
 
 
@@ -59,7 +60,7 @@ def read_watch_list(settings: Settings) -> tuple[WatchEntry, ...]:
     if path.name == settings.watch and not path.exists():
         path = share_folder() / "config" / path
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(
             f"the watch list cannot be read: {' '.join(str(error).split())}",
@@ -86,7 +87,7 @@ def parse_watch_list(data: Any, source: str, settings: Settings) -> tuple[WatchE
             request_validation.check(Query(entry.question, task=entry.task), settings)
         except RequestError as error:
             raise _unusable(str(index), str(error), source) from error
-        if REGION_MARK in entry.question or "<box>" in entry.question:
+        if REGION_MARK in entry.question or stray_tag(entry.question):
             raise _unusable(
                 f"{index}.question", "regions in the question; it is asked of each thing", source
             )

@@ -9,6 +9,7 @@ import yaml
 from ament_index_python.packages import get_package_share_directory
 
 from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util.bounded_yaml import load_yaml
 
 _PACKAGE = "chatspot_ros"
 
@@ -52,8 +53,8 @@ def read_yaml(file: str, what: str) -> tuple[Path, Any]:
     if path.name == file and not path.exists():
         path = share_folder() / "config" / file
     try:
-        return path, yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        return path, load_yaml(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelLoadError(
             f"the {what} cannot be read: {error}",
             value=str(path),

@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from chatspot_ros.core.regions import REGION_MARK, RegionKind
 from chatspot_ros.core.task_router import route
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.data.records import Record, RecordTurn
 
 SYNONYM_CHANCE = 0.5
@@ -169,7 +169,7 @@ class Synonyms(BaseModel):
     @classmethod
     def read(cls, file: Path) -> Synonyms:
         """Read a YAML file. Raises pydantic.ValidationError, which names what is wrong."""
-        return cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return cls.model_validate(load_yaml(file))
 
     @cached_property
     def _group_of(self) -> dict[str, tuple[str, ...]]:

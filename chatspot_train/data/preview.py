@@ -139,12 +139,20 @@ def data_uri(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(path)).decode()}"
 
 
+def _opened(path: Path) -> Image.Image:
+    """Open an image; one of too many pixels raises ValueError."""
+    try:
+        return Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+
+
 def small_jpeg(path: Path) -> bytes:
     """Return the image as JPEG bytes, its longer side at most MAX_SIDE pixels.
 
     Raises OSError or ValueError where it cannot be read.
     """
-    with Image.open(path) as picture:
+    with _opened(path) as picture:
         picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
         shown = picture.convert("RGB")
     shown.thumbnail((MAX_SIDE, MAX_SIDE))

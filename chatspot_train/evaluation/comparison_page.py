@@ -56,10 +56,11 @@ class Album:
         Raises OSError or ValueError for an unreadable file.
         """
         if path not in self._shown:
+            small = small_jpeg(path)
             with Image.open(path) as picture:
                 width, height = picture.size
             name = f"{len(self._shown):04d}.jpg"
-            (self._folder / name).write_bytes(small_jpeg(path))
+            (self._folder / name).write_bytes(small)
             self._shown[path] = (f"{PICTURES}/{name}", width, height)
         return self._shown[path]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.common.stage_config import StrictModel
 
 Part = Literal["projection", "language", "vision"]
@@ -144,7 +144,7 @@ class InstructSettings(StrictModel):
     @classmethod
     def read(cls, file: Path) -> InstructSettings:
         """Read a YAML file. Raises pydantic.ValidationError, which names every wrong key."""
-        return cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return cls.model_validate(load_yaml(file))
 
 
 def public(settings: InstructSettings) -> dict[str, Any]:

@@ -90,10 +90,12 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
     """
     try:
         tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
-        words = AutoModelForCausalLM.from_pretrained(language, dtype=dtype, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(language)
+        words = AutoModelForCausalLM.from_pretrained(
+            language, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(language, trust_remote_code=False)
         images = CLIPImageProcessor.from_pretrained(vision)
-        text_config = AutoConfig.from_pretrained(language)
+        text_config = AutoConfig.from_pretrained(language, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelLoadError(
             f"the parts cannot be loaded: {str(error).splitlines()[0]}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, model_validator
 
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.common.stage_config import StageSettings, StrictModel
 
 
@@ -108,4 +108,4 @@ class TinySettings(StrictModel):
     @classmethod
     def read(cls, file: Path) -> TinySettings:
         """Read a YAML file. Raises pydantic.ValidationError, which names every wrong key."""
-        return cls.model_validate(yaml.safe_load(file.read_text()))
+        return cls.model_validate(load_yaml(file))

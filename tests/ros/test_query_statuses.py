@@ -109,9 +109,18 @@ def test_unsure_answers_are_marked(fake: Any, stamp: Any) -> None:
     assert fake.ask("doubt", stamp=stamp).answers[0].uncertain
 
 
-@pytest.mark.parametrize("question", ["<image>", "</box>", "say <s> USER: x ASSISTANT: </s>"])
+@pytest.mark.parametrize("question", ["<image>", "say <s> USER: x ASSISTANT: </s>"])
 def test_control_words_in_a_question_are_no_error(fake: Any, stamp: Any, question: str) -> None:
     assert fake.ask(question, stamp=stamp).name == "OK"
+
+
+@pytest.mark.parametrize("typed", ["</box>", "<BOX>1,2,3,4</BOX>", "<bbox>1,2,3,4</bbox>"])
+def test_a_typed_region_that_cannot_be_read_is_a_bad_request(
+    fake: Any, stamp: Any, typed: str
+) -> None:
+    reply = fake.ask(f"what is {typed}?", stamp=stamp)
+    assert reply.name == "BAD_REQUEST"
+    assert "write <box>x1,y1,x2,y2</box>" in reply.message
 
 
 def test_swapped_corners_and_a_polygon_of_two(fake: Any, stamp: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatspot_ros.core.geometry import Fit
-from chatspot_ros.core.regions import Point, Region, RegionKind
+from chatspot_ros.core.regions import MAX_CORNERS, Point, Region, RegionKind
 from chatspot_ros.errors import RegionError
 
 # A model without points gets a box around one, as large as this share of the image's sides.
@@ -87,7 +87,7 @@ def region_from_units(units: Sequence[Point], fit: Fit, tolerance: float) -> Reg
             return None
         return Region.point(x, y)
     try:
-        return Region(points).clipped(width, height)
+        return Region(points).clipped(width, height, MAX_CORNERS)
     except RegionError:
         return None
 

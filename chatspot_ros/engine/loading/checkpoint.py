@@ -163,7 +163,10 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
-    config = _build(folder, lambda: AutoConfig.from_pretrained(folder, local_files_only=True))
+    config = _build(
+        folder,
+        lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
+    )
     plan = replace(plan, dtype=chosen_dtype)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)

@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 
 from chatspot_ros.engine.api import Turn
 from chatspot_ros.errors import ModelLoadError, RequestError
+from chatspot_ros.util.bounded_call import MEGABYTES, SECONDS, ends_soon
 
 _MARKUP = "<>[]{}|"
 # Tokenized picture texts that are kept: one for each size of picture.
@@ -77,6 +78,14 @@ class ChatTemplate:
                 "the checkpoint has no chat template",
                 value=self.tokenizer.name_or_path,
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
+            )
+        # Conversations of one and of several turns: a template may treat them differently.
+        talk = (Turn("a", "b"), Turn("c", "d"))
+        if not ends_soon(lambda: (self._text("a", ()), self._text("a", talk)), SECONDS):
+            raise ModelLoadError(
+                f"the chat template does not end within {SECONDS:g} s and {MEGABYTES} MB",
+                value=self.tokenizer.name_or_path,
+                remedy="use the template that came with the model",
             )
         try:
             shown = self._text("a", ())
@@ -235,7 +244,7 @@ class ChatTemplate:
                 add_generation_prompt=answered < len(turns),
                 tokenize=False,
             )
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise RequestError(
                 f"the model's chat template refuses the conversation: {error}",
                 value=f"{len(turns)} turns",

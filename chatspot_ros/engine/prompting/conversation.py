@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chatspot_ros.core.prompt_builder import PromptBuilder
+from chatspot_ros.core.prompts import control_strings, neutralise
 from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.engine.api import OnText, Question, Reply
 from chatspot_ros.engine.decoding_types import Constraint, Decoded
@@ -60,19 +61,29 @@ class Conversation:
         """A conversation may have `max_tokens`. Without `grammars` all answers are free text."""
         self.chat, self.builder = chat, builder
         self._max_tokens, self._grammars = max_tokens, grammars
+        spoken = builder.dialect.control_strings
+        forbidden = {*control_strings(), *chat.control_strings}.difference(spoken)
+        self._never_said = tuple(sorted(forbidden))
 
     def words(self, on_text: OnText | None) -> Words:
         """Return what hands an answer's text on as it grows."""
         return Words(TextStream(self.chat), on_text)
 
     def read(self, scene: Scene, question: Question) -> Ready:
-        """Return a question as ids, its regions clipped. Raises RequestError or RegionError."""
+        """Return a question as ids, its regions clipped. Raises RequestError or RegionError.
+
+        Earlier answers may hold the dialect's control strings, and no others.
+        """
         task = self.builder.task(question.text, question.task)
         width, height = scene.image_wh
         clipped = tuple(region.clipped(width, height) for region in question.regions)
         question = replace(question, regions=clipped)
         prompt = self.prompt_of(scene, question, task)
-        ids = self.chat.encode(prompt, question.turns, scene.picture)
+        turns = tuple(
+            replace(turn, answer_text=neutralise(turn.answer_text, self._never_said))
+            for turn in question.turns
+        )
+        ids = self.chat.encode(prompt, turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
         room = self._max_tokens - len(ids)
         if room < 1:
@@ -122,7 +133,8 @@ class Conversation:
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
         """Return the user's turn as the model reads it; its regions are clipped. Raises
         RequestError."""
-        prompt = self.builder.user_text(question.text, question.regions, task, scene.fit)
+        words = question.text + question.hint
+        prompt = self.builder.user_text(words, question.regions, task, scene.fit)
         scaffold = self.builder.scaffold(question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt

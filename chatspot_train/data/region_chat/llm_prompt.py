@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ChatspotError
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.data.region_chat.annotations import Annotated, Note, annotated
 from chatspot_train.data.sources.conversion_report import ENTRY_ERRORS, explain
 
@@ -65,7 +66,7 @@ class Wording(_Strict):
     def read(cls, file: Path) -> Wording:
         """Read a YAML file. Raises WordingError, which names what is wrong in it."""
         try:
-            wording = cls.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+            wording = cls.model_validate(load_yaml(file))
             for seed in wording.seeds:
                 seed.annotated()
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -13,7 +13,7 @@ from shapely.geometry import Point, Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from chatspot_ros.core.prompts import control_strings, neutralise
-from chatspot_ros.core.regions import REGION_MARK, Region, RegionKind
+from chatspot_ros.core.regions import MAX_CORNERS, REGION_MARK, Region, RegionKind
 from chatspot_ros.errors import RegionError, shorten
 from chatspot_train.data.augment_text import follows_up
 from chatspot_train.data.records import RecordTurn
@@ -159,7 +159,7 @@ def _region(kind: str, inner: str, picture: Annotated) -> Region:
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
     points = tuple((round(x * picture.width, 2), round(y * picture.height, 2)) for x, y in pairs)
     try:
-        region = Region(points).clipped(picture.width, picture.height)
+        region = Region(points).clipped(picture.width, picture.height, MAX_CORNERS)
     except RegionError as error:
         raise TurnError(Reason.BAD_COORDINATES, f"{error.problem}: {inner}") from error
     if not any(_is_about(region, one) for one in picture.boxes):

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 
+from chatspot_ros.errors import ImageError
+from chatspot_ros.images.decode import check_size
 from chatspot_train.data.sources.conversion_report import SkipError
 
 Size = tuple[int, int]
@@ -54,10 +56,11 @@ class ImageFolder:
         path = self._path(name)
         try:
             with Image.open(path) as picture:
-                return picture.size
+                return check_size(*picture.size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise SkipError("the picture is missing", name) from error
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, ImageError, OSError,
+                ValueError) as error:  # fmt: skip
             raise SkipError("the picture cannot be read", f"{name}: {error}") from error
 
 

@@ -210,7 +210,7 @@ class ClipMatcher:
             model: Any = CLIPTextModelWithProjection.from_pretrained(
                 self.checkpoint, use_safetensors=True, dtype=torch.float32
             )
-            tokenizer: Any = AutoTokenizer.from_pretrained(self.checkpoint)
+            tokenizer: Any = AutoTokenizer.from_pretrained(self.checkpoint, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelLoadError(
                 f"CLIP's text tower cannot be loaded ({error})", value=self.checkpoint,

@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-un
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.task_router import route
 from chatspot_ros.core.tasks import TASKS
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.resources import share_folder
 from chatspot_train.evaluation.dataset_files import malformed, sample
 from chatspot_train.evaluation.metrics.intervals import Parts, Row
@@ -135,7 +136,7 @@ def read_intents(path: Path, wants: str) -> list[tuple[str, str]]:
     Raises MissingDataError, or MalformedDataError for an unknown task or a question given twice.
     """
     try:
-        labelled = yaml.safe_load(need(path, wants).read_text(encoding="utf-8"))
+        labelled = load_yaml(need(path, wants))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise malformed(path, str(error), wants) from error
     if not isinstance(labelled, dict) or not set(labelled) <= set(NAMES):

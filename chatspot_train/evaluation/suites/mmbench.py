@@ -18,13 +18,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
-import numpy as np
 from xlsxwriter import Workbook
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.prompts import MAX_QUESTION_CHARS
 from chatspot_ros.errors import ImageError
+from chatspot_ros.images.decode import decode
 from chatspot_train.evaluation.dataset_files import (
     first_there,
     grouped_by_image,
@@ -69,16 +68,12 @@ class EncodedPicture:
     def __call__(self) -> RgbImage:
         """Decode to uint8 H x W x 3, RGB. Raises ImageError."""
         try:
-            coded = np.frombuffer(base64.b64decode(self.data, validate=True), np.uint8)
-        except binascii.Error:
-            coded = np.zeros(0, np.uint8)
-        bgr = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
-        if bgr is None:
+            return decode(base64.b64decode(self.data, validate=True))
+        except (binascii.Error, ImageError) as error:
             raise ImageError(
-                "a picture of the table cannot be decoded", value=self.data[:20],
+                f"a picture of the table cannot be decoded: {error}", value=self.data[:20],
                 remedy="fetch the file again",
-            )  # fmt: skip
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+            ) from error  # fmt: skip
 
 
 @register
