@@ -77,16 +77,26 @@ def own_id(detection: Any, index: int) -> str:
 
 def _to_detected_region(index: int, detection: Any) -> Region:
     hypotheses = [getattr(result, "hypothesis", result) for result in detection.results]
-    best = max(hypotheses, key=lambda hypothesis: hypothesis.score, default=None)
+    best = max(hypotheses, key=_score, default=None)
     label = "" if best is None else str(best.class_id if hasattr(best, "class_id") else best.id)
     name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or str(index)
     return Region(_box_points(detection.bbox), id=name, label=label)
 
 
+def _score(hypothesis: Any) -> float:
+    """Return a score for comparison; one that is not finite loses against every number."""
+    return float(hypothesis.score) if math.isfinite(hypothesis.score) else -math.inf
+
+
 def _box_points(box: Any) -> tuple[tuple[float, float], ...]:
-    """Return two opposite corners of a BoundingBox2D, or all four if it is rotated."""
+    """Return two opposite corners of a BoundingBox2D, or all four if it is rotated.
+
+    NaN for a box that is not finite or has no positive size: it cannot be asked about.
+    """
     centre = getattr(box.center, "position", box.center)
     half_x, half_y, turn = box.size_x / 2, box.size_y / 2, box.center.theta
+    if not (math.isfinite(turn) and half_x > 0 and half_y > 0):
+        return ((math.nan, math.nan), (math.nan, math.nan))
     corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
     if turn:
         cos, sin = math.cos(turn), math.sin(turn)

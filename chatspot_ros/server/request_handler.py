@@ -222,7 +222,13 @@ class RequestHandler:
         size_wh = picture.size(settings.max_pixels)
         inflight.asks = request_validation.compose(query, text, detections, size_wh, settings)
         if not inflight.asks:
-            inflight.notes.append("the detector found nothing on this frame")
+            found = self._cameras.found_on(picture)
+            inflight.notes.append(
+                f"of {found} detections on this frame none can be asked about: not finite, "
+                "without area, or outside the image"
+                if found
+                else "the detector found nothing on this frame"
+            )
             self._end(inflight, None)
             inflight.let_go()
             return
