@@ -7,8 +7,8 @@ ros2 launch chatspot_ros chain.launch.py source:=files path:=$HOME/pictures dete
 ros2 launch chatspot_ros chain.launch.py source:=bag path:=$HOME/drive camera_topic:=/camera/image
 
 Each part is a launch file that also stands alone: kitchen, files, detector, region_query.
-Their arguments that are not listed here, all parameters of the nodes among them, go through to them:
-device:=cuda (to region_query_node and to detector_node), max_regions:=8, autostart:=false.
+Their arguments that are not listed here, all parameters of the nodes among them, go through:
+device:=cuda (to region_query_node and detector_node), max_regions:=8, autostart:=false.
 From XML: <include file="$(find-pkg-share chatspot_ros)/launch/chain.launch.py"/>, with <arg>s.
 """
 

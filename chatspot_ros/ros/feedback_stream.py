@@ -29,14 +29,17 @@ class FeedbackStream:
         self.flush()
 
     def flush(self, *, at_end: bool = False) -> bool:
-        """Publish what is gathered, if it is time; return True if some still waits.
+        """Publish what is gathered, if it is time; return True once all is sent and settled.
 
-        `at_end`: at once, for the last words of a goal whose answers fit into one turn.
+        Settled is 20 ms after the last message: a client that has the result listens no longer,
+        though messages wait. `at_end`: at once, if the rest fits into one turn.
         """
         with self._lock:
             now_s = time.monotonic()
-            if now_s >= self._next_s or (at_end and len(self._gathered) <= _AT_ONCE):
+            due = now_s >= self._next_s
+            if due or (at_end and len(self._gathered) <= _AT_ONCE):
+                due = due and not self._gathered
                 for index in list(self._gathered)[:_AT_ONCE]:
                     self._publish(index, self._gathered.pop(index))
                     self._next_s = now_s + _GAP_S
-            return bool(self._gathered)
+            return due

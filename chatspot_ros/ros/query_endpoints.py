@@ -172,7 +172,7 @@ class QueryEndpoints:
         stream = self._streams[key] = FeedbackStream(publish)
         try:
             reply = await self.ask(to_query(goal.request), send_text, on_inflight)
-            while stream.flush(at_end=True):
+            while not stream.flush(at_end=True):
                 await self._next_tick()
         finally:
             self._goals.pop(key, None)
@@ -192,7 +192,8 @@ class QueryEndpoints:
         return CancelResponse.ACCEPT
 
     async def _next_tick(self) -> None:
-        self._tick_timer.reset()
+        if self._tick_timer.is_canceled():
+            self._tick_timer.reset()
         tick: Future = Future(executor=self._node.executor)
         self._next_ticks.append(tick)
         await tick
