@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.core.regions import Region
+from chatspot_ros.errors import ImageError
 from chatspot_ros.ros.camera_diagnosis import COMPRESSED, RAW, Listening, diagnose
 from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.ros.diagnostics import CameraReport
@@ -238,10 +239,13 @@ class CameraSubscriber:
 
     def _on_image(self, data: bytes) -> None:
         message_type = self._message_type
-        head = read_head(data, message_type)
+        try:
+            head = read_head(data, message_type)
+        except Exception:
+            head = Head(0, "")  # BAD_IMAGE to whoever asks about it
         stamp_ns, frame_id = head.stamp_ns, head.frame_id
         picture = Picture(
-            lambda: deserialize_message(data, message_type),
+            lambda: read_message(data, message_type),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
             camera=self.camera.name,
@@ -303,6 +307,16 @@ class Head:
     stamp_ns: int
     frame_id: str
     size_wh: tuple[int, int] | None = None
+
+
+def read_message(data: bytes, message_type: type[Any]) -> Any:
+    """Return a deserialized message. Raises ImageError for broken bytes."""
+    try:
+        return deserialize_message(data, message_type)
+    except Exception as error:
+        raise ImageError(
+            "the message's bytes cannot be read", value=error, remedy="look at what sends them"
+        ) from error
 
 
 def read_head(data: bytes, message_type: type[Any]) -> Head:

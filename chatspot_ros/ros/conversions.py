@@ -29,7 +29,8 @@ def to_ns(time: Any) -> int:
 
 
 def to_time(stamp_ns: int) -> Time:
-    """Return nanoseconds as a Time message."""
+    """Return nanoseconds as a Time message; beyond what it can hold, its first or last moment."""
+    stamp_ns = min(max(stamp_ns, -(2**31) * NS), 2**31 * NS - 1)
     return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
 
 

@@ -320,17 +320,23 @@ class RequestHandler:
             logged, inflight.logged = inflight.logged, True
         if not logged:
             query = inflight.query
+            task = f", task {query.task[:40]}" if query.task else ""
+            # Typed and detected regions are known once the questions are made.
+            asked = sum(len(ask.regions) for ask in inflight.asks)
             _log.info(
-                "%s asked: %r, %d regions", inflight.id, query.question[:80], len(query.regions)
-            )
+                "%s asked: %r%s, %d regions",
+                inflight.id, query.question[:80], task, max(asked, len(query.regions)),
+            )  # fmt: skip
 
     def _log_end(
         self, inflight: InflightRequest, reply: QueryReply, error: ChatspotError | None
     ) -> None:
         self._log_asked(inflight)
         total_s = time.monotonic() - inflight.arrived_s
-        said = "; ".join(answer.text for answer in reply.answers)
-        line = f"{inflight.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
+        said = [reply.message, *(answer.text for answer in reply.answers)]
+        line = (
+            f"{inflight.id} {reply.status} after {total_s:.2f} s: {'; '.join(filter(None, said))}"
+        )
         if isinstance(error, ModelError):
             _log.error(line, exc_info=error)
         else:
