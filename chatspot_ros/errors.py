@@ -27,7 +27,9 @@ class ChatspotError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.problem} (got {shorten(self.value, self.value_chars)}): {self.remedy}"
+        shown = shorten(self.value, self.value_chars)
+        got = f" (got {shown})" if self.value not in (None, (), []) and shown.strip() else ""
+        return f"{self.problem}{got}: {self.remedy}"
 
 
 def shorten(value: object, limit: int = MAX_VALUE_CHARS) -> str:
@@ -108,6 +110,10 @@ class NotActiveError(ChatspotError):
     status = "NOT_ACTIVE"
     # Why a model could not be loaded is long.
     value_chars = 1100
+
+    def __str__(self) -> str:
+        """Return the problem with its reason, which is no value that was got."""
+        return f"{self.problem}: {shorten(self.value, self.value_chars)}; {self.remedy}"
 
 
 class ModelError(ChatspotError):

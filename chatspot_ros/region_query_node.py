@@ -14,6 +14,7 @@ from rclpy.callback_groups import CallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.ros.annotated_publisher import AnnotatedPublisher
@@ -157,6 +158,14 @@ class RegionQueryNode(ThreadedLifecycleNode):
             self.get_logger().warning(
                 "the model still computes; its memory is free when it comes to the end of that step"
             )
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop serving for good."""
+        result = super().on_shutdown(state)
+        if result == TransitionCallbackReturn.SUCCESS:
+            why = "the node is finalized: start its process again"
+            self.in_executor(lambda: self.handler.stop(why))
+        return result
 
     def _hint(self, state: str, transition: str) -> str:
         name = self.get_fully_qualified_name()

@@ -30,7 +30,8 @@ def act_on(kitchen: Kitchen, action: str, target: str) -> tuple[bool, str]:
         return False, f"no skill {action!r}; there are {', '.join(ACTIONS)}"
     item = find(kitchen, target)
     if item is None:
-        return False, f"there is no {target!r} in this kitchen"
+        there = ", ".join(item.id for item in kitchen.items)
+        return False, f"there is no {target!r} in this kitchen; there are {there}"
     if action == "pick":
         return _pick(kitchen, item)
     if action == "place":
@@ -38,7 +39,15 @@ def act_on(kitchen: Kitchen, action: str, target: str) -> tuple[bool, str]:
     for attribute, value in SETS[action]:
         if attribute in item.state:
             return _set(kitchen, item, action, attribute, value)
-    return False, f"{item.id} cannot be acted on with {action!r}"
+    return False, f"{item.id} cannot be acted on with {action!r}, only with {_skills_for(item)}"
+
+
+def _skills_for(item: Item) -> str:
+    """Return the skills that the thing takes."""
+    skills = [
+        name for name, sets in SETS.items() if any(attribute in item.state for attribute, _ in sets)
+    ]
+    return ", ".join([*skills, *(["pick", "place"] if item.kind in PICKABLE else [])]) or "none"
 
 
 def find(kitchen: Kitchen, target: str) -> Item | None:

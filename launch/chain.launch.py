@@ -7,7 +7,8 @@ ros2 launch chatspot_ros chain.launch.py source:=files path:=$HOME/pictures dete
 ros2 launch chatspot_ros chain.launch.py source:=bag path:=$HOME/drive camera_topic:=/camera/image
 
 Each part is a launch file that also stands alone: kitchen, files, detector, region_query.
-Their arguments that are not listed here go through to them: device:=cuda, autostart:=false.
+Their arguments that are not listed here, all parameters of the nodes among them, go through:
+device:=cuda (to region_query_node and detector_node), max_regions:=8, autostart:=false.
 From XML: <include file="$(find-pkg-share chatspot_ros)/launch/chain.launch.py"/>, with <arg>s.
 """
 
@@ -33,6 +34,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
+from chatspot_ros.ros.launch_arguments import given_bool, given_path
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import Action, LaunchContext, LaunchDescription
 
@@ -57,10 +59,10 @@ ARGUMENTS = (
     ("params_file", "", (), "Parameters of region_query_node; empty: the package's own file."),
     ("seed", "52", (), "Which kitchen is drawn."),
     ("rate", "4.0", (), "Pictures per second, of the kitchen and of files."),
-    ("rqt", "false", ("true", "false"),
+    ("rqt", "false", (),
      "Open rqt_image_view twice: on the camera's picture, to click in, and on the annotated one."),
     ("namespace", "", (), "Namespace of all nodes; topics that do not begin with / move with it."),
-    ("use_sim_time", "", ("", "true", "false"),
+    ("use_sim_time", "", (),
      "Empty: true with a bag, whose clock is played; else as the parameters say."),
     ("log_level", "info", (), "Of region_query_node: debug, info, warn or error."),
 )  # fmt: skip
@@ -144,7 +146,12 @@ def check(values: dict[str, str], detector: str) -> None:
         raise RuntimeError("detector:=model needs detector_model:=FOLDER_OR_HUB_ID")
     if values["source"] in ("files", "bag") and not values["path"]:
         raise RuntimeError(f"source:={values['source']} needs path:=PATH")
-    if values["rqt"] == "true":
+    if values["source"] in ("files", "bag"):
+        given_path("path", values["path"])
+    for name in ("rqt", "use_sim_time"):
+        if values[name]:
+            given_bool(name, values[name])
+    if given_bool("rqt", values["rqt"]):
         try:
             get_package_prefix("rqt_image_view")
         except PackageNotFoundError:
@@ -190,7 +197,7 @@ def make_chain(context: LaunchContext) -> list[Action]:
                 namespace=values["namespace"],
             )
         )
-    if values["rqt"] == "true":
+    if given_bool("rqt", values["rqt"]):
         seen = camera_topic if transport == "raw" else None
         parts += open_windows(context, values["namespace"], seen)
     return parts

@@ -6,6 +6,8 @@ It starts its nodes itself, on a ROS domain of its own unless ROS_DOMAIN_ID is s
 them; its table comes on the screen. To go on asking in the kitchen, use chain.launch.py.
 """
 
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 
@@ -23,6 +25,8 @@ ARGUMENTS = (
 def make_demo(context: LaunchContext) -> list[Action]:
     """Build the demo's command from the arguments' values."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    for name in ("picture", "json"):
+        values[name] = values[name] and str(Path(values[name]).expanduser())
     given = [part for name, value in values.items() if value for part in (f"--{name}", value)]
     return [
         ExecuteProcess(

@@ -9,29 +9,27 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from chatspot_ros.detector.settings import SPECS
+from chatspot_ros.ros.launch_arguments import argument_texts, given_bool, given_parameters
 from launch import LaunchContext, LaunchDescription
 
-# name, default, type of the parameter, description
-PARAMETERS = (
-    ("model", "", str, "Folder or hub id of the detector. Must be given."),
-    ("allow_download", "false", bool, "true: fetch a hub id that is not in the local cache."),
-    ("device", "auto", str, "auto, cpu, cuda, cuda:1, ..."),
-    ("labels", "", str, "What a zero-shot detector looks for: 'mug, fridge door'."),
-    ("threshold", "0.3", float, "What scores less is not published."),
-    ("image_transport", "raw", str, "raw or compressed."),
-    ("image_reliability", "best_effort", str, "best_effort or reliable, as the camera is."),
-    ("use_sim_time", "", bool, "true: take the time from /clock; empty: as is set for all nodes."),
-)
-OTHERS = (
+# name, default, description
+ARGUMENTS = (
     ("camera_topic", "image", "Topic of the camera's images, without the transport's suffix."),
     ("detections_topic", "detections", "Topic of the detections."),
     ("namespace", "", "Namespace of the node; relative topics move with it."),
+    ("use_sim_time", "", "true: take the time from /clock; empty: as is set for all nodes."),
+    # The parameters of the node, by their names.
+    *argument_texts(SPECS),
 )
 
 
 def make_node(context: LaunchContext) -> list[Node]:
     """Build the node's action from the arguments' values; an empty one leaves its default."""
-    given = {name: LaunchConfiguration(name) for name, *_ in PARAMETERS}
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    overrides = given_parameters(SPECS, values)
+    if values["use_sim_time"]:
+        overrides["use_sim_time"] = given_bool("use_sim_time", values["use_sim_time"])
     return [
         Node(
             package="chatspot_ros",
@@ -40,9 +38,9 @@ def make_node(context: LaunchContext) -> list[Node]:
             output="screen",
             parameters=[
                 {
-                    name: ParameterValue(given[name], value_type=kind)
-                    for name, _, kind, _ in PARAMETERS
-                    if given[name].perform(context)
+                    # launch_ros would read YAML in a plain text: `no` would become a boolean.
+                    name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+                    for name, value in overrides.items()
                 }
             ],
             remappings=[
@@ -58,9 +56,6 @@ def generate_launch_description() -> LaunchDescription:
     """Describe the arguments and the node."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, default, text in (
-            *((name, default, text) for name, default, _, text in PARAMETERS),
-            *OTHERS,
-        )
+        for name, default, text in ARGUMENTS
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=make_node)])

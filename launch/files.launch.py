@@ -3,49 +3,51 @@
 ros2 launch chatspot_ros files.launch.py path:=$HOME/pictures
 """
 
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from chatspot_ros.file_camera_node import SPECS
+from chatspot_ros.ros.launch_arguments import argument_texts, given_parameters
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
-# name, default, type of the parameter, description
-PARAMETERS = (
-    ("path", "", str, "A picture, a folder of pictures, or a video. Must be given."),
-    ("rate", "5.0", float, "Pictures per second."),
-    ("loop", "true", bool, "false: end after the last picture."),
+# name, default, description
+ARGUMENTS = (
+    ("camera_topic", "image", "Topic of the images."),
+    ("namespace", "", "Of the node."),
+    # The parameters of the node, by their names.
+    *argument_texts(SPECS),
 )
+
+
+def make_node(context: LaunchContext) -> list[Node]:
+    """Build the node's action from the arguments' values."""
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    return [
+        Node(
+            package="chatspot_ros",
+            executable="file_camera",
+            namespace=values["namespace"],
+            output="screen",
+            additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
+            parameters=[
+                {
+                    # launch_ros would read YAML in a plain text: `7` would become a number.
+                    name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+                    for name, value in given_parameters(SPECS, values).items()
+                }
+            ],
+            remappings=[("image", values["camera_topic"])],
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments and the node."""
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, default, _, text in PARAMETERS
-            ),
-            DeclareLaunchArgument(
-                "camera_topic", default_value="image", description="Topic of the images."
-            ),
-            DeclareLaunchArgument("namespace", default_value="", description="Of the node."),
-            Node(
-                package="chatspot_ros",
-                executable="file_camera",
-                namespace=LaunchConfiguration("namespace"),
-                output="screen",
-                additional_env={
-                    VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)
-                },
-                parameters=[
-                    {
-                        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-                        for name, _, kind, _ in PARAMETERS
-                    }
-                ],
-                remappings=[("image", LaunchConfiguration("camera_topic"))],
-            ),
-        ]
-    )
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=make_node)])

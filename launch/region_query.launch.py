@@ -7,14 +7,16 @@ Several cameras: cameras:="front=/front/image_raw,/front/detections rear=/rear/i
 """
 
 from pathlib import Path
-from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
+from chatspot_ros.ros.launch_arguments import argument_texts, given_bool, given_parameters
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.server.settings import SPECS
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("chatspot_ros"))
@@ -22,12 +24,6 @@ SHARE = Path(get_package_share_directory("chatspot_ros"))
 # name, default, description
 ARGUMENTS = (
     ("camera_topic", "image", "Topic of the camera's images, without the transport's suffix."),
-    ("image_transport", "", "raw or compressed; empty: as the parameter file says."),
-    (
-        "image_reliability",
-        "",
-        "reliable, best_effort or best_available; empty: as the parameter file says.",
-    ),
     ("detections_topic", "detections", "Topic of the detector's vision_msgs/Detection2DArray."),
     (
         "click_topic",
@@ -40,17 +36,6 @@ ARGUMENTS = (
         "Several cameras in place of the three topics above: NAME=IMAGE_TOPIC or "
         "NAME=IMAGE_TOPIC,DETECTIONS_TOPIC, with blanks between them.",
     ),
-    (
-        "autostart",
-        "",
-        "false: a lifecycle manager configures and activates the node; empty: as the parameter "
-        "file says.",
-    ),
-    (
-        "model",
-        "",
-        "Folder, bundled name or hub id of the model; empty: as the parameter file says.",
-    ),
     ("params_file", "", "Parameters of the node; empty: the package's config/region_query.yaml."),
     (
         "namespace",
@@ -60,6 +45,8 @@ ARGUMENTS = (
     ("use_sim_time", "", "true: take the time from /clock; empty: as the parameter file says."),
     ("log_level", "info", "debug, info, warn or error."),
     ("enclave", "", "SROS 2 enclave of the node, such as /chatspot/region_query_node."),
+    # All other parameters of the node, by their names.
+    *argument_texts(SPECS, without=["cameras"]),
 )
 
 
@@ -91,15 +78,13 @@ def read_cameras(text: str, transport: str) -> tuple[list[str], list[tuple[str, 
 def make_node(context: LaunchContext) -> list[Node]:
     """Build the node's action from the arguments' values."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    params_file = Path(values["params_file"] or SHARE / "config" / "region_query.yaml")
+    params_file = Path(values["params_file"] or SHARE / "config" / "region_query.yaml").expanduser()
     if not params_file.is_file():  # launch_ros would only warn, and take the defaults
         raise RuntimeError(f"params_file:={params_file} is no file")
     # An empty argument leaves what the parameter file says.
-    from_file = ("model", "image_transport", "image_reliability")
-    overrides: dict[str, Any] = {name: values[name] for name in from_file if values[name]}
-    for name in ("use_sim_time", "autostart"):
-        if values[name]:
-            overrides[name] = values[name].lower() == "true"
+    overrides = given_parameters([spec for spec in SPECS if spec.name != "cameras"], values)
+    if values["use_sim_time"]:
+        overrides["use_sim_time"] = given_bool("use_sim_time", values["use_sim_time"])
     transport = values["image_transport"]
     remappings = [
         ("image", values["camera_topic"]),
@@ -108,6 +93,11 @@ def make_node(context: LaunchContext) -> list[Node]:
     ]
     if values["cameras"]:
         overrides["cameras"], remappings = read_cameras(values["cameras"], transport)
+    # launch_ros would read YAML in a plain text: `off` would become a boolean.
+    parameters = {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in overrides.items()
+    }
     enclave = ["--enclave", values["enclave"]] if values["enclave"] else []
     return [
         Node(
@@ -118,7 +108,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             output="screen",
             # For the annotated picture.
             additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
-            parameters=[str(params_file), overrides],
+            parameters=[str(params_file), parameters],
             remappings=remappings,
             ros_arguments=["--log-level", values["log_level"], *enclave],
         )

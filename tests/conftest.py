@@ -157,8 +157,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _spinning_node(name: str) -> Iterator[object]:
     import rclpy
+    from rclpy.exceptions import InvalidHandle
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    from rclpy.handle import InvalidHandle
 
     context = _context()
     node = rclpy.create_node(name, context=context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chatspot_ros.server.parameter_spec import Spec
+from chatspot_ros.server.parameter_spec import DEVICE, Spec
 
 SPECS = (
     Spec("model", "", "The detector: a folder with a transformers object-detection or "
@@ -13,7 +13,8 @@ SPECS = (
          read_only=True),
     Spec("allow_download", False, "Fetch a hub id that is not in the local cache.",
          read_only=True),
-    Spec("device", "auto", "Where the model runs: auto, cpu, cuda, cuda:1, ...", read_only=True),
+    Spec("device", "auto", "Where the model runs: auto, cpu, cuda, cuda:1, ...", read_only=True,
+         pattern=DEVICE, form="auto, cpu, cuda, cuda:1, ..."),
     Spec("threads", 0, "CPU threads of the model; 0: all cores.", low=0, high=256,
          read_only=True),
     Spec("labels", "", "What to look for, separated by commas: `mug, fridge door`. A zero-shot "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 from collections.abc import Callable, Coroutine
@@ -12,12 +13,14 @@ from geometry_msgs.msg import Point
 from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.core.regions import Region
+from chatspot_ros.errors import ImageError
+from chatspot_ros.ros.camera_diagnosis import COMPRESSED, RAW, Listening, diagnose
 from chatspot_ros.ros.conversions import detections_stamp_ns, to_detected_regions, to_ns
 from chatspot_ros.ros.diagnostics import CameraReport
 from chatspot_ros.server.cameras import Camera
@@ -32,17 +35,15 @@ _RELIABILITY = {
     "best_available": ReliabilityPolicy.BEST_AVAILABLE,
     "system_default": ReliabilityPolicy.SYSTEM_DEFAULT,
 }
-_REMEDY = (
-    "Fast DDS loses best-effort images above about 500 kB as it starts: start the camera with "
-    "FASTDDS_BUILTIN_TRANSPORTS='DEFAULT?max_msg_size=60KB&sockets_size=16MB', or let both use "
-    "reliable QoS (parameter image_reliability:=reliable). With LARGE_DATA in one process only, "
-    "the two do not meet at all"
-)
 _WARN_AGAIN_S = 30.0
 # The encapsulation header of a serialized message.
 _CDR_BYTES = 4
 # From this number of detection messages without a frame on, a warning is due.
 _UNMATCHED = 5
+# The ROS graph is read this often at most.
+_LOOK_AGAIN_S = 0.5
+# More lost at once is a reset of the middleware's count.
+_MOST_LOST = 1_000_000
 
 
 class CameraSubscriber:
@@ -77,6 +78,9 @@ class CameraSubscriber:
         self._measured = (time.monotonic(), 0)
         self._subscriptions: list[Any] = []
         self._begin_patience(time.monotonic())
+        self._incompatible = self._incompatible_untold = False
+        self._diagnosed: tuple[float, str] | None = None
+        camera.diagnose = self.diagnose
         self._message_type: type[Any] = Image
         self.topic = node.resolve_topic_name(f"{prefix}image")
         if settings.image_transport == "compressed":
@@ -86,7 +90,7 @@ class CameraSubscriber:
     def start(self) -> None:
         """Subscribe. For the executor's thread."""
         self._begin_patience(time.monotonic())
-        self._last_frame_s = None
+        self._last_frame_s = self._diagnosed = None
         self._subscriptions = [
             self._subscribe_images(),
             self._node.create_subscription(
@@ -142,6 +146,7 @@ class CameraSubscriber:
         since_s, before = self._measured
         self._measured = (now_s, self._frames)
         held, matched = self.camera.detection_counts()
+        age_s = None if self._last_frame_s is None else now_s - self._last_frame_s
         return CameraReport(
             name=self.camera.name,
             topic=self.topic,
@@ -149,7 +154,8 @@ class CameraSubscriber:
             frames=self._frames,
             lost=self._lost,
             rate_hz=(self._frames - before) / max(now_s - since_s, 1e-3),
-            age_s=None if self._last_frame_s is None else now_s - self._last_frame_s,
+            age_s=age_s,
+            silence=self.diagnose() if self._subscriptions and self._is_quiet(now_s) else "",
             max_age_s=self.camera.settings.max_image_age,
             held=len(self.camera.frames),
             held_bytes=self.camera.frames.total_bytes,
@@ -172,21 +178,60 @@ class CameraSubscriber:
                 throttle_duration_sec=_WARN_AGAIN_S,
             )
 
-    def _watch_images(self) -> None:
-        """Warn while a publisher exists and no frame comes; each wait is twice the one before."""
-        if self.camera.settings.no_image_warning <= 0:
-            return
+    def diagnose(self) -> str:
+        """Return which topic is listened on, and why no image comes. For the executor's thread."""
         now_s = time.monotonic()
-        publishers = self._node.count_publishers(self.topic)
-        if not publishers:
-            self._begin_patience(now_s)
-        if now_s - self._quiet_since_s < self._patience_s:
-            return
-        self._patience_s *= 2
-        self._node.get_logger().warning(
-            f"{publishers} publisher(s) on {self.topic}, but no frame has come for "
-            f"{now_s - self._quiet_since_s:.0f} s. If the camera does publish: {_REMEDY}"
+        if self._diagnosed is None or now_s - self._diagnosed[0] > _LOOK_AGAIN_S:
+            self._diagnosed = now_s, diagnose(self._look(now_s))
+        return self._diagnosed[1]
+
+    def _look(self, now_s: float) -> Listening:
+        own = self._node.get_fully_qualified_name() + "/"
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        images = {
+            name: types[0]
+            for name, types in self._node.get_topic_names_and_types()
+            if types
+            and types[0] in (RAW, COMPRESSED)
+            and not name.startswith(own)
+            and name != self.topic
+            and self._node.count_publishers(name)
+        }
+        best_effort = ReliabilityPolicy.BEST_EFFORT
+        last_s = self._last_frame_s
+        return Listening(
+            topic=self.topic,
+            wanted=RAW if self._message_type is Image else COMPRESSED,
+            reliable=self.camera.settings.image_reliability == "reliable" or self._incompatible,
+            publishers=[
+                (one.topic_type, one.qos_profile.reliability == best_effort) for one in publishers
+            ],
+            images=images,
+            quiet_s=now_s - (self._quiet_since_s if last_s is None else last_s),
+            frames=0 if last_s is None else self._frames,
+            lost=self._lost,
         )
+
+    def _is_quiet(self, now_s: float) -> bool:
+        """Return True where no frame has come yet, or none for longer than is allowed."""
+        allowed_s = self.camera.settings.max_image_age
+        return self._last_frame_s is None or 0 < allowed_s < now_s - self._last_frame_s
+
+    def _watch_images(self) -> None:
+        """Say why no frame comes; each wait is twice the one before."""
+        now_s = time.monotonic()
+        limit_s = self.camera.settings.no_image_warning
+        if not self._incompatible_untold and (
+            limit_s <= 0 or now_s - self._quiet_since_s < self._patience_s
+        ):
+            return
+        self._incompatible_untold = False
+        self._patience_s *= 2
+        said, logger = self.diagnose(), self._node.get_logger()
+        if self._last_frame_s is not None and not self._lost:
+            logger.info(f"the camera has stopped: {said}")
+        else:
+            logger.warning(f"no image: {said}")
 
     def _begin_patience(self, now_s: float) -> None:
         self._quiet_since_s = now_s
@@ -194,10 +239,13 @@ class CameraSubscriber:
 
     def _on_image(self, data: bytes) -> None:
         message_type = self._message_type
-        head = read_head(data, message_type)
+        try:
+            head = read_head(data, message_type)
+        except Exception:
+            head = Head(0, "")  # BAD_IMAGE to whoever asks about it
         stamp_ns, frame_id = head.stamp_ns, head.frame_id
         picture = Picture(
-            lambda: deserialize_message(data, message_type),
+            lambda: read_message(data, message_type),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
             camera=self.camera.name,
@@ -208,7 +256,7 @@ class CameraSubscriber:
         self._frames += 1
         # Images without a stamp are ordered by their time of arrival.
         key_ns = stamp_ns or self._node.get_clock().now().nanoseconds
-        if self.camera.add_frame(Frame(key_ns, picture, len(data))):
+        if self.camera.add_frame(Frame(key_ns, picture, len(data), self._last_frame_s)):
             self._node.get_logger().warning(
                 f"the stamps on {self.topic} went back to {stamp_ns / NS:.3f} s; the frames before "
                 "are forgotten",
@@ -226,6 +274,13 @@ class CameraSubscriber:
                 throttle_duration_sec=_WARN_AGAIN_S,
             )
         regions = to_detected_regions(message)
+        broken = sum(not math.isfinite(sum(map(sum, region.points_px))) for region in regions)
+        if broken:
+            self._node.get_logger().warning(
+                f"{broken} of {len(regions)} detections on {self._prefix}detections are left out: "
+                "not finite, or without area",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )
         self.camera.add_detections(stamp_ns, regions)
         self._on_arrival()
         self._tell_detections(self.camera, message, regions)
@@ -234,16 +289,15 @@ class CameraSubscriber:
         await self._on_click(self.camera, point.x, point.y)
 
     def _on_message_lost(self, info: Any) -> None:
-        self._lost += info.total_count_change
+        self._lost += plausible_loss(info.total_count_change)
 
-    def _on_incompatible_qos(self, info: Any) -> None:
-        policy = qos_policy_name_from_kind(info.last_policy_kind)
-        self._node.get_logger().warning(
-            f"a publisher on {self.topic} offers a QoS that this node's subscription does not "
-            f"accept (policy {policy}): no image of it will come; set "
-            "image_reliability:=best_effort",
-            throttle_duration_sec=1.0,
-        )
+    def _on_incompatible_qos(self, _: Any) -> None:
+        self._incompatible = self._incompatible_untold = True
+
+
+def plausible_loss(change: int) -> int:
+    """Return a change of the middleware's count of lost messages; 0 where the count was reset."""
+    return change if 0 < change < _MOST_LOST else 0
 
 
 @dataclass(frozen=True)
@@ -253,6 +307,16 @@ class Head:
     stamp_ns: int
     frame_id: str
     size_wh: tuple[int, int] | None = None
+
+
+def read_message(data: bytes, message_type: type[Any]) -> Any:
+    """Return a deserialized message. Raises ImageError for broken bytes."""
+    try:
+        return deserialize_message(data, message_type)
+    except Exception as error:
+        raise ImageError(
+            "the message's bytes cannot be read", value=error, remedy="look at what sends them"
+        ) from error
 
 
 def read_head(data: bytes, message_type: type[Any]) -> Head:

@@ -30,7 +30,8 @@ def to_ns(time: Any) -> int:
 
 
 def to_time(stamp_ns: int) -> Time:
-    """Return nanoseconds as a Time message."""
+    """Return nanoseconds as a Time message; beyond what it can hold, its first or last moment."""
+    stamp_ns = min(max(stamp_ns, -(2**31) * NS), 2**31 * NS - 1)
     return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
 
 
@@ -78,7 +79,7 @@ def own_id(detection: Any, index: int) -> str:
 
 def _to_detected_region(index: int, detection: Any) -> Region:
     hypotheses = [getattr(result, "hypothesis", result) for result in detection.results]
-    best = max(hypotheses, key=lambda hypothesis: hypothesis.score, default=None)
+    best = max(hypotheses, key=_score, default=None)
     label = "" if best is None else str(best.class_id if hasattr(best, "class_id") else best.id)
     name = getattr(detection, "id", "") or getattr(detection, "tracking_id", "") or index
     return Region(_box_points(detection.bbox), id=_name(name), label=_name(label))
@@ -89,10 +90,20 @@ def _name(text: object) -> str:
     return one_line(str(text)[:MAX_NAME_CHARS])[:MAX_NAME_CHARS]
 
 
+def _score(hypothesis: Any) -> float:
+    """Return a score for comparison; one that is not finite loses against every number."""
+    return float(hypothesis.score) if math.isfinite(hypothesis.score) else -math.inf
+
+
 def _box_points(box: Any) -> tuple[tuple[float, float], ...]:
-    """Return two opposite corners of a BoundingBox2D, or all four if it is rotated."""
+    """Return two opposite corners of a BoundingBox2D, or all four if it is rotated.
+
+    NaN for a box that is not finite or has no positive size: it cannot be asked about.
+    """
     centre = getattr(box.center, "position", box.center)
     half_x, half_y, turn = box.size_x / 2, box.size_y / 2, box.center.theta
+    if not (math.isfinite(turn) and half_x > 0 and half_y > 0):
+        return ((math.nan, math.nan), (math.nan, math.nan))
     corners = [(-half_x, -half_y), (half_x, -half_y), (half_x, half_y), (-half_x, half_y)]
     if turn:
         cos, sin = math.cos(turn), math.sin(turn)

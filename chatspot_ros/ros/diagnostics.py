@@ -15,9 +15,9 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 class CameraReport:
     """The state of one camera. Counts are since the start; `rate_hz` is over about a second.
 
-    `age_s` None: no frame has come since the node subscribed. `detections_matched` of the
-    `detections_held` messages have a frame that is held. `detections_unusable` counts boxes that
-    could not be asked about.
+    `silence`: why no image comes; empty if they come. `age_s` None: no frame has come since the
+    node subscribed. `detections_matched` of the `detections_held` messages have a frame that is
+    held. `detections_unusable` counts boxes that could not be asked about.
     """
 
     name: str
@@ -27,6 +27,7 @@ class CameraReport:
     lost: int = 0
     rate_hz: float = 0.0
     age_s: float | None = None
+    silence: str = ""
     max_age_s: float = 0.0
     held: int = 0
     held_bytes: int = 0
@@ -88,12 +89,16 @@ def _judge_camera(camera: CameraReport) -> tuple[bytes, str]:
     if not camera.subscribed:
         return OK, "not subscribed: the node is not active"
     if camera.age_s is None:
-        return WARN, f"no image yet on {camera.topic}"
+        return WARN, f"no image yet on {camera.topic}{_because(camera)}"
     if 0 < camera.max_age_s < camera.age_s:
-        return WARN, f"no image on {camera.topic} for {camera.age_s:.1f} s"
+        return WARN, f"no image on {camera.topic} for {camera.age_s:.1f} s{_because(camera)}"
     if camera.held and camera.detections_held and not camera.detections_matched:
         return WARN, "no detections have the stamp of a frame"
     return OK, f"{camera.rate_hz:.1f} images a second"
+
+
+def _because(camera: CameraReport) -> str:
+    return f": {camera.silence}" if camera.silence else ""
 
 
 def _camera_values(camera: CameraReport) -> dict[str, object]:

@@ -18,6 +18,9 @@ from chatspot_ros.util import process_memory
 PERIOD_S = 1.0
 # How often the garbage collector runs, in periods.
 _TIDY_EVERY = 10
+# How often nodes of the same name are looked for, in periods.
+_NAMESAKES_EVERY = 3
+_WARN_AGAIN_S = 60.0
 
 
 class DiagnosticsPublisher:
@@ -46,6 +49,8 @@ class DiagnosticsPublisher:
         self._count += 1
         if self._count % _TIDY_EVERY == 0:
             process_memory.tidy()
+        if self._count % _NAMESAKES_EVERY == 0:
+            self._look_for_namesakes()
         cameras = [camera.report() for camera in self._subscribers]
         for camera, report in zip(self._subscribers, cameras, strict=True):
             camera.watch(report)
@@ -57,6 +62,15 @@ class DiagnosticsPublisher:
                 cameras,
             )
         )
+
+    def _look_for_namesakes(self) -> None:
+        own = (self._node.get_name(), self._node.get_namespace())
+        if self._node.get_node_names_and_namespaces().count(own) > 1:
+            self._node.get_logger().warning(
+                f"there is another node {self._node.get_fully_qualified_name()}: both answer every "
+                "request; end one, or give it a namespace or a name of its own (__ns, __node)",
+                throttle_duration_sec=_WARN_AGAIN_S,
+            )
 
     def _report_node(self) -> NodeReport:
         handler = self._handler

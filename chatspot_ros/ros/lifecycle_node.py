@@ -51,6 +51,7 @@ class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
         self.last_failure = ""
         self._stop = stop
+        self._starting = False
         self._changing = threading.Lock()
         # After the constructor, `change_state` is an ordinary service with a callback to replace.
         service = next(one for one in self.services if one.srv_type is ChangeState)
@@ -78,7 +79,10 @@ class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
         """Configure and activate once the executor spins; end the process if that fails."""
 
         def start() -> None:
-            if self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
+            self._starting = True
+            failed = self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS
+            self._starting = False
+            if failed:
                 self.get_logger().fatal(f"cannot start: {self.last_failure}")
                 self._stop("it cannot start", exit_code=1)
 
@@ -125,26 +129,26 @@ class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; clean up if that fails."""
-        result = self._attempt("configure", self.configure)
+        result = self._attempt("configure", self.configure, f"{state.label} -> inactive")
         if result == FAILURE:
             self._release(self.clean_up)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to serve."""
-        return self._attempt("activate", self.activate)
+        return self._attempt("activate", self.activate, f"{state.label} -> active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop serving."""
-        return self._attempt("deactivate", self.deactivate)
+        return self._attempt("deactivate", self.deactivate, f"{state.label} -> inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
-        return self._attempt("clean up", self.clean_up)
+        return self._attempt("clean up", self.clean_up, f"{state.label} -> unconfigured")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop serving and release everything."""
-        return self._attempt("shut down", self._end_all)
+        return self._attempt("shut down", self._end_all, f"{state.label} -> finalized")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything. SUCCESS leads to unconfigured, where the node can start again."""
@@ -163,18 +167,22 @@ class ThreadedLifecycleNode(LifecycleNodeMixin, Node):
             return False
         return True
 
-    def _attempt(self, what: str, work: Callable[[], None]) -> TransitionCallbackReturn:
+    def _attempt(
+        self, what: str, work: Callable[[], None], change: str
+    ) -> TransitionCallbackReturn:
         try:
             work()
         except ChatspotError as error:
             self.last_failure = str(error)
-            self.get_logger().error(f"cannot {what}: {error}")
+            if not self._starting:  # `start_by_itself` says it
+                self.get_logger().error(f"cannot {what}: {error}")
             return FAILURE
         except Exception as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             self.get_logger().error(f"cannot {what}\n{traceback.format_exc()}")
             return ERROR
         self.last_failure = ""
+        self.get_logger().info(f"state: {change}")
         return SUCCESS
 
     async def _on_change_state(

@@ -11,7 +11,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -36,28 +35,38 @@ def declare(
     them by returning the reason.
 
     Raises:
-        RequestError: a value given at start-up has the wrong type or is out of range.
+        RequestError: a value given at start-up cannot be read (see `Spec.read`) or is out of range.
     """
+    values: Values = {}
+    problems = []
     for spec in specs:
-        descriptor = _descriptor(spec, read_only=spec.read_only or on_change is None)
         try:
-            node.declare_parameter(spec.name, _to_ros(spec.default), descriptor)
-        except ParameterException as error:
-            raise RequestError(
-                f"the parameter {spec.name} cannot be used",
-                value=error,
-                remedy=f"its default is {spec.default!r}, with a decimal point where it has one; "
-                "see docs/parameters.md",
-            ) from error
-    values = _read(node, specs)
-    problems = problems_with(specs, values)
+            values[spec.name] = spec.read(_given(node, spec))
+        except ValueError as error:
+            problems.append(str(error))
+    problems += problems_with(specs, values)
     if problems:
         raise RequestError(
             "; ".join(problems), value=len(problems), remedy="see docs/parameters.md"
         )
+    for spec in specs:
+        descriptor = _descriptor(spec, read_only=spec.read_only or on_change is None)
+        node.declare_parameter(
+            spec.name, _to_ros(values[spec.name]), descriptor, ignore_override=True
+        )
     if on_change is not None:
         _let_change(node, specs, on_change, check)
     return values
+
+
+def _given(node: Node, spec: Spec) -> Any:
+    """Return the value that was given at start-up, of whatever type, else the default."""
+    anything = ParameterDescriptor(dynamic_typing=True)
+    try:
+        return node.declare_parameter(spec.name, _to_ros(spec.default), anything).value
+    finally:
+        if node.has_parameter(spec.name):
+            node.undeclare_parameter(spec.name)
 
 
 def _let_change(

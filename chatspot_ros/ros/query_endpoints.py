@@ -18,11 +18,13 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.msg import RegionAnswers
 from chatspot_ros.ros.conversions import fill, to_answers_message, to_query
 from chatspot_ros.ros.deferred_service import DeferredService, SendReply
+from chatspot_ros.ros.feedback_stream import FeedbackStream
 from chatspot_ros.server.cameras import Camera
 from chatspot_ros.server.inflight_request import InflightRequest, OnText
 from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import OK, Query, QueryReply
 from chatspot_ros.server.request_handler import RequestHandler
+from chatspot_ros.server.settings import Settings
 from chatspot_ros.srv import RegionQuery
 
 _TICK_S = 0.02
@@ -31,6 +33,7 @@ _LAST_REPLY_S = 0.1
 _PASS_ON_S = 50e-6
 # With the default depth of 10, an eleventh simultaneous request would be lost without a status.
 _REQUESTS = QoSProfile(depth=1000)
+_FEEDBACK = QoSProfile(depth=100)
 
 
 class QueryEndpoints:
@@ -52,6 +55,8 @@ class QueryEndpoints:
         self._answers = node.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
         self._tick_timer = node.create_timer(_TICK_S, self._tick, group, clock=steady)
         self._goals: dict[bytes, InflightRequest] = {}
+        self._streams: dict[bytes, FeedbackStream] = {}
+        self._next_ticks: list[Future] = []
         self._replying = 0
         self._queries: DeferredService | None = None
         self._action: ActionServer | None = None
@@ -76,6 +81,7 @@ class QueryEndpoints:
             goal_service_qos_profile=_REQUESTS,
             result_service_qos_profile=_REQUESTS,
             cancel_service_qos_profile=_REQUESTS,
+            feedback_pub_qos_profile=_FEEDBACK,
         )
 
     def flush(self, timeout_s: float) -> None:
@@ -121,7 +127,7 @@ class QueryEndpoints:
 
     async def on_click(self, camera: Camera, x: float, y: float) -> None:
         """Ask the default question about a point (pixels) of the newest frame."""
-        question = self._handler.settings.default_question
+        question = self._handler.settings.default_question or Settings.default_question
         await self.ask(Query(question, camera=camera.name, regions=(Region.point(x, y),)))
 
     @property
@@ -150,8 +156,11 @@ class QueryEndpoints:
         key = bytes(goal.goal_id.uuid)
         first_word = self._metrics.first_token_timer()
 
-        def send_text(index: int, added: str) -> None:
+        def publish(index: int, added: str) -> None:
             goal.publish_feedback(AskRegion.Feedback(answer_index=index, text=added))
+
+        def send_text(index: int, added: str) -> None:
+            stream.add(index, added)
             if added:
                 first_word()
 
@@ -160,10 +169,14 @@ class QueryEndpoints:
             if goal.is_cancel_requested:
                 self._handler.cancel(inflight)
 
+        stream = self._streams[key] = FeedbackStream(publish)
         try:
             reply = await self.ask(to_query(goal.request), send_text, on_inflight)
+            while not stream.flush(at_end=True):
+                await self._next_tick()
         finally:
             self._goals.pop(key, None)
+            self._streams.pop(key, None)
         if reply.status == OK:
             goal.succeed()
         elif reply.status == "CANCELLED" and goal.is_cancel_requested:
@@ -178,7 +191,19 @@ class QueryEndpoints:
             self._handler.cancel(inflight)
         return CancelResponse.ACCEPT
 
+    async def _next_tick(self) -> None:
+        if self._tick_timer.is_canceled():
+            self._tick_timer.reset()
+        tick: Future = Future(executor=self._node.executor)
+        self._next_ticks.append(tick)
+        await tick
+
     def _tick(self) -> None:
         self._handler.tick()
-        if not self._handler.inflight_count:
+        for stream in self._streams.values():
+            stream.flush()
+        ticks, self._next_ticks = self._next_ticks, []
+        for tick in ticks:
+            tick.set_result(None)
+        if not self._handler.inflight_count and not self._streams:
             self._tick_timer.cancel()

@@ -78,7 +78,17 @@ def run_node(
     reply. Here the executor spins in its own thread while the main thread waits for the signal.
     """
     process_memory.arrange()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        # Of which a log folder that cannot be made is the usual one.
+        print(
+            f"cannot start: {str(error).splitlines()[0]}; arguments right, and ROS_LOG_DIR or HOME "
+            "a folder that can be written to?",
+            file=sys.stderr,
+            flush=True,
+        )
+        _leave(rclpy.try_shutdown, 1)
     stop = Stop()
     for number in _SIGNALS:
         signal.signal(number, lambda caught, _: stop(signal.Signals(caught).name))

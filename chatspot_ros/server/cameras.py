@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from chatspot_ros.core.detection_space import DetectionSpace
 from chatspot_ros.core.regions import Region
-from chatspot_ros.errors import NoImageError, RegionError, RequestError
+from chatspot_ros.errors import NoImageError, RegionError, RequestError, StaleImageError
 from chatspot_ros.server.frame_buffer import NS, Frame, FrameBuffer, format_ns
 from chatspot_ros.server.request import Picture, Query
 from chatspot_ros.server.settings import Settings
@@ -36,6 +37,8 @@ class Camera:
             reordering_ns=round(settings.buffer_seconds * NS),
         )
         self.unusable_detections = 0
+        # Says on which topic images are awaited, and why none come; set by its subscriber.
+        self.diagnose: Callable[[], str] = lambda: ""
 
     def add_frame(self, frame: Frame[Picture]) -> bool:
         """Store a frame; return True if its stamp set time back.
@@ -92,6 +95,12 @@ class Camera:
         held = list(self._detections)
         return len(held), sum(self.frame_at(one.stamp_ns) is not None for one in held)
 
+    def newest(self, *, now_ns: int, max_age_s: float) -> Picture:
+        """Return the newest frame. Raises NoImageError, StaleImageError."""
+        return self.frames.newest(
+            now_ns=now_ns, now_s=time.monotonic(), max_age_s=max_age_s
+        ).payload
+
     def newest_detected(self, *, now_ns: int, max_age_s: float) -> Picture:
         """Return the newest frame that has detections.
 
@@ -99,7 +108,7 @@ class Camera:
             NoImageError: there is no frame, or none with detections.
             StaleImageError: the newest frame is older than `max_age_s`.
         """
-        self.frames.newest(now_ns=now_ns, max_age_s=max_age_s)
+        self.newest(now_ns=now_ns, max_age_s=max_age_s)
         frame = self.frames.newest_where(
             lambda frame: self.detections_at(frame.stamp_ns) is not None
         )
@@ -166,6 +175,10 @@ class Cameras:
         for camera in self.by_name.values():
             camera.settings = settings
 
+    def found_on(self, picture: Picture) -> int:
+        """Return how many boxes the detector found on a camera's frame, usable or not."""
+        return len(self.named(picture.camera).detections_at(picture.stamp_ns) or ())
+
     def clear(self) -> None:
         """Drop all frames and detections of all cameras."""
         for camera in self.by_name.values():
@@ -202,6 +215,24 @@ class Cameras:
             ImageError: detections are wanted and the frame's size cannot be read.
         """
         camera = self.named(query.camera)
+        try:
+            return self._choose(camera, query, in_session, now_ns, max_age_s)
+        except (NoImageError, StaleImageError) as error:
+            said = camera.diagnose()
+            if not said:
+                raise
+            raise type(error)(
+                error.problem, value=error.value, remedy=f"{said}; {error.remedy}"
+            ) from error
+
+    def _choose(
+        self,
+        camera: Camera,
+        query: Query,
+        in_session: Picture | None,
+        now_ns: Callable[[], int],
+        max_age_s: float,
+    ) -> tuple[Picture, tuple[Region, ...]]:
         if query.picture is not None:
             if query.use_detections:
                 raise RequestError(
@@ -220,5 +251,5 @@ class Cameras:
         elif query.use_detections:
             picture = camera.newest_detected(now_ns=now_ns(), max_age_s=max_age_s)
         else:
-            picture = camera.frames.newest(now_ns=now_ns(), max_age_s=max_age_s).payload
+            picture = camera.newest(now_ns=now_ns(), max_age_s=max_age_s)
         return picture, camera.detections_on(picture) if query.use_detections else ()

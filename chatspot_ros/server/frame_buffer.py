@@ -23,11 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Frame(Generic[T]):
-    """One entry of a buffer. See `request.Picture` for the identity of a picture."""
+    """One entry of a buffer. See `request.Picture` for the identity of a picture.
+
+    `arrived_s`: when the frame came, in seconds of `time.monotonic`; None if that is unknown.
+    """
 
     stamp_ns: int
     payload: T = field(compare=False)
     size_bytes: int = field(compare=False, default=0)
+    arrived_s: float | None = field(compare=False, default=None)
 
 
 class FrameBuffer(Generic[T]):
@@ -90,24 +94,32 @@ class FrameBuffer(Generic[T]):
         self._remove(0, len(self._frames))
         self._dropped_up_to_ns = None
 
-    def newest(self, *, now_ns: int | None = None, max_age_s: float = 0.0) -> Frame[T]:
+    def newest(
+        self, *, now_ns: int | None = None, now_s: float | None = None, max_age_s: float = 0.0
+    ) -> Frame[T]:
         """Return the frame with the latest stamp.
+
+        `now_ns` reads the clock of the stamps, `now_s` the clock of `Frame.arrived_s`.
 
         Raises:
             NoImageError: the buffer is empty.
-            StaleImageError: at `now_ns` the frame is older than a positive `max_age_s`.
+            StaleImageError: the frame is older than a positive `max_age_s`, by its stamp or by its
+                arrival: a camera whose clock is ahead, or a clock that stands still, would else
+                be answered from for ever.
         """
         frame = self._last()
-        if now_ns is not None and max_age_s > 0:
-            age_s = (now_ns - frame.stamp_ns) / NS
-            if age_s > max_age_s:
-                raise StaleImageError(
-                    f"the newest frame of camera '{self._name}' is older than {max_age_s:g} s",
-                    value=f"{age_s:.1f} s old, stamp {format_ns(frame.stamp_ns)}",
-                    remedy="look whether the camera still publishes and whether both clocks agree "
-                    "(use_sim_time?), "
-                    "or raise the parameter max_image_age",
-                )
+        if now_ns is None or max_age_s <= 0:
+            return frame
+        age_s = (now_ns - frame.stamp_ns) / NS
+        came_s = None if now_s is None or frame.arrived_s is None else now_s - frame.arrived_s
+        if max(age_s, came_s or 0.0) > max_age_s:
+            raise StaleImageError(
+                f"the newest frame of camera '{self._name}' is older than {max_age_s:g} s",
+                value=_ages(frame.stamp_ns, age_s, came_s, now_ns),
+                remedy="look whether the camera still publishes and whether both clocks agree "
+                "(use_sim_time?), "
+                "or raise the parameter max_image_age",
+            )
         return frame
 
     def at(self, stamp_ns: int, *, now_ns: int | None = None) -> Frame[T]:
@@ -183,7 +195,7 @@ class FrameBuffer(Generic[T]):
             raise NoImageError(
                 f"no image of camera '{self._name}' has come yet",
                 value="0 frames",
-                remedy="look whether the camera publishes, on which topic, and with which QoS",
+                remedy="start the camera, or remap `image` to its topic",
             )
         return self._frames[-1]
 
@@ -215,6 +227,14 @@ class FrameBuffer(Generic[T]):
     def _remove(self, start: int, stop: int) -> None:
         self._bytes -= sum(frame.size_bytes for frame in self._frames[start:stop])
         del self._frames[start:stop]
+
+
+def _ages(stamp_ns: int, age_s: float, came_s: float | None, now_ns: int) -> str:
+    """Return when a frame came and what its stamp says."""
+    came = "" if came_s is None else f"it came {came_s:.1f} s ago, "
+    side = f"{age_s:.1f} s old" if age_s >= 0 else f"{-age_s:.1f} s ahead"
+    stands = "" if now_ns else ", the clock stands at 0: no /clock for use_sim_time"
+    return f"{came}stamp {format_ns(stamp_ns)} is {side}{stands}"
 
 
 def format_ns(stamp_ns: int) -> str:

@@ -223,7 +223,13 @@ class RequestHandler:
         size_wh = picture.size(settings.max_pixels)
         inflight.asks = request_validation.compose(query, text, detections, size_wh, settings)
         if not inflight.asks:
-            inflight.notes.append("the detector found nothing on this frame")
+            found = self._cameras.found_on(picture)
+            inflight.notes.append(
+                f"of {found} detections on this frame none can be asked about: not finite, "
+                "without area, or outside the image"
+                if found
+                else "the detector found nothing on this frame"
+            )
             self._end(inflight, None)
             inflight.let_go()
             return
@@ -315,19 +321,21 @@ class RequestHandler:
             logged, inflight.logged = inflight.logged, True
         if not logged:
             query = inflight.query
+            task = f", task {query.task[:40]}" if query.task else ""
+            # Typed and detected regions are known once the questions are made.
+            asked = sum(len(ask.regions) for ask in inflight.asks)
             _log.info(
-                "%s asked: %r, %d regions", inflight.id, query.question[:80], len(query.regions)
-            )
+                "%s asked: %r%s, %d regions",
+                inflight.id, query.question[:80], task, max(asked, len(query.regions)),
+            )  # fmt: skip
 
     def _log_end(
         self, inflight: InflightRequest, reply: QueryReply, error: ChatspotError | None
     ) -> None:
         self._log_asked(inflight)
         total_s = time.monotonic() - inflight.arrived_s
-        said = "; ".join(answer.text for answer in reply.answers)
-        line = one_line(
-            f"{inflight.id} {reply.status} after {total_s:.2f} s: {reply.message or said}"
-        )
+        said = "; ".join(filter(None, (reply.message, *(one.text for one in reply.answers))))
+        line = one_line(f"{inflight.id} {reply.status} after {total_s:.2f} s: {said}")
         if isinstance(error, ModelError):
             _log.error(line, exc_info=error)
         else:

@@ -12,7 +12,7 @@ from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
-from chatspot_ros.server.parameter_spec import Spec
+from chatspot_ros.server.parameter_spec import DEVICE, Spec
 
 
 def _of(
@@ -52,7 +52,11 @@ class Settings:
         fixed=True,
     )
     device: str = _of(
-        EngineConfig.device, "Where the model runs: auto, cpu, cuda, cuda:1, ...", fixed=True
+        EngineConfig.device,
+        "Where the model runs: auto, cpu, cuda, cuda:1, ...",
+        fixed=True,
+        pattern=DEVICE,
+        form="auto, cpu, cuda, cuda:1, ...",
     )
     dtype: str = _of(
         EngineConfig.dtype,
@@ -142,7 +146,8 @@ class Settings:
     )
     max_image_age: float = _of(
         10.0,
-        "The newest frame may be this old by its stamp, in s; else STALE_IMAGE. 0: any age.",
+        "The newest frame may be this old, by its stamp and by its arrival, in s; else "
+        "STALE_IMAGE. 0: any age.",
         low=0,
         high=1e6,
     )
@@ -152,7 +157,7 @@ class Settings:
     )  # fmt: skip
     no_image_warning: float = _of(
         5.0,
-        "Warn if a publisher exists and no frame came for this time, in s. 0: never.",
+        "Say why, if no frame came for this time, in s. 0: never.",
         low=0,
         high=3600,
         fixed=True,

@@ -32,7 +32,7 @@ def find_model(name: str) -> str:
     models = share_folder() / "models"
     if (models / name).is_dir():
         return str(models / name)
-    if "/" not in name:
+    if "/" not in name or name[0] in "/~.":  # else it may be a hub id
         bundled = sorted(path.name for path in models.iterdir()) if models.is_dir() else []
         raise ModelLoadError(
             "there is no such model",

@@ -114,34 +114,34 @@ def test_a_camera_a_model_that_detects_and_a_window(
 
 
 def test_the_nodes_own_model_is_not_the_detectors(start: Start) -> None:
-    found = start("chain", source="files", path="/pictures", model="/llava", rate="2.5",
+    found = start("chain", source="files", path=str(LAUNCH), model="/llava", rate="2.5",
                   detector="model", detector_model="/detr", camera_topic="/here")  # fmt: skip
     assert set(found) == {"file_camera", "detector_node", "region_query_node"}
-    assert found["file_camera"].parameters == {"path": "/pictures", "rate": 2.5, "loop": True}
+    assert found["file_camera"].parameters == {"path": str(LAUNCH), "rate": 2.5}
     assert found["file_camera"].remappings == {"image": "/here"}
     assert found["detector_node"].parameters["model"] == "/detr"
     assert found["region_query_node"].parameters["model"] == "/llava"
 
 
 def test_a_bag_brings_its_own_time(start: Start) -> None:
-    found = start("chain", source="bag", path="/drive", camera_topic="/camera/image")
-    assert found["ros2"].command[:4] == ("ros2", "bag", "play", "/drive")
+    found = start("chain", source="bag", path=str(LAUNCH), camera_topic="/camera/image")
+    assert found["ros2"].command[:4] == ("ros2", "bag", "play", str(LAUNCH))
     assert "--clock" in found["ros2"].command
     assert found["region_query_node"].parameters["use_sim_time"] is True
     assert set(found) == {"ros2", "region_query_node"}
-    assert start("chain", source="bag", path="/drive", use_sim_time="false")[
+    assert start("chain", source="bag", path=str(LAUNCH), use_sim_time="false")[
         "region_query_node"
     ].parameters["use_sim_time"] is False  # fmt: skip
 
 
 def test_a_bag_is_played_when_all_are_ready(start: Start) -> None:
-    started = list(start("chain", source="bag", path="/drive", detector="model",
+    started = list(start("chain", source="bag", path=str(LAUNCH), detector="model",
                          detector_model="/detr"))  # fmt: skip
     assert started == ["region_query_node", "detector_node", "ros2"]
 
 
 def test_what_the_node_answered_when_the_bag_was_recorded_is_not_played(start: Start) -> None:
-    command = start("chain", source="bag", path="/drive")["ros2"].command
+    command = start("chain", source="bag", path=str(LAUNCH))["ros2"].command
     excluded = re.compile(command[command.index("--exclude-regex") + 1])
     for topic in ("/region_query_node/answers", "/robot1/region_query_node/annotated"):
         assert excluded.fullmatch(topic)
@@ -179,7 +179,7 @@ def test_what_publishes_pictures_has_the_larger_buffers(
         "files": ("file_camera", "region_query_node"),
         "bag": ("ros2", "region_query_node"),
     }.items():
-        found = start("chain", source=source, path="/somewhere")
+        found = start("chain", source=source, path=str(LAUNCH))
         for name in publishers:
             assert found[name].env == {VARIABLE: shell or LARGER_BUFFERS}
 

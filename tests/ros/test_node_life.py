@@ -35,7 +35,7 @@ def test_a_broken_model_ends_the_process_with_one_clear_line(spawn: Any) -> None
     [
         ("queue_size:=0", "queue_size"),
         ("max_image_age:=-1.0", "max_image_age"),
-        ("default_timeout:=5", "default_timeout"),
+        ("default_timeout:=soon", "a number between 0.01 and 3600"),
         ("image_transport:=theora", "raw, compressed"),
         ("cameras:=['']", "cameras"),
         ("cameras:=['a b']", "a letter first"),
