@@ -21,6 +21,7 @@ from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RegionError
 
 RECORDS_PER_SHARD = 5000
+SPLIT_TAG = "split: "
 
 _POINT = pa.struct([("x", pa.float64()), ("y", pa.float64())])
 _REGIONS = pa.list_(pa.list_(_POINT))
@@ -83,6 +84,11 @@ class Record:
     turns: tuple[RecordTurn, ...]
     tags: tuple[str, ...] = ()
     licence: str = field(default="", compare=False)
+
+
+def split_of(tags: Iterable[str]) -> str:
+    """Return the split that a record's tags name; empty: none."""
+    return next((tag.removeprefix(SPLIT_TAG) for tag in tags if tag.startswith(SPLIT_TAG)), "")
 
 
 def check(record: Record) -> None:
@@ -200,10 +206,10 @@ class Records(Sequence[Record]):
     def __init__(self, folder: Path) -> None:
         """Raises FileNotFoundError where there are no shards."""
         self.folder = Path(folder)
-        shards = sorted(self.folder.glob("records-*.parquet"))
-        if not shards:
+        self.shards = sorted(self.folder.glob("records-*.parquet"))
+        if not self.shards:
             raise FileNotFoundError(f"no records in {folder}; write some with `chatspot build`")
-        self._files = [pq.ParquetFile(shard, memory_map=True) for shard in shards]
+        self._files = [pq.ParquetFile(shard, memory_map=True) for shard in self.shards]
         self._groups: list[tuple[int, int, int]] = []  # first record, file, group
         count = 0
         for number, file in enumerate(self._files):
@@ -228,6 +234,12 @@ class Records(Sequence[Record]):
         if self._kept[0] != position:
             self._kept = (position, self._files[number].read_row_group(group).to_pylist())
         return _from_row(self._kept[1][index - first])
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield only these fields of each record, in order."""
+        for file in self._files:
+            for batch in file.iter_batches(columns=list(names)):
+                yield from ((*map(row.get, names),) for row in batch.to_pylist())
 
     def __iter__(self) -> Iterator[Record]:
         return (self[k] for k in range(self._count))
