@@ -34,6 +34,9 @@ def export_start(
     model.save_pretrained(folder, state_dict=state)
     config = json.loads((folder / "config.json").read_text())
     config["dtype"] = precision
+    for part in (config, *config.values()):  # folders of this machine
+        if isinstance(part, dict):
+            part.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     start.tokenizer.chat_template = start.chat_template
     start.tokenizer.save_pretrained(folder)

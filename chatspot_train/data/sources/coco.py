@@ -25,7 +25,14 @@ def read_id(value: Any) -> int | str | None:
     return value if isinstance(value, int) else None
 
 
-Id = Annotated[int | str, BeforeValidator(read_id)]
+def _checked_id(value: Any) -> int | str:
+    found = read_id(value)
+    if found is None:
+        raise ValueError("an id is a whole number or a text")
+    return found
+
+
+Id = Annotated[Any, BeforeValidator(_checked_id)]  # an int, or a str that is no number
 
 
 class CocoImage(Schema):
@@ -75,12 +82,12 @@ class Coco:
     file: Path
     images: list[Entry]
     annotations: list[Entry]
-    names: dict[int | str, str]
+    names: dict[Any, str]
 
-    def by_image(self, job: Job) -> dict[int | str, list[Entry]]:
+    def by_image(self, job: Job) -> dict[Any, list[Entry]]:
         """Return annotations by image id; report those without an image."""
         known = {read_id(raw.get("id")) for _, raw in self.images if isinstance(raw, dict)}
-        groups: dict[int | str, list[Entry]] = defaultdict(list)
+        groups: dict[Any, list[Entry]] = defaultdict(list)
         for where, raw in self.annotations:
             image_id = read_id(raw.get("image_id")) if isinstance(raw, dict) else None
             if image_id is not None and image_id in known:
@@ -105,7 +112,7 @@ def load_coco(file: Path, job: Job) -> Coco:
         list(_first_of_id(items(file, loaded, key), file, job))
         for key in ("images", "annotations", "categories")
     )
-    names: dict[int | str, str] = {}
+    names: dict[Any, str] = {}
     for where, raw in categories:
         with job.guard(where, file):
             category = _Category.model_validate(raw)
