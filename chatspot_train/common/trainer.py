@@ -82,13 +82,7 @@ def run_stage(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = get_last_checkpoint(str(folder))
-    values = {**settings.model_dump(mode="json"), "made_from": dict(made_from or {})}
-    kept = read_kept(folder) if checkpoint is not None else None
-    if kept is not None:
-        known = values if "made_from" in kept else settings.model_dump(mode="json")
-        check_unchanged(folder, kept, known, FREE)
-    write_kept(folder, values)
-    on_gpu = torch.cuda.is_available()
+    _keep(settings, made_from or {}, folder, checkpoint is not None)
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch,
@@ -103,7 +97,7 @@ def run_stage(
         adam_beta2=ADAM_BETAS[1],
         max_grad_norm=1.0,
         bf16=use_bf16(settings.bf16),
-        use_cpu=not on_gpu,
+        use_cpu=not torch.cuda.is_available(),
         logging_steps=25,
         save_steps=settings.save_every,
         save_total_limit=2,
@@ -131,6 +125,18 @@ def run_stage(
     resume(trainer, checkpoint, settings.steps)
     (folder / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1))
     plot_losses(trainer.state.log_history, folder / "loss.png")
+
+
+def _keep(
+    settings: StageSettings, made_from: Mapping[str, Any], folder: Path, resumed: bool
+) -> None:
+    """Compare a resumed stage's values with those kept in its folder, and keep them."""
+    values = settings.model_dump(mode="json")
+    kept = read_kept(folder) if resumed else None
+    whole = {**values, "made_from": dict(made_from)}
+    if kept is not None:
+        check_unchanged(folder, kept, whole if "made_from" in kept else values, FREE)
+    write_kept(folder, whole)
 
 
 class _Trainer(Trainer):
