@@ -1,7 +1,7 @@
 """Train a model: `chatspot train --config FILE`.
 
 `recipe` in the file names the recipe: `instruct` teaches any checkpoint from records
-(chatspot_train.finetune); `tiny`, the default, trains chatspot-tiny from random weights
+(chatspot_train.finetune); `tiny` trains chatspot-tiny from random weights
 (chatspot_train.tiny). Each stage resumes from its last checkpoint: to go on with a stopped run,
 start the same command again.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from pydantic import ValidationError
 from yaml import YAMLError
 
@@ -37,13 +38,17 @@ def run(config: Path) -> Path:
 
     Raises RecipeError, pydantic.ValidationError for wrong settings, and the recipe's own errors.
     """
-    values = load_yaml(config)
-    name = values.get("recipe", "tiny") if isinstance(values, dict) else "tiny"
+    remedy = f"set recipe to {' or '.join(RECIPES)}"
+    try:
+        values = load_yaml(config)
+    except (yaml.YAMLError, UnicodeError) as error:
+        problem = " ".join(str(error).split())
+        raise RecipeError(f"{config} is not YAML", value=problem, remedy="mend it") from error
+    if not isinstance(values, dict) or "recipe" not in values:
+        raise RecipeError(f"{config} names no recipe", value=values, remedy=remedy)
+    name = values["recipe"]
     if not isinstance(name, str) or name not in RECIPES:
-        raise RecipeError(
-            f"{config} names an unknown recipe", value=name,
-            remedy=f"set recipe to {' or '.join(RECIPES)}",
-        )  # fmt: skip
+        raise RecipeError(f"{config} names an unknown recipe", value=name, remedy=remedy)
     module = importlib.import_module(RECIPES[name])
     return cast(Callable[[Any], Path], module.run_recipe)(values)
 

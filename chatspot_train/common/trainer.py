@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +17,16 @@ from matplotlib import pyplot
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 
 from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 from chatspot_train.common.muon import ADAM_BETAS, muon_and_adamw
 from chatspot_train.common.stage_config import StageSettings
+
+# Settings of a stage that may change when it is taken up again.
+FREE = ("steps", "save_every", "workers", "progress")
 
 
 class NonFiniteLossError(RuntimeError):
@@ -45,6 +50,21 @@ class PlotLosses(TrainerCallback):
         plot_losses(state.log_history, Path(args.output_dir) / "loss.png")
 
 
+def resume(trainer: Trainer, checkpoint: str | None, steps: int) -> None:
+    """Train up to `steps` steps, from the checkpoint if there is one.
+
+    Only weights and log are read from a checkpoint of that many steps: Trainer would add a step.
+    """
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        if state.global_step >= steps and not sharded:
+            trainer._load_from_checkpoint(checkpoint)
+            trainer.state = state
+            return
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
 def run_stage(
     model: nn.Module,
     data: Dataset[Any],
@@ -53,14 +73,16 @@ def run_stage(
     folder: Path,
     collate: Any = None,
     metrics: Any = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> None:
     """Train `model` in place; resume from the last checkpoint in `folder` if there is one.
 
-    Raises NonFiniteLossError.
+    `made_from` are the values besides `settings` that the stage depends on. Raises
+    NonFiniteLossError, and ChangedSettingsError where the checkpoint is of other values.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(settings.model_dump_json(indent=1))
-    on_gpu = torch.cuda.is_available()
+    checkpoint = get_last_checkpoint(str(folder))
+    _keep(settings, made_from or {}, folder, checkpoint is not None)
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch,
@@ -75,7 +97,7 @@ def run_stage(
         adam_beta2=ADAM_BETAS[1],
         max_grad_norm=1.0,
         bf16=use_bf16(settings.bf16),
-        use_cpu=not on_gpu,
+        use_cpu=not torch.cuda.is_available(),
         logging_steps=25,
         save_steps=settings.save_every,
         save_total_limit=2,
@@ -100,9 +122,21 @@ def run_stage(
         data_collator=collate, compute_metrics=metrics,
         callbacks=[_StopOnNonFinite(), PlotLosses()],
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    resume(trainer, checkpoint, settings.steps)
     (folder / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1))
     plot_losses(trainer.state.log_history, folder / "loss.png")
+
+
+def _keep(
+    settings: StageSettings, made_from: Mapping[str, Any], folder: Path, resumed: bool
+) -> None:
+    """Compare a resumed stage's values with those kept in its folder, and keep them."""
+    values = settings.model_dump(mode="json")
+    kept = read_kept(folder) if resumed else None
+    whole = {**values, "made_from": dict(made_from)}
+    if kept is not None:
+        check_unchanged(folder, kept, whole if "made_from" in kept else values, FREE)
+    write_kept(folder, whole)
 
 
 class _Trainer(Trainer):
@@ -132,10 +166,15 @@ class _Trainer(Trainer):
 
 
 def plot_losses(history: list[dict[str, Any]], file: Path) -> None:
-    """Plot the training and held-out loss against the step, as a PNG."""
+    """Plot the training and held-out loss against the step, as a PNG; nothing without a loss."""
+    curves = [
+        (label, [(h["step"], h[key]) for h in history if key in h])
+        for key, label in (("loss", "training"), ("eval_loss", "held out"))
+    ]
+    if not any(points for _, points in curves):
+        return
     figure, axis = pyplot.subplots(figsize=(7, 4))
-    for key, label in (("loss", "training"), ("eval_loss", "held out")):
-        points = [(h["step"], h[key]) for h in history if key in h]
+    for label, points in curves:
         if points:
             axis.plot(*zip(*points, strict=True), label=label)
     axis.set_xlabel("step")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatspot_ros.util.command_line import Command
-from chatspot_train.data.records import write_records
+from chatspot_train.data.records import Record, write_records
 from chatspot_train.data.sources import SOURCES, find_source
 from chatspot_train.data.sources.base import Job, Source, SourceError, read_source
 from chatspot_train.data.sources.conversion_report import ConversionReport
@@ -35,9 +37,12 @@ def build(
     *,
     split: str = "",
     limit: int | None = None,
+    licence: str = "",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
+
+    `licence` is that of own data; empty: the source's. A failed build leaves earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
@@ -47,19 +52,26 @@ def build(
         raise SourceError(f"{source.name} has no such split", value=split, remedy=known)
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
-    (out / "report.json").unlink(missing_ok=True)
     with closing(ConversionReport(out)) as report:
         job = Job(annotations, ImageFolder(images), out, report, split, limit)
-        write_records(read_source(source, job, progress), out)
+        write_records(_licensed(read_source(source, job, progress), licence), out)
+        report.publish()
     about = {
         "source": source.name, "annotations": str(annotations.resolve()),
         "images": str(images.resolve()), "split": split, "limit": limit,
-        "licence": source.licence,
+        "licence": licence or source.licence,
     }  # fmt: skip
     found = about | report.to_dict()
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8")
+    part = out / "report.part"
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    part.replace(out / "report.json")
     return found
+
+
+def _licensed(records: Iterable[Record], licence: str) -> Iterator[Record]:
+    """Yield the records under this licence; empty: that of their source."""
+    return (replace(one, licence=licence) if licence else one for one in records)
 
 
 def _files(
@@ -116,6 +128,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, help="folder of its images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     parser.add_argument("--split", default="", help="only this split of the data set")
+    parser.add_argument("--licence", default="", help="licence of own data, for the model's card")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
 
 
@@ -123,7 +136,7 @@ def _run(options: argparse.Namespace) -> int:
     """Return the exit status: 0, or 1 when no record was kept."""
     source = find_source(options.source)
     found = build(source, options.annotations, options.images, options.out,
-                  split=options.split, limit=options.limit)  # fmt: skip
+                  split=options.split, limit=options.limit, licence=options.licence)  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

@@ -21,6 +21,8 @@ from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RegionError
 
 RECORDS_PER_SHARD = 5000
+MAX_SIDE = 2**31 - 1  # pixels; the width of the column
+SPLIT_TAG = "split: "
 
 _POINT = pa.struct([("x", pa.float64()), ("y", pa.float64())])
 _REGIONS = pa.list_(pa.list_(_POINT))
@@ -85,14 +87,25 @@ class Record:
     licence: str = field(default="", compare=False)
 
 
+def split_of(tags: Iterable[str]) -> str:
+    """Return the split that a record's tags name; empty: none."""
+    return next((tag.removeprefix(SPLIT_TAG) for tag in tags if tag.startswith(SPLIT_TAG)), "")
+
+
 def check(record: Record) -> None:
     """Raise RecordError unless the record is usable for training."""
-    if record.width < 1 or record.height < 1:
+    if not (1 <= record.width <= MAX_SIDE and 1 <= record.height <= MAX_SIDE):
         raise RecordError(f"the picture's size is {record.width} x {record.height}")
     if not record.image:
         raise RecordError("it names no picture")
     if not record.turns:
         raise RecordError("it has no turns")
+    said = [text for turn in record.turns for text in (turn.question, turn.answer)]
+    for text in (record.source, record.id, record.image, record.licence, *record.tags, *said):
+        try:
+            text.encode()
+        except UnicodeError as error:
+            raise RecordError(f"the text {text!a} is not Unicode") from error
     for turn in record.turns:
         _check_turn(turn, record.width, record.height)
 
@@ -134,28 +147,44 @@ def write_records(
 ) -> int:
     """Write shards of `per_shard` records into `folder`, in order; return the number of records.
 
-    Older shards there are removed first. A shard appears under its name when it is complete.
+    Older shards there are replaced when all new ones are complete, and stay where one fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("records-*.part"):
+        left.unlink()
+    try:
+        count, parts = _write_parts(records, folder, per_shard)
+    except BaseException:
+        for left in folder.glob("records-*.part"):
+            left.unlink()
+        raise
     for old in folder.glob("records-*.parquet"):
         old.unlink()
-    count, shard, rows = 0, 0, []
+    for part in parts:
+        part.rename(part.with_suffix(".parquet"))
+    return count
+
+
+def _write_parts(records: Iterable[Record], folder: Path, per_shard: int) -> tuple[int, list[Path]]:
+    """Write complete shards under the suffix .part; return the number of records, and the files."""
+    count, rows = 0, []
+    parts: list[Path] = []
     for record in records:
         rows.append(_to_row(record))
         count += 1
         if len(rows) == per_shard:
-            _write_shard(rows, folder, shard)
-            shard, rows = shard + 1, []
+            parts.append(_write_shard(rows, folder, len(parts)))
+            rows = []
     if rows or not count:
-        _write_shard(rows, folder, shard)
-    return count
+        parts.append(_write_shard(rows, folder, len(parts)))
+    return count, parts
 
 
-def _write_shard(rows: list[dict[str, Any]], folder: Path, number: int) -> None:
+def _write_shard(rows: list[dict[str, Any]], folder: Path, number: int) -> Path:
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     part = folder / f"records-{number:05d}.part"
     pq.write_table(table, part, compression="zstd", row_group_size=256)
-    part.rename(part.with_suffix(".parquet"))
+    return part
 
 
 def _to_row(record: Record) -> dict[str, Any]:
@@ -200,10 +229,10 @@ class Records(Sequence[Record]):
     def __init__(self, folder: Path) -> None:
         """Raises FileNotFoundError where there are no shards."""
         self.folder = Path(folder)
-        shards = sorted(self.folder.glob("records-*.parquet"))
-        if not shards:
+        self.shards = sorted(self.folder.glob("records-*.parquet"))
+        if not self.shards:
             raise FileNotFoundError(f"no records in {folder}; write some with `chatspot build`")
-        self._files = [pq.ParquetFile(shard, memory_map=True) for shard in shards]
+        self._files = [pq.ParquetFile(shard, memory_map=True) for shard in self.shards]
         self._groups: list[tuple[int, int, int]] = []  # first record, file, group
         count = 0
         for number, file in enumerate(self._files):
@@ -228,6 +257,12 @@ class Records(Sequence[Record]):
         if self._kept[0] != position:
             self._kept = (position, self._files[number].read_row_group(group).to_pylist())
         return _from_row(self._kept[1][index - first])
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield only these fields of each record, in order."""
+        for file in self._files:
+            for batch in file.iter_batches(columns=list(names)):
+                yield from ((*map(row.get, names),) for row in batch.to_pylist())
 
     def __iter__(self) -> Iterator[Record]:
         return (self[k] for k in range(self._count))

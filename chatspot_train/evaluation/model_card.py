@@ -145,7 +145,7 @@ def _instructed(
         "| source | records | times an epoch | licence |", "|---|---|---|---|",
     ]  # fmt: skip
     lines += [
-        f"| {s['name']} | {s['records']} | {s['weight']:g} | {s['licence'] or 'not stated'} |"
+        f"| {s['name']} | {_taken(s)} | {s['weight']:g} | {s['licence'] or 'not stated'} |"
         for s in training["sources"]
     ]
     return [
@@ -153,6 +153,14 @@ def _instructed(
         "- it knows what the data above shows; look at samples with `chatspot_train.data.preview`",
         _confidence(calibration),
     ]  # fmt: skip
+
+
+def _taken(source: dict[str, Any]) -> str:
+    """Return the number of records of a source, what was left out and the missing pictures."""
+    left_out = [f"{count} of {split} left out" for split, count in
+                source.get("left_out", {}).items()]  # fmt: skip
+    missing = [f"pictures: {source['missing']} missing"] if source.get("missing") else []
+    return ", ".join([str(source["records"]), *left_out, *missing])
 
 
 def _confidence(calibration: Calibration | None) -> str:

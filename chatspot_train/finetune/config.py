@@ -36,11 +36,25 @@ class ModelSettings(StrictModel):
 
 
 class SourceSettings(StrictModel):
-    """One folder of records. Each record is used `weight` times an epoch on average."""
+    """One folder of records. Each record is used `weight` times an epoch on average.
+
+    Of records that name their split only those of `splits` are used; empty: all.
+    """
 
     records: Path
     images: Path
     weight: float = Field(default=1.0, gt=0)
+    splits: list[str] = Field(["train"])
+
+    def takes(self, split: str) -> bool:
+        """Return whether records of this split are used; empty: records that name none."""
+        return not split or not self.splits or split in self.splits
+
+
+class HeldOutSettings(SourceSettings):
+    """Records to measure the loss on: of all splits, if none is named."""
+
+    splits: list[str] = Field([])
 
 
 class ReplaySettings(StrictModel):
@@ -112,18 +126,22 @@ class InstructSettings(StrictModel):
     `deepspeed` name configuration files for several GPUs (start with `accelerate launch` or
     `torchrun`). `skills_file` and `states_file` are the robot's, as for the node, for prompts that
     name them; a bare name may be a file of the package's config folder; empty: none.
+    `max_missing` is the share of a source's pictures that may be missing or unreadable. `name` is
+    the model's own; empty: the last part of `out`.
     """
 
     recipe: Literal["instruct"]
     out: Path
+    name: str = ""
     model: ModelSettings
     data: list[SourceSettings] = Field(min_length=1)
-    validation: list[SourceSettings] = Field([])
+    validation: list[HeldOutSettings] = Field([])
     replay: ReplaySettings | None = None
     learn: list[Part] = Field(min_length=1)
     skills_file: str = ""
     states_file: str = ""
     longest: int = Field(default=2048, gt=16)
+    max_missing: float = Field(default=0.01, ge=0, le=1)
     optim: OptimSettings
     lora: LoraSettings | None = None
     distill: DistillSettings | None = None
@@ -150,6 +168,7 @@ class InstructSettings(StrictModel):
 def public(settings: InstructSettings) -> dict[str, Any]:
     """Return the settings as plain values, without folders of this machine."""
     values = settings.model_dump(mode="json", exclude={"out": True, "fsdp": True})
+    values["name"] = settings.name or settings.out.resolve().name
     for source in (
         *values["data"],
         *values["validation"],
@@ -159,4 +178,19 @@ def public(settings: InstructSettings) -> dict[str, Any]:
         del source["images"]
     for file in ("skills_file", "states_file"):
         values[file] = Path(values[file]).name
+    for part, keys in (
+        (values["model"], ("checkpoint", "vision", "language")),
+        (values["distill"], ("teacher",)), (values["augment"], ("texts",)),
+        (values, ("deepspeed",)),
+    ):  # fmt: skip
+        for key in keys if part else ():
+            part[key] = part[key] and _without_folders(part[key])
     return values
+
+
+def _without_folders(path: str) -> str:
+    """Return a path's last part, with the run's name for a run's `model`; hub ids stay."""
+    if not Path(path).expanduser().is_absolute() and not path.startswith("."):
+        return path
+    last = Path(path).resolve()
+    return f"{last.parent.name}/{last.name}" if last.name == "model" else last.name

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from chatspot_train.data.augment_images import vary_picture
 from chatspot_train.data.augment_text import Synonyms, vary_text
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.data.records import Record, RecordError, Records
+from chatspot_train.data.records import Record, RecordError, Records, split_of
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import AugmentSettings, ReplaySettings, SourceSettings
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class PictureRecords(Sequence[Record]):
-    """The records of one source; successive records of one image are joined.
+    """The records of a source's splits; successive records of one image are joined.
 
     `lengths` are the approximate numbers of characters, for batches of similar length.
     """
@@ -41,6 +41,9 @@ class PictureRecords(Sequence[Record]):
         image, turns = None, 0
         name = f"reading {source.records.name}"
         for k, record in enumerate(tqdm(self._records, desc=name, disable=not progress)):
+            if not source.takes(split_of(record.tags)):
+                image = None
+                continue
             size = sum(len(t.question) + len(t.answer) + 20 * len(t.regions) for t in record.turns)
             if record.image == image and turns + len(record.turns) <= MAX_TURNS:
                 self._runs[-1] = (self._runs[-1][0], k + 1)
@@ -63,18 +66,6 @@ class PictureRecords(Sequence[Record]):
             return whole
         turns = tuple(turn for record in records for turn in record.turns)
         return replace(whole, turns=turns, id=f"{whole.id}+{len(records) - 1}")
-
-
-def source_note(source: SourceSettings) -> dict[str, Any]:
-    """Return what a model card says about a source."""
-    records = Records(source.records)
-    first = records[0] if len(records) else None
-    return {
-        "name": first.source if first else source.records.name,
-        "records": len(records),
-        "weight": source.weight,
-        "licence": first.licence if first else "",
-    }
 
 
 def draw_epoch(

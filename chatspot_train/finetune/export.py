@@ -26,23 +26,26 @@ def export_start(
     folder.mkdir(parents=True, exist_ok=True)
     model = start.model
     model.config.use_cache = True
-    name = str(dtype).removeprefix("torch.")
+    precision = str(dtype).removeprefix("torch.")
     state = {
         key: value.to(dtype) if value.is_floating_point() else value
         for key, value in model.state_dict().items()
     }
     model.save_pretrained(folder, state_dict=state)
     config = json.loads((folder / "config.json").read_text())
-    config["dtype"] = name
+    config["dtype"] = precision
+    for part in (config, *config.values()):  # folders of this machine
+        if isinstance(part, dict):
+            part.pop("_name_or_path", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     start.tokenizer.chat_template = start.chat_template
     start.tokenizer.save_pretrained(folder)
     start.image_processor.save_pretrained(folder)
     # A calibration belongs to the weights that it was measured with.
-    new = start.spec.model_copy(update={"calibration": None})
+    name = training.get("name") or start.spec.name
+    new = start.spec.model_copy(update={"calibration": None, "name": name})
     spec = new.model_dump(mode="json", exclude_defaults=True)
     (folder / SPEC_FILE).write_text(yaml.safe_dump(spec, sort_keys=False))
-    named = {"name": start.spec.name, **training}
-    (folder / "training.json").write_text(json.dumps(named, indent=1) + "\n")
+    (folder / "training.json").write_text(json.dumps({**training, "name": name}, indent=1) + "\n")
     write_card(folder, {})
     return folder

@@ -18,7 +18,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.util.command_line import Command
 from chatspot_train.common.bf16 import use_bf16
-from chatspot_train.common.trainer import PlotLosses, plot_losses
+from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
+from chatspot_train.common.trainer import PlotLosses, plot_losses, resume
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import (
     InstructSettings,
@@ -26,11 +27,18 @@ from chatspot_train.finetune.config import (
     ModelSettings,
     public,
 )
-from chatspot_train.finetune.dataset import ExampleDataset, source_note
+from chatspot_train.finetune.dataset import ExampleDataset
 from chatspot_train.finetune.export import export_start
 from chatspot_train.finetune.model import Start, choose_parts, load_start
+from chatspot_train.finetune.source_notes import all_sources, checked_notes, source_note
 from chatspot_train.finetune.trainer import InstructTrainer
 
+NOTES = "sources.json"
+# Settings that may change when a run is taken up again: they do not change a step's weights.
+FREE = (
+    "out", "name", "max_missing", "validation", "optim.steps", "optim.epochs", "optim.save_every",
+    "optim.log_every", "optim.workers", "optim.progress", "optim.gradient_checkpointing",
+)  # fmt: skip
 PROJECTIONS = ("multi_modal_projector", "merger")
 
 
@@ -45,11 +53,15 @@ def run_recipe(values: Any) -> Path:
 def run(settings: InstructSettings) -> Path:
     """Train and export; resume from the last checkpoint in `settings.out` if there is one.
 
-    Returns the exported folder. Raises ModelLoadError, RecordError, FileNotFoundError or
-    NonFiniteLossError, which name the remedy.
+    Returns the exported folder. A finished run is exported again, not trained. Raises
+    ModelLoadError, RecordError, ChangedSettingsError, FileNotFoundError or NonFiniteLossError,
+    which name the remedy.
     """
-    settings.out.mkdir(parents=True, exist_ok=True)
-    (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
+    out = settings.out
+    checkpoint = get_last_checkpoint(str(out)) if out.is_dir() else None
+    notes = checked_notes(settings)
+    if checkpoint is not None:
+        check_resumable(settings, notes)
     torch.manual_seed(settings.optim.seed)
     start = load_start(settings.model)
     teacher = None
@@ -70,25 +82,63 @@ def run(settings: InstructSettings) -> Path:
         data_collator=encoder.collate, callbacks=[PlotLosses()],
         teacher=teacher, distill=settings.distill,
     )  # fmt: skip
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(settings.out)))
-    history = trainer.state.log_history
-    folder = settings.out / "model"
     if trainer.is_world_process_zero():
-        (settings.out / "log.json").write_text(json.dumps(history, indent=1))
-        plot_losses(history, settings.out / "loss.png")
+        write_kept(out, settings.model_dump(mode="json"))
+        (out / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
+    resume(trainer, checkpoint, optim.steps or steps_of(trainer, len(examples)))
+    history = trainer.state.log_history
+    folder = out / "model"
+    if trainer.is_world_process_zero():
+        (out / "log.json").write_text(json.dumps(history, indent=1))
+        plot_losses(history, out / "loss.png")
         start.model = merged(trainer.accelerator.unwrap_model(trainer.model))
-        export_start(start, folder, training_note(settings, history))
+        export_start(start, folder, training_note(settings, notes, history))
     return folder
 
 
-def training_note(settings: InstructSettings, history: list[dict[str, Any]]) -> dict[str, Any]:
+def check_resumable(settings: InstructSettings, notes: list[dict[str, Any]]) -> None:
+    """Raise ChangedSettingsError where the kept run had other settings or records.
+
+    `notes` are those of its sources now. Settings that do not change the weights may change.
+    """
+    kept = read_kept(settings.out)
+    if kept is None:
+        return
+    kept_notes = read_notes(settings.out)
+    before = InstructSettings.model_validate(kept)
+    check_unchanged(
+        settings.out, _values(before, kept_notes), _values(settings, kept_notes and notes), FREE
+    )
+
+
+def _values(settings: InstructSettings, notes: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """Return the settings with digests for the paths of records, where they are known."""
+    values = settings.model_dump(mode="json")
+    sources = [*values["data"], *((values["replay"] or {}).get("data", []))]
+    for source, note in zip(sources, notes or (), strict=False):
+        source["records"] = f"{note['name']} {note['digest']}"
+        source["images"] = ""
+    return values
+
+
+def read_notes(folder: Path) -> list[dict[str, Any]] | None:
+    """Return the notes of the sources of the run in `folder`; None: it has none."""
+    file = folder / NOTES
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def steps_of(trainer: InstructTrainer, examples: int) -> int:
+    """Return the number of steps that these examples take."""
+    args = trainer.args
+    return -(-examples // (args.train_batch_size * args.gradient_accumulation_steps
+                           * args.world_size))  # fmt: skip
+
+
+def training_note(
+    settings: InstructSettings, notes: list[dict[str, Any]], history: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return training.json of an exported model: settings, sources with licences, losses."""
-    replayed = settings.replay.data if settings.replay else []
-    return {
-        **public(settings),
-        "sources": [source_note(source) for source in (*settings.data, *replayed)],
-        "log": summary(history),
-    }
+    return {**public(settings), "sources": notes, "log": summary(history)}
 
 
 def prepare(start: Start, settings: InstructSettings) -> Any:
@@ -192,7 +242,8 @@ def export_stopped(folder: Path, out: Path) -> Path:
     trainer._load_from_checkpoint(checkpoint)
     start.model = merged(trainer.model)
     state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
-    return export_start(start, out, training_note(settings, state["log_history"]))
+    notes = read_notes(folder) or [source_note(source) for source in all_sources(settings)]
+    return export_start(start, out, training_note(settings, notes, state["log_history"]))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

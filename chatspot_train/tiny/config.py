@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,19 @@ class LanguageShape(StrictModel):
     vocabulary: int = 1200
 
 
+_DATA = {"train_kitchens", "moments", "side", "first_kitchen"}
+_SHAPE = {"image_size", "patch_size", "hidden_size", "layers", "heads", "mlp_size"}
+_INPUTS: dict[str, dict[str, Any]] = {
+    "vision_stage": {"data": _DATA, "vision": _SHAPE, "pages": True, "start": True},
+    "detail_stage": {"data": _DATA, "vision": True, "cards": True, "keep": True, "start": True,
+                     "detector": True},
+    "text_stage": {"language": True},
+    "dialogue_stage": {"data": _DATA, "vision": True, "language": True, "start": True,
+                       "turns": True, "views": True},
+    "tokenizer": {"data": _DATA, "language": {"vocabulary"}, "dialogue_stage": {"seed"}},
+}  # fmt: skip
+
+
 class TinySettings(StrictModel):
     """A whole run: `out` gets a folder for each stage and the exported model.
 
@@ -104,6 +117,10 @@ class TinySettings(StrictModel):
         if self.keep and (self.start is None or self.detail_stage is None):
             raise ValueError("keep is for a detail_stage that goes on from a start: give both")
         return self
+
+    def inputs(self, stage: str) -> dict[str, Any]:
+        """Return the settings that a stage's result depends on, besides those of the stage."""
+        return self.model_dump(mode="json", include=_INPUTS[stage])
 
     @classmethod
     def read(cls, file: Path) -> TinySettings:

@@ -196,7 +196,8 @@ def _run(model: DetailPretraining, settings: TinySettings, stage: StageSettings)
     )  # fmt: skip
     val = settings.data.folder / "val"
     held_out = DetailDataset(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
-    run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates)
+    run_stage(model, data, held_out, stage, settings.out / "detail", metrics=hit_rates,
+              made_from=settings.inputs("detail_stage"))  # fmt: skip
     model.fuse_kernels()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import CLIPVisionModel
 
@@ -66,16 +68,24 @@ def compute_features(
     tower: CLIPVisionModel, folder: Path, size: int, file: Path, crops: int = 0
 ) -> Tensor:
     """Return the frozen tower's output for every image, N x P x width bf16; read `file` if it is
-    there, else write it.
+    there and of the same tower, images and sizes, else write it.
 
     With `crops` there are so many versions of each image (chatspot_train.tiny.crops), those of the
     first image first, with small changes of light and grain: the tower knows its training images
     better than any others, and changed ones are more like new ones. 0: the images as they are.
     """
-    if file.exists():
+    kitchens = RenderedKitchens(folder)
+    made_from = {
+        "tower": digest_weights(tower),
+        "images": len(kitchens),
+        "size": size,
+        "crops": crops,
+    }
+    about = file.with_name(f"{file.name}.json")
+    if file.exists() and about.is_file() and json.loads(about.read_text()) == made_from:
         saved: Tensor = torch.load(file, weights_only=True)
         return saved
-    kitchens = RenderedKitchens(folder)
+    about.unlink(missing_ok=True)
     tower.eval()
     parts = []
     count = len(kitchens) * max(1, crops)
@@ -92,7 +102,16 @@ def compute_features(
         parts.append(torch.cat(read, -1)[:, 1:].to(torch.bfloat16))
     found = torch.cat(parts)
     torch.save(found, file)
+    about.write_text(json.dumps(made_from))
     return found
+
+
+def digest_weights(model: nn.Module) -> str:
+    """Return a digest of the model's weights."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _crop_version(kitchens: RenderedKitchens, index: int, version: int, size: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import CLIPVisionModel, PreTrainedTokenizerFast
 from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.engine.engine_config import EngineConfig, load_engine
 from chatspot_sim.dataset import RenderedKitchens, render
+from chatspot_train.common.kept_settings import read_kept, write_kept
 from chatspot_train.common.trainer import run_stage
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.measure import measure_suite
@@ -26,7 +28,12 @@ from chatspot_train.tiny.dialogue_dataset import DialogueDataset, DialogueEncode
 from chatspot_train.tiny.dialogue_losses import DialogueLosses, hit_rate
 from chatspot_train.tiny.dialogue_sampling import draw_turns, turn_texts
 from chatspot_train.tiny.export import export
-from chatspot_train.tiny.features import compute_features, join_detail, scale_to_unit
+from chatspot_train.tiny.features import (
+    compute_features,
+    digest_weights,
+    join_detail,
+    scale_to_unit,
+)
 from chatspot_train.tiny.model import build_model
 from chatspot_train.tiny.text_stage import CoordinateDataset, draw_text
 from chatspot_train.tiny.tokenizer import COORDINATES, build_tokenizer
@@ -54,11 +61,11 @@ def run_recipe(values: Any) -> Path:
 def train(settings: TinySettings) -> Path:
     """Run all stages and return the folder of the exported model."""
     settings.out.mkdir(parents=True, exist_ok=True)
-    (settings.out / "settings.json").write_text(settings.model_dump_json(indent=1))
     _render(settings)
     tower = train_vision(settings)
     if settings.vision.detail_widths is not None:
         tower = join_detail(settings.vision, tower, *train_detail(settings))
+    made_from = {"tower": digest_weights(tower)}
     features = _scaled_features(settings, tower)
     tokenizer = make_tokenizer(settings)
     llava = build_model(settings, tokenizer, tower)
@@ -70,7 +77,8 @@ def train(settings: TinySettings) -> Path:
     encoder = DialogueEncoder(tokenizer, patches, MAX_TOKENS)
     if settings.start is None:
         _train_text(settings, model, encoder)
-    _train_dialogues(settings, model, encoder, features)
+    _train_dialogues(settings, model, encoder, features, made_from)
+    write_kept(settings.out, settings.model_dump(mode="json"))
     # The frozen tower, exactly as it computed the features, whatever a checkpoint held.
     llava.model.vision_tower.load_state_dict(tower.state_dict())
     return export(llava, tokenizer, settings, settings.out / "model")
@@ -111,14 +119,15 @@ def _train_text(settings: TinySettings, model: DialogueLosses, encoder: Dialogue
     data = CoordinateDataset(encoder, stage.steps * stage.batch, stage.seed)
     held_out = CoordinateDataset(encoder, 4 * stage.batch, VAL_SEED)
     collate = make_collator(int(encoder.tokenizer.pad_token_id))
-    run_stage(model, data, held_out, stage, settings.out / "text", collate, hit_rate)
+    run_stage(model, data, held_out, stage, settings.out / "text", collate, hit_rate,
+              {**settings.inputs("text_stage"), "vocabulary": _words(encoder)})  # fmt: skip
 
 
 def _train_dialogues(
     settings: TinySettings, model: DialogueLosses, encoder: DialogueEncoder,
-    features: dict[str, Tensor],
+    features: dict[str, Tensor], made_from: dict[str, str],
 ) -> None:  # fmt: skip
-    """Train the projection and the language model on dialogues."""
+    """Train the projection and the language model on dialogues; `made_from` is of the tower."""
     stage = settings.dialogue_stage
     draws = {
         "train": (stage.steps * stage.batch, stage.seed, settings.views),
@@ -134,14 +143,17 @@ def _train_dialogues(
     model.model.model.vision_tower.requires_grad_(False)
     collate = make_collator(int(encoder.tokenizer.pad_token_id))
     run_stage(
-        model, data["train"], data["val"], stage, settings.out / "dialogue", collate, hit_rate
-    )
+        model, data["train"], data["val"], stage, settings.out / "dialogue", collate, hit_rate,
+        {**settings.inputs("dialogue_stage"), **made_from, "vocabulary": _words(encoder)},
+    )  # fmt: skip
 
 
 def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on drawn dialogues, or read that of this run or of its start."""
+    """Train the tokenizer on drawn dialogues, or read that of this run, if its settings are the
+    same, or of its start."""
     folder = settings.out / "tokenizer"
-    if folder.exists():
+    made_from = settings.inputs("tokenizer")
+    if folder.exists() and read_kept(folder) == made_from:
         return PreTrainedTokenizerFast.from_pretrained(folder)
     if settings.start is not None:
         return PreTrainedTokenizerFast.from_pretrained(settings.start)
@@ -155,7 +167,14 @@ def make_tokenizer(settings: TinySettings) -> PreTrainedTokenizerFast:
             texts.append(_plain(user) + _plain(model))
     tokenizer = build_tokenizer(texts, settings.language.vocabulary)
     tokenizer.save_pretrained(folder)
+    write_kept(folder, made_from)
     return tokenizer
+
+
+def _words(encoder: DialogueEncoder) -> str:
+    """Return a digest of the tokenizer's vocabulary."""
+    words = sorted(encoder.tokenizer.get_vocab().items())
+    return sha256(repr(words).encode()).hexdigest()[:16]
 
 
 def _plain(text: str) -> str:

@@ -88,5 +88,6 @@ def train_vision(settings: TinySettings) -> CLIPVisionModel:
     )  # fmt: skip
     val = settings.data.folder / "val"
     held_out = PatchDataset(val, shape, len(RenderedKitchens(val)), stage.seed, augment=False)
-    run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates)
+    run_stage(model, data, held_out, stage, settings.out / "vision", metrics=hit_rates,
+              made_from=settings.inputs("vision_stage"))  # fmt: skip
     return model.tower

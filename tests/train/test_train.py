@@ -19,7 +19,9 @@ def config(folder: Path, **values: Any) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("values", "name"), [({}, "tiny"), ({"recipe": "instruct"}, "instruct")])
+@pytest.mark.parametrize(
+    ("values", "name"), [({"recipe": "tiny"}, "tiny"), ({"recipe": "instruct"}, "instruct")]
+)
 def test_the_recipe_gets_the_settings(
     values: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

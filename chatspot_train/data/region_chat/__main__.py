@@ -47,6 +47,7 @@ async def _write(options: argparse.Namespace, tally: Tally) -> None:
             options.regions, options.attributes, options.relationships, options.images_info
         )
         with closing(Journal(options.out)) as journal:
+            journal.check_maker({"model": options.model, "seeds": wording.model_dump(mode="json")})
             writer = Writer(annotations, wording, asker, journal, tally)
             await writer.run(options.limit, options.concurrency)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chatspot_ros.errors import ChatspotError
+from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 
 _BLOCK = 1 << 16
 
@@ -51,6 +52,16 @@ class Journal:
         except BaseException:
             self.close()
             raise
+
+    def check_maker(self, about: dict[str, Any]) -> None:
+        """Keep what writes the dialogues, as the model and its instructions.
+
+        Raises ChangedSettingsError where dialogues are there of another one.
+        """
+        kept = read_kept(self.folder)
+        if kept is not None and self.done:
+            check_unchanged(self.folder, kept, about)
+        write_kept(self.folder, about)
 
     def close(self) -> None:
         """Close the files and release the folder."""

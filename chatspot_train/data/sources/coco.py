@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,22 +16,29 @@ from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, items, load_json
 
 
-def coco_id(value: Any) -> Any:
-    """Return an id in one form: 7 for 7.0 and "7"; other texts stay."""
+def read_id(value: Any) -> int | str | None:
+    """Return an id as its equals in other files are read: 7 for 7.0 and "7"; None: it is none."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        return int(value)
-    return value
+    return value if isinstance(value, int) else None
 
 
-CocoId = Annotated[int | str, BeforeValidator(coco_id)]
+def _checked_id(value: Any) -> int | str:
+    found = read_id(value)
+    if found is None:
+        raise ValueError("an id is a whole number or a text")
+    return found
+
+
+Id = Annotated[Any, BeforeValidator(_checked_id)]  # an int, or a str that is no number
 
 
 class CocoImage(Schema):
     """An image."""
 
-    id: CocoId
+    id: Id
     file_name: str
     width: int
     height: int
@@ -42,9 +50,9 @@ class CocoAnnotation(Schema):
     `segmentation` is a list of polygons (x1, y1, x2, y2, ...), or an object of run lengths.
     """
 
-    id: CocoId
-    image_id: CocoId
-    category_id: int
+    id: Id
+    image_id: Id
+    category_id: Id
     bbox: tuple[float, ...]
     iscrowd: int = 0
     segmentation: Any = None
@@ -63,7 +71,7 @@ class CocoAnnotation(Schema):
 
 
 class _Category(Schema):
-    id: int
+    id: Id
     name: str
 
 
@@ -74,23 +82,22 @@ class Coco:
     file: Path
     images: list[Entry]
     annotations: list[Entry]
-    names: dict[int, str]
+    names: dict[Any, str]
 
-    def by_image(self, job: Job) -> dict[CocoId, list[Entry]]:
+    def by_image(self, job: Job) -> dict[Any, list[Entry]]:
         """Return annotations by image id; report those without an image."""
-        ids = (coco_id(raw.get("id")) for _, raw in self.images if isinstance(raw, dict))
-        known = {one for one in ids if isinstance(one, int | str)}
-        groups: dict[CocoId, list[Entry]] = defaultdict(list)
+        known = {read_id(raw.get("id")) for _, raw in self.images if isinstance(raw, dict)}
+        groups: dict[Any, list[Entry]] = defaultdict(list)
         for where, raw in self.annotations:
-            image_id = coco_id(raw.get("image_id")) if isinstance(raw, dict) else None
-            if isinstance(image_id, int | str) and image_id in known:
+            image_id = read_id(raw.get("image_id")) if isinstance(raw, dict) else None
+            if image_id is not None and image_id in known:
                 groups[image_id].append((where, raw))
             else:
                 error = SkipError("the annotation is of no picture in the file", image_id)
                 job.report.drop(self.file, where, error)
         return groups
 
-    def name(self, category_id: int) -> str:
+    def name(self, category_id: int | str) -> str:
         """Return the name of a category. Raises SkipError for an unknown one."""
         if category_id not in self.names:
             raise SkipError("there is no such category", category_id)
@@ -98,11 +105,29 @@ class Coco:
 
 
 def load_coco(file: Path, job: Job) -> Coco:
-    """Load a file. Raises SourceError where it has another format."""
+    """Load a file; report entries with the id of an earlier one. Raises SourceError where it has
+    another format."""
     loaded = load_json(file)
-    names: dict[int, str] = {}
-    for where, raw in items(file, loaded, "categories"):
+    images, annotations, categories = (
+        list(_first_of_id(items(file, loaded, key), file, job))
+        for key in ("images", "annotations", "categories")
+    )
+    names: dict[Any, str] = {}
+    for where, raw in categories:
         with job.guard(where, file):
             category = _Category.model_validate(raw)
             names[category.id] = category.name
-    return Coco(file, items(file, loaded, "images"), items(file, loaded, "annotations"), names)
+    return Coco(file, images, annotations, names)
+
+
+def _first_of_id(entries: list[Entry], file: Path, job: Job) -> Iterator[Entry]:
+    """Yield the entries, and report those whose id an earlier one has."""
+    seen: set[int | str] = set()
+    for where, raw in entries:
+        one = read_id(raw.get("id")) if isinstance(raw, dict) else None
+        if one is not None and one in seen:
+            job.report.drop(file, where, SkipError("the id stands twice in the file", one))
+            continue
+        if one is not None:
+            seen.add(one)
+        yield where, raw

@@ -29,7 +29,10 @@ class SkipError(ValueError):
 
 
 # Errors of one entry, which say nothing about the others.
-ENTRY_ERRORS = (SkipError, ValidationError, RegionError, RecordError)
+ENTRY_ERRORS = (
+    SkipError, ValidationError, RegionError, RecordError, UnicodeError, OverflowError,
+    RecursionError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Drop:
 class ConversionReport:
     """Counts kept records and writes every drop as a line of `drops.jsonl` in `folder`.
 
-    Counts and a few examples of each reason stay in memory. Use with `contextlib.closing`.
+    The file replaces an older one in `publish`. Counts and a few examples of each reason stay in
+    memory. Use with `contextlib.closing`.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._lines: TextIO = (folder / "drops.jsonl").open("w", encoding="utf-8")
+        self._part = folder / "drops.part"
+        self._lines: TextIO = self._part.open("w", encoding="utf-8", errors="backslashreplace")
         self.entries = self.records = self.turns = 0
         self.reasons: Counter[str] = Counter()
         self.tasks: Counter[str] = Counter()
@@ -59,8 +64,14 @@ class ConversionReport:
         self.examples: dict[str, list[Drop]] = {}
 
     def close(self) -> None:
-        """Close the file of drops."""
+        """Close the file of drops, and remove it unless it was published."""
         self._lines.close()
+        self._part.unlink(missing_ok=True)
+
+    def publish(self) -> None:
+        """Give the file of drops its name."""
+        self._lines.flush()
+        self._part.replace(self._part.with_name("drops.jsonl"))
 
     @property
     def dropped(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -41,8 +42,10 @@ class ImageFolder:
         """Return the first name that exists. Raises SkipError where none does."""
         tried = list(names)
         for name in tried:
-            if self._path(name).is_file():
-                return name
+            path = self._path(name)
+            with suppress(OSError, UnicodeError):  # a name too long, or not Unicode
+                if path.is_file():
+                    return name
         raise SkipError("the picture is missing", " or ".join(tried))
 
     def _path(self, name: str) -> Path:

@@ -84,7 +84,7 @@ def load_json(path: Path) -> Any:
         )  # fmt: skip
     try:
         return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, RecursionError, OSError, EOFError) as error:
         raise SourceError(
             f"the annotations are not JSON ({error})", value=path,
             remedy="fetch the file again, or give the right one",
@@ -112,7 +112,7 @@ def _parsed(line: bytes) -> Any:
     """Parse a line. Raises SkipError where it is not JSON."""
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SkipError("the line is not JSON", error) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.base import Entry, Job, Source, draw, draw_number
-from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, load_coco, read_id
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import box_xywh, clean
 from chatspot_train.data.sources.registry import register
@@ -48,7 +48,8 @@ def _entries(job: Job) -> list[Entry]:
     groups = coco.by_image(job)
 
     def of(raw: Any) -> list[Entry]:
-        return groups.get(raw.get("id", -1), []) if isinstance(raw, dict) else []
+        image_id = read_id(raw.get("id")) if isinstance(raw, dict) else None
+        return groups.get(image_id, []) if image_id is not None else []
 
     return [(where, (raw, of(raw), coco)) for where, raw in coco.images]
 

@@ -29,6 +29,7 @@ from chatspot_train.data.sources.json_reader import (
 )  # fmt: skip
 from chatspot_train.data.sources.registry import register
 
+SPLITS = ("train", "val", "test", "testdev", "testfinal")
 LEVELS = ("obj_question", "super_question", "general_question")
 
 
@@ -63,7 +64,7 @@ class _LocalLine(Schema):
 
 
 def _entries(job: Job) -> Iterator[Entry]:
-    """Yield (id, possible image names, question) of every question of the wanted split."""
+    """Yield (id, possible image names, question, split) of every question of the wanted split."""
     if job.annotations.suffix == ".jsonl":
         if job.split:
             raise SourceError(
@@ -72,28 +73,35 @@ def _entries(job: Job) -> Iterator[Entry]:
             )  # fmt: skip
         for where, raw in json_lines(job):
             names = (str(raw.get("file_path")),) if isinstance(raw, dict) else ()
-            yield where, (where.replace("line ", ""), names, raw)
+            yield where, (where.replace("line ", ""), names, raw, "")
         return
-    wanted = _split_ids(job)
+    splits = _splits(job)
     for where, (image_id, questions) in mapping_entries(job):
-        if wanted is not None and image_id not in wanted:
+        split = splits.get(image_id, "")
+        if job.split and split != job.split:
             continue
         listed = questions if isinstance(questions, list) else [questions]
         for k, raw in enumerate(listed):
-            yield f"{where}[{k}]", (f"{image_id}-{k}", visual_genome_names(image_id), raw)
+            yield f"{where}[{k}]", (f"{image_id}-{k}", visual_genome_names(image_id), raw, split)
 
 
-def _split_ids(job: Job) -> set[str] | None:
-    """Return the image ids of the split, from the list beside the file; None: all images."""
-    if not job.split:
-        return None
+def _splits(job: Job) -> dict[str, str]:
+    """Return the split of each image id, from the lists beside the file.
+
+    Without --split a list may be missing; its images have no split then.
+    """
     name = job.annotations.stem.removesuffix("_dataset")
-    path = job.annotations.with_name(f"{name}_{job.split}_imgs.json")
-    loaded = load_json(path)
-    if not isinstance(loaded, list):
-        raise SourceError("the split's pictures are not a list", value=path,
-                          remedy="give the data set's own file")  # fmt: skip
-    return {str(image_id) for image_id in loaded}
+    found: dict[str, str] = {}
+    for split in (job.split,) if job.split else SPLITS:
+        path = job.annotations.with_name(f"{name}_{split}_imgs.json")
+        if not job.split and not path.is_file():
+            continue
+        loaded = load_json(path)
+        if not isinstance(loaded, list):
+            raise SourceError("the split's pictures are not a list", value=path,
+                              remedy="give the data set's own file")  # fmt: skip
+        found |= {str(image_id): split for image_id in loaded}
+    return found
 
 
 def _picture(names: tuple[str, ...], job: Job) -> tuple[str, tuple[int, int]]:
@@ -118,7 +126,7 @@ def _about(question: str) -> str:
 
 def _convert_look_twice(raw: Any, where: str, job: Job) -> Iterator[Record]:
     """Convert one question of one level: all three have the same answer."""
-    key, names, loaded = raw
+    key, names, loaded, split = raw
     entry = LookTwice.model_validate(loaded)
     levels = [text for text in (getattr(entry, level) for level in LEVELS) if text.strip()]
     if not levels:
@@ -128,11 +136,11 @@ def _convert_look_twice(raw: Any, where: str, job: Job) -> Iterator[Record]:
     region = (point_region(entry.point) if pointed else box_region(entry.bbox)).clipped(*size)
     question = levels[draw_number(len(levels), "looktwice_qa", key)]
     turn = RecordTurn(_about(question), clean(entry.answer), (region,))
-    yield LOOK_TWICE.record(key, image, size, [turn], job.split)
+    yield LOOK_TWICE.record(key, image, size, [turn], split)
 
 
 def _convert_local(raw: Any, where: str, job: Job) -> Iterator[Record]:
-    key, names, loaded = raw
+    key, names, loaded, split = raw
     image, size = _picture(names, job)
     turns = []
     for k, (question, answer, box, point) in enumerate(local_questions(loaded, where, job)):
@@ -140,7 +148,7 @@ def _convert_local(raw: Any, where: str, job: Job) -> Iterator[Record]:
             pointed = draw_number(2, "pointqa_local", key, k)
             region = (point_region(point) if pointed else box_region(box)).clipped(*size)
             turns.append(RecordTurn(_about(question), clean(answer), (region,)))
-    yield from LOCAL.records(key, image, size, turns, job.split)
+    yield from LOCAL.records(key, image, size, turns, split)
 
 
 Asked = tuple[str, str, XywhBox | tuple[float, ...], _Point | tuple[float, float]]

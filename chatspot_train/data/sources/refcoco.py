@@ -21,7 +21,7 @@ from chatspot_train.data.sources.base import (
     draw,
     draw_number,
 )
-from chatspot_train.data.sources.coco import Coco, CocoAnnotation, CocoImage, load_coco
+from chatspot_train.data.sources.coco import Coco, CocoAnnotation, CocoImage, Id, load_coco, read_id
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import (
     Schema,
@@ -60,8 +60,8 @@ class Ref(Schema):
     """A thing and its expressions; each of `sentences` is validated on demand."""
 
     ref_id: int
-    ann_id: int
-    image_id: int
+    ann_id: Id
+    image_id: Id
     split: str
     sentences: tuple[Any, ...]
 
@@ -113,15 +113,17 @@ class _Instances:
     """COCO's images and annotations by id, validated on demand."""
 
     def __init__(self, coco: Coco) -> None:
-        self._images = {raw.get("id"): raw for _, raw in coco.images if isinstance(raw, dict)}
-        self._things = {raw.get("id"): raw for _, raw in coco.annotations if isinstance(raw, dict)}
+        self._images, self._things = (
+            {read_id(raw.get("id")): raw for _, raw in entries if isinstance(raw, dict)}
+            for entries in (coco.images, coco.annotations)
+        )
 
-    def image(self, image_id: int) -> CocoImage:
+    def image(self, image_id: int | str) -> CocoImage:
         if image_id not in self._images:
             raise SkipError("instances.json has no such picture", image_id)
         return CocoImage.model_validate(self._images[image_id])
 
-    def thing(self, ann_id: int) -> CocoAnnotation:
+    def thing(self, ann_id: int | str) -> CocoAnnotation:
         if ann_id not in self._things:
             raise SkipError("instances.json has no such annotation", ann_id)
         thing = CocoAnnotation.model_validate(self._things[ann_id])

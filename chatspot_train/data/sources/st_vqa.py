@@ -17,13 +17,14 @@ class _Question(Schema):
     question: str
     answers: tuple[str, ...]
     file_path: str
+    set_name: str = ""
 
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     entry = _Question.model_validate(raw)
     turn = first_answer(entry.question, entry.answers)
     size = job.pictures.size(entry.file_path)
-    yield SOURCE.record(entry.question_id, entry.file_path, size, [turn])
+    yield SOURCE.record(entry.question_id, entry.file_path, size, [turn], entry.set_name)
 
 
 SOURCE = Source(

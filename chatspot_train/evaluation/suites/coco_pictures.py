@@ -13,7 +13,7 @@ from pydantic import model_validator
 from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy, Region
 from chatspot_train.data.sources.base import Job
-from chatspot_train.data.sources.coco import CocoAnnotation, CocoId, CocoImage, load_coco
+from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, Id, load_coco
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, items, load_json
 from chatspot_train.evaluation.dataset_files import sample
@@ -43,7 +43,7 @@ class Thing(CocoAnnotation):
 
 
 class _Detection(Schema):
-    image_id: CocoId
+    image_id: Id
     bbox: tuple[float, ...]
     score: float
 
@@ -117,9 +117,9 @@ def _with_own_boxes(image: CocoImage, entries: Sequence[tuple[str, Any]], job: J
     return Picture(image, things, boxes)
 
 
-def _detected(file: Path, job: Job) -> dict[CocoId, list[tuple[str, Region, float]]]:
+def _detected(file: Path, job: Job) -> dict[Id, list[tuple[str, Region, float]]]:
     """Return a detector's boxes by image, the best first: (where, box, score)."""
-    found: dict[CocoId, list[tuple[str, Region, float]]] = defaultdict(list)
+    found: dict[Id, list[tuple[str, Region, float]]] = defaultdict(list)
     for where, raw in items(file, load_json(file)):
         with job.guard(where, file):
             one = _Detection.model_validate(raw)

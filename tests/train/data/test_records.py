@@ -47,7 +47,7 @@ def test_writing_again_leaves_no_old_shard(tmp_path: Path) -> None:
 
 
 def test_no_records_is_an_empty_folder_of_records(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"chatspot build"):
+    with pytest.raises(FileNotFoundError, match="chatspot build"):
         Records(tmp_path)
     write_records([], tmp_path)
     assert len(Records(tmp_path)) == 0

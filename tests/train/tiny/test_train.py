@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from transformers import CLIPVisionModel
 
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
 from chatspot_train.tiny.config import TinySettings
+from chatspot_train.tiny.features import compute_features
 from chatspot_train.tiny.train import make_tokenizer, train
-from chatspot_train.tiny.vision_stage import train_vision
+from chatspot_train.tiny.vision_stage import train_vision, vision_config
 
 
 @pytest.mark.timeout(240)
@@ -63,3 +65,22 @@ def test_the_tokenizer_keeps_coordinates_whole(settings: TinySettings) -> None:
     assert "<box> 0.12 0.30 0.99 1.00</box>" in decoded
     assert "Zoë's 47 °C" in decoded
     assert tokens.count("USER:") == 1
+
+
+def test_a_tokenizer_of_other_settings_is_made_again(settings: TinySettings) -> None:
+    first = len(make_tokenizer(settings))
+    larger = settings.language.model_copy(update={"vocabulary": 420})
+    assert len(make_tokenizer(settings.model_copy(update={"language": larger}))) > first
+
+
+def test_features_of_another_tower_are_computed_again(
+    settings: TinySettings, tmp_path: Path
+) -> None:
+    folder, size = settings.data.folder / "val", settings.vision.image_size
+    tower = CLIPVisionModel(vision_config(settings.vision))
+    first = compute_features(tower, folder, size, tmp_path / "val.features")
+    assert torch.equal(compute_features(tower, folder, size, tmp_path / "val.features"), first)
+    with torch.no_grad():
+        tower.embeddings.class_embedding.add_(1.0)
+        tower.embeddings.patch_embedding.weight.mul_(2.0)
+    assert not torch.equal(compute_features(tower, folder, size, tmp_path / "val.features"), first)
