@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.bounded_yaml import load_yaml
@@ -60,7 +59,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 main = Command(
     "train", _add_arguments, lambda options: print(f"exported to {run(options.config)}"),
     description="Train a model, or continue a run.",
-    errors=(RecordError, NonFiniteLossError, ValidationError, YAMLError), failed=1,
+    errors=(RecordError, NonFiniteLossError, ValidationError, yaml.YAMLError), failed=1,
 )  # fmt: skip
 
 if __name__ == "__main__":
