@@ -60,6 +60,7 @@ def run_recipe(values: Any) -> Path:
 
 def train(settings: TinySettings) -> Path:
     """Run all stages and return the folder of the exported model."""
+    settings.out.mkdir(parents=True, exist_ok=True)
     _render(settings)
     tower = train_vision(settings)
     if settings.vision.detail_widths is not None:
