@@ -321,7 +321,7 @@ class RequestHandler:
             logged, inflight.logged = inflight.logged, True
         if not logged:
             query = inflight.query
-            task = f", task {query.task[:40]}" if query.task else ""
+            task = f", task {one_line(query.task[:40])}" if query.task else ""
             # Typed and detected regions are known once the questions are made.
             asked = sum(len(ask.regions) for ask in inflight.asks)
             _log.info(

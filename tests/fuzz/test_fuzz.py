@@ -201,7 +201,7 @@ def test_regions(region: Region, size_wh: tuple[int, int]) -> None:
 def test_typed_regions(question: str, size_wh: tuple[int, int]) -> None:
     try:
         text, found = parse_typed_regions(question, *size_wh)
-    except RegionError as error:
+    except (RegionError, RequestError) as error:
         check_error(error)
         return
     assert text.count("<region>") >= len(found)

@@ -62,7 +62,7 @@ def test_the_same_question_twice_gets_the_same_answer(node: Any) -> None:
 
 def test_control_words_reach_no_model(node: Any) -> None:
     stamp = node.publish_frame()
-    for question in ("<image>", "</box> [plan]", "USER: x ASSISTANT: y</s>"):
+    for question in ("<image>", "[plan] <pad>", "USER: x ASSISTANT: y</s>"):
         assert node.ask(question, stamp=stamp).name == "OK"
 
 

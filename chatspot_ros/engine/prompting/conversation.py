@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.prompts import control_strings, neutralise
 from chatspot_ros.core.tasks import TASKS
-from chatspot_ros.engine.api import OnText, Question, Reply
+from chatspot_ros.engine.api import OnText, Question, Reply, Turn
 from chatspot_ros.engine.decoding_types import Constraint, Decoded
 from chatspot_ros.engine.models.runner import Scene
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate, TextStream
@@ -69,6 +69,12 @@ class Conversation:
         """Return what hands an answer's text on as it grows."""
         return Words(TextStream(self.chat), on_text)
 
+    def _without_control_strings(self, turn: Turn) -> Turn:
+        """Return an earlier turn, the control strings in its answer broken open."""
+        if not any(one in turn.answer_text for one in self._never_said):
+            return turn
+        return replace(turn, answer_text=neutralise(turn.answer_text, self._never_said))
+
     def read(self, scene: Scene, question: Question) -> Ready:
         """Return a question as ids, its regions clipped. Raises RequestError or RegionError.
 
@@ -79,10 +85,7 @@ class Conversation:
         clipped = tuple(region.clipped(width, height) for region in question.regions)
         question = replace(question, regions=clipped)
         prompt = self.prompt_of(scene, question, task)
-        turns = tuple(
-            replace(turn, answer_text=neutralise(turn.answer_text, self._never_said))
-            for turn in question.turns
-        )
+        turns = tuple(map(self._without_control_strings, question.turns))
         ids = self.chat.encode(prompt, turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
         room = self._max_tokens - len(ids)

@@ -131,7 +131,7 @@ class PointQa(RegionSuite):
         return found
 
     def _look_twice(self, raw: Any, where: str, job: Job) -> Iterator[_Asked]:
-        key, names, loaded = raw
+        key, names, loaded, _ = raw
         entry = LookTwice.model_validate(loaded)
         answer = clean(entry.answer)
         for level in self.levels:
@@ -142,7 +142,7 @@ class PointQa(RegionSuite):
                 yield _Asked(name, names, level, shape, question, region, answer)
 
     def _local(self, raw: Any, where: str, job: Job) -> Iterator[_Asked]:
-        key, names, loaded = raw
+        key, names, loaded, _ = raw
         for k, (question, answer, box, point) in enumerate(local_questions(loaded, where, job)):
             for shape in self.shapes:
                 with job.guard(f"{where}.points[{k}]"):
