@@ -97,7 +97,8 @@ def test_the_log_names_topic_and_cause_once(case: Any) -> None:
         warned = [line for line in case.process.lines if case.topic in line and "WARN" in line]
         return [line for line in warned if all(word in line for word in case.said)]
 
-    assert len(case.wait_until(told, 15.0)) == 1
+    texts = [line.partition("]: ")[2] for line in case.wait_until(told, 15.0)]
+    assert len(set(texts)) == len(texts)  # another cause may be told later, none twice
     assert not [line for line in case.process.lines if "reliability:=reliable" in line]
 
 
