@@ -49,7 +49,7 @@ def test_the_others_of_the_message_are_asked_about(fake: Any, kind: str) -> None
     reply = fake.ask("what", stamp=stamp, use_detections=True)
     assert reply.name == "OK", reply.message
     assert [answer.regions[0].id for answer in reply.answers] == ["a", "b"]
-    told = [line for line in fake.process.lines[before:] if "Traceback" in line or "File " in line]
+    told = [line for line in fake.log_since(before) if "Traceback" in line or "File " in line]
     assert told == []
 
 
@@ -58,7 +58,7 @@ def test_broken_detections_are_logged_in_one_line(fake: Any) -> None:
     for _ in range(5):
         stamp = seen(fake, detection(theta=math.inf, name="bad"), detection(name="a"))
         fake.ask("what", stamp=stamp, use_detections=True)
-    about = [line for line in fake.process.lines[before:] if "detection" in line.lower()]
+    about = [line for line in fake.log_since(before) if "detection" in line.lower()]
     assert len(about) <= 1
 
 

@@ -142,9 +142,9 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_can_be_mended(
     assert not checkpoint.change("configure")
     line = checkpoint.world.process.wait_for("cannot configure", after=before)
     assert FAILURES[spoil] in line
-    assert "Traceback" not in "\n".join(checkpoint.world.process.lines[before:])
     reply = checkpoint.world.ask()
     assert (reply.name, FAILURES[spoil] in reply.message) == ("NOT_ACTIVE", True)
+    assert "Traceback" not in "\n".join(checkpoint.world.process.lines[before:])
 
 
 # --- a model that fails while it runs

@@ -115,7 +115,7 @@ def test_the_log_of_a_query_tells_task_regions_and_answer(start_fake: Any) -> No
     world.ask("say a blue mug", stamp=stamp)
     world.ask("say it <box>1,2,30,40</box>", stamp=stamp, task="state")
     world.ask("what", stamp=stamp)
-    told = "\n".join(world.process.lines[before:])
+    told = "\n".join(world.log_since(before))
     assert told.count("a blue mug") >= 2  # what was asked, and what was answered
     (typed,) = [one for one in told.splitlines() if "say it" in one and "asked" in one]
     assert "state" in typed

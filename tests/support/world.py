@@ -19,6 +19,7 @@ NAMES = (
 )
 STATUSES: dict[int, str] = {}
 _gates = itertools.count()
+_marks = itertools.count()
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
@@ -176,6 +177,18 @@ class World:
 
     def ask(self, question: str = "what", patience_s: float = 60.0, **fields: Any) -> Any:
         return named(finish(self.client.call_async(request(question, **fields)), patience_s))
+
+    def log_since(self, before: int) -> list[str]:
+        """Return the node's log from line number `before` to the end of a query asked now.
+
+        A reply can arrive before its line of the log. The model's thread writes these in turn.
+        """
+        mark = f"mark {next(_marks)}"
+        self.ask(mark, stamp=self.publish_frame())
+        asked = self.process.wait_for(repr(mark), after=before)
+        end = asked.partition(" asked: ")[0].split()[-1] + " OK after"
+        self.process.wait_for(end, after=before)
+        return self.process.lines[before:]
 
     def ping(self) -> Any:
         """Ask until an answer comes.
