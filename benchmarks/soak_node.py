@@ -27,6 +27,7 @@ from builtin_interfaces.msg import Duration, Time
 from chatspot_ros.action import AskRegion
 from chatspot_ros.msg import RegionAnswers
 from chatspot_ros.srv import RegionQuery
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
@@ -46,9 +47,12 @@ PATIENCE_S = 120.0
 WARM_QUERIES = 100
 WARM_SHARE = 0.3
 MB = 1_000_000
-# Full before the measurement begins. A conversation keeps its frame: 6 MB each at 1080p.
-SMALL_CACHES = {
-    "scene_cache_mb": "64", "session_cache_mb": "16", "max_sessions": "4", "buffer_megabytes": "64",
+# Small ones are full before the measurement begins. A conversation keeps its frame: 6 MB each at
+# 1080p.
+CACHES = {
+    "small": {"scene_cache_mb": "64", "session_cache_mb": "16", "max_sessions": "4",
+              "buffer_megabytes": "64"},
+    "default": {},
 }  # fmt: skip
 STATUSES = {
     getattr(RegionQuery.Response, name): name
@@ -89,6 +93,9 @@ class Load:
         self._query = self.node.create_client(RegionQuery, f"{NODE}/region_query")
         self._goals = ActionClient(self.node, AskRegion, f"{NODE}/ask_region")
         self._clicks = self.node.create_publisher(Point, "click", QoSProfile(depth=10))
+        # Of the node's caches, as it tells on /diagnostics: what is held -> MB.
+        self.held_mb: dict[str, float] = {}
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note_held, 10)
         self.node.create_subscription(
             RegionAnswers, f"{NODE}/answers", self._note_answer, QoSProfile(depth=1000)
         )
@@ -200,6 +207,12 @@ class Load:
         points = tuple(self._point() for _ in range(self._random.choice((1, 2, 2, 2, 5))))
         return Region(points)
 
+    def _note_held(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            for value in status.values:
+                if value.key.endswith("held, MB"):
+                    self.held_mb[value.key] = float(value.value)
+
     def _note_answer(self, message: RegionAnswers) -> None:
         self.answered[STATUSES[message.status]] += 1
 
@@ -212,14 +225,15 @@ class Held:
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
-        # Queries so far, resident memory in MB, threads, file descriptors.
-        self.rows: list[tuple[int, float, int, int]] = []
+        # Queries so far, resident memory in MB, threads, file descriptors, MB of the caches.
+        self.rows: list[tuple[int, float, int, int, float]] = []
 
-    def look(self, queries: int) -> None:
+    def look(self, queries: int, caches_mb: float) -> None:
         """Record the present values."""
         with self._process.oneshot():
             held = self._process.memory_info().rss / MB
-            self.rows.append((queries, held, self._process.num_threads(), self._process.num_fds()))
+            threads, files = self._process.num_threads(), self._process.num_fds()
+        self.rows.append((queries, held, threads, files, caches_mb))
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return first (with full caches), last and maximum of each, and the memory's slope."""
@@ -228,12 +242,15 @@ class Held:
             name: {
                 "value": float(column[-1]), "first": float(column[0]), "most": float(column.max()),
             }
-            for name, column in zip(("memory_mb", "threads", "file_descriptors"), rows[:, 1:].T,
-                                    strict=True)
+            for name, column in zip(("memory_mb", "threads", "file_descriptors", "caches_mb"),
+                                    rows[:, 1:].T, strict=True)
         }  # fmt: skip
         queries, memory = rows[:, 0], rows[:, 1]
         found["memory_mb_per_1000_queries"] = {
             "value": slope(queries, memory) * 1000, "n": float(np.ptp(queries)),
+        }  # fmt: skip
+        found["memory_beside_caches_mb_per_1000_queries"] = {
+            "value": slope(queries, memory - rows[:, 4]) * 1000, "n": float(np.ptp(queries)),
         }  # fmt: skip
         # Resident memory at ten moments of the run: caches level off.
         moments = np.linspace(0, len(self.rows) - 1, 10).astype(int)
@@ -259,14 +276,19 @@ def slope(queries: np.ndarray, memory: np.ndarray) -> float:
 
 
 def soak(
-    minutes: float, size_wh: tuple[int, int], rate_hz: float, in_flight: int, seed: int
+    minutes: float,
+    size_wh: tuple[int, int],
+    rate_hz: float,
+    in_flight: int,
+    seed: int,
+    caches: str,
 ) -> dict[str, Any]:
     """Return all rows. Raises TimeoutError, chatspot_sim.processes.ProcessError."""
     width, height = size_wh
     camera: tuple[str, ...] = (sys.executable, "-m", "benchmarks.soak_camera")
     camera += ("--size", str(width), str(height), "--rate", str(rate_hz))
     with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:
-        node = processes.start(NODE, installed(NODE), watch="watch.yaml", **SMALL_CACHES)
+        node = processes.start(NODE, installed(NODE), watch="watch.yaml", **CACHES[caches])
         node.wait_ready(PATIENCE_S)
         processes.start("camera", camera).wait_ready(PATIENCE_S)
         load, held = Load(size_wh, in_flight, seed), Held(node.pid)
@@ -274,7 +296,7 @@ def soak(
 
         def look() -> None:
             processes.check()
-            held.look(load.answered.total())
+            held.look(load.answered.total(), sum(load.held_mb.values()))
 
         load.run(60 * minutes, look)
         look()
@@ -305,10 +327,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=30.0, help="the camera's pictures a second")
     parser.add_argument("--in-flight", type=int, default=4, help="queries at a time")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--caches", choices=tuple(CACHES), default="small", help="of the node")
     parser.add_argument("--json", type=Path, help="also write the rows there")
     options, ros_arguments = parser.parse_known_args()
     rclpy.init(args=ros_arguments)
-    rows = soak(options.minutes, options.size, options.rate, options.in_flight, options.seed)
+    rows = soak(
+        options.minutes, options.size, options.rate, options.in_flight, options.seed, options.caches
+    )
     for key, row in rows.items():
         rest = ", ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "value")
         print(f"{key:28s} {row['value']:10.5g}   {rest}")

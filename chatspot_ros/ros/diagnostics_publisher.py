@@ -85,6 +85,7 @@ class DiagnosticsPublisher:
                 "model": handler.model,
                 "device": self._model.device,
                 **process_memory.values(),
+                "scenes and conversations held, MB": f"{self._model.cache_bytes / 1e6:.0f}",
                 "pending": handler.inflight_count,
                 **self._metrics.values(),
             },

@@ -71,6 +71,11 @@ class Answerer:
         self._scene_keys: WeakKeyDictionary[Picture, Hashable] = WeakKeyDictionary()
         self._usual_bytes = 0
 
+    @property
+    def cache_bytes(self) -> int:
+        """The bytes of the cached scenes and memories of conversations."""
+        return self._scenes.nbytes + self._memories.nbytes
+
     def answer(self, engine: BatchingEngine, inflight: InflightRequest) -> StepwiseJob[RgbImage]:
         """Answer all questions of a request into `inflight.answers`, in steps.
 

@@ -40,6 +40,11 @@ class ModelManager:
         """The number of jobs that wait for their turn."""
         return 0 if self.worker is None else self.worker.waiting
 
+    @property
+    def cache_bytes(self) -> int:
+        """The bytes of the cached scenes and memories of conversations."""
+        return self._answerer.cache_bytes
+
     def configure(self, settings: Settings) -> None:
         """Use new settings; those that are fixed at start keep their effect."""
         self._answerer.settings = settings

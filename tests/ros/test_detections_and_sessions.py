@@ -237,6 +237,7 @@ def test_diagnostics_tell_how_it_goes(fake: Any) -> None:
     assert int(values["frames received"]) >= 1
     assert values["frames dropped"].isdigit()
     assert float(values["memory of the process, MB"]) > 10
+    assert float(values["scenes and conversations held, MB"]) >= 0
     assert int(values["queue depth"]) == 0
     assert int(values["replies OK"]) >= 1
     assert int(values["replies MODEL_ERROR"]) >= 1

@@ -54,8 +54,8 @@ class ByteCache(Generic[KeyT, ValueT]):
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all values."""
-        return sum(entry.nbytes for entry in self._entries.values())
+        """The bytes of all values; any thread may ask."""
+        return sum(entry.nbytes for entry in list(self._entries.values()))
 
     def get(self, key: KeyT) -> ValueT | None:
         """Return a value and mark it as used; None without one."""
