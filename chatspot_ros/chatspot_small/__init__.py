@@ -1,0 +1,1 @@
+"""chatspot-small: the vision tower's class, and its pretrained parts as ordinary folders."""
