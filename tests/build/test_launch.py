@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ament_index_python.packages
@@ -209,7 +210,7 @@ def test_windows_need_their_package(start: Start, have_rqt: Callable[[bool], Non
         ({"detector": "model"}, "needs detector_model"),
         ({"source": "telescope"}, "telescope"),
         ({"rqt": "maybe"}, "maybe"),
-        ({"rate": "fast"}, "rate:=fast is no number"),
+        ({"rate": "fast"}, "rate is a number between 0.05 and 60 .*'fast'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(
@@ -225,3 +226,54 @@ def test_the_demo_gets_its_arguments(start: Start) -> None:
         *("python3", "-m", "chatspot_sim.demo", "--seed", "5", "--model", "chatspot-tiny"),
         *("--picture", "demo.png", "--json", "/tmp/answers.json"),
     )
+
+
+PARTS = {
+    "kitchen": {"kitchen_camera": {}, "kitchen_detector": {}},
+    "files": {"file_camera": {"path": "/pictures"}},
+    "detector": {"detector_node": {"model": "/detector"}},
+    "region_query": {"region_query_node": {}},
+    "demo": {"python3": {}},
+}
+ENDED = [(file, name, given) for file, found in PARTS.items() for name, given in found.items()]
+
+
+def end(on_exit: Any, returncode: int, *, is_shutdown: bool = False) -> Any:
+    """Tell the action of a process that it ended, as `launch` does."""
+    event = SimpleNamespace(returncode=returncode, process_name="it-1")
+    return on_exit(event, SimpleNamespace(is_shutdown=is_shutdown))
+
+
+@pytest.mark.parametrize(("file", "name", "given"), ENDED)
+def test_an_error_ends_the_launch(
+    start: Start, file: str, name: str, given: dict[str, str]
+) -> None:
+    on_exit = start(file, **given)[name].on_exit
+    for status in (1, 2, -9, -11):
+        with pytest.raises(RuntimeError, match=rf"status {status}, .*last lines"):
+            end(on_exit, status)
+        # Ctrl-C, or the end of another one.
+        end(on_exit, status, is_shutdown=True)
+    end(on_exit, 0)
+
+
+@pytest.mark.parametrize(("file", "name", "given"), [one for one in ENDED if one[0] != "demo"])
+@pytest.mark.parametrize("typed", ["false", "no"])
+def test_a_launch_goes_on_where_a_part_is_not_required(
+    start: Start, file: str, name: str, given: dict[str, str], typed: str
+) -> None:
+    assert start(file, **given, required=typed)[name].on_exit is None
+
+
+@pytest.mark.parametrize("typed", ["true", "false"])
+@pytest.mark.parametrize("source", ["kitchen", "files", "bag"])
+def test_the_chain_requires_all_its_parts_or_none(start: Start, source: str, typed: str) -> None:
+    found = start("chain", source=source, path=str(LAUNCH), detector="model",
+                  detector_model="/detr", required=typed)  # fmt: skip
+    assert len(found) == 3 if source != "kitchen" else 2
+    assert {one.on_exit is not None for one in found.values()} == {typed == "true"}
+
+
+def test_the_demos_end_is_the_launchs(start: Start) -> None:
+    (demo,) = start("demo").values()
+    assert "ended" in end(demo.on_exit, 0).reason
