@@ -203,9 +203,7 @@ def test_a_part_that_cannot_start_ends_the_launch_and_says_so_once(
 ) -> None:
     process = spawn("ros2", "launch", "chatspot_ros", "chain.launch.py", "model:=/nowhere/at.all")
     assert process.wait(RESULT_S) == 1
-    reasons = [line for line in process.lines if "cannot start" in line]
-    assert len(reasons) == 1
-    assert "/nowhere/at.all" in reasons[0]
+    assert len([line for line in process.lines if "there is no such model" in line]) == 1
     for part in ("kitchen_camera", "kitchen_detector"):
         assert re.search(rf"\[{part}-\d\]: process has finished cleanly", process.output)
     assert re.search(r"region_query_node-\d ended with status 1, its last lines", process.output)
