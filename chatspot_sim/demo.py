@@ -119,7 +119,8 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         detector.wait_ready(_READY_S)
         moment, results, steps = ask_dozen(planner, options.seed, say)
         say(do_steps(planner, steps, moment.truth))
-    out.print(table(results, f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"))
+    title = f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"
+    out.print(table(results, title, out.width))
     save(draw(moment.image_rgb, results), options.picture)
     return _finish(options, out, results, began)
 

@@ -196,7 +196,8 @@ def make_chain(context: LaunchContext) -> list[Action]:
     actions: list[Action] = [include(name, **arguments) for name, arguments in parts.items()]
     if values["source"] == "bag":
         awaited = {NODE, "detector_node"} if detector == "model" else {NODE}
-        bag, required = Path(values["path"]).expanduser(), given_bool("required", values["required"])
+        bag = Path(values["path"]).expanduser()
+        required = given_bool("required", values["required"])
         actions.append(play_when_ready(bag, awaited, required))
     if given_bool("rqt", values["rqt"]):
         camera = parts["region_query"]

@@ -3,7 +3,8 @@
 ros2 launch chatspot_ros demo.launch.py seed:=5 picture:=/tmp/demo.png
 
 It starts its nodes itself, on a ROS domain of its own unless ROS_DOMAIN_ID is set, and ends with
-them; its table comes on the screen. Its status is the launch's, 1 for any error. To go on asking in the kitchen, use chain.launch.py.
+them; its table comes on the screen, and the launch ends with status 1 if it failed. To go on asking
+in the kitchen, use chain.launch.py.
 """
 
 from pathlib import Path

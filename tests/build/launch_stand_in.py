@@ -193,9 +193,7 @@ class ExecuteProcess:
     def run(self, context: Context) -> None:
         command = tuple(text(part, context) for part in self.cmd)
         env = {key: text(value, context) for key, value in self.additional_env.items()}
-        context.started.append(
-            Started(command[0], command=command, env=env, on_exit=self.on_exit)
-        )
+        context.started.append(Started(command[0], command=command, env=env, on_exit=self.on_exit))
 
 
 class Shutdown:

@@ -83,8 +83,11 @@ IN_THE_KITCHEN = [("kitchen_camera", spec, spec.name) for spec in KITCHEN_CAMERA
 ]
 
 
-@pytest.mark.parametrize(("node", "spec", "argument"), IN_THE_KITCHEN,
-                         ids=[f"{node}-{argument}" for node, _, argument in IN_THE_KITCHEN])
+@pytest.mark.parametrize(
+    ("node", "spec", "argument"),
+    IN_THE_KITCHEN,
+    ids=[f"{node}-{argument}" for node, _, argument in IN_THE_KITCHEN],
+)
 @pytest.mark.parametrize("file", ["kitchen", "chain"])
 def test_a_parameter_reaches_the_kitchen(
     start: Start, file: str, node: str, spec: Any, argument: str
@@ -120,8 +123,10 @@ def test_booleans_as_people_type_them(start: Start, name: str, typed: str, value
     assert node.parameters[name] is value
 
 
-@pytest.mark.parametrize(("typed", "there"), [("yes", True), ("1", True), ("on", True),
-                                              ("no", False), ("0", False), ("Off", False)])
+@pytest.mark.parametrize(
+    ("typed", "there"),
+    [("yes", True), ("1", True), ("on", True), ("no", False), ("0", False), ("Off", False)],
+)
 def test_the_kitchens_detector_as_people_type_it(start: Start, typed: str, there: bool) -> None:
     assert ("kitchen_detector" in start("kitchen", with_detector=typed)) is there
 

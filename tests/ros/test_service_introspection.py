@@ -37,8 +37,9 @@ class Introspected:
         last = max(event.info.sequence_number for event in self.heard.items)
         self.world.ask(question, **fields)
         sent = self.heard.wait_for(
-            lambda event: event.info.sequence_number > last
-            and event.info.event_type == Info.RESPONSE_SENT
+            lambda event: (
+                event.info.sequence_number > last and event.info.event_type == Info.RESPONSE_SENT
+            )
         )
         number = sent.info.sequence_number
         received, also_sent = (
