@@ -160,6 +160,13 @@ def open_windows(context: LaunchContext, namespace: str, camera_topic: str | Non
     ]
 
 
+def is_bag(path: Path) -> bool:
+    """Return True for a file, and a folder that has files of a bag."""
+    return path.is_file() or any(
+        one.name == "metadata.yaml" or one.suffix in (".mcap", ".db3") for one in path.iterdir()
+    )
+
+
 def check(values: dict[str, str], detector: str) -> None:
     """Raise RuntimeError if arguments contradict each other.
 
@@ -173,7 +180,11 @@ def check(values: dict[str, str], detector: str) -> None:
     if values["source"] in ("files", "bag") and not values["path"]:
         raise RuntimeError(f"source:={values['source']} needs path:=PATH")
     if values["source"] in ("files", "bag"):
-        given_path("path", values["path"])
+        path = given_path("path", values["path"])
+        if values["source"] == "bag" and not is_bag(path):
+            raise RuntimeError(
+                f"path:={values['path']} is no bag: it has no metadata.yaml, .mcap or .db3 file"
+            )
     for name in ("rqt", "use_sim_time", "required"):
         if values[name]:
             given_bool(name, values[name])
