@@ -25,7 +25,7 @@ from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.ros.parameters import Values, declare
-from chatspot_ros.ros.run_node import Stop, run_node
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 
 NAME = "detector_node"
 _IMAGE_DEPTH = 1
@@ -161,7 +161,7 @@ class DetectorNode(Node):
         self._detector = detector
         seconds = time.monotonic() - began_s
         self.get_logger().info(f"detector '{detector.name}' loaded in {seconds:.1f} s")
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
         return True
 
     def _look(self, data: bytes) -> None:

@@ -21,7 +21,7 @@ from std_msgs.msg import Header, String
 from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, run_node
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
 from chatspot_sim.kitchen_parameters import CAMERA, CAMERA_SPECS
@@ -83,7 +83,7 @@ class KitchenCamera(Node):
             return
         if not self._is_ready:
             self._is_ready = True
-            print(f"ready: {self.get_name()}", flush=True)
+            tell(f"ready: {self.get_name()}")
 
     def _publish(self) -> None:
         """Publish the picture of now, its camera info and its truth, all with one stamp."""

@@ -18,7 +18,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from chatspot_ros.ros.conversions import to_ns
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, run_node
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_sim.detector import Detection, DetectorSettings, detect
 from chatspot_sim.kitchen_parameters import DETECTOR, DETECTOR_SPECS
 from chatspot_sim.truth import Truth
@@ -44,7 +44,7 @@ class KitchenDetector(Node):
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
         self.create_subscription(String, "kitchen/truth", self._on_truth, QoSProfile(depth=10))
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
 
     def close(self) -> None:
         """Do nothing: the node holds no resources."""
