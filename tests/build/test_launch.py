@@ -238,7 +238,7 @@ def test_the_demo_gets_its_arguments(start: Start) -> None:
     )
 
 
-PARTS = {
+PARTS: dict[str, dict[str, dict[str, str]]] = {
     "kitchen": {"kitchen_camera": {}, "kitchen_detector": {}},
     "files": {"file_camera": {"path": "/pictures"}},
     "detector": {"detector_node": {"model": "/detector"}},
