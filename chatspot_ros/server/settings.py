@@ -234,6 +234,13 @@ class Settings:
         "parsed from free text.",
         fixed=True,
     )
+    service_introspection: str = _of(
+        "off",
+        "Publish requests and replies of ~/region_query on ~/region_query/_service_event, for "
+        "`ros2 service echo`. metadata: time, client and number; contents: also every field, a "
+        "picture in the request included.",
+        choices=("off", "metadata", "contents"),
+    )
     watch: str = _of(
         "",
         "YAML file of questions to repeat about detected things (the bare name `watch.yaml` is the "
