@@ -96,21 +96,13 @@ def _convert(raw: _Picture, where: str, job: Job) -> Iterator[Record]:
         return
     image = _Image.model_validate(raw.raw)
     size = (image.width, image.height)
-    name = job.pictures.find(_names(job.pictures.relative(image.file_name)))
+    name = image.find(job.pictures)
     job.pictures.size(name, size)
     things = list(_things(raw, size, job))
     raw.image, raw.name = image, name
     raw.places = list(_place_turns(image, things, raw.coco))
     turns = [turn for turn in map(_name_turn, things) if turn is not None]
     yield from SOURCE.records(str(image.id), name, size, turns)
-
-
-def _names(name: str) -> dict[str, None]:
-    """Return the possible names of a picture: as it stands, unless that is a path of another
-    machine, and its last part."""
-    plain = name.replace("\\", "/")
-    last = plain.rpartition("/")[2]
-    return dict.fromkeys((last,) if plain.startswith("/") else (plain, last))
 
 
 @dataclass(frozen=True)
