@@ -79,7 +79,8 @@ def resume(trainer: Trainer, checkpoint: str | None, steps: int) -> None:
 
 
 def _state_of(checkpoint: str) -> TrainerState:
-    return TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+    state: TrainerState = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+    return state
 
 
 def is_sharded(trainer: Trainer) -> bool:

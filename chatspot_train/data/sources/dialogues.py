@@ -23,10 +23,21 @@ _ASKS, _ANSWERS, _SYSTEM = ("human", "user"), ("gpt", "assistant"), "system"
 _OTHER_MEDIA = ("video", "videos", "audio", "audios")
 
 
+class _Address(Schema):
+    url: str
+
+
 class _Part(Schema):
     type: str
     text: str = ""
     image: str = ""
+    image_url: str | _Address = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its picture; empty: the entry names it."""
+        address = self.image_url
+        return self.image or (address if isinstance(address, str) else address.url)
 
 
 class _Message(Schema):
@@ -35,9 +46,10 @@ class _Message(Schema):
 
 
 class _Dialogue(Schema):
-    id: str = ""
+    id: str | None = None
     image: str | tuple[str, ...] | None = None
-    images: tuple[str, ...] = ()
+    images: str | tuple[str, ...] | None = None
+    system: str | None = None
     messages: tuple[_Message, ...] = Field(
         validation_alias=AliasChoices("conversations", "messages"), min_length=1
     )
@@ -84,6 +96,8 @@ def read_dialogue(raw: Any, where: str, job: Job) -> Dialogue:
     entry = _Dialogue.model_validate(raw)
     texts = [(one.speaker.lower(), _text(one)) for one in entry.messages]
     image = _one_picture(entry, [text for _, text in texts])
+    if entry.system:
+        _leave_out("a system message is left out", entry.system, f"{where}, system", job)
     key = entry.id or where.removeprefix("line ").strip("[]")
     return Dialogue(key, job.pictures.relative(image), list(_pairs(texts, where, job)))
 
@@ -94,25 +108,33 @@ def _text(message: _Message) -> str:
         return message.content
     words = []
     for part in message.content:
-        if part.type not in ("text", "image"):
+        if part.type not in ("text", "image", "image_url"):
             raise SkipError("a message has a part that is neither text nor a picture", part.type)
         words.append(part.text if part.type == "text" else PICTURE_MARK)
     return "".join(words)
 
 
 def _one_picture(entry: _Dialogue, texts: Sequence[str]) -> str:
-    listed = (entry.image,) if isinstance(entry.image, str) else entry.image or ()
     parts = [
-        part.image for one in entry.messages if not isinstance(one.content, str)
+        part.name for one in entry.messages if not isinstance(one.content, str)
         for part in one.content
     ]  # fmt: skip
-    names = list(dict.fromkeys(name for name in (*listed, *entry.images, *parts) if name))
+    listed = (*_listed(entry.image), *_listed(entry.images), *parts)
+    names = list(dict.fromkeys(name for name in listed if name))
     marks = sum(text.count(PICTURE_MARK) for text in texts)
     if len(names) > 1 or marks > 1:
         raise SkipError("the dialogue has several pictures", ", ".join(names) or f"{marks} marks")
     if not names:
         raise SkipError("the dialogue has no picture", entry.id)
     return names[0]
+
+
+def _listed(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names or ()
+
+
+def _leave_out(reason: str, text: str, place: str, job: Job) -> None:
+    job.report.drop(job.annotations, place, SkipError(reason, text))
 
 
 def _pairs(texts: Sequence[tuple[str, str]], where: str, job: Job) -> Iterator[tuple[str, str]]:
@@ -128,15 +150,13 @@ def _pairs(texts: Sequence[tuple[str, str]], where: str, job: Job) -> Iterator[t
             yield question, text.strip()
             question = None
         elif speaker == _SYSTEM and not begun:
-            job.report.drop(job.annotations, place, SkipError("a system message is left out", text))
+            _leave_out("a system message is left out", text, place, job)
         elif speaker in _ANSWERS and not begun:
-            error = SkipError("an answer stands before the first question", text)
-            job.report.drop(job.annotations, place, error)
+            _leave_out("an answer stands before the first question", text, place, job)
         else:
             raise SkipError("the turns are not pairs of a question and an answer", speaker)
     if question is not None:
-        error = SkipError("the last question has no answer", question)
-        job.report.drop(job.annotations, where, error)
+        _leave_out("the last question has no answer", question, where, job)
 
 
 def without_mark(question: str) -> str:

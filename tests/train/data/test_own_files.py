@@ -212,18 +212,22 @@ def test_the_mark_of_the_picture_is_taken_out(question: str, left: str) -> None:
 
 def test_roles_and_parts_as_chats_have_them(build: Build, tmp_path: Path) -> None:
     picture = {"type": "image", "image": "b.jpg"}
+    address = {"type": "image_url", "image_url": {"url": "b.jpg"}}
     records = build("llava", [
         {"image": "a.jpg", "messages": [
             {"role": "system", "content": "Be short."},
             {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]},
             {"role": "assistant", "content": [{"type": "text", "text": "Red."}]}]},
-        {"messages": [
-            {"role": "user", "content": [{"type": "text", "text": "What?"}, picture]},
-            {"role": "assistant", "content": "Red."}]},
+        *[{"id": None, "images": None, "system": "Be short.", "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "What?"}, one]},
+            {"role": "assistant", "content": "Red."}]} for one in (picture, address)],
     ])  # fmt: skip
-    assert [(record.id, record.image) for record in records] == [("0", "a.jpg"), ("1", "b.jpg")]
-    assert said(records) == [[("What?", "Red.")]] * 2
-    assert drops(tmp_path) == {"[0], message 0": "a system message is left out"}
+    assert [(record.id, record.image) for record in records] == [
+        ("0", "a.jpg"), ("1", "b.jpg"), ("2", "b.jpg")]  # fmt: skip
+    assert said(records) == [[("What?", "Red.")]] * 3
+    assert drops(tmp_path) == dict.fromkeys(
+        ("[0], message 0", "[1], system", "[2], system"), "a system message is left out"
+    )
 
 
 def test_a_whole_path_within_the_folder_of_images_is_found(build: Build, tmp_path: Path) -> None:
