@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,15 @@ class _StopOnNonFinite(TrainerCallback):
             )
 
 
+class _EndedError(Exception):
+    """Leaves Trainer's training loop before its first step."""
+
+
+class _LeaveAtBegin(TrainerCallback):
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        raise _EndedError
+
+
 class PlotLosses(TrainerCallback):
     """Plots the loss at every save, so that a killed run has a plot too."""
 
@@ -53,16 +63,29 @@ class PlotLosses(TrainerCallback):
 def resume(trainer: Trainer, checkpoint: str | None, steps: int) -> None:
     """Train up to `steps` steps, from the checkpoint if there is one.
 
-    Only weights and log are read from a checkpoint of that many steps: Trainer would add a step.
+    A checkpoint of that many steps is only read: Trainer would add a step.
     """
-    if checkpoint is not None:
-        state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
-        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-        if state.global_step >= steps and not sharded:
-            trainer._load_from_checkpoint(checkpoint)
-            trainer.state = state
-            return
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint is None or (state := _state_of(checkpoint)).global_step < steps:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    elif is_sharded(trainer):
+        # Only Trainer's own beginning distributes the model and reads a sharded checkpoint.
+        trainer.add_callback(_LeaveAtBegin())
+        with suppress(_EndedError):
+            trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+    else:
+        trainer._load_from_checkpoint(checkpoint)
+        trainer.state = state
+
+
+def _state_of(checkpoint: str) -> TrainerState:
+    state: TrainerState = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+    return state
+
+
+def is_sharded(trainer: Trainer) -> bool:
+    """Return whether the weights are distributed over the processes."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
 
 
 def run_stage(

@@ -57,6 +57,7 @@ def run(settings: InstructSettings) -> Path:
     ModelLoadError, RecordError, ChangedSettingsError, FileNotFoundError or NonFiniteLossError,
     which name the remedy.
     """
+    meet_on_loopback()
     out = settings.out
     checkpoint = get_last_checkpoint(str(out)) if out.is_dir() else None
     notes = checked_notes(settings)
@@ -94,6 +95,15 @@ def run(settings: InstructSettings) -> Path:
         start.model = merged(trainer.accelerator.unwrap_model(trainer.model))
         export_start(start, folder, training_note(settings, notes, history))
     return folder
+
+
+def meet_on_loopback() -> None:
+    """Let the processes of a run meet on the loopback interface if all are on this machine.
+
+    Gloo takes the interface that the host's name leads to, which may not answer.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE", "1"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def check_resumable(settings: InstructSettings, notes: list[dict[str, Any]]) -> None:

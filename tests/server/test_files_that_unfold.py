@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from chatspot_ros.engine.prompting import chat_template
+from chatspot_ros.engine.prompting import chat_template, template_trial
 from chatspot_ros.errors import ModelLoadError
 
 MODEL = Path("models/chatspot-tiny")
@@ -96,8 +97,11 @@ def test_every_reader_of_yaml_is_bounded(what: str, tmp_path: Path) -> None:
         "{% set n = namespace(s='x') %}{% for k in range(60) %}{% set n.s = n.s + n.s %}"
         "{% endfor %}{{ n.s }}",
         "{{ '%9999999999d' | format(1) }}",
+        # Of transformers' own extensions: another renderer would stop at the tag.
+        "{% generation %}{% for a in range(9999) %}{% for b in range(9999) %}"
+        "{% for c in range(99) %}{% endfor %}{% endfor %}{% endfor %}{% endgeneration %}",
     ],
-    ids=["loops", "times", "doubling", "width"],
+    ids=["loops", "times", "doubling", "width", "generation"],
 )
 def test_a_chat_template_that_never_ends_is_refused(
     template: str, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +110,33 @@ def test_a_chat_template_that_never_ends_is_refused(
     tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
     with pytest.raises(ModelLoadError, match="template"):
         chat_template.ChatTemplate(tokenizer, template, tokenizer.convert_tokens_to_ids("<image>"))
+
+
+def test_a_template_is_tried_without_a_copy_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy of a process with threads may stand still: Python 3.12 and later warn of it."""
+
+    def refuse() -> int:
+        raise AssertionError("the process was copied")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    messages = [{"role": "user", "content": "a"}]
+    asked = [{"messages": messages, "add_generation_prompt": True, "bos_token": "<s>"}]
+    assert template_trial.ends_soon("{{ bos_token }}{{ messages | tojson }}", asked)
+    assert template_trial.ends_soon("{{ raise_exception('no') }}", asked)
+
+
+def test_a_process_that_cannot_try_a_template_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "program.py"
+    broken.write_text("import nothing_of_this_name")
+    monkeypatch.setattr(template_trial, "_PROGRAM", broken)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    with pytest.raises(ModelLoadError, match=r"could not be tried.*nothing_of_this_name"):
+        chat_template.ChatTemplate(tokenizer, "a template of its own <image>", image_token)
 
 
 def test_a_plain_template_and_plain_files_are_read(tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
 from chatspot_ros.engine.api import Turn
+from chatspot_ros.engine.prompting.template_trial import MEGABYTES, SECONDS, ends_soon
 from chatspot_ros.errors import ModelLoadError, RequestError
-from chatspot_ros.util.bounded_call import MEGABYTES, SECONDS, ends_soon
 
 _MARKUP = "<>[]{}|"
 # Tokenized picture texts that are kept: one for each size of picture.
@@ -79,9 +81,7 @@ class ChatTemplate:
                 value=self.tokenizer.name_or_path,
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
             )
-        # Conversations of one and of several turns: a template may treat them differently.
-        talk = (Turn("a", "b"), Turn("c", "d"))
-        if not ends_soon(lambda: (self._text("a", ()), self._text("a", talk)), SECONDS):
+        if not self._ends_soon():
             raise ModelLoadError(
                 f"the chat template does not end within {SECONDS:g} s and {MEGABYTES} MB",
                 value=self.tokenizer.name_or_path,
@@ -97,6 +97,26 @@ class ChatTemplate:
                 value=shown[:200],
                 remedy=f"write a template that says {self._placeholder} where the picture goes",
             )
+
+    def _ends_soon(self) -> bool:
+        """Try conversations of one and of several turns: a template may treat them differently.
+
+        Raises ModelLoadError where they cannot be tried.
+        """
+        talk = (Turn("a", "b"), Turn("c", "d"), Turn("a", ""))
+        asked = [
+            {"messages": _messages(turns, len(turns) - 1), "add_generation_prompt": True,
+             **self.tokenizer.special_tokens_map}
+            for turns in (talk[-1:], talk)
+        ]  # fmt: skip
+        try:
+            return ends_soon(self.tokenizer.get_chat_template(self._template), asked, SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ModelLoadError(
+                "the chat template could not be tried",
+                value=error,
+                remedy="see whether this machine can start another Python process",
+            ) from error
 
     def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int | str) -> list[int]:
         """Return the ids of the conversation up to the beginning of the model's answer.
@@ -228,15 +248,7 @@ class ChatTemplate:
     def _render(self, turns: tuple[Turn, ...], answered: int) -> str:
         """Return the conversation as text, with `answered` answers; the opening of the next answer
         follows where there are more turns."""
-        messages: list[dict[str, Any]] = []
-        for k, turn in enumerate(turns):
-            content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
-            if not messages:
-                content.insert(0, {"type": "image"})
-            messages.append({"role": "user", "content": content})
-            if k < answered:
-                said = [{"type": "text", "text": turn.answer_text}]
-                messages.append({"role": "assistant", "content": said})
+        messages = _messages(turns, answered)
         try:
             text = self.tokenizer.apply_chat_template(
                 messages,
@@ -251,6 +263,20 @@ class ChatTemplate:
                 remedy="ask without a session",
             ) from error
         return text if text.startswith(self._opening) else f"{self._opening}{text}"
+
+
+def _messages(turns: Sequence[Turn], answered: int) -> list[dict[str, Any]]:
+    """Return the turns, the first `answered` with their answers, and the picture in the first."""
+    messages: list[dict[str, Any]] = []
+    for k, turn in enumerate(turns):
+        content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
+        if not messages:
+            content.insert(0, {"type": "image"})
+        messages.append({"role": "user", "content": content})
+        if k < answered:
+            said = [{"type": "text", "text": turn.answer_text}]
+            messages.append({"role": "assistant", "content": said})
+    return messages
 
 
 def _find(ids: list[int], part: list[int]) -> int:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import Entry, Job
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.data.sources.json_reader import Schema, items, load_json
 
 
@@ -42,6 +43,13 @@ class CocoImage(Schema):
     file_name: str
     width: int
     height: int
+
+    def find(self, pictures: ImageFolder) -> str:
+        """Return its name in the folder: as the file has it, or the last part of a path of another
+        machine. Raises SkipError where there is no such file."""
+        plain = pictures.relative(self.file_name).replace("\\", "/")
+        last = plain.rpartition("/")[2]
+        return pictures.find(dict.fromkeys((last,) if plain.startswith("/") else (plain, last)))
 
 
 class CocoAnnotation(Schema):

@@ -48,6 +48,12 @@ class ImageFolder:
                     return name
         raise SkipError("the picture is missing", " or ".join(tried))
 
+    def relative(self, name: str) -> str:
+        """Return a name relative to the folder where it is the whole path of a file in it, or a
+        `file://` address; other names stay."""
+        path, folder = Path(name.removeprefix("file://")), self.folder.resolve()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
+
     def _path(self, name: str) -> Path:
         """Return the path of an image. Raises SkipError where the name leaves the folder."""
         parts = PurePosixPath(name)
