@@ -29,6 +29,7 @@ from chatspot_train.finetune.config import (
     public,
 )
 from chatspot_train.finetune.dataset import ExampleDataset
+from chatspot_train.finetune.drops import DropLog, with_drops
 from chatspot_train.finetune.export import export_start
 from chatspot_train.finetune.model import Start, choose_parts, load_start, own_tokens
 from chatspot_train.finetune.source_notes import all_sources, checked_notes, source_note
@@ -83,6 +84,7 @@ def run(settings: InstructSettings) -> Path:
         data_collator=encoder.collate, callbacks=[PlotLosses()],
         teacher=teacher, distill=settings.distill,
     )  # fmt: skip
+    trainer.drops = DropLog(out, notes, settings.max_missing, trainer.args.process_index)
     if trainer.is_world_process_zero():
         write_kept(out, settings.model_dump(mode="json"))
         (out / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
@@ -139,7 +141,8 @@ def training_note(
     settings: InstructSettings, notes: list[dict[str, Any]], history: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return training.json of an exported model: settings, sources with licences, losses."""
-    return {**public(settings), "sources": notes, "log": summary(history)}
+    sources = with_drops(notes, settings.out)
+    return {**public(settings), "sources": sources, "log": summary(history)}
 
 
 def prepare(start: Start, settings: InstructSettings) -> Any:
