@@ -67,9 +67,12 @@ class PromptBuilder:
     def answer_text(self, answer: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
         """Return an answer of the training data in the form that `grammar` and `read` have.
 
-        Each `<region>` of the answer stands for one of `regions`. Raises RequestError.
+        Each `<region>` of the answer stands for one of `regions`; the rest is neutralised like a
+        question. Raises RequestError.
         """
-        return find_task(task).write(answer, regions, fit, self.context)
+        forbidden = (*prompts.control_strings(), *self.dialect.control_strings, *self._control)
+        pieces = (prompts.neutralise(piece, forbidden) for piece in answer.split(REGION_MARK))
+        return find_task(task).write(REGION_MARK.join(pieces), regions, fit, self.context)
 
     def grammar(self, task: str) -> str | None:
         """Return the EBNF of a task's answers; None: free text. Raises RequestError."""

@@ -53,6 +53,10 @@ class RecordError(ValueError):
     """A record is not usable for training; the message names the problem and the value."""
 
 
+class PictureError(RecordError):
+    """A record's picture is missing, unreadable, too large, or of another size."""
+
+
 @dataclass(frozen=True)
 class RecordTurn:
     """One question and its answer.
@@ -111,9 +115,9 @@ def check(record: Record) -> None:
 
 
 def check_size(record: Record, width: int, height: int) -> None:
-    """Raise RecordError unless the image is as large as the record says."""
+    """Raise PictureError unless the image is as large as the record says."""
     if (width, height) != (record.width, record.height):
-        raise RecordError(
+        raise PictureError(
             f"{record.image} is {width} x {height} pixels, the record says "
             f"{record.width} x {record.height}"
         )

@@ -160,7 +160,8 @@ def _taken(source: dict[str, Any]) -> str:
     left_out = [f"{count} of {split} left out" for split, count in
                 source.get("left_out", {}).items()]  # fmt: skip
     missing = [f"pictures: {source['missing']} missing"] if source.get("missing") else []
-    return ", ".join([str(source["records"]), *left_out, *missing])
+    dropped = [f"unusable: {source['dropped']}"] if source.get("dropped") else []
+    return ", ".join([str(source["records"]), *left_out, *missing, *dropped])
 
 
 def _confidence(calibration: Calibration | None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -17,12 +18,13 @@ from tqdm import tqdm
 from chatspot_train.data.augment_images import vary_picture
 from chatspot_train.data.augment_text import Synonyms, vary_text
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.data.records import Record, RecordError, Records, split_of
+from chatspot_train.data.records import PictureError, Record, RecordError, Records, split_of
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import AugmentSettings, ReplaySettings, SourceSettings
+from chatspot_train.finetune.drops import Drop
 
 MAX_TURNS = 16
-MAX_TRIES = 20
+MAX_TRIES = 1000
 LENGTH_GROUP = 32  # batches; records are sorted by length within each such group
 _log = logging.getLogger(__name__)
 
@@ -125,8 +127,8 @@ def by_length(
 class ExampleDataset(Dataset[dict[str, Any]]):
     """Item k is training example k of the whole run, so a resumed run sees the same examples.
 
-    An unusable record is logged by name and replaced by the next one; RecordError is raised where
-    MAX_TRIES in a row are unusable.
+    An unusable record is logged by name and replaced by the next one, whose item lists it in
+    `dropped`. RecordError is raised where MAX_TRIES in a row are unusable.
     """
 
     def __init__(
@@ -166,22 +168,31 @@ class ExampleDataset(Dataset[dict[str, Any]]):
         return f"{record.source}/{record.id}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        failure: RecordError | None = None
-        for offset in range(MAX_TRIES):
+        dropped: list[Drop] = []
+        for offset in range(min(MAX_TRIES, len(self._order))):
             source, k = self._order[(index + offset) % len(self._order)]
             record = self.sources[source][k]
             try:
-                return self._example(record, self.sources[source].source.images, index)
+                example = self._example(record, self.sources[source].source.images, index)
             except RecordError as error:
                 _log.warning("left out %s/%s: %s", record.source, record.id, error)
-                failure = error
-        raise RecordError(f"{MAX_TRIES} records in a row cannot be used, the last: {failure}")
+                picture = record.image if isinstance(error, PictureError) else ""
+                name = f"{record.source}/{record.id}"
+                dropped.append(Drop(source, name, picture, str(error)))
+            else:
+                return {**example, "dropped": dropped}
+        raise RecordError(
+            f"{len(dropped)} records in a row cannot be used, the last: {dropped[-1].reason}"
+        )
 
     def _example(self, record: Record, images: Path, index: int) -> dict[str, Any]:
         rgb = read_picture(images / record.image)
         rng = np.random.default_rng([self.seed, 18, index])
         if self.augment is not None and self.augment.pictures:
-            rgb, record = vary_picture(rgb, record, rng)
+            try:
+                rgb, record = vary_picture(rgb, record, rng)
+            except cv2.error as error:  # a picture of more than 32,767 pixels in a row or column
+                raise PictureError(f"{record.image} cannot be varied: {error.err}") from error
         if self.synonyms is not None:
             record = vary_text(record, rng, self.synonyms)
         return self.encoder.example(record, rgb)

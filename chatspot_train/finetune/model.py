@@ -102,8 +102,7 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
             value=f"{vision} and {language}",
             remedy="give folders or hub ids of a CLIP and a causal language model in safetensors",
         ) from error
-    tags = task_tags() if spec.prompt_style == "tags" else ()
-    tokenizer.add_tokens([*spec.dialect.make().control_strings, *tags])
+    tokenizer.add_tokens(list(_own_strings(spec)))
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
@@ -122,6 +121,23 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
     model.lm_head.load_state_dict(words.lm_head.state_dict())
     model.generation_config = words.generation_config
     return Start(model, tokenizer, images, VICUNA_TEMPLATE, spec)
+
+
+def _own_strings(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the strings of this project that a joined model reads and writes as one token each."""
+    tags = task_tags() if spec.prompt_style == "tags" else ()
+    return (*spec.dialect.make().control_strings, *tags)
+
+
+def own_tokens(start: Start) -> list[int]:
+    """Return the ids of the tokens that a joined model got besides its language model's own.
+
+    None for a published checkpoint: its dialect's tokens were trained by its makers.
+    """
+    if start.spec.dialect.name != "chatspot":
+        return []
+    added = start.tokenizer.get_added_vocab()
+    return sorted(int(added[one]) for one in _own_strings(start.spec) if one in added)
 
 
 def _start_at_mean(words: Any, known: int) -> None:

@@ -1,5 +1,5 @@
-"""transformers' Trainer with distillation, and an error that names the records of a batch when its
-loss is not finite."""
+"""transformers' Trainer with distillation, a log of unusable records, and an error that names the
+records of a batch when its loss is not finite."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, Trainer
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.finetune.config import DistillSettings
+from chatspot_train.finetune.drops import DropLog
 
 
 class InstructTrainer(Trainer):
@@ -25,6 +26,7 @@ class InstructTrainer(Trainer):
         distill: DistillSettings | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
+        self.drops: DropLog | None = None
         self.distill = distill
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         if self.teacher is not None:
@@ -52,8 +54,14 @@ class InstructTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:  # fmt: skip
-        """Return the mean over answer tokens. Raises NonFiniteLossError, naming the records."""
-        names = inputs.pop("names", [])
+        """Return the mean over answer tokens.
+
+        Raises NonFiniteLossError, naming the records, or RecordError where too many are unusable.
+        """
+        names, dropped = inputs.pop("names", []), inputs.pop("dropped", [])
+        if self.drops is not None and model.training:
+            for drop in dropped:
+                self.drops.add(drop)
         loss, outputs = cast(
             "tuple[Tensor, Any]",
             super().compute_loss(model, inputs, True, num_items_in_batch),

@@ -14,6 +14,7 @@ from chatspot_ros.images.decode import check_size
 from chatspot_train.data.sources.conversion_report import SkipError
 
 Size = tuple[int, int]
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # what `images.decode` reads
 
 
 class ImageFolder:
@@ -64,7 +65,7 @@ class ImageFolder:
     def _read_size(self, name: str) -> Size:
         path = self._path(name)
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_FORMATS) as picture:
                 return check_size(*picture.size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise SkipError("the picture is missing", name) from error
