@@ -25,6 +25,7 @@ from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.image_inputs import image_inputs
+from chatspot_ros.engine.models.registry import family_of
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.engine.prompting.conversation import Conversation
@@ -127,11 +128,12 @@ class Engine:
         if threads > 0:
             torch.set_num_threads(threads)
         folder = checkpoint.find_folder(model, local_only)
-        model_type = str(checkpoint.read_config(folder)["model_type"])
+        config = checkpoint.read_config(folder)
+        family_of(config)
         # The cache names the folder of a hub id by its commit.
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
-        spec = spec or find_spec(name, model_type, folder)
+        spec = spec or find_spec(name, str(config["model_type"]), folder)
         loaded = checkpoint.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._smoke_test(plan.cache_tokens, compile, warm_up)
