@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from chatspot_ros.core.dialects import Dialect
@@ -46,10 +46,12 @@ def read(
     confidence: float,
     truncated: bool,
     min_confidence: float = 0.0,
+    none: Sequence[str] = (),
 ) -> Answer:
     """Read a model's text as the answer to a question of a task.
 
-    `skills` are the only actions that a step may have; empty allows free text. A text of another
+    `skills` are the only actions that a step may have; empty allows free text. `none` are the
+    model's own answers for a thing that is not there. A text of another
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
     Never raises.
     """
@@ -58,7 +60,7 @@ def read(
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
     uncertain = not text or confidence < min_confidence or (dialect.mentions(text) and not found)
-    context = TaskContext(dialect, tuple(skills))
+    context = TaskContext(dialect, tuple(skills), none=tuple(none))
     parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
     return Answer(
         text=text,

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chatspot_ros.core.confidence import Calibration
 from chatspot_ros.core.dialects import DIALECTS, ChatSpotDialect, Dialect
-from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, tiled_wh
+from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, own_wh, tiled_wh
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.task_prompts import TaskPrompts
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.bounded_yaml import load_yaml
 
 SPEC_FILE = "chatspot.yaml"
+MAX_TILES = 64
 Channel = int
 
 
@@ -62,6 +63,8 @@ class GeometrySpec(_Strict):
     that keeps the picture's area between `min_pixels` and `max_pixels`; then `width` and `height`
     are 0 and the mode is stretch. With `max_tiles` above 1 the picture is made of up to that many
     tiles of `width` x `height`, in the arrangement that is nearest to the image's proportions.
+    With `processor_resizes` the model's image processor resizes and pads by itself what it gets, and
+    regions are fractions of the image.
     """
 
     mode: PictureGeometry
@@ -70,7 +73,8 @@ class GeometrySpec(_Strict):
     multiple_of: int = Field(0, ge=0, le=512)
     min_pixels: int = Field(56 * 56, ge=1)
     max_pixels: int = Field(1280 * 28 * 28, ge=1)
-    max_tiles: int = Field(1, ge=1, le=64)
+    max_tiles: int = Field(1, ge=1, le=MAX_TILES)
+    processor_resizes: bool = False
 
     @model_validator(mode="after")
     def _is_one_way(self) -> GeometrySpec:
@@ -86,21 +90,30 @@ class GeometrySpec(_Strict):
     def fit(self, image_wh: tuple[int, int]) -> Fit:
         """Lay an image of (width, height) pixels onto the model's picture. Raises ImageError."""
         if self.multiple_of:
-            return fit(self.mode, image_wh, self._own_size(image_wh))
+            limits = self.multiple_of, self.min_pixels, self.max_pixels
+            return fit(self.mode, image_wh, own_wh(image_wh, *limits))
         return fit(self.mode, image_wh, tiled_wh(image_wh, self._tile_wh, self.max_tiles))
 
     @property
     def _tile_wh(self) -> tuple[int, int]:
         return self.width, self.height
 
-    def _own_size(self, image_wh: tuple[int, int]) -> tuple[int, int]:
-        area = max(1, image_wh[0] * image_wh[1])
-        scale = (min(max(area, self.min_pixels), self.max_pixels) / area) ** 0.5
-        m = self.multiple_of
-        # Very long pictures would break the models' limit of 200 between the sides.
-        longest = max(m, self.max_pixels // m // m * m)
-        w, h = (min(longest, max(m, round(side * scale / m) * m)) for side in image_wh)
-        return min(w, 100 * h), min(h, 100 * w)
+    def with_budget(self, pixels: int) -> GeometrySpec:
+        """Return the geometry with pictures of at most `pixels`, where their size is free; 0: same.
+
+        A picture of tiles keeps one tile.
+        """
+        if not pixels:
+            return self
+        if self.multiple_of:
+            return self.model_copy(
+                update={"max_pixels": max(pixels, self.multiple_of**2),
+                        "min_pixels": min(pixels, self.min_pixels)}
+            )  # fmt: skip
+        if self.max_tiles > 1:
+            tiles = min(max(pixels // (self.width * self.height), 1), MAX_TILES)
+            return self.model_copy(update={"max_tiles": tiles})
+        return self
 
 
 class ModelSpec(_Strict):
@@ -109,7 +122,9 @@ class ModelSpec(_Strict):
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
     the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
     `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
-    fixed prompts, `chat_template` (Jinja) the template that its checkpoints lack.
+    fixed prompts; `wording` does so for single tasks, in the words of the family's training, and the
+    tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
+    thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
     """
 
     name: str = Field(min_length=1)
@@ -119,10 +134,18 @@ class ModelSpec(_Strict):
     geometry: GeometrySpec
     prompt_style: PromptStyle
     phrases: TaskPrompts | None = None
+    wording: TaskPrompts | None = None
+    none: tuple[str, ...] = ()
     chat_template: str = ""
     max_new_tokens: int = Field(256, ge=1, le=8192)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
     calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def _loses_no_words(self) -> ModelSpec:
+        if self.wording is not None and (lost := self.wording.wordless()):
+            raise ValueError(f"wording has neither {{question}} nor {{thing}} in: {lost}")
+        return self
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -66,11 +66,12 @@ class Engine:
         spoken = spec.dialect.make().control_strings
         self._chat = ChatTemplate(
             loaded.tokenizer,
-            loaded.chat_template or spec.chat_template,
+            spec.chat_template or loaded.chat_template,
             self._runner.image_token_id,
             spoken,
             self._runner.placeholder,
             self._runner.opening,
+            loaded.template_faults,
         )
         size = loaded.model.config.get_text_config().vocab_size
         held = (loaded.tokenizer, self._runner.end_ids, self._chat.silent_ids, size)

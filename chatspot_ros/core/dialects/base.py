@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import MAX_CORNERS, Point, Region, RegionKind
@@ -35,8 +36,11 @@ class SpokenRegion:
 class Dialect(ABC):
     """One way to write regions, and the form of an answer that names places.
 
-    `say` takes regions that are clipped to the image; `find` returns clipped ones.
+    `say` takes regions that are clipped to the image; `find` returns clipped ones. `place` names
+    what an answer gives for a thing's place.
     """
+
+    place: ClassVar[str] = "bounding box"
 
     @property
     @abstractmethod
@@ -65,8 +69,15 @@ class Dialect(ABC):
         """Return a sentence on what is lost when the region is written; empty: nothing."""
 
     @abstractmethod
-    def locate_grammar(self) -> str | None:
-        """Return the EBNF of answers that name places (see `answer_grammars`); None: free text."""
+    def locate_grammar(self, none: Sequence[str] = ()) -> str | None:
+        """Return the EBNF of answers that name places (see `answer_grammars`); None: free text.
+
+        `none` are further answers for a thing that is not there.
+        """
+
+    def says_none(self, text: str) -> bool:
+        """Return whether an answer has the form of one with places, and none is in it."""
+        return False
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer, each with its phrase, as `locate_grammar` has them."""

@@ -87,7 +87,7 @@ class ChatSpotDialect(Dialect):
         """Return the empty text: points, boxes and polygons are written as they are."""
         return ""
 
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: a phrase, then four fractions with the dialect's decimals.
 
         A space behind the opening tag is optional.
@@ -95,7 +95,9 @@ class ChatSpotDialect(Dialect):
         zeros, digits = "0" * self.decimals, f"[0-9]{{{self.decimals}}}"
         number = f'("0." {digits} | "1.{zeros}")'
         numbers = f" {literal(self.separator)} ".join([number] * 4)
-        return locate_in_words(f'{literal(self.opening)} " "? {numbers} {literal(self.closing)}')
+        return locate_in_words(
+            f'{literal(self.opening)} " "? {numbers} {literal(self.closing)}', none
+        )
 
     def _read(self, inner: str, fit: Fit) -> Region | None:
         words = [word for word in re.split(r"[\s,]+", inner) if word]

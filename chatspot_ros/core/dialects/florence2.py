@@ -69,7 +69,7 @@ class Florence2Dialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<loc_" in text
 
-    def locate_grammar(self) -> None:
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model answers its fixed prompts in forms of its own."""
         return
 

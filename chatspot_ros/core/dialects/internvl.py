@@ -50,11 +50,11 @@ class InternVLDialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<box>" in text or "</box>" in text
 
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: a phrase, bare or between its tags, then its boxes."""
         one = between("[", ", ", "]", [NUMBER_RULE] * 4)
         box = f"{literal('<box>[')} {one} ({literal(', ')} {one})* {literal(']</box>')}"
-        return locate_in_words(box, ("<ref>", "</ref>"))
+        return locate_in_words(box, none, ("<ref>", "</ref>"))
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer, each phrase between its tags."""

@@ -83,7 +83,7 @@ class Kosmos2Dialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<object>" in text or "<patch_index_" in text
 
-    def locate_grammar(self) -> None:
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model answers its fixed prompts in forms of its own."""
         return
 

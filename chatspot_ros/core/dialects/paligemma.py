@@ -52,7 +52,7 @@ class PaliGemmaDialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return re.search(r"<loc\d", text) is not None
 
-    def locate_grammar(self) -> None:
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model answers its fixed prompts in forms of its own."""
         return
 

@@ -50,13 +50,13 @@ class QwenBoxDialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<|box_start|>" in text or "<|box_end|>" in text
 
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: a phrase, bare or between its tags, then a box; several by commas."""
         corner = between("(", ",", ")", [NUMBER_RULE] * 2)
         box = (
             f"{literal('<|box_start|>')} {corner} {literal(',')} {corner} {literal('<|box_end|>')}"
         )
-        return locate_in_words(box, (_OPEN, _CLOSE))
+        return locate_in_words(box, none, (_OPEN, _CLOSE))
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer, each phrase between its tags."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatspot_ros.core.answer_grammars import ABSENT, LEAD, WORDS
+from chatspot_ros.core.answer_grammars import LEAD, WORDS, absent
 from chatspot_ros.core.dialects.base import (
     AS_ITS_BOX,
     Dialect,
@@ -24,6 +24,7 @@ _OBJECT = re.compile(
     r'\{[^{}]*"(?P<kind>bbox|point)_2d"\s*:\s*\[(?P<numbers>\s*\d+(?:\.\d+)?'
     r"(?:\s*,\s*\d+(?:\.\d+)?)+\s*)\][^{}]*\}"
 )
+_EMPTY = re.compile(r"\s*(?:```\w*\s*)?\[\s*\]\s*(?:```)?\s*")
 _SPACE = r"ws ::= [ \t\n]{0,8}" + "\n"
 _LABEL = re.compile(r'"label"\s*:\s*"([^"]*)"')
 
@@ -82,19 +83,23 @@ class PixelJsonDialect(Dialect):
         """Return a sentence on what is lost when the region is written; empty: nothing."""
         return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
 
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: objects with `bbox_2d` and a `label`, alone or in a list, in a code
         block or not."""
         number = "[0-9]{1,5}"
         numbers = ' "," ws '.join([number] * 4)
         return (
             f'root ::= {LEAD} (absent | answer | "```json" ws answer ws "```")\n'
-            'answer ::= place | "[" ws place (ws "," ws place)* ws "]"\n'
+            'answer ::= place | "[" ws (place (ws "," ws place)*)? ws "]"\n'
             'place ::= "{" ws (box ("," ws label)? | label "," ws box) ws "}"\n'
             f'box ::= "\\"bbox_2d\\"" ws ":" ws "[" ws {numbers} ws "]"\n'
             'label ::= "\\"label\\"" ws ":" ws "\\"" phrase "\\""\n'
-            f"{_SPACE}{ABSENT}{WORDS}"
+            f"{_SPACE}{absent(none)}{WORDS}"
         )
+
+    def says_none(self, text: str) -> bool:
+        """Return whether an answer is an empty list."""
+        return _EMPTY.fullmatch(text) is not None
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer as objects, several in a list; points become boxes."""

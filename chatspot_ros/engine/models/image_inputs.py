@@ -17,7 +17,10 @@ def image_inputs(
     """
     fit = spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
     picture = fit.apply(image_rgb, spec.fill_rgb)
-    options = _keep_size(image_processor)
+    # The processor would guess from the shape, and a picture may be one or three pixels high.
+    options: dict[str, Any] = {"input_data_format": "channels_last"}
+    if not spec.geometry.processor_resizes:
+        options |= _keep_size(image_processor)
     return fit, dict(image_processor(images=picture, return_tensors="pt", **options))
 
 
@@ -28,6 +31,4 @@ def _keep_size(image_processor: Any) -> dict[str, Any]:
     """
     wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
               "crop_to_patches": True}  # fmt: skip
-    known = {key: on for key, on in wanted.items() if hasattr(image_processor, key)}
-    # The processor would guess from the shape, and a picture may be one or three pixels high.
-    return {**known, "input_data_format": "channels_last"}
+    return {key: on for key, on in wanted.items() if hasattr(image_processor, key)}

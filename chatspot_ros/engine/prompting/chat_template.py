@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from chatspot_ros.engine.api import Turn
+from chatspot_ros.engine.loading.chat_templates import render
 from chatspot_ros.errors import ModelLoadError, RequestError
 from chatspot_ros.util.bounded_call import MEGABYTES, SECONDS, ends_soon
 
@@ -37,11 +38,13 @@ class ChatTemplate:
         spoken: tuple[str, ...] = (),
         placeholder: str = "",
         opening: str = "",
+        faults: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
         contain, such as those of the dialect. `placeholder` is the template's token for the
         picture, empty: the image token; `opening` the text at the start of every conversation,
-        where the template leaves it out. Raises ModelLoadError.
+        where the template leaves it out. `faults` says what is wrong with templates that were
+        passed over. Raises ModelLoadError.
         """
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
@@ -55,7 +58,7 @@ class ChatTemplate:
         self._opening = opening
         self._read_control_tokens(spoken)
         self._pictures: dict[str, _Picture | None] = {}
-        self._check_template()
+        self._check_template(faults)
 
     def _read_control_tokens(self, spoken: tuple[str, ...]) -> None:
         """Tell control tokens from words; an answer may contain those that are `spoken`."""
@@ -71,12 +74,12 @@ class ChatTemplate:
         # Tokens that end or pad a text.
         self._silent_ids = special - {i for i, text in added.items() if text in spoken}
 
-    def _check_template(self) -> None:
+    def _check_template(self, faults: str) -> None:
         """Raise ModelLoadError unless the template writes the picture once."""
         if not self._template:
             raise ModelLoadError(
-                "the checkpoint has no chat template",
-                value=self.tokenizer.name_or_path,
+                f"the checkpoint has no chat template{' that can carry a picture' * bool(faults)}",
+                value=faults or self.tokenizer.name_or_path,
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
             )
         # Conversations of one and of several turns: a template may treat them differently.
@@ -91,6 +94,12 @@ class ChatTemplate:
             shown = self._text("a", ())
         except RequestError as error:
             raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        try:
+            self._text("a", talk)
+        except RequestError as error:
+            # A template may refuse several turns in words of its own, by `raise_exception`.
+            if type(error.__cause__) is not TemplateError:
+                raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
         if shown.count(self._placeholder) != 1:
             raise ModelLoadError(
                 "the chat template does not place the picture once",
@@ -238,13 +247,8 @@ class ChatTemplate:
                 said = [{"type": "text", "text": turn.answer_text}]
                 messages.append({"role": "assistant", "content": said})
         try:
-            text = self.tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                add_generation_prompt=answered < len(turns),
-                tokenize=False,
-            )
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            text = render(self.tokenizer, self._template, messages, answered < len(turns))
+        except Exception as error:  # a template is a program: any error may come of it
             raise RequestError(
                 f"the model's chat template refuses the conversation: {error}",
                 value=f"{len(turns)} turns",

@@ -138,6 +138,6 @@ class Conversation:
         RequestError."""
         words = question.text + question.hint
         prompt = self.builder.user_text(words, question.regions, task, scene.fit)
-        scaffold = self.builder.scaffold(question.regions, task, scene.fit)
+        scaffold = self.builder.scaffold(words, question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt
