@@ -7,16 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatspot_ros.core.answer_grammars import ABSENT, LEAD, WORDS
+from chatspot_ros.core.answer_grammars import LEAD, WORDS, absent
 from chatspot_ros.core.dialects.base import (
-    AS_ITS_BOX,
-    Dialect,
     SpokenRegion,
     box_units,
     grid_box,
     region_from_units,
     step,
 )
+from chatspot_ros.core.dialects.qwen_json import PixelJsonDialect
 from chatspot_ros.core.dialects.thousandths import GRID, NUMBER_RULE
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Region, RegionKind
@@ -31,7 +30,7 @@ _SPACE = r"ws ::= [ \t\n]{0,8}" + "\n"
 
 
 @dataclass(frozen=True)
-class Box2dDialect(Dialect):
+class Box2dDialect(PixelJsonDialect):
     """Gemma's JSON: `{"box_2d": [y1, x1, y2, x2], "label": "mug"}` and `{"point": [y, x]}`.
 
     Whole thousandths of the image's sides. A polygon is written as its box. Source: Google's
@@ -39,12 +38,8 @@ class Box2dDialect(Dialect):
     huggingface/blog), where Gemma 4 answers so unasked.
     """
 
+    grid: int = GRID
     name: str = "box_2d"
-
-    @property
-    def control_strings(self) -> tuple[str, ...]:
-        """Return none: the text is plain JSON."""
-        return ()
 
     def say(self, region: Region, fit: Fit) -> str:
         """Write a region; the whole image is the empty text."""
@@ -53,12 +48,7 @@ class Box2dDialect(Dialect):
         if region.kind is RegionKind.POINT:
             ((x, y),) = fit.to_unit(region.points_px)
             return json.dumps({"point": [step(y, GRID), step(x, GRID)]})
-        return json.dumps({"box_2d": self._numbers(region, fit)})
-
-    @staticmethod
-    def _numbers(region: Region, fit: Fit) -> list[int]:
-        (x1, y1), (x2, y2) = grid_box(box_units(region, fit), (GRID, GRID))
-        return [y1, x1, y2, x2]
+        return self._place("", region, fit)
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
         """Read all well-formed regions of a text, in order."""
@@ -79,26 +69,20 @@ class Box2dDialect(Dialect):
         """Return True if the text contains region markup, well-formed or not."""
         return _MENTIONED.search(text) is not None
 
-    def simplifies(self, region: Region) -> str:
-        """Return a sentence on what is lost when the region is written; empty: nothing."""
-        return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
-
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: objects with `box_2d` and a `label`, alone or in a list, in a code
         block or not."""
-        numbers = ' "," ws '.join([NUMBER_RULE] * 4)
+        numbers = ' ws "," ws '.join([NUMBER_RULE] * 4)
         return (
             f'root ::= {LEAD} (absent | answer | "```json" ws answer ws "```")\n'
-            'answer ::= place | "[" ws (place (ws "," ws place)* ws)? "]"\n'
-            'place ::= "{" ws (box ("," ws label)? | label "," ws box) ws "}"\n'
+            'answer ::= place | "[" ws (place (ws "," ws place)*)? ws "]"\n'
+            'place ::= "{" ws (box (ws "," ws label)? | label ws "," ws box) ws "}"\n'
             f'box ::= "\\"box_2d\\"" ws ":" ws "[" ws {numbers} ws "]"\n'
             'label ::= "\\"label\\"" ws ":" ws "\\"" phrase "\\""\n'
-            f"{_SPACE}{ABSENT}{WORDS}"
+            f"{_SPACE}{absent(none)}{WORDS}"
         )
 
-    def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
-        """Write the places of an answer as a list of objects; points become boxes."""
-        return json.dumps(
-            [{"box_2d": self._numbers(region, fit), **({"label": phrase} if phrase else {})}
-             for phrase, region in places], ensure_ascii=False,
-        )  # fmt: skip
+    def _place(self, phrase: str, region: Region, fit: Fit) -> str:
+        (x1, y1), (x2, y2) = grid_box(box_units(region, fit), (GRID, GRID))
+        label = {"label": phrase} if phrase else {}
+        return json.dumps({"box_2d": [y1, x1, y2, x2], **label}, ensure_ascii=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
 
@@ -21,7 +23,8 @@ def image_inputs(
     options: dict[str, Any] = {"input_data_format": "channels_last"}
     if not spec.geometry.processor_resizes:
         options |= _keep_size(image_processor)
-    return fit, dict(image_processor(images=picture, return_tensors="pt", **options))
+    made = image_processor(images=picture, return_tensors="pt", **options)
+    return fit, {key: torch.as_tensor(value) for key, value in made.items()}
 
 
 def _keep_size(image_processor: Any) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def make_gemma3(folder: Path) -> Path:
     images = Gemma3ImageProcessorPil(size={"height": 56, "width": 56}, image_seq_length=4)
     tokenizer.chat_template = template
     return write(
-        folder, model, tokenizer, (0.1, 0.4), chat_template__json={"chat_template": template},
+        folder, model, tokenizer, (0.02, 1.0), chat_template__json={"chat_template": template},
         preprocessor_config__json=settings(images, processor_class="Gemma3Processor"),
         processor_config__json={"image_seq_length": 4, "processor_class": "Gemma3Processor"},
     )  # fmt: skip
@@ -215,7 +215,7 @@ def make_gemma4(folder: Path) -> Path:
     model.generation_config.eos_token_id = [1, 6]
     images = settings(Gemma4ImageProcessorPil(max_soft_tokens=70))
     return write(
-        folder, model, tokenizer, (0.1, 0.4),
+        folder, model, tokenizer, (0.02, 1.0),
         chat_template__jinja=template.replace("<end_of_turn>", "<turn|>"),
         processor_config__json={"image_processor": images, "image_seq_length": 70,
                                 "processor_class": "Gemma4Processor"},
