@@ -59,11 +59,11 @@ def read(
     text = _CONTROL.sub("", text).strip()
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
-    uncertain = not text or confidence < min_confidence or (dialect.mentions(text) and not found)
+    uncertain = not text or confidence < min_confidence or dialect.doubts(text, found)
     context = TaskContext(dialect, tuple(skills), none=tuple(none))
     parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
     return Answer(
-        text=text,
+        text=dialect.words(text) or text,
         regions=tuple(regions),
         state=parsed.state,
         steps=parsed.steps,

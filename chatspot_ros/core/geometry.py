@@ -141,15 +141,14 @@ def own_wh(
     200 times its other side, which the models refuse, is squeezed. Source: `smart_resize` of
     Qwen2-VL's image processor in transformers.
     """
-    m = multiple_of
-    longest = max(image_wh)
+    m, longest = multiple_of, max(image_wh)
     w, h = (max(side, longest / _LONGEST_SIDES) for side in image_wh)
-    rounded = [max(m, round(side / m) * m) for side in (w, h)]
+    rounded = [round(side / m) * m for side in (w, h)]
     if rounded[0] * rounded[1] > max_pixels:
-        scale = (w * h / max_pixels) ** 0.5
+        scale = math.sqrt(w * h / max_pixels)
         rounded = [max(m, math.floor(side / scale / m) * m) for side in (w, h)]
     elif rounded[0] * rounded[1] < min_pixels:
-        scale = (min_pixels / (w * h)) ** 0.5
+        scale = math.sqrt(min_pixels / (w * h))
         rounded = [math.ceil(side * scale / m) * m for side in (w, h)]
     return rounded[0], rounded[1]
 

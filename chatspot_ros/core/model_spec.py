@@ -41,6 +41,8 @@ class DialectSpec(_Strict):
     opening: str = Field("<box>", min_length=1)
     closing: str = Field("</box>", min_length=1)
     max_vertices: int = Field(8, ge=3, le=64)
+    boxes_only: bool = False
+    short_numbers: bool = False
 
     @field_validator("name")
     @classmethod
@@ -63,7 +65,7 @@ class GeometrySpec(_Strict):
     that keeps the picture's area between `min_pixels` and `max_pixels`; then `width` and `height`
     are 0 and the mode is stretch. With `max_tiles` above 1 the picture is made of up to that many
     tiles of `width` x `height`, in the arrangement that is nearest to the image's proportions.
-    With `processor_resizes` the model's image processor resizes and pads by itself what it gets, and
+    With `processor_resizes` the model's image processor resizes and pads by itself what it gets;
     regions are fractions of the image.
     """
 
@@ -122,7 +124,7 @@ class ModelSpec(_Strict):
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
     the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
     `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
-    fixed prompts; `wording` does so for single tasks, in the words of the family's training, and the
+    fixed prompts. `wording` does so for single tasks, in the words of the family's training; the
     tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
     thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
     """

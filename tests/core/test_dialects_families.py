@@ -145,7 +145,8 @@ BOX = Region.box(20.02, 25.02, 100.02, 75.02)
             "<phrase> It</phrase><object><patch_index_0259><patch_index_0784></object>",
         ),
         (Florence2Dialect(), "<loc_100><loc_250><loc_500><loc_750>"),
-        (PaliGemmaDialect(), "<loc0256><loc0102><loc0768><loc0512>"),
+        # The nearest of 1023 steps, as round(v * 1023): y .2502 and .7502, x .1001 and .5001.
+        (PaliGemmaDialect(), "<loc0256><loc0102><loc0767><loc0512>"),
         (MolmoDialect(), '<points coords="1 1 300 500">this</points>'),
         (MolmoDialect(version=1), '<point x="30.0" y="50.0" alt="this">this</point>'),
     ],
@@ -177,9 +178,9 @@ def test_what_each_writes(dialect: Dialect, text: str) -> None:
           ("a snowman", (34.375, 1.5625, 96.875, 89.0625))]),
         (Florence2Dialect(), "mug<loc_0><loc_0><loc_499><loc_499>lid<loc_5><loc_5><loc_5><loc_9>",
          [("mug", (0.1, 0.05, 99.9, 49.95)), ("lid", (1.0, 0.55, 1.2, 0.95))]),
-        (PaliGemmaDialect(), "<loc0000><loc0000><loc0512><loc0512> mug ; "
-         "<loc0512><loc0512><loc0768><loc0768> lid",
-         [("mug", (0, 0, 100, 50)), ("lid", (100, 50, 150, 75))]),
+        (PaliGemmaDialect(), "<loc0000><loc0000><loc0341><loc0341> mug ; "
+         "<loc0341><loc0341><loc0682><loc1023> lid",
+         [("mug", (0, 0, 200 / 3, 100 / 3)), ("lid", (200 / 3, 100 / 3, 200, 200 / 3))]),
         (MolmoDialect(), '<points coords="1 1 105 205 2 300 400" alt="mugs">the mugs</points>',
          [("the mugs", (21, 20.5, 21, 20.5)), ("the mugs", (60, 40, 60, 40))]),
         (MolmoDialect(version=1),

@@ -25,12 +25,16 @@ _PHRASE_BREAKS = re.compile(r"[.,;:!?\n]")
 
 @dataclass(frozen=True)
 class SpokenRegion:
-    """A region found in a text: text[start:end] holds it, `phrase` is its name there."""
+    """A region found in a text: text[start:end] holds it, `phrase` is its name there.
+
+    `doubtful`: its numbers are not on the dialect's scale, and what they mean was guessed.
+    """
 
     region_px: Region
     start: int
     end: int
     phrase: str
+    doubtful: bool = False
 
 
 class Dialect(ABC):
@@ -63,6 +67,14 @@ class Dialect(ABC):
     @abstractmethod
     def mentions(self, text: str) -> bool:
         """Return True if the text contains region markup, well-formed or not."""
+
+    def doubts(self, text: str, found: Sequence[SpokenRegion]) -> bool:
+        """Return whether regions of a text, of which `found` were read, are lost or doubtful."""
+        return any(one.doubtful for one in found) or (self.mentions(text) and not found)
+
+    def words(self, text: str) -> str:
+        """Return a text for people: without location tokens, where the model writes any."""
+        return text
 
     @abstractmethod
     def simplifies(self, region: Region) -> str:
@@ -162,6 +174,13 @@ def box_units(region: Region, fit: Fit) -> tuple[Point, Point]:
     return first, second
 
 
+def lost_as_box(region: Region) -> str:
+    """Return a sentence on what is lost when a region is written as a box; empty: nothing."""
+    if region.kind is RegionKind.POINT:
+        return AS_A_BOX
+    return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
+
+
 class BoxesOnly(Dialect):
     """Base of the dialects of models that were trained on boxes alone."""
 
@@ -173,9 +192,7 @@ class BoxesOnly(Dialect):
 
     def simplifies(self, region: Region) -> str:
         """Return a sentence on what is lost when the region is written; empty: nothing."""
-        if region.kind is RegionKind.POINT:
-            return AS_A_BOX
-        return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
+        return lost_as_box(region)
 
     @abstractmethod
     def _say_box(self, corners: tuple[Point, Point]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatspot_ros.core.answer_grammars import LEAD, WORDS, absent
+from chatspot_ros.core.answer_grammars import LEAD, NAME, WORDS, absent
+from chatspot_ros.core.dialects import loose_json
 from chatspot_ros.core.dialects.base import (
     AS_ITS_BOX,
     Dialect,
@@ -18,15 +18,17 @@ from chatspot_ros.core.dialects.base import (
     step,
 )
 from chatspot_ros.core.geometry import Fit
-from chatspot_ros.core.regions import Region, RegionKind
+from chatspot_ros.core.regions import Point, Region, RegionKind
 
-_OBJECT = re.compile(
-    r'\{[^{}]*"(?P<kind>bbox|point)_2d"\s*:\s*\[(?P<numbers>\s*\d+(?:\.\d+)?'
-    r"(?:\s*,\s*\d+(?:\.\d+)?)+\s*)\][^{}]*\}"
-)
-_EMPTY = re.compile(r"\s*(?:```\w*\s*)?\[\s*\]\s*(?:```)?\s*")
+# How far beyond the edge of the scale a number still means the edge.
+_BEYOND = 0.03
 _SPACE = r"ws ::= [ \t\n]{0,8}" + "\n"
-_LABEL = re.compile(r'"label"\s*:\s*"([^"]*)"')
+# Attributes that the models add to a place when asked for them, such as "color".
+_EXTRA = (
+    'extra ::= "\\"" key "\\"" ws ":" ws value\n'
+    "key ::= [a-z_]{1,24}\n"
+    'value ::= "\\"" name "\\"" | [0-9]{1,6} ("." [0-9]{1,6})? | "true" | "false" | "null"\n'
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ class PixelJsonDialect(Dialect):
 
     With `grid` 0 they are pixels of the model's own (resized) picture, as Qwen2.5-VL has them
     (arXiv 2502.13923 and its cookbook on spatial understanding); else parts of that many of each
-    side, 1000 for Qwen3-VL (its cookbook on 2D grounding), where larger numbers have been seen and
-    count as the edge. A polygon is written as its box. Answers may carry a `"label"`.
+    side, 1000 for Qwen3-VL (its cookbook on 2D grounding). A polygon is written as its box. Answers
+    may carry a `"label"` and further keys.
+
+    Read are also other keys for a place, bare lists, and points as XML (`loose_json`). Fractions,
+    and numbers beyond the edge that can be pixels of the resized picture or of the camera's image,
+    are read as such and doubtful. Others just beyond the edge count as the edge and are doubtful;
+    those farther off are no region.
     """
 
     grid: int = 0
@@ -58,48 +65,66 @@ class PixelJsonDialect(Dialect):
         return f'{{"bbox_2d": [{x1}, {y1}, {x2}, {y2}]}}'
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
-        """Read all well-formed regions of a text, in order."""
+        """Read all regions of a text whose numbers have a meaning, in order."""
         found: list[SpokenRegion] = []
-        w, h = self._steps(fit)
-        for match in _OBJECT.finditer(text):
-            numbers = [float(word) for word in match["numbers"].split(",")]
-            if len(numbers) != (4 if match["kind"] == "bbox" else 2):
+        places = loose_json.places(text)
+        scale, doubtful = self._scale(places, fit)
+        for place in places:
+            units = [(x / scale[0], y / scale[1]) for x, y in place.corners]
+            if max(map(max, units)) > 1 + _BEYOND:
                 continue
-            if self.grid:
-                numbers = [min(number, float(self.grid)) for number in numbers]
-            units = [(x / w, y / h) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
-            region = region_from_units(units, fit, tolerance=1 / min(w, h))
+            units = [(min(x, 1.0), min(y, 1.0)) for x, y in units]
+            region = region_from_units(units, fit, tolerance=1 / min(self._steps(fit)))
             if region is not None:
-                phrase = _LABEL.search(match[0])
-                said = phrase[1] if phrase else ""
-                found.append(SpokenRegion(region, match.start(), match.end(), said))
+                found.append(SpokenRegion(region, place.start, place.end, place.label, doubtful))
         return found
+
+    def doubts(self, text: str, found: Sequence[SpokenRegion]) -> bool:
+        """Return whether regions of a text, of which `found` were read, are lost or doubtful."""
+        lost = len(found) < len(loose_json.places(text))
+        return super().doubts(text, found) or lost
+
+    def _scale(self, places: Sequence[loose_json.Place], fit: Fit) -> tuple[Point, bool]:
+        """Return the numbers of the picture's right and lower edge in an answer, and whether they
+        are a guess. All places of an answer have one scale."""
+        corners = [corner for place in places for corner in place.corners]
+        width, height = self._steps(fit)
+        if not corners:
+            return (width, height), False
+        right, bottom = (max(axis) for axis in zip(*corners, strict=True))
+        if max(right, bottom) <= 1 and any(n % 1 for corner in corners for n in corner):
+            return (1.0, 1.0), True
+        if right <= width and bottom <= height:
+            return (width, height), False
+        others = (fit.model_wh, fit.image_wh)
+        fits = (wh for wh in others if right <= wh[0] and bottom <= wh[1])
+        return next(fits, (width, height)), True
 
     def mentions(self, text: str) -> bool:
         """Return True if the text contains region markup, well-formed or not."""
-        return "_2d" in text
+        return loose_json.mentions(text)
 
     def simplifies(self, region: Region) -> str:
         """Return a sentence on what is lost when the region is written; empty: nothing."""
         return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
 
     def locate_grammar(self, none: Sequence[str] = ()) -> str:
-        """Return the grammar: objects with `bbox_2d` and a `label`, alone or in a list, in a code
-        block or not."""
+        """Return the grammar: objects with `bbox_2d`, a `label` and other keys, alone or in a list,
+        which may be empty, in a code block or not."""
         number = "[0-9]{1,5}"
         numbers = ' "," ws '.join([number] * 4)
         return (
             f'root ::= {LEAD} (absent | answer | "```json" ws answer ws "```")\n'
             'answer ::= place | "[" ws (place (ws "," ws place)*)? ws "]"\n'
-            'place ::= "{" ws (box ("," ws label)? | label "," ws box) ws "}"\n'
+            'place ::= "{" ws (box ("," ws label)? | label "," ws box) ("," ws extra){0,4} ws "}"\n'
             f'box ::= "\\"bbox_2d\\"" ws ":" ws "[" ws {numbers} ws "]"\n'
-            'label ::= "\\"label\\"" ws ":" ws "\\"" phrase "\\""\n'
-            f"{_SPACE}{absent(none)}{WORDS}"
+            'label ::= "\\"label\\"" ws ":" ws "\\"" name "\\""\n'
+            f"{_EXTRA}{_SPACE}{NAME}{absent(none)}{WORDS}"
         )
 
     def says_none(self, text: str) -> bool:
         """Return whether an answer is an empty list."""
-        return _EMPTY.fullmatch(text) is not None
+        return loose_json.is_empty(text)
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer as objects, several in a list; points become boxes."""
