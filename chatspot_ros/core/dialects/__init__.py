@@ -10,7 +10,6 @@ from chatspot_ros.core.dialects.base import (
     phrase_before,
     region_from_units,
 )
-from chatspot_ros.core.dialects.box_2d import Box2dDialect
 from chatspot_ros.core.dialects.chatspot import ChatSpotDialect
 from chatspot_ros.core.dialects.florence2 import Florence2Dialect
 from chatspot_ros.core.dialects.internvl import InternVLDialect
@@ -24,7 +23,6 @@ from chatspot_ros.core.dialects.shikra import ShikraDialect
 
 __all__ = [
     "DIALECTS",
-    "Box2dDialect",
     "BoxesOnly",
     "ChatSpotDialect",
     "Dialect",

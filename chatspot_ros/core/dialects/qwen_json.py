@@ -1,10 +1,10 @@
-"""Regions as JSON: Qwen2.5-VL's in pixels, Qwen3-VL's in thousandths."""
+"""Regions as JSON: Qwen2.5-VL's in pixels, Qwen3-VL's and Gemma's in thousandths."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatspot_ros.core.answer_grammars import LEAD, NAME, WORDS, absent
 from chatspot_ros.core.dialects import loose_json
@@ -40,6 +40,9 @@ class PixelJsonDialect(Dialect):
     side, 1000 for Qwen3-VL (its cookbook on 2D grounding). A polygon is written as its box. Answers
     may carry a `"label"` and further keys.
 
+    Gemma writes `{"box_2d": [y1, x1, y2, x2]}` and `{"point": [y, x]}` in thousandths: `y_first`.
+    Source: gemma4.md of huggingface/blog, and Google's documentation of Gemini's boxes.
+
     Read are also other keys for a place, bare lists, and points as XML (`loose_json`). Fractions,
     and numbers beyond the edge that can be pixels of the resized picture or of the camera's image,
     are read as such and doubtful. Others just beyond the edge count as the edge and are doubtful;
@@ -48,6 +51,9 @@ class PixelJsonDialect(Dialect):
 
     grid: int = 0
     name: str = "pixel_json"
+    box_key: str = "bbox_2d"
+    point_key: str = "point_2d"
+    y_first: bool = False
 
     @property
     def control_strings(self) -> tuple[str, ...]:
@@ -60,14 +66,17 @@ class PixelJsonDialect(Dialect):
             return ""
         if region.kind is RegionKind.POINT:
             ((x, y),), (w, h) = fit.to_unit(region.points_px), self._steps(fit)
-            return f'{{"point_2d": [{step(x, w)}, {step(y, h)}]}}'
-        (x1, y1), (x2, y2) = grid_box(box_units(region, fit), self._steps(fit))
-        return f'{{"bbox_2d": [{x1}, {y1}, {x2}, {y2}]}}'
+            return json.dumps({self.point_key: self._ordered((step(x, w), step(y, h)))})
+        return self._place("", region, fit)
+
+    def _ordered(self, *corners: tuple[int, int]) -> list[int]:
+        """Return the numbers of corners (x, y) in the dialect's order."""
+        return [n for corner in corners for n in (reversed(corner) if self.y_first else corner)]
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
         """Read all regions of a text whose numbers have a meaning, in order."""
         found: list[SpokenRegion] = []
-        places = loose_json.places(text)
+        places = self._places(text)
         scale, doubtful = self._scale(places, fit)
         for place in places:
             units = [(x / scale[0], y / scale[1]) for x, y in place.corners]
@@ -78,6 +87,18 @@ class PixelJsonDialect(Dialect):
             if region is not None:
                 found.append(SpokenRegion(region, place.start, place.end, place.label, doubtful))
         return found
+
+    def _places(self, text: str) -> list[loose_json.Place]:
+        """Return the places of a text, their corners (x, y)."""
+        places = loose_json.places(text)
+        if not self.y_first:
+            return places
+        # A tag names its x and y.
+        return [
+            place if text[place.start] == "<"
+            else replace(place, corners=tuple((x, y) for y, x in place.corners))
+            for place in places
+        ]  # fmt: skip
 
     def doubts(self, text: str, found: Sequence[SpokenRegion]) -> bool:
         """Return whether regions of a text, of which `found` were read, are lost or doubtful."""
@@ -109,7 +130,7 @@ class PixelJsonDialect(Dialect):
         return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
 
     def locate_grammar(self, none: Sequence[str] = ()) -> str:
-        """Return the grammar: objects with `bbox_2d`, a `label` and other keys, alone or in a list,
+        """Return the grammar: objects with a box, a `label` and other keys, alone or in a list,
         which may be empty, in a code block or not."""
         number = "[0-9]{1,5}"
         numbers = ' "," ws '.join([number] * 4)
@@ -117,7 +138,7 @@ class PixelJsonDialect(Dialect):
             f'root ::= {LEAD} (absent | answer | "```json" ws answer ws "```")\n'
             'answer ::= place | "[" ws (place (ws "," ws place)*)? ws "]"\n'
             'place ::= "{" ws (box ("," ws label)? | label "," ws box) ("," ws extra){0,4} ws "}"\n'
-            f'box ::= "\\"bbox_2d\\"" ws ":" ws "[" ws {numbers} ws "]"\n'
+            f'box ::= "\\"{self.box_key}\\"" ws ":" ws "[" ws {numbers} ws "]"\n'
             'label ::= "\\"label\\"" ws ":" ws "\\"" name "\\""\n'
             f"{_EXTRA}{_SPACE}{NAME}{absent(none)}{WORDS}"
         )
@@ -132,10 +153,9 @@ class PixelJsonDialect(Dialect):
         return objects[0] if len(objects) == 1 else f"[{', '.join(objects)}]"
 
     def _place(self, phrase: str, region: Region, fit: Fit) -> str:
-        corners = grid_box(box_units(region, fit), self._steps(fit))
-        numbers = [value for corner in corners for value in corner]
-        return json.dumps({"bbox_2d": numbers, **({"label": phrase} if phrase else {})},
-                          ensure_ascii=False)  # fmt: skip
+        numbers = self._ordered(*grid_box(box_units(region, fit), self._steps(fit)))
+        label = {"label": phrase} if phrase else {}
+        return json.dumps({self.box_key: numbers, **label}, ensure_ascii=False)
 
     def _steps(self, fit: Fit) -> tuple[int, int]:
         return (self.grid, self.grid) if self.grid else fit.model_wh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from chatspot_ros.core.dialects.base import Dialect
-from chatspot_ros.core.dialects.box_2d import Box2dDialect
 from chatspot_ros.core.dialects.chatspot import ChatSpotDialect
 from chatspot_ros.core.dialects.florence2 import Florence2Dialect
 from chatspot_ros.core.dialects.internvl import InternVLDialect
@@ -19,7 +18,9 @@ DIALECTS: dict[str, Dialect] = {
     "shikra": ShikraDialect(),
     "pixel_json": PixelJsonDialect(),
     "grid_json": PixelJsonDialect(grid=1000, name="grid_json"),
-    "box_2d": Box2dDialect(),
+    "box_2d": PixelJsonDialect(
+        grid=1000, name="box_2d", box_key="box_2d", point_key="point", y_first=True
+    ),
     "qwen_box": QwenBoxDialect(),
     "internvl": InternVLDialect(),
     "kosmos2": Kosmos2Dialect(),

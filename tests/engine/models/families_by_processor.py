@@ -328,7 +328,7 @@ def _mistral_tokenizer() -> Any:
 
 def _pixtral_tower() -> dict[str, Any]:
     rope = {"rope_type": "default", "rope_theta": 10000.0}
-    return {**VISION, "model_type": "pixtral", "image_size": 112, "patch_size": 14,
+    return {**VISION, "model_type": "pixtral", "image_size": 280, "patch_size": 14,
             "rope_parameters": rope}  # fmt: skip
 
 
@@ -339,7 +339,7 @@ def _mistral_text(tokenizer: Any) -> dict[str, Any]:
 
 def _write_pixtral(folder: Path, model: Any, tokenizer: Any, merge: int) -> Path:
     images = PixtralImageProcessorPil(
-        size={"longest_edge": 112}, patch_size={"height": 14, "width": 14}
+        size={"longest_edge": 280}, patch_size={"height": 14, "width": 14}
     )
     processor = {"patch_size": 14, "spatial_merge_size": merge, "image_token": "[IMG]",
                  "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]",
