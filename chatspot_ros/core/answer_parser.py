@@ -35,6 +35,12 @@ class Answer:
     uncertain: bool = False
 
 
+def clean(text: str) -> str:
+    """Return a text without control characters and outer spaces."""
+    # A message's text ends at a NUL, and no control character means anything in an answer.
+    return _CONTROL.sub("", text).strip()
+
+
 def read(
     text: str,
     *,
@@ -55,8 +61,7 @@ def read(
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
     Never raises.
     """
-    # A message's text ends at a NUL, and no control character means anything in an answer.
-    text = _CONTROL.sub("", text).strip()
+    text = clean(text)
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
     uncertain = not text or confidence < min_confidence or dialect.doubts(text, found)

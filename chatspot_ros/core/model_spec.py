@@ -14,6 +14,7 @@ from chatspot_ros.core.dialects import DIALECTS, ChatSpotDialect, Dialect
 from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, own_wh, tiled_wh
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.task_prompts import TaskPrompts
+from chatspot_ros.core.vision_tower import VisionTower, read_tower
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.bounded_yaml import load_yaml
 
@@ -122,16 +123,19 @@ class ModelSpec(_Strict):
     """Settings of a model family or of one checkpoint.
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
-    the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
+    the checkpoints of a file of config/models; `vision_types` are the only types of vision tower
+    that it knows, empty: any. `calibration` is that of one checkpoint, as
     `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
     fixed prompts. `wording` does so for single tasks, in the words of the family's training; the
     tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
     thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
+    `max_new_tokens` limit an answer; a model that reasons before it has `reasoning_tokens` more.
     """
 
     name: str = Field(min_length=1)
     model_types: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    vision_types: tuple[str, ...] = ()
     dialect: DialectSpec
     geometry: GeometrySpec
     prompt_style: PromptStyle
@@ -140,8 +144,13 @@ class ModelSpec(_Strict):
     none: tuple[str, ...] = ()
     chat_template: str = ""
     max_new_tokens: int = Field(256, ge=1, le=8192)
+    reasoning_tokens: int = Field(4096, ge=1, le=65536)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
     calibration: Calibration | None = None
+
+    def with_budget(self, pixels: int) -> ModelSpec:
+        """Return the settings with pictures of at most `pixels`; see `GeometrySpec.with_budget`."""
+        return self.model_copy(update={"geometry": self.geometry.with_budget(pixels)})
 
     @model_validator(mode="after")
     def _loses_no_words(self) -> ModelSpec:
@@ -174,15 +183,23 @@ def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSp
     """Return the settings of a checkpoint: its own chatspot.yaml, else those of its family.
 
     `folder` is the checkpoint's folder, `model_type` that of its config.json. A file of
-    config/models that names the checkpoint wins over one that only names its type.
+    config/models that names the checkpoint wins over one that only names its type. Its picture gets
+    the size of the checkpoint's own vision tower.
 
     Raises:
-        ModelLoadError: no settings, or unreadable ones.
+        ModelLoadError: no settings, unreadable ones, or a vision tower that the family's settings
+            would feed wrongly.
     """
     if folder is not None and (folder / SPEC_FILE).is_file():
         return read_spec(folder / SPEC_FILE)
+    tower = VisionTower("", 0) if folder is None else read_tower(folder)
+    return _with_tower(_find_family(name, model_type, tower), name, tower)
+
+
+def _find_family(name: str, model_type: str, tower: VisionTower) -> ModelSpec:
     specs = [read_spec(path) for path in sorted(_spec_files())]
     by_type = [spec for spec in specs if model_type in spec.model_types]
+    by_type = [spec for spec in by_type if tower.kind in spec.vision_types] or by_type
     lower = name.lower()
     for spec in by_type:
         if any(part in lower for part in spec.names):
@@ -193,9 +210,25 @@ def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSp
     raise ModelLoadError(
         f"there are no settings for models of type '{model_type}'",
         value=name,
-        remedy=f"write a {SPEC_FILE} beside the weights (as config/models/*.yaml), or use a model "
-        f"of type {', '.join(known) or '(none is known)'}",
+        remedy=f"use a model of type {', '.join(known) or '(none is known)'}, or add its family "
+        "(docs/models.md)",
     )
+
+
+def _with_tower(spec: ModelSpec, name: str, tower: VisionTower) -> ModelSpec:
+    """Return a family's settings for the vision tower of a checkpoint. Raises ModelLoadError."""
+    if spec.vision_types and tower.kind and tower.kind not in spec.vision_types:
+        raise ModelLoadError(
+            f"{spec.name} sees through {' or '.join(spec.vision_types)}; through another vision "
+            f"tower, {tower.kind}, pictures and regions would reach the model wrongly",
+            value=name,
+            remedy="use a checkpoint that docs/models.md names",
+        )
+    geometry = spec.geometry
+    if not tower.side or not geometry.width or tower.side == geometry.width == geometry.height:
+        return spec
+    sized = geometry.model_copy(update={"width": tower.side, "height": tower.side})
+    return spec.model_copy(update={"geometry": sized})
 
 
 def _spec_files() -> Iterator[Path]:

@@ -7,8 +7,9 @@ trained and measured on what it is given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from chatspot_ros.core import answer_parser, prompts, task_prompts
+from chatspot_ros.core import answer_parser, prompts, reasoning, task_prompts
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.confidence import confidence_of, threshold_of
 from chatspot_ros.core.dialects import Dialect
@@ -104,18 +105,25 @@ class PromptBuilder:
         truncated: bool,
         log_probabilities: Sequence[float] | None,
         min_confidence: float | None = None,
+        reasons: bool = False,
     ) -> Answer:
         """Read a model's text as an answer.
 
         `log_probabilities` are the natural ones of its tokens; None: unknown, then the confidence
-        is 0 and no reason for doubt. `min_confidence` None: the model's own threshold.
+        is 0 and no reason for doubt. `min_confidence` None: the model's own threshold. Reasoning
+        before the answer is left out; where it has not ended, the answer is its text, truncated.
+        `reasons`: the prompt has begun it.
         """
+        answered = reasoning.answer_of(text, reasons)
+        if answered is None:
+            unread = self.read("", regions, task, fit, truncated=True, log_probabilities=None)
+            return replace(unread, text=answer_parser.clean(text))
         calibration, confidence, least = self.spec.calibration, 0.0, 0.0
         if log_probabilities is not None:
             confidence = confidence_of(calibration, task, log_probabilities)
             least = threshold_of(calibration) if min_confidence is None else min_confidence
         return answer_parser.read(
-            text,
+            answered,
             task=task,
             regions=regions,
             fit=fit,

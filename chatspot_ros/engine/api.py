@@ -49,8 +49,9 @@ class Reply:
     """The reply to a question.
 
     `prompt` is the user's turn as the model read it, `raw_text` the generated text (both without
-    the chat's control tokens), `tokens` its length, `log_probabilities` the natural logarithm of
-    each token's probability, `seconds` the time taken, `task` the task used. `notes` are sentences
+    the chat's control tokens, and without reasoning that ended), `tokens` the number generated,
+    `log_probabilities` the natural logarithm of the probability of each token behind the reasoning,
+    `seconds` the time taken, `task` the task used. `notes` are sentences
     for people on parts of the question that the prompt leaves out.
     """
 

@@ -113,6 +113,7 @@ class Engine:
         plan: memory_estimate.Plan = _ANYHOW,
         compile: str = "off",  # noqa: A002 (as torch calls it)
         warm_up: bool = False,
+        picture_pixels: int = 0,
     ) -> Engine:
         """Load a checkpoint and try it once.
 
@@ -121,7 +122,8 @@ class Engine:
         float32, bfloat16 or float16; `threads` of the CPU, 0: torch's own number; `plan` the
         weights' quantisation and the memory needed besides; `compile` off, auto (record decoding
         steps on a GPU) or on (fuse their kernels first, which takes minutes); `warm_up` asks some
-        questions, so that the first real one is not slow.
+        questions, so that the first real one is not slow; `picture_pixels` the largest picture,
+        where the model takes several sizes, 0: the family's.
 
         Raises:
             ModelLoadError: the fault and its remedy.
@@ -135,6 +137,7 @@ class Engine:
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
         spec = spec or find_spec(name, str(config["model_type"]), folder)
+        spec = spec.with_budget(picture_pixels)
         loaded = checkpoint.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._smoke_test(plan.cache_tokens, compile, warm_up)

@@ -204,8 +204,8 @@ def test_llava_was_taught_boxes_only() -> None:
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize(
     "piece",
-    [" ", "[ ", "[1, ", "{", '{"', "{'", "[[1,2],", '{"bbox_2d": [', "<point ", "<box>[[1 ", "<ref>",
-     "<phrase>", "<object>", "<loc_1>", "`"],
+    [" ", "[ ", "[1, ", "{", '{"', "{'", "[[1,2],", '{"bbox_2d": [', "<point ", "<box>[[1 ",
+     "<ref>", "<phrase>", "<object>", "<loc_1>", "`"],
 )  # fmt: skip
 def test_no_answer_takes_long_to_read(name: str, piece: str) -> None:
     text = piece * (20_000 // len(piece))

@@ -1,4 +1,4 @@
-"""The words that a family was trained on: how it is asked, and how it says that nothing is there."""
+"""The words that a family was trained on: for its questions, and for a thing that is not there."""
 
 from __future__ import annotations
 

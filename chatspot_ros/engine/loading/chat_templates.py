@@ -49,13 +49,17 @@ def find_fault(tokenizer: Any, template: str) -> str:
 def render(
     tokenizer: Any, template: str, messages: list[dict[str, Any]], add_generation_prompt: bool
 ) -> str:
-    """Return a conversation as text. Whatever a template raises goes through."""
+    """Return a conversation as text. Whatever a template raises goes through.
+
+    Models that reason or answer at once, as asked (Qwen3.5, Gemma 4), are asked to answer at once.
+    """
     return str(
         tokenizer.apply_chat_template(
             messages,
             chat_template=template,
             add_generation_prompt=add_generation_prompt,
             tokenize=False,
+            enable_thinking=False,
         )
     )
 

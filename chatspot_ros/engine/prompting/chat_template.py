@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
+from chatspot_ros.core import reasoning
 from chatspot_ros.engine.api import Turn
 from chatspot_ros.engine.loading.chat_templates import render
 from chatspot_ros.errors import ModelLoadError, RequestError
@@ -71,8 +73,10 @@ class ChatTemplate:
         # Strings that users may not write.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
+        self._closing_id = next((i for i, text in added.items() if text == reasoning.CLOSING), None)
         # Tokens that end or pad a text.
-        self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        said = {*spoken, reasoning.OPENING, reasoning.CLOSING}
+        self._silent_ids = special - {i for i, text in added.items() if text in said}
 
     def _check_template(self, faults: str) -> None:
         """Raise ModelLoadError unless the template writes the picture once."""
@@ -100,6 +104,8 @@ class ChatTemplate:
             # A template may refuse several turns in words of its own, by `raise_exception`.
             if type(error.__cause__) is not TemplateError:
                 raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        # Whether the template opens a reasoning before each answer.
+        self.reasons = reasoning.is_open(shown)
         if shown.count(self._placeholder) != 1:
             raise ModelLoadError(
                 "the chat template does not place the picture once",
@@ -193,6 +199,20 @@ class ChatTemplate:
         kept = [i for i in ids if i not in self._silent_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
+    def answer_start(self, ids: list[int]) -> int | None:
+        """Return the index of the first id behind the last closing tag; None: there is none."""
+        if self._closing_id in ids:
+            return len(ids) - ids[::-1].index(self._closing_id)
+        if self._closing_id is not None or reasoning.CLOSING not in self.decode(ids):
+            return None
+        # A tag of several tokens: the first end with as many tags as the whole has.
+        count = self.decode(ids).count(reasoning.CLOSING)
+        ends = range(1, len(ids) + 1)
+        return bisect_left(ends, count, key=lambda end: self._tags_in(ids[:end])) + 1
+
+    def _tags_in(self, ids: list[int]) -> int:
+        return self.decode(ids).count(reasoning.CLOSING)
+
     def check_words(self, user_text: str, scaffold: str) -> None:
         """Raise RequestError if the text has other control tokens than its scaffold.
 
@@ -266,7 +286,8 @@ class TextStream:
     """Decodes growing answer ids into pieces of text that stay valid.
 
     The pieces concatenate to the final text, without spaces at its ends. A character whose bytes
-    span several tokens comes when it is complete.
+    span several tokens comes when it is complete. Reasoning before the answer is no part of it;
+    where it does not end, all of it comes last.
     """
 
     def __init__(self, chat: ChatTemplate) -> None:
@@ -275,13 +296,18 @@ class TextStream:
 
     def add(self, ids: list[int]) -> str:
         """Return the text added by all ids so far."""
-        text = self._chat.decode(ids).lstrip()
+        whole = self._chat.decode(ids).lstrip()
+        if reasoning.may_begin(whole):
+            return ""
+        text = reasoning.answer_of(whole, self._chat.reasons)
         # An unfinished character decodes to U+FFFD; trailing spaces may be the end of the answer.
-        return self._advance(text.rstrip("\ufffd").rstrip())
+        return self._advance((text or "").rstrip("\ufffd").rstrip())
 
     def finish(self, ids: list[int]) -> tuple[str, str]:
         """Return the last piece and the whole text."""
-        added = self._advance(self._chat.decode(ids).strip())
+        whole = self._chat.decode(ids).strip()
+        answered = reasoning.answer_of(whole, self._chat.reasons)
+        added = self._advance(whole if answered is None else answered)
         return added, self._sent
 
     def _advance(self, text: str) -> str:

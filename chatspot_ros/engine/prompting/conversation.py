@@ -88,6 +88,7 @@ class Conversation:
         turns = tuple(map(self._without_control_strings, question.turns))
         ids = self.chat.encode(prompt, turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
+        limit += self.builder.spec.reasoning_tokens if self.chat.reasons else 0
         room = self._max_tokens - len(ids)
         if room < 1:
             raise RequestError(
@@ -102,7 +103,12 @@ class Conversation:
         if self._grammars is None:
             return None
         grammar = self.builder.grammar(task)
-        return None if grammar is None else self._grammars.start(grammar)
+        if grammar is None:
+            return None
+        started = self._grammars.start(grammar)
+        if not self.chat.reasons:
+            return started
+        return self._grammars.behind(started, self.chat.answer_start)
 
     def compile_grammars(self) -> None:
         """Compile the grammars of all tasks before the first answer; up to half a second each."""
@@ -114,6 +120,7 @@ class Conversation:
     ) -> Reply:
         """Return the reply to a question: its answer, read as its task wants."""
         text, regions = words.finish(decoded.ids), ready.question.regions
+        begin = self.chat.answer_start(decoded.ids) or 0
         return Reply(
             answer=self.builder.read(
                 text,
@@ -121,13 +128,14 @@ class Conversation:
                 ready.task,
                 scene.fit,
                 truncated=decoded.truncated,
-                log_probabilities=decoded.log_probabilities,
+                log_probabilities=decoded.log_probabilities[begin:],
                 min_confidence=ready.question.min_confidence,
+                reasons=self.chat.reasons and not begin,
             ),
             prompt=ready.prompt,
             raw_text=text,
             tokens=len(decoded.ids),
-            log_probabilities=tuple(decoded.log_probabilities),
+            log_probabilities=tuple(decoded.log_probabilities[begin:]),
             seconds=seconds,
             task=ready.task,
             notes=self.builder.notes(regions, ready.task),
