@@ -31,8 +31,8 @@ class DialectSpec(_Strict):
     """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
-    Qwen3-VL's, `box_2d` Gemma's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others
-    are named after their family.
+    Qwen3-VL's, `box_2d` Gemma's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the
+    others are named after their family.
     """
 
     name: str = "chatspot"

@@ -235,3 +235,19 @@ def test_a_class_that_no_family_feeds_is_refused(tmp_path: Path, settings: bool)
         Engine.load(str(tmp_path), device="cpu")
     assert "glm4v" in str(caught.value)
     assert "chatspot.yaml" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["qwen3_5"])
+def test_a_model_that_can_reason_is_asked_to_answer_at_once(engine: Engine) -> None:
+    ids = engine.conversation.read(engine.prepare(picture((64, 64))), Question("What is this?")).ids
+    assert engine._chat.tokenizer.decode(ids).endswith("<think>\n\n</think>\n\n")
+    assert not engine._chat.reasons
+
+
+@pytest.mark.parametrize("name", ["pixtral"])
+def test_llavas_class_with_pixtrals_tower_is_fed_as_pixtral(engine: Engine, tmp_path: Path) -> None:
+    """Whatever the folder is called: as LLaVA-1.5 it would get a padded square and fractions."""
+    assert json.loads((engine.folder / "config.json").read_text())["model_type"] == "llava"
+    (tmp_path / "config.json").write_text((engine.folder / "config.json").read_text())
+    assert find_spec("my-own-checkpoint", "llava", tmp_path).name == "pixtral"
+    assert find_spec("my-own-checkpoint", "llava").name == "llava-1.5"
