@@ -242,7 +242,7 @@ class Engine:
                 _log.info("%s is warm after %.1f s", self.name, ask_some(self))
             else:
                 scene = self.prepare(np.full((48, 64, 3), 127, np.uint8))
-                self.answer(scene, Question("What is this?", max_new_tokens=1))
+                self.answer(scene, Question("What is this?", max_new_tokens=1, reasoning_tokens=0))
         except ChatspotError as error:
             raise ModelLoadError(
                 f"the model does not run: {error.problem}",

@@ -88,7 +88,9 @@ class Conversation:
         turns = tuple(map(self._without_control_strings, question.turns))
         ids = self.chat.encode(prompt, turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
-        limit += self.builder.spec.reasoning_tokens if self.chat.reasons else 0
+        if self.chat.reasons:
+            more = question.reasoning_tokens
+            limit += self.builder.spec.reasoning_tokens if more is None else more
         room = self._max_tokens - len(ids)
         if room < 1:
             raise RequestError(
