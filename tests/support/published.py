@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import published_by_processor
 import torch
 import transformers as hf
 
@@ -312,11 +313,12 @@ def write_kosmos2(folder: Path) -> None:
     edit(folder, "tokenizer_config.json", processor_class="Kosmos2Processor")
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {
+LAYOUTS: dict[str, Callable[[Path], Any]] = {
     name.removeprefix("write_"): value
     for name, value in sorted(globals().items())
     if name.startswith("write_")
 }
+LAYOUTS.update(published_by_processor.MAKERS)
 
 
 def write(folder: Path, layout: str) -> Path:

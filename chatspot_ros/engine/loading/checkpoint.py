@@ -175,7 +175,7 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     plan = replace(plan, dtype=chosen_dtype)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
-    tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")
+    tokenizer = load_tokenizer(folder, str(config.model_type))
     image_processor = _load_part(
         AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
     )
@@ -192,6 +192,17 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
         dtype=chosen_dtype,
         template_faults=template_faults,
     )
+
+
+def load_tokenizer(folder: Path, model_type: str) -> Any:
+    """Return the tokenizer of a checkpoint. Raises ModelLoadError.
+
+    The tokenizer.json of Mistral Small 3.1 and 3.2 parts words and numbers wrongly, which
+    transformers mends when asked to; with mistral-common it would read their tekken.json instead.
+    """
+    options = {"fix_mistral_regex": True, "mistral_format": False}
+    given = options if model_type == "mistral3" else {}
+    return _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)", **given)
 
 
 def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
@@ -244,9 +255,11 @@ def _build(folder: Path, build: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _load_part(loader: Any, folder: Path, what: str) -> Any:
+def _load_part(loader: Any, folder: Path, what: str, **options: Any) -> Any:
     try:
-        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return loader.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # any failure of a damaged file: the libraries' own vary
         raise ModelLoadError(
             f"the {what} cannot be loaded: {_first_line(error)}",

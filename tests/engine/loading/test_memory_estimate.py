@@ -56,7 +56,7 @@ def test_keys_and_values_are_what_the_model_keeps(
 
 
 def test_layers_may_keep_different_numbers() -> None:
-    """As in Gemma 4, whose layers of full attention have larger heads, and which has no one size."""
+    """As in Gemma 4, whose layers of full attention have larger heads: there is no one size."""
     config = AutoConfig.for_model("gemma4")
     text = config.text_config
     sizes = [2 * layer.num_key_value_heads * layer.head_dim for layer in text.per_layer_config]

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import published_by_processor
 import pytest
 import torch
 import transformers as hf
@@ -35,11 +36,17 @@ def load_module(name: str) -> ModuleType:
 
 
 families = load_module("families")
-by_processor = load_module("families_by_processor")
-MAKERS = {**families.MAKERS, **by_processor.MAKERS}
+MAKERS = {**families.MAKERS, **published_by_processor.MAKERS}
 FAMILIES = sorted(MAKERS)
 # One prefix for all questions about a picture, and conversations.
-CHATS = ["internvl", "molmo2", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", *by_processor.MAKERS]
+CHATS = [
+    "internvl",
+    "molmo2",
+    "qwen2_vl",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    *published_by_processor.MAKERS,
+]
 # What the image processor says beside the model's own arguments.
 NOT_FOR_THE_MODEL = ("num_patches", "num_crops", "num_soft_tokens_per_image", "rows", "cols")
 TOKEN_TYPES = {"gemma3": "token_type_ids", "gemma4": "mm_token_type_ids"}

@@ -5,37 +5,29 @@ Files lie as published; the processors are transformers' own, called as their us
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import published_by_processor
 import pytest
 import torch
 import transformers as hf
 from PIL import Image
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers.models.pixtral import image_processing_pil_pixtral
 
 from chatspot_ros.core.model_spec import find_spec
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine, Question, Turn
+from chatspot_ros.engine.loading import checkpoint
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ModelLoadError
 
-
-def load_module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKERS: dict[str, Any] = load_module("families_by_processor").MAKERS
+MAKERS = published_by_processor.MAKERS
 NAMES = sorted(set(MAKERS) - {"qwen3_5_moe"})
 # Width and height, in pixels.
 ODD = [(1, 1), (1920, 1080), (1000, 37), (333, 777)]
@@ -251,3 +243,20 @@ def test_llavas_class_with_pixtrals_tower_is_fed_as_pixtral(engine: Engine, tmp_
     (tmp_path / "config.json").write_text((engine.folder / "config.json").read_text())
     assert find_spec("my-own-checkpoint", "llava", tmp_path).name == "pixtral"
     assert find_spec("my-own-checkpoint", "llava").name == "llava-1.5"
+
+
+def test_mistrals_numbers_are_read_digit_by_digit(tmp_path: Path) -> None:
+    """The tokenizer.json of Mistral Small 3.1 parts them by threes (discussion 84 of
+    mistralai/Mistral-Small-3.1-24B-Instruct-2503); transformers knows it by its many tokens."""
+    vocabulary = published_by_processor.byte_vocabulary(["<unk>", "<s>", "</s>"])
+    vocabulary |= {f"<unused_{k}>": len(vocabulary) + k for k in range(100_000)} | {"19": 200_000}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("1", "9")]))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    hf.PreTrainedTokenizerFast(tokenizer_object=backend).save_pretrained(tmp_path)
+    config = {"model_type": "mistral3", "transformers_version": "4.50.0.dev0"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert checkpoint.load_tokenizer(tmp_path, "llava").tokenize("1920") == ["19", "2", "0"]
+    assert checkpoint.load_tokenizer(tmp_path, "mistral3").tokenize("1920") == [*"1920"]

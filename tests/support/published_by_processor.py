@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import transformers as hf
-from tokenizers import pre_tokenizers
+from tokenizers import decoders, pre_tokenizers
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
@@ -113,6 +113,13 @@ def write(
     for name, content in files.items():
         text = content if isinstance(content, str) else json.dumps(content, indent=2)
         (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return folder
+
+
+def _edit(folder: Path, **values: Any) -> Path:
+    """Change keys of config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}, indent=2))
     return folder
 
 
@@ -314,15 +321,21 @@ def make_mistral3(folder: Path) -> Path:
         vision_config=_pixtral_tower(), text_config=_mistral_text(tokenizer), image_token_index=5,
         spatial_merge_size=2,
     )  # fmt: skip
-    return _write_pixtral(folder, hf.Mistral3ForConditionalGeneration(config), tokenizer, 2)
+    _write_pixtral(folder, hf.Mistral3ForConditionalGeneration(config), tokenizer, 2)
+    return _edit(folder, transformers_version="4.50.0.dev0", torch_dtype="bfloat16")
 
 
 def _mistral_tokenizer() -> Any:
     special = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"]
-    tokenizer = hf.GPT2Tokenizer(
+    tokenizer = hf.LlamaTokenizer(
         vocab=byte_vocabulary(special), merges=[], bos_token="<s>", eos_token="</s>",
         unk_token="<unk>", pad_token="<unk>",
     )  # fmt: skip
+    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.backend_tokenizer.normalizer = None
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False
+    )
     return make_special(tokenizer, special[3:])
 
 
