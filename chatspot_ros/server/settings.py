@@ -281,6 +281,15 @@ class Settings:
         high=10_000_000,
         fixed=True,
     )
+    picture_pixels: int = _of(
+        EngineConfig.picture_pixels,
+        "Largest picture that the model sees, in pixels, where its family takes several sizes; 0: "
+        "the family's (docs/models.md). More pixels show smaller things; tokens, memory and the "
+        "time to see a picture grow with them.",
+        low=0,
+        high=1_000_000_000,
+        fixed=True,
+    )
     memory_reserve_mb: int = _of(
         EngineConfig.memory_reserve_mb,
         "Further memory that must be free for intermediate results, in MB.",

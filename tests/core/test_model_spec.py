@@ -77,7 +77,7 @@ def test_phrases_are_checked(tmp_path: Path) -> None:
 
 
 def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ModelLoadError, match=r"'bert'.*chatspot\.yaml.*llava.*qwen2_5_vl"):
+    with pytest.raises(ModelLoadError, match=r"'bert'.*llava.*qwen2_5_vl.*docs/models\.md"):
         find_spec("x", "bert")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from chatspot_ros.engine.prompting import chat_template, template_trial
+from chatspot_ros.engine.loading import template_trial
+from chatspot_ros.engine.prompting import chat_template
 from chatspot_ros.errors import ModelLoadError
 
 MODEL = Path("models/chatspot-tiny")
@@ -106,7 +107,7 @@ def test_every_reader_of_yaml_is_bounded(what: str, tmp_path: Path) -> None:
 def test_a_chat_template_that_never_ends_is_refused(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_template, "SECONDS", 1.0)
+    monkeypatch.setattr(template_trial, "SECONDS", 1.0)
     tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
     with pytest.raises(ModelLoadError, match="template"):
         chat_template.ChatTemplate(tokenizer, template, tokenizer.convert_tokens_to_ids("<image>"))
@@ -121,10 +122,9 @@ def test_a_template_is_tried_without_a_copy_of_this_process(
         raise AssertionError("the process was copied")
 
     monkeypatch.setattr(os, "fork", refuse)
-    messages = [{"role": "user", "content": "a"}]
-    asked = [{"messages": messages, "add_generation_prompt": True, "bos_token": "<s>"}]
-    assert template_trial.ends_soon("{{ bos_token }}{{ messages | tojson }}", asked)
-    assert template_trial.ends_soon("{{ raise_exception('no') }}", asked)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
+    for template in ("{{ bos_token }}{{ messages | tojson }}", "{{ raise_exception('no') }}"):
+        assert template_trial.find_endless(tokenizer, template) == ""
 
 
 def test_a_process_that_cannot_try_a_template_is_an_error_of_its_own(

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.engine.loading import memory_estimate, quantization
+from chatspot_ros.engine.loading import chat_templates, memory_estimate, quantization
 from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 
@@ -33,7 +33,11 @@ _ANYHOW = memory_estimate.Plan()
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint in memory: the model, its tokenizer and its image processor."""
+    """A checkpoint in memory: the model, its tokenizer and its image processor.
+
+    `chat_template` is the one that can carry a picture, empty: none can; `template_faults` says
+    why others were passed over.
+    """
 
     folder: Path
     model: Any
@@ -42,6 +46,7 @@ class Loaded:
     chat_template: str
     device: torch.device
     dtype: torch.dtype
+    template_faults: str = ""
 
 
 def find_folder(model: str, local_only: bool) -> Path:
@@ -170,10 +175,11 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     plan = replace(plan, dtype=chosen_dtype)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
-    tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")
+    tokenizer = load_tokenizer(folder, str(config.model_type))
     image_processor = _load_part(
         AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
     )
+    template, template_faults = chat_templates.choose(folder, tokenizer)
     shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
     packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
     return Loaded(
@@ -181,10 +187,22 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
         model=_load_model(folder, chosen_device, chosen_dtype, packing),
         tokenizer=tokenizer,
         image_processor=image_processor,
-        chat_template=_chat_template(folder, tokenizer),
+        chat_template=template,
         device=chosen_device,
         dtype=chosen_dtype,
+        template_faults=template_faults,
     )
+
+
+def load_tokenizer(folder: Path, model_type: str) -> Any:
+    """Return the tokenizer of a checkpoint. Raises ModelLoadError.
+
+    The tokenizer.json of Mistral Small 3.1 and 3.2 parts words and numbers wrongly, which
+    transformers mends when asked to; with mistral-common it would read their tekken.json instead.
+    """
+    options = {"fix_mistral_regex": True, "mistral_format": False}
+    given = options if model_type == "mistral3" else {}
+    return _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)", **given)
 
 
 def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
@@ -237,27 +255,17 @@ def _build(folder: Path, build: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _load_part(loader: Any, folder: Path, what: str) -> Any:
+def _load_part(loader: Any, folder: Path, what: str, **options: Any) -> Any:
     try:
-        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return loader.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # any failure of a damaged file: the libraries' own vary
         raise ModelLoadError(
             f"the {what} cannot be loaded: {_first_line(error)}",
             value=folder,
             remedy="add the files of the checkpoint's processor (processor.save_pretrained)",
         ) from error
-
-
-def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """Return the chat template of the tokenizer or else of the processor; empty: none."""
-    if isinstance(tokenizer.chat_template, str):
-        return tokenizer.chat_template
-    for name in ("chat_template.json", "processor_config.json"):
-        if (folder / name).is_file():
-            data = _read_json(folder / name)
-            if isinstance(data, dict) and isinstance(data.get("chat_template"), str):
-                return str(data["chat_template"])
-    return ""
 
 
 def _read_json(path: Path) -> Any:

@@ -97,12 +97,16 @@ def cache_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
     Every layer counts as one that attends to all tokens.
     """
     text = config.get_text_config()
-    heads = int(getattr(text, "num_attention_heads", 0) or 0)
-    size = getattr(text, "head_dim", None) or int(getattr(text, "hidden_size", 0)) // max(1, heads)
-    kept = int(getattr(text, "num_key_value_heads", None) or heads)
-    layers = int(getattr(text, "num_hidden_layers", 0) or 0)
+    layers = [_kept_numbers(layer) for layer in text.per_layer_config]
     tokens = min(tokens, int(getattr(text, "max_position_embeddings", 0) or tokens))
-    return 2 * layers * kept * int(size) * tokens * dtype.itemsize
+    return 2 * sum(layers) * tokens * dtype.itemsize
+
+
+def _kept_numbers(layer: Any) -> int:
+    """Return how many keys (or values) of a token a layer keeps; layers may differ (Gemma 4)."""
+    heads = int(getattr(layer, "num_attention_heads", 0) or 0)
+    size = getattr(layer, "head_dim", None) or getattr(layer, "hidden_size", 0) // max(1, heads)
+    return int(getattr(layer, "num_key_value_heads", None) or heads) * int(size)
 
 
 def check_fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from chatspot_ros.core import reasoning
 from chatspot_ros.engine.api import Turn
-from chatspot_ros.engine.prompting.template_trial import MEGABYTES, SECONDS, ends_soon
+from chatspot_ros.engine.loading.chat_templates import render
+from chatspot_ros.engine.loading.template_trial import find_endless
 from chatspot_ros.errors import ModelLoadError, RequestError
 
 _MARKUP = "<>[]{}|"
@@ -39,11 +41,13 @@ class ChatTemplate:
         spoken: tuple[str, ...] = (),
         placeholder: str = "",
         opening: str = "",
+        faults: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
         contain, such as those of the dialect. `placeholder` is the template's token for the
         picture, empty: the image token; `opening` the text at the start of every conversation,
-        where the template leaves it out. Raises ModelLoadError.
+        where the template leaves it out. `faults` says what is wrong with templates that were
+        passed over. Raises ModelLoadError.
         """
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
@@ -57,7 +61,7 @@ class ChatTemplate:
         self._opening = opening
         self._read_control_tokens(spoken)
         self._pictures: dict[str, _Picture | None] = {}
-        self._check_template()
+        self._check_template(faults)
 
     def _read_control_tokens(self, spoken: tuple[str, ...]) -> None:
         """Tell control tokens from words; an answer may contain those that are `spoken`."""
@@ -70,20 +74,22 @@ class ChatTemplate:
         # Strings that users may not write.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
+        self._closing_id = next((i for i, text in added.items() if text == reasoning.CLOSING), None)
         # Tokens that end or pad a text.
-        self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        said = {*spoken, reasoning.OPENING, reasoning.CLOSING}
+        self._silent_ids = special - {i for i, text in added.items() if text in said}
 
-    def _check_template(self) -> None:
+    def _check_template(self, faults: str) -> None:
         """Raise ModelLoadError unless the template writes the picture once."""
         if not self._template:
             raise ModelLoadError(
-                "the checkpoint has no chat template",
-                value=self.tokenizer.name_or_path,
+                f"the checkpoint has no chat template{' that can carry a picture' * bool(faults)}",
+                value=faults or self.tokenizer.name_or_path,
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
             )
-        if not self._ends_soon():
+        if endless := find_endless(self.tokenizer, self._template):
             raise ModelLoadError(
-                f"the chat template does not end within {SECONDS:g} s and {MEGABYTES} MB",
+                f"the chat template: {endless}",
                 value=self.tokenizer.name_or_path,
                 remedy="use the template that came with the model",
             )
@@ -91,32 +97,20 @@ class ChatTemplate:
             shown = self._text("a", ())
         except RequestError as error:
             raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        try:
+            self._text("a", (Turn("a", "b"), Turn("c", "d")))
+        except RequestError as error:
+            # A template may refuse several turns in words of its own, by `raise_exception`.
+            if type(error.__cause__) is not TemplateError:
+                raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        # Whether the template opens a reasoning before each answer.
+        self.reasons = reasoning.is_open(shown)
         if shown.count(self._placeholder) != 1:
             raise ModelLoadError(
                 "the chat template does not place the picture once",
                 value=shown[:200],
                 remedy=f"write a template that says {self._placeholder} where the picture goes",
             )
-
-    def _ends_soon(self) -> bool:
-        """Try conversations of one and of several turns: a template may treat them differently.
-
-        Raises ModelLoadError where they cannot be tried.
-        """
-        talk = (Turn("a", "b"), Turn("c", "d"), Turn("a", ""))
-        asked = [
-            {"messages": _messages(turns, len(turns) - 1), "add_generation_prompt": True,
-             **self.tokenizer.special_tokens_map}
-            for turns in (talk[-1:], talk)
-        ]  # fmt: skip
-        try:
-            return ends_soon(self.tokenizer.get_chat_template(self._template), asked, SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ModelLoadError(
-                "the chat template could not be tried",
-                value=error,
-                remedy="see whether this machine can start another Python process",
-            ) from error
 
     def encode(self, user_text: str, turns: tuple[Turn, ...], image_tokens: int | str) -> list[int]:
         """Return the ids of the conversation up to the beginning of the model's answer.
@@ -204,6 +198,20 @@ class ChatTemplate:
         kept = [i for i in ids if i not in self._silent_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
+    def answer_start(self, ids: list[int]) -> int | None:
+        """Return the index of the first id behind the last closing tag; None: there is none."""
+        if self._closing_id in ids:
+            return len(ids) - ids[::-1].index(self._closing_id)
+        if self._closing_id is not None or reasoning.CLOSING not in self.decode(ids):
+            return None
+        # A tag of several tokens: the first end with as many tags as the whole has.
+        count = self.decode(ids).count(reasoning.CLOSING)
+        ends = range(1, len(ids) + 1)
+        return bisect_left(ends, count, key=lambda end: self._tags_in(ids[:end])) + 1
+
+    def _tags_in(self, ids: list[int]) -> int:
+        return self.decode(ids).count(reasoning.CLOSING)
+
     def check_words(self, user_text: str, scaffold: str) -> None:
         """Raise RequestError if the text has other control tokens than its scaffold.
 
@@ -250,13 +258,8 @@ class ChatTemplate:
         follows where there are more turns."""
         messages = _messages(turns, answered)
         try:
-            text = self.tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                add_generation_prompt=answered < len(turns),
-                tokenize=False,
-            )
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            text = render(self.tokenizer, self._template, messages, answered < len(turns))
+        except Exception as error:  # a template is a program: any error may come of it
             raise RequestError(
                 f"the model's chat template refuses the conversation: {error}",
                 value=f"{len(turns)} turns",
@@ -288,7 +291,8 @@ class TextStream:
     """Decodes growing answer ids into pieces of text that stay valid.
 
     The pieces concatenate to the final text, without spaces at its ends. A character whose bytes
-    span several tokens comes when it is complete.
+    span several tokens comes when it is complete. Reasoning before the answer is no part of it;
+    where it does not end, all of it comes last.
     """
 
     def __init__(self, chat: ChatTemplate) -> None:
@@ -297,13 +301,18 @@ class TextStream:
 
     def add(self, ids: list[int]) -> str:
         """Return the text added by all ids so far."""
-        text = self._chat.decode(ids).lstrip()
+        whole = self._chat.decode(ids).lstrip()
+        if reasoning.may_begin(whole):
+            return ""
+        text = reasoning.answer_of(whole, self._chat.reasons)
         # An unfinished character decodes to U+FFFD; trailing spaces may be the end of the answer.
-        return self._advance(text.rstrip("\ufffd").rstrip())
+        return self._advance((text or "").rstrip("\ufffd").rstrip())
 
     def finish(self, ids: list[int]) -> tuple[str, str]:
         """Return the last piece and the whole text."""
-        added = self._advance(self._chat.decode(ids).strip())
+        whole = self._chat.decode(ids).strip()
+        answered = reasoning.answer_of(whole, self._chat.reasons)
+        added = self._advance(whole if answered is None else answered)
         return added, self._sent
 
     def _advance(self, text: str) -> str:
