@@ -131,6 +131,9 @@ def test_parameters_are_read_set_refused_and_dumped(
     assert "chatspot-tiny" in ros2("param", "get", *ALONE, NODE, "model")
     assert "in s" in ros2("param", "describe", *ALONE, NODE, "max_image_age")
     assert "successful" in ros2("param", "set", *ALONE, NODE, "default_question", "What now?")
+    # Sent as an integer and a boolean.
+    for name, value in {"session_idle": "600", "service_introspection": "off"}.items():
+        assert "successful" in ros2("param", "set", *ALONE, NODE, name, value)
     for name, value in {"model": "/elsewhere", "max_image_age": "-3.0"}.items():
         refused = subprocess.run(
             ["ros2", "param", "set", *ALONE, NODE, name, value],
