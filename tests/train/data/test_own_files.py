@@ -239,7 +239,9 @@ def test_a_whole_path_within_the_folder_of_images_is_found(build: Build, tmp_pat
 
 
 UNUSABLE = {
-    "no picture": ({"image": None}, "the dialogue has no picture"),
+    "no picture": ({"image": None}, "the dialogue names no picture for its <image>"),
+    "text alone": (talk("What?", "Red.", image=None),
+                   "the dialogue has no picture, and no --blank is given"),
     "two pictures": ({"image": ["a.jpg", "b.jpg"]}, "the dialogue has several pictures"),
     "two marks": (talk("<image><image>What?", "Red."), "the dialogue has several pictures"),
     "a video": ({"video": "a.mp4"}, "the dialogue has video, not a picture"),
@@ -264,6 +266,19 @@ def test_a_dialogue_that_cannot_be_used_is_dropped_with_its_reason(
     records = build("llava", [bad, talk("<image>What?", "Blue.")])
     assert said(records) == [[("What?", "Blue.")]]
     assert re.sub(r"\d+", "N", drops(tmp_path)["[0]"]) == reason
+
+
+def test_a_dialogue_of_text_alone_can_have_a_blank_picture(
+    build: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [talk("Hello", "Hello!", image=None), talk("<image>?", "Red.", image=None)]
+    (record,) = build("llava", texts, "--blank", "b.jpg")
+    assert (record.image, said([record])) == ("b.jpg", [[("Hello", "Hello!")]])
+    assert "names no picture" in drops(tmp_path)["[1]"]
+    build("llava", texts, "--blank", "gone.jpg", status=1)
+    assert drops(tmp_path)["[0]"] == "the picture is missing"
+    build("coco", coco((1, 1, {})), "--blank", "b.jpg", status=2)
+    assert "leave --blank out" in capsys.readouterr().err
 
 
 def test_a_beginning_answer_and_an_open_question_are_left_out(build: Build, tmp_path: Path) -> None:
