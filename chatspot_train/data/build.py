@@ -39,23 +39,30 @@ def build(
     limit: int | None = None,
     licence: str = "",
     regions: str = "",
+    blank: str = "",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
 
     `licence` is that of own data; empty: the source's. `regions` is one of the source's
-    `region_forms`; empty: the first. A failed build leaves earlier records.
+    `region_forms`; empty: the first. `blank` is a picture in `images` for dialogues without one;
+    empty: they are dropped. A failed build leaves earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
     annotations, images = _files(source, annotations, images, out)
     _check_option(source, "split", split, source.splits)
     _check_option(source, "regions", regions, source.region_forms)
+    if blank and not source.takes_blank:
+        raise SourceError(
+            f"{source.name} has no use for a blank picture", value=blank,
+            remedy="leave --blank out",
+        )  # fmt: skip
     regions = regions or next(iter(source.region_forms), "")
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     with closing(ConversionReport(out)) as report:
-        job = Job(annotations, ImageFolder(images), out, report, split, limit, regions)
+        job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank)
         write_records(_licensed(read_source(source, job, progress), licence), out)
         report.publish()
     about = {
@@ -143,6 +150,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{one.name}: {', '.join(one.region_forms)}" for one in SOURCES.values() if one.region_forms
     )
     parser.add_argument("--regions", default="", help=f"how texts write regions ({forms})")
+    parser.add_argument(
+        "--blank", default="", help="a picture in --images for dialogues without one "
+        f"({', '.join(one.name for one in SOURCES.values() if one.takes_blank)})",
+    )  # fmt: skip
     parser.add_argument("--licence", default="", help="licence of own data, for the model's card")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
 
@@ -152,7 +163,7 @@ def _run(options: argparse.Namespace) -> int:
     source = find_source(options.source)
     found = build(source, options.annotations, options.images, options.out,
                   split=options.split, limit=options.limit, licence=options.licence,
-                  regions=options.regions)  # fmt: skip
+                  regions=options.regions, blank=options.blank)  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

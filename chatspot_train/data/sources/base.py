@@ -35,7 +35,7 @@ class Job:
 
     `annotations` is the data set's own file, `pictures` are its images, `split` is the only split
     to take (empty: all), `limit` the maximum number of records, `out` the output folder. `regions`
-    is one of the source's `region_forms`.
+    is one of the source's `region_forms`, `blank` the picture of dialogues without one.
     """
 
     annotations: Path
@@ -45,6 +45,7 @@ class Job:
     split: str = ""
     limit: int | None = None
     regions: str = ""
+    blank: str = ""
 
     @contextmanager
     def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
@@ -62,7 +63,8 @@ class Source:
     `entries` returns (place in the file, entry) pairs; `convert` turns an entry into records and
     raises one of ENTRY_ERRORS for an unusable one. `splits` are the valid values of `--split`.
     `annotations` names the file of the data set that is read; with `needs_annotations` False it may
-    be left out. `region_forms` are the valid values of `--regions`, the default first.
+    be left out. `region_forms` are the valid values of `--regions`, the default first;
+    `takes_blank`: it reads `--blank`.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Source:
     needs_files: bool = True
     needs_annotations: bool = True
     region_forms: tuple[str, ...] = ()
+    takes_blank: bool = False
 
     def record(
         self,

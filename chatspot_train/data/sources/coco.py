@@ -105,6 +105,13 @@ class Coco:
                 job.report.drop(self.file, where, error)
         return groups
 
+    def annotated(self) -> set[int | str]:
+        """Return the ids of the categories that have annotations: others may be groups, as some
+        tools write them, or were never looked for."""
+        found = (read_id(raw.get("category_id")) for _, raw in self.annotations
+                 if isinstance(raw, dict))  # fmt: skip
+        return {one for one in found if one in self.names and one is not None}
+
     def name(self, category_id: int | str) -> str:
         """Return the name of a category. Raises SkipError for an unknown one."""
         if category_id not in self.names:

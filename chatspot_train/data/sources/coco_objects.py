@@ -63,11 +63,15 @@ class _Image(CocoImage):
 
 @dataclass
 class _Picture:
-    """A picture to convert; `image`, `name` and `places` are known when its things were named."""
+    """A picture to convert; `sought` are the categories that a picture may lack.
+
+    `image`, `name` and `places` are known when its things were named.
+    """
 
     raw: Any
     annotations: list[Entry]
     coco: Coco
+    sought: set[int | str]
     image: _Image | None = None
     name: str = ""
     places: list[RecordTurn] = field(default_factory=list)
@@ -76,12 +80,12 @@ class _Picture:
 def _entries(job: Job) -> Iterator[Entry]:
     """Yield every picture for its names, then those that have places or absences to ask about."""
     coco = load_coco(job.annotations, job)
-    groups = coco.by_image(job)
+    groups, sought = coco.by_image(job), coco.annotated()
     later: list[Entry] = []
     for where, raw in coco.images:
         image_id = read_id(raw.get("id")) if isinstance(raw, dict) else None
         found = groups.get(image_id, []) if image_id is not None else []
-        picture = _Picture(raw, found, coco)
+        picture = _Picture(raw, found, coco, sought)
         yield where, picture
         if picture.places:
             later.append((where, picture))
@@ -100,7 +104,7 @@ def _convert(raw: _Picture, where: str, job: Job) -> Iterator[Record]:
     job.pictures.size(name, size)
     things = list(_things(raw, size, job))
     raw.image, raw.name = image, name
-    raw.places = list(_place_turns(image, things, raw.coco))
+    raw.places = list(_place_turns(image, things, raw))
     turns = [turn for turn in map(_name_turn, things) if turn is not None]
     yield from SOURCE.records(str(image.id), name, size, turns)
 
@@ -153,17 +157,20 @@ def _name_turn(thing: _Thing) -> RecordTurn | None:
     return RecordTurn(draw(NAME_QUESTIONS, "coco", thing.id), thing.name, (shape,))
 
 
-def _place_turns(image: _Image, things: Sequence[_Thing], coco: Coco) -> Iterator[RecordTurn]:
+def _place_turns(
+    image: _Image, things: Sequence[_Thing], picture: _Picture
+) -> Iterator[RecordTurn]:
     """Yield whether a thing is there, then the places of things whose name occurs once, and in some
     pictures the place of one that is not there."""
     if not things:
         return
     key = ("coco", image.id)
     names = sorted({thing.name for thing in things})
-    absent = _absent(image, names, coco)
-    asked = draw(absent if absent and draw_number(2, *key, "there") else names, *key, "asked")
-    question = draw(THERE_QUESTIONS, *key, "there").replace("{thing}", asked)
-    yield RecordTurn(question, "yes" if asked in names else "no")
+    absent = _absent(image, names, picture)
+    if absent:  # or all answers were yes
+        asked = draw(absent if draw_number(2, *key, "there") else names, *key, "asked")
+        question = draw(THERE_QUESTIONS, *key, "there").replace("{thing}", asked)
+        yield RecordTurn(question, "yes" if asked in names else "no")
     counts = Counter(thing.name for thing in things)
     some_left = set(image.not_exhaustive_category_ids)
     for thing in things:
@@ -177,13 +184,12 @@ def _place_turns(image: _Image, things: Sequence[_Thing], coco: Coco) -> Iterato
         yield RecordTurn(question, f"there is no {sought} here", (), "locate")
 
 
-def _absent(image: _Image, present: Sequence[str], coco: Coco) -> list[str]:
+def _absent(image: _Image, present: Sequence[str], picture: _Picture) -> list[str]:
     """Return names of categories that are not in the picture: no `door` beside a `fridge door`."""
-    ids = coco.names if image.neg_category_ids is None else image.neg_category_ids
+    ids = picture.sought if image.neg_category_ids is None else image.neg_category_ids
+    known = picture.coco.names
     there = [set(name.casefold().split()) for name in present]
-    names = {
-        " ".join(coco.names[one].replace("_", " ").split()) for one in ids if one in coco.names
-    }
+    names = {" ".join(known[one].replace("_", " ").split()) for one in ids if one in known}
     return sorted(
         name for name in names - {""}
         if not any(words <= set(name.casefold().split()) or set(name.casefold().split()) <= words

@@ -95,7 +95,7 @@ def read_dialogue(raw: Any, where: str, job: Job) -> Dialogue:
             raise SkipError(f"the dialogue has {name}, not a picture", raw[name])
     entry = _Dialogue.model_validate(raw)
     texts = [(one.speaker.lower(), _text(one)) for one in entry.messages]
-    image = _one_picture(entry, [text for _, text in texts])
+    image = _one_picture(entry, [text for _, text in texts], job)
     if entry.system:
         _leave_out("a system message is left out", entry.system, f"{where}, system", job)
     key = entry.id or where.removeprefix("line ").strip("[]")
@@ -114,7 +114,7 @@ def _text(message: _Message) -> str:
     return "".join(words)
 
 
-def _one_picture(entry: _Dialogue, texts: Sequence[str]) -> str:
+def _one_picture(entry: _Dialogue, texts: Sequence[str], job: Job) -> str:
     parts = [
         part.name for one in entry.messages if not isinstance(one.content, str)
         for part in one.content
@@ -124,9 +124,11 @@ def _one_picture(entry: _Dialogue, texts: Sequence[str]) -> str:
     marks = sum(text.count(PICTURE_MARK) for text in texts)
     if len(names) > 1 or marks > 1:
         raise SkipError("the dialogue has several pictures", ", ".join(names) or f"{marks} marks")
-    if not names:
-        raise SkipError("the dialogue has no picture", entry.id)
-    return names[0]
+    if not names and marks:
+        raise SkipError(f"the dialogue names no picture for its {PICTURE_MARK}", entry.id)
+    if not names and not job.blank:
+        raise SkipError("the dialogue has no picture, and no --blank is given", entry.id)
+    return names[0] if names else job.blank
 
 
 def _listed(names: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -76,5 +76,6 @@ SOURCE = Source(
     entries=list_or_lines,
     convert=_convert,
     region_forms=(KEEP, FRACTIONS, PADDED),
+    takes_blank=True,
 )
 register(SOURCE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -108,11 +108,13 @@ class RefusalSuite(JudgingSuite):
         with reading(path, folder) as job:
             coco = load_coco(path, job)
             names, groups = coco.names, coco.by_image(job)
+            # In people's own files a category without annotations may be a group of others.
+            sought = coco.annotated() if self.files.own else set(names)
             for where, raw in coco.images:
                 with job.guard(where):
                     picture = CocoImage.model_validate(raw)
                     group = _annotations(groups.get(picture.id, []), job)
-                    some = [(picture, one) for one in self._regions(group, picture, names)]
+                    some = [(picture, one) for one in self._regions(group, picture, names, sought)]
                     if not some:
                         raise SkipError("no region of the picture is fit to be asked about")
                     regions += some
@@ -122,8 +124,9 @@ class RefusalSuite(JudgingSuite):
             yield from pair[:1] if limit and 2 * number + 1 == limit else pair
 
     def _regions(
-        self, group: list[CocoAnnotation], picture: CocoImage, names: dict[int, str]
-    ) -> Iterator[_Asked]:
+        self, group: list[CocoAnnotation], picture: CocoImage, names: Mapping[Any, str],
+        sought: Set[Any],
+    ) -> Iterator[_Asked]:  # fmt: skip
         boxes: list[tuple[CocoAnnotation, Region]] = []
         unplaced: set[int] = set()
         for annotation in group:
@@ -133,7 +136,7 @@ class RefusalSuite(JudgingSuite):
             except ENTRY_ERRORS:
                 unplaced.add(annotation.category_id)
         present = {annotation.category_id for annotation in group}
-        nowhere = tuple(sorted(set(names) - present))
+        nowhere = tuple(sorted(sought - present))
         overlaps = ious([b.box_xyxy_px for _, b in boxes], [b.box_xyxy_px for _, b in boxes])
         for (annotation, box), overlap in zip(boxes, overlaps, strict=True):
             x1, y1, x2, y2 = box.box_xyxy_px

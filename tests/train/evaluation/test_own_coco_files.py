@@ -99,6 +99,23 @@ def test_all_own_pictures_are_asked_about_and_the_papers_numbers_left_out(
             assert f"| {number} |" not in report
 
 
+def test_a_category_that_is_never_annotated_is_not_asked_for(tmp_path: Path) -> None:
+    """Some tools write the group of all categories as one more of them."""
+    for name in ("one.png", "two.png"):
+        picture(tmp_path / name)
+    whole = coco("one.png")
+    whole["images"].append({"id": 10, "file_name": "two.png", "width": 64, "height": 48})
+    whole["annotations"][1]["image_id"] = 10
+    whole["categories"].append({"id": 0, "name": "kitchen things"})
+    (tmp_path / "export.json").write_text(json.dumps(whole))
+    own = {"annotations": tmp_path / "export.json", "images": tmp_path}
+    things = {
+        item.truth["thing"] for seed in range(10)
+        for item in make("refusal", own).items(tmp_path, 0, seed)
+    }  # fmt: skip
+    assert things == {"mug", "fridge door"}
+
+
 @pytest.mark.parametrize(
     ("suite", "more", "problem"),
     [
