@@ -41,9 +41,9 @@ class Question:
     task: str = ""
     turns: tuple[Turn, ...] = ()
     max_new_tokens: int | None = None
-    reasoning_tokens: int | None = None
     min_confidence: float | None = None
     hint: str = ""
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True)
