@@ -84,7 +84,7 @@ class DiagnosticsPublisher:
             values={
                 "model": handler.model,
                 "device": self._model.device,
-                **process_memory.values(),
+                **process_memory.values(self._model.device),
                 "pending": handler.inflight_count,
                 **self._metrics.values(),
             },

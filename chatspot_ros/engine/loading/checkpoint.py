@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.engine.loading import chat_templates, memory_estimate, quantization
+from chatspot_ros.engine.loading import (
+    chat_templates,
+    generation_settings,
+    memory_estimate,
+    quantised_formats,
+    quantization,
+)
 from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 
@@ -29,6 +36,7 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "chatspot
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DOWNLOAD_AGAIN = "download or copy the checkpoint again"
 _ANYHOW = memory_estimate.Plan()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ def find_folder(model: str, local_only: bool) -> Path:
     path = Path(model).expanduser()
     if path.is_dir():
         return path
+    if path.is_file():
+        quantised_formats.refuse_gguf(path)
     if path.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelLoadError(
             "there is no such model folder", value=model, remedy="give the folder with config.json"
@@ -81,6 +91,8 @@ def find_folder(model: str, local_only: bool) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return config.json. Raises ModelLoadError when it is missing, broken or has no model_type."""
     path = folder / "config.json"
+    if not path.is_file():
+        quantised_formats.refuse_gguf(folder)
     config = _read_json(path)
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelLoadError("config.json has no model_type", value=path, remedy=_DOWNLOAD_AGAIN)
@@ -102,6 +114,7 @@ def check_weights(folder: Path) -> list[Path]:
         files = [folder / "model.safetensors"]
     missing = [path.name for path in files if not path.is_file()]
     if not files or missing:
+        quantised_formats.refuse_gguf(folder)
         pickled = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
                    for path in sorted(folder.glob(pattern))]  # fmt: skip
         if pickled:
@@ -146,6 +159,15 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def make_current(device: torch.device) -> None:
+    """Make a GPU the current one of this thread, which is to own the model.
+
+    Libraries allocate, record and ask for memory there where nobody names a device.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the number format; `auto` is bfloat16 on CUDA and float32 elsewhere."""
     if dtype == "auto":
@@ -167,12 +189,14 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     weights = memory_estimate.read_shapes(check_weights(folder))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
+    make_current(chosen_device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     config = _build(
         folder,
         lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
     )
     plan = replace(plan, dtype=chosen_dtype)
+    quantised_formats.check(folder, config)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
     tokenizer = load_tokenizer(folder, str(config.model_type))
@@ -231,6 +255,10 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
             value=folder,
             remedy="use a checkpoint that belongs to its config.json",
         )
+    left = generation_settings.unused(model.generation_config)
+    if left:
+        said = ", ".join(f"{name} {value}" for name, value in left.items())
+        _log.warning("answers are decoded greedily: not used of generation_config.json: %s", said)
     return _build(folder, lambda: model.to(device).eval())
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from chatspot_ros.engine.loading import host_resources, quantization
+from chatspot_ros.engine.loading import host_resources, quantised_formats, quantization
 from chatspot_ros.errors import ModelLoadError
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
+_FP8 = {"F8_E4M3", "F8_E5M2"}
 _FILE_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
               "BF16": 16, "I16": 16, "U16": 16}  # fmt: skip
 MB = 1_000_000
@@ -149,13 +150,16 @@ def _alternatives(
 
 def _weights(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device) -> int:
     as_stored = quantization.is_quantised_already(config)
+    fp8_stays = quantised_formats.fp8_stays(config, device)
     packed = plan.quantisation != "none"
     group = quantization.group_size(
         one.shape for one in weights if quantization.takes(one.name, one.shape)
     )
     total = 0
     for one in weights:
-        if as_stored or one.kind not in _FLOATS:
+        if one.kind in _FP8 and not fp8_stays:
+            total += math.prod(one.shape) * plan.dtype.itemsize
+        elif as_stored or one.kind not in _FLOATS:
             total += math.prod(one.shape) * _FILE_BITS.get(one.kind, 8) // 8
         elif packed and quantization.takes(one.name, one.shape):
             total += quantization.weight_bytes(
