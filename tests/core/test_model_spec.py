@@ -67,6 +67,12 @@ def test_a_name_chooses_among_the_families_of_one_class() -> None:
     assert find_spec("shikras/shikra-7b", "llava").dialect.make() == ShikraDialect()
 
 
+def test_shikra_pads_with_white() -> None:
+    # expand2square of shikras/shikra, mllm/dataset/utils/transform.py; LLaVA-1.5 pads with a mean.
+    assert find_spec("shikras/shikra-7b", "llava").fill_rgb == (255, 255, 255)
+    assert find_spec("llava-1.5-7b-hf", "llava").fill_rgb == (122, 116, 104)
+
+
 def test_phrases_are_checked(tmp_path: Path) -> None:
     phrases = "phrases: {picture: {'': '{question}'}, region: {describe: 'caption {regions}'}}"
     spec = read_spec(write(tmp_path, f"{GOOD}{phrases}"))

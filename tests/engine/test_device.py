@@ -76,16 +76,16 @@ def test_a_cpu_needs_no_current_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_loading_makes_the_gpu_current_before_anything_is_there(
     monkeypatch: pytest.MonkeyPatch, gpus: TwoGpus, llava_folder: Any
 ) -> None:
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def check(*_: object) -> None:
         assert gpus.current_device() == 1
-        raise Enough
+        raise EnoughError
 
     monkeypatch.setattr(checkpoint, "choose_device", torch.device)
     monkeypatch.setattr(checkpoint.memory_estimate, "check_fit", check)
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         checkpoint.load(llava_folder, "cuda:1", "auto")
 
 

@@ -305,11 +305,13 @@ def write_kosmos2(folder: Path) -> None:
     _drop(folder, "tokenizer.json", "tokenizer_config.json", "chatspot.yaml")
     tokenizer.save_pretrained(folder)
     config = hf.AutoConfig.from_pretrained(folder)
-    config.text_config.vocab_size = len(tokenizer)
+    config.text_config.vocab_size, config.vision_config.image_size = len(tokenizer), 224
     model = hf.Kosmos2ForConditionalGeneration(config)
     TINY.enliven(model, 0.1, 0.4)
     model.eval().save_pretrained(folder)
-    edit(folder, "preprocessor_config.json", processor_class="Kosmos2Processor")
+    edit(folder, "preprocessor_config.json", processor_class="Kosmos2Processor",
+         size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224},
+         use_square_size=True)  # fmt: skip
     edit(folder, "tokenizer_config.json", processor_class="Kosmos2Processor")
 
 

@@ -196,8 +196,8 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
         lambda: AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
     )
     plan = replace(plan, dtype=chosen_dtype)
-    quantised_formats.check(folder, config)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
+    quantised_formats.check(folder, config)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
     tokenizer = load_tokenizer(folder, str(config.model_type))
     image_processor = _load_part(
