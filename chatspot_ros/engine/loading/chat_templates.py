@@ -22,7 +22,7 @@ def choose(folder: Path, tokenizer: Any) -> tuple[str, str]:
     `processor_config.json`; then the tokenizer's, which is often for text alone. The template is
     empty where none can carry a picture. Raises ModelLoadError for a file that cannot be read.
     """
-    faults = []
+    faults: list[str] = []
     for source, template in _candidates(folder, tokenizer):
         fault = find_fault(tokenizer, template)
         if not fault:

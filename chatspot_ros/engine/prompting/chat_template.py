@@ -268,6 +268,8 @@ class ChatTemplate:
                 messages.append({"role": "assistant", "content": said})
         try:
             text = render(self.tokenizer, self._template, messages, answered < len(turns))
+        except MemoryError:  # a trial within bounds must see it
+            raise
         except Exception as error:  # a template is a program: any error may come of it
             raise RequestError(
                 f"the model's chat template refuses the conversation: {error}",
