@@ -206,14 +206,15 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     template, template_faults = chat_templates.choose(folder, tokenizer)
     shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
     packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
+    model = _load_model(folder, chosen_device, chosen_dtype, packing, config)
     return Loaded(
         folder=folder,
-        model=_load_model(folder, chosen_device, chosen_dtype, packing),
+        model=model,
         tokenizer=tokenizer,
         image_processor=image_processor,
         chat_template=template,
         device=chosen_device,
-        dtype=chosen_dtype,
+        dtype=quantised_formats.compute_dtype(model, config, chosen_dtype),
         template_faults=template_faults,
     )
 
@@ -229,9 +230,12 @@ def load_tokenizer(folder: Path, model_type: str) -> Any:
     return _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)", **given)
 
 
-def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
+def _load_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, packing: Any, config: Any
+) -> Any:
     options: dict[str, Any] = {"quantization_config": packing} if packing is not None else {}
-    if packing is not None or device.type == "cuda":
+    quantised = quantization.is_quantised_already(config)
+    if packing is not None or quantised or device.type == "cuda":
         # Straight onto the device, weight by weight: on a Jetson, where CPU and GPU share their
         # memory, the model would else be in it twice.
         options["device_map"] = {"": device}
@@ -259,6 +263,9 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
     if left:
         said = ", ".join(f"{name} {value}" for name, value in left.items())
         _log.warning("answers are decoded greedily: not used of generation_config.json: %s", said)
+    if quantised:
+        # It is on its device, and some formats cannot be moved.
+        return quantised_formats.settle(model.eval(), config, dtype, device)
     return _build(folder, lambda: model.to(device).eval())
 
 

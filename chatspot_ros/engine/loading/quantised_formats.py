@@ -91,3 +91,24 @@ def fp8_stays(config: Any, device: torch.device) -> bool:
     if not method_of(config) or device.type != "cuda":
         return False
     return tuple(torch.cuda.get_device_capability(device)) >= _FP8_CAPABILITY
+
+
+def settle(model: Any, config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Return a loaded model; where FP8 became plain floats, all its weights are of `dtype`.
+
+    The weights that were not quantised are left by transformers as they are in the files.
+    """
+    if method_of(config) == "fp8" and not fp8_stays(config, device):
+        for weight in model.parameters():
+            if weight.is_floating_point():
+                weight.data = weight.data.to(dtype)
+    return model
+
+
+def compute_dtype(model: Any, config: Any, dtype: torch.dtype) -> torch.dtype:
+    """Return the type of a loaded model's activations: AWQ's kernels want float16, whatever
+    `dtype` is."""
+    if not method_of(config):
+        return dtype
+    used: torch.dtype = model.get_input_embeddings().weight.dtype
+    return used if used.is_floating_point and used.itemsize > 1 else dtype

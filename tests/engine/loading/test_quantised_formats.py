@@ -8,11 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import published
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from chatspot_ros.engine import Engine
+from chatspot_ros.engine import Engine, Question
 from chatspot_ros.engine.loading import generation_settings, memory_estimate, quantised_formats
 from chatspot_ros.engine.loading.memory_estimate import Plan, Weight
 from chatspot_ros.errors import ModelLoadError
@@ -117,6 +119,50 @@ def test_fp8_counts_at_the_size_that_it_will_have(
     # The scales are stored as they are.
     assert fp8_need(config, torch.device(device), dtype) == 1_000_000 * each + 64 * 4
     assert set(asked) <= {device}
+
+
+@pytest.fixture(scope="module")
+def fp8_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Qwen2.5-VL with the language model's blocks in FP8 and the rest in bfloat16, as published."""
+    copied = Path(shutil.copytree(folder, tmp_path_factory.mktemp("fp8") / "fp8"))
+    packed = {}
+    for name, weight in load_file(copied / "model.safetensors").items():
+        if name.startswith("model.layers") and name.endswith("proj.weight"):
+            scale = weight.abs().max() / 448
+            packed[name] = (weight / scale).to(torch.float8_e4m3fn)
+            packed[f"{name}_scale_inv"] = scale.reshape(1, 1).float()
+        else:
+            packed[name] = weight.bfloat16()
+    assert any(weight.dtype is torch.float8_e4m3fn for weight in packed.values())
+    save_file(packed, copied / "model.safetensors", metadata={"format": "pt"})
+    published.edit(copied, "config.json", quantization_config={
+        "quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3",
+        "weight_block_size": [128, 128], "modules_to_not_convert": ["visual", "lm_head"],
+    })  # fmt: skip
+    return copied
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_fp8_runs_without_a_gpu_that_knows_it(fp8_folder: Path, dtype: str) -> None:
+    engine = Engine.load(str(fp8_folder), device="cpu", dtype=dtype)
+    types = {weight.dtype for weight in engine._runner._family.whole.parameters()}
+    assert types == {engine.dtype} == {getattr(torch, dtype)}
+    scene = engine.prepare(np.full((60, 90, 3), 90, np.uint8))
+    assert engine.answer(scene, Question("What is this?", max_new_tokens=3)).tokens > 0
+
+
+def test_pictures_have_the_type_that_a_formats_kernels_want() -> None:
+    def loaded(dtype: torch.dtype) -> Any:
+        weight = torch.zeros(1, dtype=dtype)
+        return SimpleNamespace(get_input_embeddings=lambda: SimpleNamespace(weight=weight))
+
+    def compute(dtype: torch.dtype, method: str | None) -> torch.dtype:
+        config = SimpleNamespace(quantization_config=method and {"quant_method": method})
+        return quantised_formats.compute_dtype(loaded(dtype), config, torch.bfloat16)
+
+    assert compute(torch.float16, "awq") is torch.float16
+    assert compute(torch.float16, None) is torch.bfloat16
+    assert compute(torch.float8_e4m3fn, "fp8") is torch.bfloat16
 
 
 def test_fp8_weights_without_a_format_become_the_models_type() -> None:
