@@ -105,7 +105,10 @@ def write(
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() >= 2:
+            if name.endswith("A_log"):
+                # The class draws the rates of forgetting at random, each time others.
+                weight.copy_(torch.rand(weight.shape, generator=generator) * 6 - 4)
+            elif weight.dim() >= 2 or name.endswith("image_newline"):
                 scale = scales["embed" not in name]
                 weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
     model.eval().save_pretrained(folder)

@@ -19,6 +19,7 @@ import transformers as hf
 from PIL import Image
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers.models.pixtral import image_processing_pil_pixtral
+from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo
 
 from chatspot_ros.core.model_spec import find_spec
 from chatspot_ros.core.regions import Region
@@ -260,3 +261,20 @@ def test_mistrals_numbers_are_read_digit_by_digit(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert checkpoint.load_tokenizer(tmp_path, "llava").tokenize("1920") == ["19", "2", "0"]
     assert checkpoint.load_tokenizer(tmp_path, "mistral3").tokenize("1920") == [*"1920"]
+
+
+NONE = {"smolvlm": "There is no such thing.", "idefics3": "There is no such thing.",
+        "llava_onevision": "There is no mug here."}  # fmt: skip
+
+
+def test_nothing_found_is_read_as_an_answer(engine: Engine, name: str) -> None:
+    builder = engine.conversation.builder
+    text, fit = NONE.get(name, "[]"), engine.spec.geometry.fit((211, 97))
+    got = builder.read(text, (), "locate", fit, truncated=False, log_probabilities=None)
+    assert (got.grounded, got.uncertain) == ((), False)
+    grammar = builder.grammar("locate")
+    assert grammar is not None
+    compiled = GrammarCompiler(TokenizerInfo([])).compile_grammar(grammar)
+    matcher = GrammarMatcher(compiled, terminate_without_stop_token=True)
+    assert matcher.accept_string(text)
+    assert matcher.is_completed()
