@@ -152,8 +152,16 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
-def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _ANYHOW) -> Loaded:
+def load(
+    folder: Path,
+    device: str,
+    dtype: str,
+    plan: memory_estimate.Plan = _ANYHOW,
+    packing: Any = None,
+) -> Loaded:
     """Load a checkpoint from a folder onto a device.
+
+    `packing` is a quantisation config of transformers instead of the plan's own.
 
     Raises:
         ModelLoadError: the checkpoint is broken or does not fit.
@@ -175,7 +183,7 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
         AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
     )
     shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
-    packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
+    packing = packing or quantization.config_for(plan.quantisation, shapes, chosen_device)
     return Loaded(
         folder=folder,
         model=_load_model(folder, chosen_device, chosen_dtype, packing),
@@ -213,6 +221,8 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
             value=folder,
             remedy="use a checkpoint that belongs to its config.json",
         )
+    if any(weight.is_meta for weight in model.parameters()):
+        return model.eval()  # another process reads the weights and hands them on
     return _build(folder, lambda: model.to(device).eval())
 
 

@@ -1,0 +1,118 @@
+"""Two processes with weights spread over both by FSDP export a folder that loads."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from chatspot_train.finetune.config import ModelSettings
+from chatspot_train.finetune.model import load_start
+from chatspot_train.finetune.run import export_stopped
+
+Painted = Callable[..., dict[str, str]]
+# accelerate shards on GPUs alone, but everything that it calls works on CPUs with gloo: it is told
+# that these processes have GPUs. Says for each process how many weights it read from files.
+SHARDED = """
+import runpy
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import FSDPModule
+from chatspot_train.finetune import finished, run
+
+start = PartialState.__init__
+
+def begin(state, *args, **more):
+    start(state, *args, **more)
+    state.distributed_type = DistributedType.MULTI_GPU
+
+PartialState.__init__ = begin
+load, gather = run.load_base, run.gather
+
+def loaded(settings):
+    found = load(settings)
+    frozen = found.model.model.language_model.parameters()
+    print("READ", sum(not weight.is_meta for weight in frozen), flush=True)
+    return found
+
+def gathered(trainer):
+    assert isinstance(trainer.model, FSDPModule)
+    weights = list(trainer.model.parameters())
+    mine = sum(weight.to_local().numel() for weight in weights)
+    print("SHARDS", mine, sum(weight.numel() for weight in weights), flush=True)
+    return gather(trainer)
+
+run.load_base, run.gather = loaded, gathered
+runpy.run_module("chatspot_train.train", run_name="__main__", alter_sys=True)
+"""
+FSDP = {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+        "reshard_after_forward": True, "cpu_ram_efficient_loading": True,
+        "state_dict_type": "FULL_STATE_DICT"}  # fmt: skip
+
+
+def write_run(out: Path, model: dict[str, Any], data: dict[str, str], **more: Any) -> Path:
+    optim = {"learning_rate": 1e-2, "batch": 4, "per_device": 2, "workers": 0, "bf16": False,
+             "progress": False, "log_every": 1, "save_every": 4, "warmup": 0.0,
+             "gradient_checkpointing": False}  # fmt: skip
+    values = {"recipe": "instruct", "out": str(out), "model": model, "data": [data],
+              "learn": ["projection", "language"], "optim": optim, **more}  # fmt: skip
+    file = out.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def train_sharded(file: Path, folder: Path) -> str:
+    driver = folder / "sharded.py"
+    driver.write_text(SHARDED)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+         str(driver), "--config", str(file)],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def losses(out: Path) -> list[float]:
+    return [h["loss"] for h in json.loads((out / "log.json").read_text()) if "loss" in h]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("way", ["whole", "lora"])
+def test_two_processes_export_what_both_have_learned(
+    way: str, parts: dict[str, Any], painted: Painted, tmp_path: Path,
+    train_as: Callable[[Path], None],
+) -> None:  # fmt: skip
+    data = painted(16)
+    (tmp_path / "fsdp.json").write_text(json.dumps(FSDP))
+    more: dict[str, Any] = {"whole": {}, "lora": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.0}}}[
+        way
+    ]
+    train_as(write_run(tmp_path / "one", parts, data, **more))
+    said = train_sharded(
+        write_run(tmp_path / "two", parts, data, fsdp=str(tmp_path / "fsdp.json"), **more), tmp_path
+    )
+    read = sorted(int(line.split()[1]) for line in said.splitlines() if line.startswith("READ"))
+    assert read[0] == 0 < read[1]  # one process reads, the other gets its part from it
+    shards = [tuple(map(int, line.split()[1:])) for line in said.splitlines() if "SHARDS" in line]
+    assert len(shards) == 2
+    assert all(local < 0.7 * whole for local, whole in shards)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=0.05)
+    one, two, again = (
+        dict(load_start(ModelSettings(checkpoint=str(folder))).model.named_parameters())
+        for folder in (
+            tmp_path / "one" / "model",
+            tmp_path / "two" / "model",
+            export_stopped(tmp_path / "two", tmp_path / "again"),
+        )
+    )
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=0.02), name
+        assert torch.allclose(two[name], again[name], atol=1e-3), name
