@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.command_line import Command
-from chatspot_train.common.trainer import NonFiniteLossError
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.data.records import RecordError
 
 # The module of each recipe. Its `run_recipe` takes the settings and returns the exported folder.

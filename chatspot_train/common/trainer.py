@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerState
 
 from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 from chatspot_train.common.muon import ADAM_BETAS, muon_and_adamw
 from chatspot_train.common.stage_config import StageSettings
@@ -27,10 +28,6 @@ from chatspot_train.common.whole_checkpoints import WholeCheckpoints, last_check
 
 # Settings of a stage that may change when it is taken up again.
 FREE = ("steps", "save_every", "workers", "progress")
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names the step."""
 
 
 class _StopOnNonFinite(TrainerCallback):

@@ -194,8 +194,12 @@ def layer_bytes(sizes: Sizes, half: bool) -> int:
 
 
 def _host(sizes: Sizes, settings: InstructSettings, machine: Hardware, number: int) -> int:
-    """Return the machine's bytes: its processes, and the most of reading, saving and exporting."""
-    readers = 1 if machine.sharded and fsdp_reads_once(settings) else machine.gpus
+    """Return the machine's bytes: its processes, and the most of reading, saving and exporting.
+
+    A sharded run without its file is planned with config/train/fsdp.json, which reads once.
+    """
+    once = fsdp_reads_once(settings) if settings.fsdp else settings.deepspeed is None
+    readers = 1 if machine.sharded and once else machine.gpus
     reading = sizes.weights * number * max(1, readers)
     saving = max(sizes.weights * number, 2 * sizes.trained * FLOAT)
     exporting = sizes.weights * 2 * 2 + sizes.trained * FLOAT

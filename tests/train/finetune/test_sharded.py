@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,13 +25,15 @@ import runpy
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
-from chatspot_train.finetune import finished, run
+from chatspot_train.finetune import run
 
 start = PartialState.__init__
 
 def begin(state, *args, **more):
+    first = not PartialState._shared_state
     start(state, *args, **more)
-    state.distributed_type = DistributedType.MULTI_GPU
+    if first:
+        state.distributed_type = DistributedType.MULTI_GPU
 
 PartialState.__init__ = begin
 load, gather = run.load_base, run.gather
@@ -68,16 +71,24 @@ def write_run(out: Path, model: dict[str, Any], data: dict[str, str], **more: An
 
 
 def train_sharded(file: Path, folder: Path) -> str:
-    driver = folder / "sharded.py"
-    driver.write_text(SHARDED)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
-         str(driver), "--config", str(file)],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    logs = [folder / f"{rank}.log" for rank in range(2)]
+    common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARDED, "--config", str(file)],
+            stdout=log.open("w"), stderr=subprocess.STDOUT,
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank, log in enumerate(logs)
+    ]  # fmt: skip
+    ends = [process.wait() for process in processes]
+    said = "\n".join(log.read_text() for log in logs)
+    assert ends == [0, 0], said[-3000:]
+    return said
 
 
 def losses(out: Path) -> list[float]:
