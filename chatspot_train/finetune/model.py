@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -66,17 +67,23 @@ class Start:
 
 
 def load_start(
-    settings: ModelSettings, dtype: torch.dtype = torch.float32, packing: Any = None
+    settings: ModelSettings,
+    dtype: torch.dtype = torch.float32,
+    packing: Any = None,
+    empty: bool = False,
 ) -> Start:
     """Load a checkpoint, or join a tower and a language model; all weights in `dtype`.
 
-    `packing` is transformers' quantisation config, for a checkpoint alone. Raises ModelLoadError.
+    `packing` is transformers' quantisation config, for a checkpoint alone. `empty`: the weights
+    take no memory, another process hands them on. Raises ModelLoadError.
     """
     if settings.checkpoint is None:
-        return _join(str(settings.vision), str(settings.language), _spec_of(settings), dtype)
+        parts = str(settings.vision), str(settings.language)
+        return _join(*parts, _spec_of(settings), dtype, empty)
     folder = checkpoint.find_folder(settings.checkpoint, local_only=False)
     device = "auto" if packing is not None else "cpu"
-    loaded = checkpoint.load(folder, device, str(dtype).removeprefix("torch."), packing=packing)
+    name = str(dtype).removeprefix("torch.")
+    loaded = checkpoint.load(folder, device, name, packing=packing, empty=empty)
     spec = settings.spec or find_spec(
         folder.name, str(checkpoint.read_config(folder)["model_type"]), folder
     )
@@ -89,7 +96,9 @@ def _spec_of(settings: ModelSettings) -> ModelSpec:
     return settings.spec
 
 
-def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> Start:
+def _join(
+    vision: str, language: str, spec: ModelSpec, dtype: torch.dtype, empty: bool = False
+) -> Start:
     """Return a LLaVA of a CLIP tower and a language model, with a new projection.
 
     The dialect's control strings and the tags become tokens, if they are none yet; their embeddings
@@ -103,10 +112,7 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
             vision_feature_layer=-2, vision_feature_select_strategy="default",
         )  # fmt: skip
         projection = _new_projection(config).to(dtype)
-        tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
-        words = AutoModelForCausalLM.from_pretrained(
-            language, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+        tower, words = (_new_parts if empty else _read_parts)(vision, language, config, dtype)
         tokenizer = AutoTokenizer.from_pretrained(language, trust_remote_code=False)
         images = CLIPImageProcessor.from_pretrained(vision)
     except (OSError, ValueError, ImportError) as error:
@@ -138,6 +144,23 @@ def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> St
     model.model.multi_modal_projector = projection
     model.generation_config = words.generation_config
     return Start(model, tokenizer, images, VICUNA_TEMPLATE, spec)
+
+
+def _read_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the tower and the language model. Raises OSError, ValueError or ImportError."""
+    tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
+    words = AutoModelForCausalLM.from_pretrained(
+        language, dtype=dtype, use_safetensors=True, trust_remote_code=False
+    )
+    return tower, words
+
+
+def _new_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the tower and the language model without memory for their weights."""
+    with init_empty_weights(include_buffers=False):
+        tower = CLIPVisionModel._from_config(config.vision_config, dtype=dtype)
+        words = AutoModelForCausalLM.from_config(config.text_config, dtype=dtype)
+    return tower, words
 
 
 def _new_projection(config: LlavaConfig) -> torch.nn.Module:
@@ -176,7 +199,7 @@ def _start_at_mean(words: Any, known: int) -> None:
     """Set the embeddings of the tokens from number `known` on to the mean of the others."""
     with torch.no_grad():
         for table in (words.get_input_embeddings().weight, words.get_output_embeddings().weight):
-            table[known:] = table[:known].mean(0)
+            table[known:] = table[:known].float().mean(0)
 
 
 def part_of(name: str) -> Part:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,14 +45,14 @@ def base_of(settings: InstructSettings, on_gpu: bool = False) -> str:
 def load_base(settings: InstructSettings) -> Start:
     """Load the model that a run starts from, with its weights as `base_of` says.
 
-    Where FSDP reads once, only the first process of a machine has them; the others' are empty.
-    Raises ModelLoadError.
+    Where FSDP reads once, only the first process of each machine has them, and the others' are
+    empty: accelerate hands them on from the first process of all. Raises ModelLoadError.
     """
     base = base_of(settings)
     packing = four_bits() if base == "4bit" else None
     dtype = torch.float32 if base == "float32" else torch.bfloat16
-    with _reading(once=fsdp_reads_once(settings)):
-        return load_start(settings.model, dtype, packing)
+    others = fsdp_reads_once(settings) and int(os.environ.get("LOCAL_RANK", "0")) > 0
+    return load_start(settings.model, dtype, packing, empty=others)
 
 
 def load_teacher(settings: InstructSettings) -> Any:
@@ -61,8 +60,7 @@ def load_teacher(settings: InstructSettings) -> Any:
     if settings.distill is None:
         return None
     dtype = torch.bfloat16 if computes_in_bf16(settings) else torch.float32
-    with _reading(once=False):
-        return load_start(ModelSettings(checkpoint=settings.distill.teacher), dtype).model
+    return load_start(ModelSettings(checkpoint=settings.distill.teacher), dtype).model
 
 
 def four_bits() -> Any:
@@ -90,36 +88,18 @@ def fsdp_reads_once(settings: InstructSettings) -> bool:
     return bool(values.get("cpu_ram_efficient_loading"))
 
 
-@contextmanager
-def _reading(once: bool) -> Iterator[None]:
-    """Let from_pretrained read weights in the first process of a machine only, or in each.
-
-    transformers asks these variables; accelerate launch may have set them.
-    """
-    wanted = {"ACCELERATE_USE_FSDP": str(once), "FSDP_CPU_RAM_EFFICIENT_LOADING": str(once)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def prepare(start: Start, settings: InstructSettings) -> Any:
     """Return the model in which exactly the parts of `settings.learn` are trainable, in float32."""
     choose_parts(start.model, settings.learn)
-    start.model.config.use_cache = False
-    if settings.lora is None:
-        for parameter in start.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-        return start.model
-    keep = "projection" in settings.learn
-    return with_adapters(start.model, settings.lora, keep, own_tokens(start))
+    model = start.model
+    model.config.use_cache = False
+    if settings.lora is not None:
+        keep = "projection" in settings.learn
+        model = with_adapters(model, settings.lora, keep, own_tokens(start))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
 
 
 def with_adapters(

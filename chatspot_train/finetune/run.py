@@ -77,7 +77,6 @@ def run(settings: InstructSettings) -> Path:
     check_fit(settings)
     torch.manual_seed(settings.optim.seed)
     args = arguments(settings)
-    _ = args.device  # joins the processes: only then can one of them read for all
     start, teacher = load_base(settings), load_teacher(settings)
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
     encoder = Encoder(start, settings.longest, skills, states)

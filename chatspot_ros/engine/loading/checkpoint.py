@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
@@ -158,10 +159,12 @@ def load(
     dtype: str,
     plan: memory_estimate.Plan = _ANYHOW,
     packing: Any = None,
+    empty: bool = False,
 ) -> Loaded:
     """Load a checkpoint from a folder onto a device.
 
-    `packing` is a quantisation config of transformers instead of the plan's own.
+    `packing` is a quantisation config of transformers instead of the plan's own. `empty`: its
+    weights take no memory and have no values; another process hands them on.
 
     Raises:
         ModelLoadError: the checkpoint is broken or does not fit.
@@ -186,13 +189,23 @@ def load(
     packing = packing or quantization.config_for(plan.quantisation, shapes, chosen_device)
     return Loaded(
         folder=folder,
-        model=_load_model(folder, chosen_device, chosen_dtype, packing),
+        model=_empty_model(folder, config, chosen_dtype)
+        if empty
+        else _load_model(folder, chosen_device, chosen_dtype, packing),
         tokenizer=tokenizer,
         image_processor=image_processor,
         chat_template=_chat_template(folder, tokenizer),
         device=chosen_device,
         dtype=chosen_dtype,
     )
+
+
+def _empty_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    def build() -> Any:
+        with init_empty_weights(include_buffers=False):
+            return AutoModelForImageTextToText.from_config(config, dtype=dtype)
+
+    return _build(folder, build)
 
 
 def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
@@ -221,8 +234,6 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
             value=folder,
             remedy="use a checkpoint that belongs to its config.json",
         )
-    if any(weight.is_meta for weight in model.parameters()):
-        return model.eval()  # another process reads the weights and hands them on
     return _build(folder, lambda: model.to(device).eval())
 
 

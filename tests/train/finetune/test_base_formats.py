@@ -1,6 +1,5 @@
 """What the frozen weights are held in: bfloat16 where hardware is fast in it, 4 bits if asked."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,11 @@ def test_frozen_weights_are_exported_as_they_were_published(
     before = {name: p.detach().half() for name, p in start.model.named_parameters()}
     after = dict(load_start(ModelSettings(checkpoint=str(folder)), torch.float16)
                  .model.named_parameters())  # fmt: skip
-    moved = {part_of(name) for name in before if not torch.equal(before[name], after[name])}
+    moved = {
+        part_of(name) for name in before
+        # Rounded to bfloat16 a weight of 0.02 changes by up to 6e-5.
+        if not torch.allclose(before[name].float(), after[name].float(), atol=1e-5, rtol=0)
+    }  # fmt: skip
     assert moved == set(learn)
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
@@ -99,13 +102,3 @@ def test_four_bits_leave_the_vision_parts_and_the_head(monkeypatch: pytest.Monke
 def test_four_bits_are_for_adapters_alone() -> None:
     with pytest.raises(ValueError, match="4bit is for lora"):
         settings({"checkpoint": "m"}, base="4bit")
-
-
-def test_reading_once_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
-    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
-    for once in (True, False):
-        with preparing._reading(once):
-            assert os.environ["ACCELERATE_USE_FSDP"] == str(once)
-        assert "ACCELERATE_USE_FSDP" not in os.environ
-        assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "true"
