@@ -52,7 +52,23 @@ def load_base(settings: InstructSettings) -> Start:
     packing = four_bits() if base == "4bit" else None
     dtype = torch.float32 if base == "float32" else torch.bfloat16
     others = fsdp_reads_once(settings) and int(os.environ.get("LOCAL_RANK", "0")) > 0
-    return load_start(settings.model, dtype, packing, empty=others)
+    start = load_start(settings.model, dtype, packing, empty=others)
+    if others:
+        _give_addresses(start.model)
+    return start
+
+
+def _give_addresses(model: torch.nn.Module) -> None:
+    """Replace weights on `meta` by ones whose memory nothing has written to, which takes none.
+
+    accelerate tells a model's weights apart by their addresses.
+    """
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if weight.is_meta:
+                values = torch.empty_like(weight, device="cpu")
+                setattr(module, name, torch.nn.Parameter(values, weight.requires_grad))
+    model.tie_weights()  # type: ignore[operator]
 
 
 def load_teacher(settings: InstructSettings) -> Any:
