@@ -65,7 +65,9 @@ def main() -> None:
         anyhow = np.random.default_rng(1).permutation(len(whole))[:200].tolist()
         before = per_second(lambda: decode_whole_groups(whole, anyhow), len(anyhow))
         single = per_second(lambda: [whole[k] for k in anyhow], len(anyhow))
-        source = PictureRecords(SourceSettings(records=folder, images=folder))
+        source = PictureRecords(
+            SourceSettings.model_validate({"records": folder, "images": folder})
+        )
         order = draw_epoch([source], [], 0.0, 8, np.random.default_rng(1))
         after = per_second(lambda: [source[k] for _, k in order], len(order))
     print(f"whole row groups, any order {before:8.0f} records/s")

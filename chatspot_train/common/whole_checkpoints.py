@@ -26,7 +26,7 @@ class WholeCheckpoints(Trainer):
         return self._folder or str(super()._get_output_dir(trial))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        out = Path(self.args.output_dir)
+        out = Path(str(self.args.output_dir))
         saving = out / _SAVING
         if self.args.should_save:
             shutil.rmtree(saving, ignore_errors=True)

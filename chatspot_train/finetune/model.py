@@ -126,7 +126,8 @@ def _join(
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    known = int(config.text_config.vocab_size)
+    text: Any = config.text_config
+    known = int(text.vocab_size)
     words.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     _start_at_mean(words, known)
     config = LlavaConfig(
@@ -179,7 +180,7 @@ def own_strings(spec: ModelSpec | None) -> tuple[str, ...]:
     None: of a model that is joined with the default dialect and with tags.
     """
     if spec is None:
-        return (*DialectSpec().make().control_strings, *task_tags())
+        return (*DialectSpec.model_validate({}).make().control_strings, *task_tags())
     tags = task_tags() if spec.prompt_style == "tags" else ()
     return (*spec.dialect.make().control_strings, *tags)
 

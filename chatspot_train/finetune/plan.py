@@ -82,8 +82,8 @@ def _config(model: ModelSettings, shape: Path | None) -> Any:
         if model.checkpoint is not None:
             return _config_in(checkpoint.find_folder(model.checkpoint, local_only=False))
         config = LlavaConfig(
-            vision_config=CLIPVisionConfig.from_pretrained(model.vision),
-            text_config=AutoConfig.from_pretrained(model.language, trust_remote_code=False),
+            vision_config=CLIPVisionConfig.from_pretrained(str(model.vision)),
+            text_config=AutoConfig.from_pretrained(str(model.language), trust_remote_code=False),
         )
     except (OSError, ValueError, TypeError, ModelLoadError) as error:
         problem = error.problem if isinstance(error, ModelLoadError) else str(error)
@@ -93,5 +93,6 @@ def _config(model: ModelSettings, shape: Path | None) -> Any:
             remedy="give the model's folder; to plan without it, a --shape such as "
             "config/train/chatspot_7b.json",
         ) from error
-    config.text_config.vocab_size += len({*own_strings(model.spec), IMAGE_TOKEN})
+    text: Any = config.text_config
+    text.vocab_size += len({*own_strings(model.spec), IMAGE_TOKEN})
     return config

@@ -203,7 +203,8 @@ def load(
 def _empty_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
     def build() -> Any:
         with init_empty_weights(include_buffers=False):
-            return AutoModelForImageTextToText.from_config(config, dtype=dtype)
+            maker: Any = AutoModelForImageTextToText
+            return maker.from_config(config, dtype=dtype)
 
     return _build(folder, build)
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,16 @@ def train_sharded(file: Path, folder: Path) -> list[str]:
     logs = [folder / f"{rank}.log" for rank in range(2)]
     common = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1",
               "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SHARDED, "--config", str(file)],
-            stdout=log.open("w"), stderr=subprocess.STDOUT,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank, log in enumerate(logs)
-    ]  # fmt: skip
-    ends = [process.wait() for process in processes]
+    with ExitStack() as files:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", SHARDED, "--config", str(file)],
+                stdout=files.enter_context(log.open("w")), stderr=subprocess.STDOUT,
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank, log in enumerate(logs)
+        ]  # fmt: skip
+        ends = [process.wait() for process in processes]
     said = [log.read_text() for log in logs]
     assert ends == [0, 0], said[0][-2000:] + said[1][-2000:]
     return said
