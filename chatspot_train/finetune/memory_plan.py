@@ -202,7 +202,7 @@ def _host(sizes: Sizes, settings: InstructSettings, machine: Hardware, number: i
     readers = 1 if machine.sharded and once else machine.gpus
     reading = sizes.weights * number * max(1, readers)
     saving = max(sizes.weights * number, 2 * sizes.trained * FLOAT)
-    exporting = sizes.weights * 2 * 2 + sizes.trained * FLOAT
+    exporting = sizes.weights * 2 + sizes.trained * FLOAT
     processes = max(1, machine.gpus) * (PROCESS + settings.optim.workers * WORKER)
     return processes + max(reading, saving, exporting)
 

@@ -116,6 +116,30 @@ def test_the_recipes_fit_where_their_pages_say() -> None:
     assert fits(recipe("chatspot_7b_stage1", per_device=4))["1 x 24 GB"]
 
 
+DOCUMENTED = {
+    "first stage, one GPU": ("chatspot_7b_stage1", 0, "auto"),
+    "first stage, eight with `fsdp`": ("chatspot_7b_stage1", 3, "auto"),
+    "second stage, one GPU": ("chatspot_7b_stage2", 1, "auto"),
+    "second stage, eight without `fsdp`": ("chatspot_7b_stage2", 2, "auto"),
+    "second stage, eight with `fsdp`": ("chatspot_7b_stage2", 3, "auto"),
+    "second stage with LoRA, one GPU": ("chatspot_7b_stage2_lora", 0, "auto"),
+    "the same with `base: 4bit`": ("chatspot_7b_stage2_lora", 0, "4bit"),
+}
+
+
+def test_the_training_page_has_the_figures_of_the_function() -> None:
+    rows = [line.split(" | ") for line in Path("docs/training.md").read_text().splitlines()
+            if line.startswith("| ")]  # fmt: skip
+    found = {row[0].removeprefix("| "): row[1:7] for row in rows}
+    for name, (file, number, base) in DOCUMENTED.items():
+        made = recipe(file).model_copy(update={"base": base})
+        one = memory_plan.need(
+            memory_plan.sizes_of(meta_model(made, SHAPE)), made, MACHINES[number]
+        )
+        figures = (one.weights, one.gradients, one.moments, one.activations, one.gpu, one.host)
+        assert found[name] == [f"{figure / GB:.1f}" for figure in figures], name
+
+
 def test_four_bits_save_nine_gigabytes() -> None:
     made = recipe("chatspot_7b_stage2_lora")
     sizes = memory_plan.sizes_of(meta_model(made, SHAPE))
