@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chatspot_train.finetune.convert_weights import main
 
@@ -57,6 +57,28 @@ def test_tied_weights_in_one_file(tmp_path: Path) -> None:
     found = load_file(tmp_path / "new" / "model.safetensors")
     assert torch.equal(found["b"], table)
     assert torch.equal(found["c"], table.T)
+
+
+def test_a_tokenizer_model_is_read_as_vicuna_is_published(published: Path, tmp_path: Path) -> None:
+    """Vicuna has no tokenizer.json: its tokenizer.model is sentencepiece's own format."""
+    import sentencepiece
+
+    for old in published.glob("tokenizer*"):
+        old.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the red mug stands on the table"] * 20), model_type="bpe",
+        model_prefix=str(published / "tokenizer"), vocab_size=290, byte_fallback=True,
+        unk_id=0, bos_id=1, eos_id=2, minloglevel=2,
+    )  # fmt: skip
+    (published / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>",
+         "unk_token": "<unk>", "add_bos_token": True}))  # fmt: skip
+    out = tmp_path / "out"
+    assert main(["--model", str(published), "--out", str(out)]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    ids = tokenizer("the red mug")["input_ids"]
+    assert ids[0] == 1
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "the red mug"
 
 
 class Evil:
