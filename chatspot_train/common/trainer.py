@@ -19,19 +19,16 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import get_last_checkpoint
 
 from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 from chatspot_train.common.muon import ADAM_BETAS, muon_and_adamw
 from chatspot_train.common.stage_config import StageSettings
+from chatspot_train.common.whole_checkpoints import WholeCheckpoints, last_checkpoint
 
 # Settings of a stage that may change when it is taken up again.
 FREE = ("steps", "save_every", "workers", "progress")
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names the step."""
 
 
 class _StopOnNonFinite(TrainerCallback):
@@ -104,7 +101,7 @@ def run_stage(
     NonFiniteLossError, and ChangedSettingsError where the checkpoint is of other values.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = get_last_checkpoint(str(folder))
+    checkpoint = last_checkpoint(folder)
     _keep(settings, made_from or {}, folder, checkpoint is not None)
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -162,7 +159,7 @@ def _keep(
     write_kept(folder, whole)
 
 
-class _Trainer(Trainer):
+class _Trainer(WholeCheckpoints):
     """A Trainer for data sets whose item k is random already: it keeps the order."""
 
     def _get_train_sampler(self, *_: Any) -> Any:

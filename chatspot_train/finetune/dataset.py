@@ -26,13 +26,15 @@ from chatspot_train.finetune.drops import Drop
 MAX_TURNS = 16
 MAX_TRIES = 1000
 LENGTH_GROUP = 32  # batches; records are sorted by length within each such group
+WINDOW = 64  # row groups of records that are shuffled together; GROUPS_KEPT holds them
 _log = logging.getLogger(__name__)
 
 
 class PictureRecords(Sequence[Record]):
     """The records of a source's splits; successive records of one image are joined.
 
-    `lengths` are the approximate numbers of characters, for batches of similar length.
+    `lengths` are the approximate numbers of characters, for batches of similar length; `groups` the
+    row groups that the records are read with.
     """
 
     def __init__(self, source: SourceSettings, progress: bool = False) -> None:
@@ -56,6 +58,8 @@ class PictureRecords(Sequence[Record]):
                 lengths.append(size)
                 image, turns = record.image, len(record.turns)
         self.lengths = np.array(lengths, np.int64)
+        groups = [self._records.group_of(first) for first, _ in self._runs]
+        self.groups = np.array(groups, np.int64)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -80,7 +84,9 @@ def draw_epoch(
     """Return one epoch as (source, record) pairs; replayed sources are numbered after the others.
 
     The records of each source occur `weight` times, in a new order; replayed ones, drawn by weight,
-    are `share` of all. Records of a batch have similar lengths; batches are in random order.
+    are `share` of all. Row groups come in random order, WINDOW of all sources at a time, and within
+    a window records of similar length form batches in random order: a worker reads each row group
+    once for all its records.
     """
     pairs = [
         (number, int(k))
@@ -93,9 +99,39 @@ def draw_epoch(
         for pick in rng.choice(len(replayed), count, p=mass / mass.sum()):
             pairs.append((len(sources) + int(pick), int(rng.integers(len(replayed[pick])))))
     everything = [*sources, *replayed]
+    if not pairs:
+        return []
     lengths = np.array([everything[s].lengths[k] for s, k in pairs])
-    order = by_length(lengths, batch, rng)
-    return [pairs[k] for k in order]
+    groups = np.array([(s, everything[s].groups[k]) for s, k in pairs])
+    windows = _windows(np.array(pairs), groups, rng)
+    rest = np.zeros(0, np.int64)
+    order = []
+    for number in range(int(windows.max()) + 1):
+        found = np.concatenate([rest, np.flatnonzero(windows == number)])
+        found = found[by_length(lengths[found], batch, rng)]
+        whole = len(found) // batch * batch
+        order.append(found[:whole])
+        rest = found[whole:]
+    return [pairs[k] for k in np.concatenate([*order, rest])]
+
+
+def _windows(
+    pairs: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the window of each pair, WINDOW row groups drawn at random.
+
+    The n-th occurrence of a record counts as of another group than the first: what is learned
+    often is spread over the epoch.
+    """
+    _, same = np.unique(pairs, axis=0, return_inverse=True)
+    order = np.argsort(same.ravel(), kind="stable")
+    ends = same.ravel()[order]
+    occurrence = np.empty(len(pairs), np.int64)
+    occurrence[order] = np.arange(len(pairs)) - np.searchsorted(ends, ends)
+    keys = np.column_stack([groups, occurrence])
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    places = rng.permutation(int(group.max()) + 1)
+    return places[group.ravel()] // WINDOW
 
 
 def _times(count: int, weight: float, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.common.trainer import NonFiniteLossError
+from chatspot_train.common.whole_checkpoints import WholeCheckpoints
 from chatspot_train.finetune.config import DistillSettings
 from chatspot_train.finetune.drops import DropLog
 
 
-class InstructTrainer(Trainer):
+class InstructTrainer(WholeCheckpoints):
     """Trains in the order of the data set; its batches carry the names of their records."""
 
     def __init__(
@@ -45,7 +46,7 @@ class InstructTrainer(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         elif isinstance(target, PreTrainedModel):
-            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=torch.float32)
             target.load_state_dict(saved.state_dict())
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
@@ -179,8 +180,18 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
-def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _ANYHOW) -> Loaded:
+def load(
+    folder: Path,
+    device: str,
+    dtype: str,
+    plan: memory_estimate.Plan = _ANYHOW,
+    packing: Any = None,
+    empty: bool = False,
+) -> Loaded:
     """Load a checkpoint from a folder onto a device.
+
+    `packing` is a quantisation config of transformers instead of the plan's own. `empty`: its
+    weights take no memory and have no values; another process hands them on.
 
     Raises:
         ModelLoadError: the checkpoint is broken or does not fit.
@@ -205,8 +216,11 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     )
     template, template_faults = chat_templates.choose(folder, tokenizer)
     shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
-    packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
-    model = _load_model(folder, chosen_device, chosen_dtype, packing, config)
+    packing = packing or quantization.config_for(plan.quantisation, shapes, chosen_device)
+    if empty:
+        model = _empty_model(folder, config, chosen_dtype)
+    else:
+        model = _load_model(folder, chosen_device, chosen_dtype, packing, config)
     return Loaded(
         folder=folder,
         model=model,
@@ -228,6 +242,15 @@ def load_tokenizer(folder: Path, model_type: str) -> Any:
     options = {"fix_mistral_regex": True, "mistral_format": False}
     given = options if model_type == "mistral3" else {}
     return _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)", **given)
+
+
+def _empty_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    def build() -> Any:
+        with init_empty_weights(include_buffers=False):
+            maker: Any = AutoModelForImageTextToText
+            return maker.from_config(config, dtype=dtype)
+
+    return _build(folder, build)
 
 
 def _load_model(

@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings
+from chatspot_train.finetune.finished import merged
 from chatspot_train.finetune.model import load_start
-from chatspot_train.finetune.run import export_stopped, meet_on_loopback, merged, prepare, run
+from chatspot_train.finetune.prepare import prepare
+from chatspot_train.finetune.run import export_stopped, meet_on_loopback, run
 from chatspot_train.finetune.trainer import distillation_loss
 
 Painted = Callable[..., dict[str, str]]
