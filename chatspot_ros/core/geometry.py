@@ -150,7 +150,9 @@ def own_wh(
     elif rounded[0] * rounded[1] < min_pixels:
         scale = math.sqrt(min_pixels / (w * h))
         rounded = [math.ceil(side * scale / m) * m for side in (w, h)]
-    return rounded[0], rounded[1]
+    # Rounding must not take a side beyond that again.
+    most = _LONGEST_SIDES * min(rounded)
+    return min(rounded[0], most), min(rounded[1], most)
 
 
 def check_image(image_rgb: object) -> None:

@@ -106,7 +106,7 @@ def check_grader(grades: Grades, identity: Mapping[str, str], file: Path) -> Non
             if known else ["it does not say which"]  # fmt: skip
         raise OtherGraderError(
             "the folder holds grades of another grader",
-            value=f"{file}, {key}: {', '.join(differs)}",
+            value=f"{', '.join(differs)}; {key} in {file}",
             remedy="give that --grade and --grader, or --fresh to ask and grade anew; without the "
             "file the kept answers are graded anew",
         )  # fmt: skip

@@ -113,7 +113,7 @@ def test_fp8_counts_at_the_size_that_it_will_have(
     monkeypatch.setattr(torch.cuda, "get_device_capability", capability_of)
     config = SimpleNamespace(
         quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]},
-        get_text_config=SimpleNamespace,
+        get_text_config=lambda: SimpleNamespace(per_layer_config=[]),
     )
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     # The scales are stored as they are.
@@ -166,7 +166,7 @@ def test_pictures_have_the_type_that_a_formats_kernels_want() -> None:
 
 
 def test_fp8_weights_without_a_format_become_the_models_type() -> None:
-    config = SimpleNamespace(get_text_config=SimpleNamespace)
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(per_layer_config=[]))
     assert fp8_need(config, torch.device("cpu"), torch.float32) == 4 * (1_000_000 + 64)
 
 
