@@ -128,7 +128,7 @@ def test_grades_of_another_grader_are_refused(
     run_grade(predictions("a", "b"), StandIn({"a": ["0.5"], "b": ["1.0"]}), file)
     kept = file.read_bytes()
     other = StandIn({}, model="another")
-    with pytest.raises(OtherGraderError, match=r"grades\.json, v1_0: model grader.*--fresh"):
+    with pytest.raises(OtherGraderError, match=r"model grader; v1_0 in .*--fresh"):
         run_grade(predictions("a", "b"), other, file)
     other = StandIn({})
     other.endpoint = "http://localhost:2/v1"
