@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from chatspot_ros.engine.loading.host_resources import free_host_memory, free_memory
+from chatspot_ros.engine.loading.memory_estimate import GB, in_gb
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.finetune.config import InstructSettings
 from chatspot_train.finetune.prepare import base_of, computes_in_bf16, fsdp_reads_once
 
-GB = 1_000_000_000
 FLOAT = 4
 # CUDA's context and libraries, and what the allocator loses between blocks.
 RESERVE = 1_500_000_000
@@ -105,11 +105,6 @@ class Need:
             f"moments {in_gb(self.moments)}, activations {in_gb(self.activations)}, reserve "
             f"{in_gb(self.reserve)})"
         )
-
-
-def in_gb(size: float) -> str:
-    """Return a number of bytes as text in GB (10^9 bytes)."""
-    return f"{size / GB:.1f} GB"
 
 
 def sizes_of(model: Any) -> Sizes:

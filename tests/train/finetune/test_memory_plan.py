@@ -153,12 +153,12 @@ def test_four_bits_save_nine_gigabytes() -> None:
 def test_what_cannot_fit_is_refused_with_figures_and_a_remedy() -> None:
     made = recipe("chatspot_7b_stage1")
     sizes = memory_plan.sizes_of(meta_model(made, SHAPE))
-    with pytest.raises(PlanError, match=r"needs [\d.]+ GB .* on each GPU, and 24\.0 GB") as caught:
+    with pytest.raises(PlanError, match=r"needs [\d.]+ GB .* on each GPU, and 24\.00 GB") as caught:
         memory_plan.check_fit(sizes, made, MACHINES[0])
     assert "set per_device" in caught.value.remedy
     whole = recipe("chatspot_7b_stage2")
     sizes = memory_plan.sizes_of(meta_model(whole, SHAPE))
-    with pytest.raises(PlanError, match=r"80\.0 GB are free") as caught:
+    with pytest.raises(PlanError, match=r"80\.00 GB are free") as caught:
         memory_plan.check_fit(sizes, whole, MACHINES[2])
     assert "set fsdp" in caught.value.remedy
     with pytest.raises(PlanError, match="set lora"):
@@ -169,7 +169,7 @@ def test_main_memory_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_plan, "free_host_memory", lambda: 16 * GB)
     made = recipe("chatspot_7b_stage2_lora")
     sizes = memory_plan.sizes_of(meta_model(made, SHAPE))
-    with pytest.raises(PlanError, match=r"of main memory, and 16\.0 GB are free"):
+    with pytest.raises(PlanError, match=r"of main memory, and 16\.00 GB are free"):
         memory_plan.check_fit(sizes, made, MACHINES[0])
 
 
