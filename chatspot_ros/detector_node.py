@@ -20,13 +20,12 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from chatspot_ros.core.regions import BoxXyxy
-from chatspot_ros.detector.settings import SPECS, parse_labels
+from chatspot_ros.detector.settings import SPECS, find_detector, parse_labels
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.images.decode import message_to_rgb
 from chatspot_ros.ros.parameters import Values, declare
-from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.util.resources import find_model
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 
 NAME = "detector_node"
 _IMAGE_DEPTH = 1
@@ -136,17 +135,17 @@ class DetectorNode(Node):
         """Load the model and return True; if that fails, end the process."""
         began_s = time.monotonic()
         try:
+            model = find_detector(self._values["model"])
             # Importing torch takes seconds.
             import torch
 
             from chatspot_ros.detector.object_detector import Detector
 
             load_cv_bridge()  # may take seconds: not at the first picture
-            name = self._values["model"]
             if self._values["threads"]:
                 torch.set_num_threads(self._values["threads"])
             detector = Detector.load(
-                find_model(name) if name else name,
+                model,
                 device=self._values["device"],
                 local_only=not self._values["allow_download"],
             )
@@ -162,7 +161,7 @@ class DetectorNode(Node):
         self._detector = detector
         seconds = time.monotonic() - began_s
         self.get_logger().info(f"detector '{detector.name}' loaded in {seconds:.1f} s")
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
         return True
 
     def _look(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ from chatspot_ros.errors import ImageError, RequestError
 from chatspot_ros.images.decode import check_size, decode
 from chatspot_ros.ros.conversions import to_image_message
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, run_node
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_ros.server.parameter_spec import Spec
 
 NAME = "file_camera"
@@ -112,7 +112,7 @@ class FileCamera(Node):
         qos = QoSProfile(depth=2, reliability=reliability)
         self._images = self.create_publisher(Image, "image", qos)
         self._timer = self.create_timer(1.0 / settings["rate"], self._on_time)
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
 
     def close(self) -> None:
         """Stop publishing."""

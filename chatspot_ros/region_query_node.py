@@ -194,6 +194,8 @@ class RegionQueryNode(ThreadedLifecycleNode):
         self._settings = self.handler.settings = settings
         self._model.configure(settings)
         self._cameras.configure(settings)
+        if self._endpoints is not None:
+            self._endpoints.configure(settings)
         self._sessions.configure(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,

@@ -91,7 +91,9 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
     began = time.monotonic()
 
     def say(text: str) -> None:
-        out.print(f"[{time.monotonic() - began:5.1f} s] {text}", style="dim", markup=False)
+        out.print(
+            f"[{time.monotonic() - began:5.1f} s] {text}", style="dim", markup=False, soft_wrap=True
+        )
 
     say(f"starting {NODE} with {options.model} "
         f"(ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']})")  # fmt: skip
@@ -119,7 +121,8 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         detector.wait_ready(_READY_S)
         moment, results, steps = ask_dozen(planner, options.seed, say)
         say(do_steps(planner, steps, moment.truth))
-    out.print(table(results, f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"))
+    title = f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"
+    out.print(table(results, title, out.width))
     save(draw(moment.image_rgb, results), options.picture)
     return _finish(options, out, results, began)
 
@@ -136,9 +139,10 @@ def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> i
     with Planner(nodes.check) as planner:
         results = ask_photo(planner, photo, regions, options.ask)
     for result in results:
-        out.print(f"{result.region}: {result.answer}  ({result.seconds:.2f} s)", markup=False)
+        line = f"{result.region}: {result.answer}  ({result.seconds:.2f} s)"
+        out.print(line, markup=False, soft_wrap=True)
     save(draw(image_rgb, results), options.picture)
-    out.print(f"picture: {options.picture}")
+    out.print(f"picture: {options.picture}", soft_wrap=True)
     if options.json is not None:
         write_json(results, options.json)
     return 0
@@ -164,7 +168,8 @@ def _finish(
         write_json(results, options.json)
     out.print(
         f"{right} of {len(results)} right (at least {NEEDED} are wanted), "
-        f"{time.monotonic() - began:.1f} s, picture: {options.picture}"
+        f"{time.monotonic() - began:.1f} s, picture: {options.picture}",
+        soft_wrap=True,
     )
     return 0 if right >= NEEDED else 1
 

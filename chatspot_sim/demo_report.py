@@ -15,6 +15,9 @@ from rich.text import Text
 from chatspot_ros.core.regions import Region, RegionKind
 
 _POLYGON_SHOWN = 3  # corners
+WIDTH = 100
+# The corners of a box in a picture of 640 x 480 pixels are not broken across lines.
+_CORNERS_CHARS = len("639,479,639,479;")
 
 
 @dataclass(frozen=True)
@@ -65,25 +68,35 @@ def answer_text(text: str, grounded: Sequence[Region]) -> str:
     return region_text(grounded) if grounded and text.lstrip().startswith("<") else text
 
 
-def table(results: Sequence[Result], title: str) -> Table:
-    """Return all answers beside their truths."""
-    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for name, justify in (("", "right"), ("question", "left"), ("region", "left"),
-                          ("answer", "left"), ("truth", "left"), ("right", "center"),
-                          ("s", "right"), ("by", "left")):  # fmt: skip
-        shown.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+def table(results: Sequence[Result], title: str, width: int = WIDTH) -> Table:
+    """Return all answers beside their truths, for a console of `width` columns.
+
+    Below 100 corners may be broken across lines.
+    """
+    shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    rows = [(one.question, one.where, one.answer, one.truth) for one in results]
+    shown.add_column("", justify="right", no_wrap=True)
+    most = _CORNERS_CHARS if width >= WIDTH else 0
+    for column, name in enumerate(("question", "region", "answer", "truth")):
+        words = [word for row in rows for word in row[column].split()]
+        least = min(most, max(map(len, [name, *words])))
+        shown.add_column(name, overflow="fold", min_width=least)
+    shown.add_column("right", justify="center", no_wrap=True)
+    shown.add_column("s", justify="right", no_wrap=True)
+    shown.add_column("by", overflow="fold")
     for number, result in enumerate(results, start=1):
         mark = Text("yes", "green") if result.right else Text("NO", "bold red")
         # Text objects: a `[` in an answer is no markup.
-        cells = (result.question, result.where, result.answer, result.truth)
-        shown.add_row(str(number), *map(Text, cells), mark, f"{result.seconds:.2f}", result.way)
+        shown.add_row(
+            str(number), *map(Text, rows[number - 1]), mark, f"{result.seconds:.2f}", result.way
+        )
     return shown
 
 
 def console() -> Console:
-    """Return a console, 150 columns wide if the output is no terminal."""
+    """Return a console, 100 columns wide if the output is no terminal."""
     terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=150)
+    return terminal if terminal.is_terminal else Console(width=WIDTH)
 
 
 def write_json(results: Sequence[Result], file: Path) -> None:

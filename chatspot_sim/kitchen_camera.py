@@ -21,34 +21,14 @@ from std_msgs.msg import Header, String
 from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.server.parameter_spec import Spec
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_sim.camera_messages import camera_info, compressed_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
+from chatspot_sim.kitchen_parameters import CAMERA, CAMERA_SPECS
 from chatspot_sim.world import World
 
-NAME = "kitchen_camera"
 _CLOSING_S = 2.0
 FAULTS = ("works", "fails", "slips")
-SPECS = (
-    Spec("seed", 0, "Which kitchen is drawn.", low=0, high=2**31 - 1),
-    Spec("split", "test", "Which seeds the kitchen is one of; chatspot-tiny learned from train.",
-         choices=("train", "val", "test")),
-    Spec("width", 640, "Width of the picture in pixels.", low=64, high=3840),
-    Spec("height", 480, "Height of the picture in pixels.", low=64, high=2160),
-    Spec("rate", 5.0, "Pictures per second.", low=0.05, high=60.0),
-    Spec("transport", "raw", "raw: sensor_msgs/Image on `image`; compressed: "
-         "sensor_msgs/CompressedImage on `image/compressed`.", choices=("raw", "compressed")),
-    Spec("compressed_format", "jpeg", "What a compressed picture is.", choices=("jpeg", "png")),
-    Spec("reliability", "reliable", "QoS of the pictures; best_effort as most camera drivers. "
-         "Fast DDS then loses large ones, unless it has larger buffers (README.md).",
-         choices=("reliable", "best_effort")),
-    Spec("frame_id", NAME, "frame_id of the pictures' headers."),
-    Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
-         "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
-    Spec("act_faults", "", "Outcomes of the first acts, a word each: `works`; `fails` with a "
-         "reason; `slips`: reports success, and nothing changes. Empty: all work."),
-)  # fmt: skip
 
 
 class KitchenCamera(Node):
@@ -56,9 +36,9 @@ class KitchenCamera(Node):
 
     def __init__(self, stop: Stop) -> None:
         """Draw the kitchen. Raises RequestError for a parameter that cannot be used."""
-        super().__init__(NAME)
+        super().__init__(CAMERA)
         self._stop = stop
-        self._settings = settings = declare(self, SPECS)
+        self._settings = settings = declare(self, CAMERA_SPECS)
         self._faults = parse_faults(settings["act_faults"])
         self._world = World(
             draw_kitchen(settings["seed"], settings["split"]), settings["width"], settings["height"]
@@ -103,7 +83,7 @@ class KitchenCamera(Node):
             return
         if not self._is_ready:
             self._is_ready = True
-            print(f"ready: {self.get_name()}", flush=True)
+            tell(f"ready: {self.get_name()}")
 
     def _publish(self) -> None:
         """Publish the picture of now, its camera info and its truth, all with one stamp."""

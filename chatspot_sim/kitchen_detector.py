@@ -18,23 +18,12 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from chatspot_ros.ros.conversions import to_ns
 from chatspot_ros.ros.parameters import declare
-from chatspot_ros.ros.run_node import Stop, run_node
-from chatspot_ros.server.parameter_spec import Spec
+from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_sim.detector import Detection, DetectorSettings, detect
+from chatspot_sim.kitchen_parameters import DETECTOR, DETECTOR_SPECS
 from chatspot_sim.truth import Truth
 
-NAME = "kitchen_detector"
 _HELD = 20  # headers or truths kept until their counterpart arrives
-SPECS = (
-    Spec("seed", 0, "Seed of the detector's errors, together with each picture's stamp.",
-         low=0, high=2**31 - 1),
-    Spec("jitter", 0.02, "How far each edge of a box is off (standard deviation), as a share of "
-         "the box's width or height.", low=0.0, high=0.5),
-    Spec("miss_rate", 0.05, "Share of clearly visible things that are missed.", low=0.0, high=1.0),
-    Spec("min_pixels", 150, "Things of fewer visible pixels are never found.", low=1, high=10**6),
-    Spec("min_visible", 0.3, "Things of which a smaller share is seen are never found.",
-         low=0.0, high=1.0),
-)  # fmt: skip
 
 
 class KitchenDetector(Node):
@@ -42,8 +31,8 @@ class KitchenDetector(Node):
 
     def __init__(self, stop: Stop) -> None:
         """Raises RequestError for a parameter that cannot be used."""
-        super().__init__(NAME)
-        values = declare(self, SPECS)
+        super().__init__(DETECTOR)
+        values = declare(self, DETECTOR_SPECS)
         self._seed = int(values.pop("seed"))
         self._detector = DetectorSettings(**values)
         self._headers: dict[int, Header] = {}
@@ -55,7 +44,7 @@ class KitchenDetector(Node):
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(CameraInfo, "camera_info", self._on_info, qos)
         self.create_subscription(String, "kitchen/truth", self._on_truth, QoSProfile(depth=10))
-        print(f"ready: {self.get_name()}", flush=True)
+        tell(f"ready: {self.get_name()}")
 
     def close(self) -> None:
         """Do nothing: the node holds no resources."""

@@ -1,4 +1,4 @@
-"""Train a model: `chatspot train --config FILE`.
+"""Train a model: `chatspot train --config FILE`; `--plan FILE`: what would a run need?
 
 `recipe` in the file names the recipe: `instruct` teaches any checkpoint from records
 (chatspot_train.finetune); `tiny` trains chatspot-tiny from random weights
@@ -13,6 +13,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import yaml
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.command_line import Command
-from chatspot_train.common.trainer import NonFiniteLossError
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.data.records import RecordError
 
 # The module of each recipe. Its `run_recipe` takes the settings and returns the exported folder.
@@ -37,6 +38,12 @@ def run(config: Path) -> Path:
 
     Raises RecipeError, pydantic.ValidationError for wrong settings, and the recipe's own errors.
     """
+    module, values = _recipe(config)
+    return cast(Callable[[Any], Path], module.run_recipe)(values)
+
+
+def _recipe(config: Path) -> tuple[ModuleType, Any]:
+    """Return the module of a file's recipe, and the file's values. Raises RecipeError."""
     remedy = f"set recipe to {' or '.join(RECIPES)}"
     try:
         values = load_yaml(config)
@@ -48,16 +55,41 @@ def run(config: Path) -> Path:
     name = values["recipe"]
     if not isinstance(name, str) or name not in RECIPES:
         raise RecipeError(f"{config} names an unknown recipe", value=name, remedy=remedy)
-    module = importlib.import_module(RECIPES[name])
-    return cast(Callable[[Any], Path], module.run_recipe)(values)
+    return importlib.import_module(RECIPES[name]), values
+
+
+def plan(config: Path, shape: Path | None = None) -> str:
+    """Return a table of the memory that the run of a file needs on machines of three sizes.
+
+    `shape` is a config.json to use instead of the model's. Raises as `run`, and ModelLoadError.
+    """
+    module, values = _recipe(config)
+    if not hasattr(module, "plan_recipe"):
+        raise RecipeError(
+            f"{config} names a recipe without a plan", value=values["recipe"],
+            remedy="plan a run of recipe instruct; chatspot-tiny trains on any machine",
+        )  # fmt: skip
+    return cast(Callable[[Any, Path | None], str], module.plan_recipe)(values, shape)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of the settings")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, help="YAML file of the settings: train")
+    what.add_argument("--plan", type=Path, metavar="FILE",
+                      help="YAML file of the settings: print what the run needs")  # fmt: skip
+    parser.add_argument("--shape", type=Path, help="with --plan: a config.json with the model's "
+                        "sizes, where the model itself is not here yet")  # fmt: skip
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.plan is not None:
+        print(plan(options.plan, options.shape))
+    else:
+        print(f"exported to {run(options.config)}")
 
 
 main = Command(
-    "train", _add_arguments, lambda options: print(f"exported to {run(options.config)}"),
+    "train", _add_arguments, _run,
     description="Train a model, or continue a run.",
     errors=(RecordError, NonFiniteLossError, ValidationError, yaml.YAMLError), failed=1,
 )  # fmt: skip

@@ -34,12 +34,29 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from chatspot_ros.ros.launch_arguments import given_bool, given_path
+from chatspot_ros.detector.settings import SPECS as DETECTOR_SPECS
+from chatspot_ros.file_camera_node import SPECS as FILES_SPECS
+from chatspot_ros.ros.launch_arguments import (
+    REQUIRED,
+    end_launch_on_error,
+    given_bool,
+    given_parameters,
+    given_path,
+)
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
+from chatspot_ros.server.settings import SPECS
+from chatspot_sim.kitchen_parameters import CAMERA_SPECS, DETECTOR_ARGUMENTS
 from launch import Action, LaunchContext, LaunchDescription
 
 LAUNCH = Path(get_package_share_directory("chatspot_ros")) / "launch"
 NODE = "region_query_node"
+# The parameters of each part's nodes, among its arguments.
+PARAMETERS = {
+    "region_query": tuple(spec for spec in SPECS if spec.name != "cameras"),
+    "kitchen": (*CAMERA_SPECS, *DETECTOR_ARGUMENTS),
+    "files": FILES_SPECS,
+    "detector": DETECTOR_SPECS,
+}
 
 # name, default, choices (none: any), description
 ARGUMENTS = (
@@ -65,6 +82,8 @@ ARGUMENTS = (
     ("use_sim_time", "", (),
      "Empty: true with a bag, whose clock is played; else as the parameters say."),
     ("log_level", "info", (), "Of region_query_node: debug, info, warn or error."),
+    (*REQUIRED[:2], (), "true: if a part ends with an error, at its start or later, the whole "
+     "launch ends, with status 1. false: the rest goes on."),
 )  # fmt: skip
 
 
@@ -79,23 +98,34 @@ def include(name: str, **arguments: str) -> GroupAction:
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
 
 
-def make_source(values: dict[str, str], detector: str) -> list[Action]:
-    """Describe where the pictures come from."""
-    if values["source"] == "kitchen":
+def list_parts(values: dict[str, str], detector: str) -> dict[str, dict[str, str]]:
+    """Return the arguments of each launch file that the chain includes, by its name."""
+    in_kitchen, in_files = values["source"] == "kitchen", values["source"] == "files"
+    # The kitchen publishes `image` and `detections`, whatever a camera would.
+    camera_topic = "image" if in_kitchen else values["camera_topic"]
+    everywhere = {"namespace": values["namespace"], "required": values["required"]}
+    of_pictures = {
+        "camera_topic": camera_topic,
+        "detections_topic": "detections" if detector == "kitchen" else values["detections_topic"],
+        "image_transport": "raw" if in_kitchen or in_files else values["image_transport"],
+        "use_sim_time": values["use_sim_time"] or ("true" if values["source"] == "bag" else ""),
+    }
+    own = {name: values[name] for name in ("log_level", "model", "params_file")}
+    parts = {"region_query": {**everywhere, **of_pictures, **own}}
+    if in_kitchen:
+        drawn = {"seed": values["seed"], "rate": values["rate"], "transport": "raw"}
         with_detector = "true" if detector == "kitchen" else "false"
-        return [include("kitchen", seed=values["seed"], rate=values["rate"],
-                        with_detector=with_detector, namespace=values["namespace"])]  # fmt: skip
-    if values["source"] == "files":
-        return [include("files", path=values["path"], rate=values["rate"],
-                        camera_topic=values["camera_topic"],
-                        namespace=values["namespace"])]  # fmt: skip
-    if values["source"] == "bag":
-        awaited = {NODE, "detector_node"} if detector == "model" else {NODE}
-        return [play_when_ready(Path(values["path"]).expanduser(), awaited)]
-    return []
+        parts["kitchen"] = {**everywhere, **drawn, "with_detector": with_detector}
+    if in_files:
+        shown = {"path": values["path"], "rate": values["rate"], "camera_topic": camera_topic}
+        parts["files"] = {**everywhere, **shown}
+    if detector == "model":
+        found = {"model": values["detector_model"], "labels": values["detector_labels"]}
+        parts["detector"] = {**everywhere, **of_pictures, **found}
+    return parts
 
 
-def play_when_ready(bag: Path, awaited: set[str]) -> RegisterEventHandler:
+def play_when_ready(bag: Path, awaited: set[str], required: bool) -> RegisterEventHandler:
     """Play a bag once these nodes are ready: a short one would be over before."""
     play = ExecuteProcess(
         cmd=["ros2", "bag", "play", str(bag), "--clock", "100", "--disable-keyboard-controls",
@@ -103,6 +133,7 @@ def play_when_ready(bag: Path, awaited: set[str]) -> RegisterEventHandler:
              "--exclude-regex", f"(/.*)?/{NODE}/.*"],
         additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
         output="screen",
+        on_exit=end_launch_on_error if required else None,
     )  # fmt: skip
     left = set(awaited)
 
@@ -129,17 +160,19 @@ def open_windows(context: LaunchContext, namespace: str, camera_topic: str | Non
     ]
 
 
+def is_bag(path: Path) -> bool:
+    """Return True for a file, and a folder that has files of a bag."""
+    return path.is_file() or any(
+        one.name == "metadata.yaml" or one.suffix in (".mcap", ".db3") for one in path.iterdir()
+    )
+
+
 def check(values: dict[str, str], detector: str) -> None:
     """Raise RuntimeError if arguments contradict each other.
 
     Before anything is started: where `launch` meets an error later, it ends and leaves behind what
     runs already.
     """
-    for name, kind in (("seed", int), ("rate", float)):
-        try:
-            kind(values[name])
-        except ValueError:
-            raise RuntimeError(f"{name}:={values[name]} is no number") from None
     if detector == "kitchen" and values["source"] != "kitchen":
         raise RuntimeError("detector:=kitchen goes with source:=kitchen only")
     if detector == "model" and not values["detector_model"]:
@@ -147,8 +180,12 @@ def check(values: dict[str, str], detector: str) -> None:
     if values["source"] in ("files", "bag") and not values["path"]:
         raise RuntimeError(f"source:={values['source']} needs path:=PATH")
     if values["source"] in ("files", "bag"):
-        given_path("path", values["path"])
-    for name in ("rqt", "use_sim_time"):
+        path = given_path("path", values["path"])
+        if values["source"] == "bag" and not is_bag(path):
+            raise RuntimeError(
+                f"path:={values['path']} is no bag: it has no metadata.yaml, .mcap or .db3 file"
+            )
+    for name in ("rqt", "use_sim_time", "required"):
         if values[name]:
             given_bool(name, values[name])
     if given_bool("rqt", values["rqt"]):
@@ -161,46 +198,23 @@ def check(values: dict[str, str], detector: str) -> None:
 def make_chain(context: LaunchContext) -> list[Action]:
     """Choose the parts by the arguments. Raises RuntimeError if they contradict each other."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    in_kitchen = values["source"] == "kitchen"
-    detector = values["detector"] or ("kitchen" if in_kitchen else "none")
+    detector = values["detector"] or ("kitchen" if values["source"] == "kitchen" else "none")
     check(values, detector)
-    # The kitchen publishes `image` and `detections`, whatever a camera would.
-    camera_topic = "image" if in_kitchen else values["camera_topic"]
-    transport = "raw" if values["source"] in ("kitchen", "files") else values["image_transport"]
-    detections_topic = "detections" if detector == "kitchen" else values["detections_topic"]
-    sim_time = values["use_sim_time"] or ("true" if values["source"] == "bag" else "")
-    parts: list[Action] = [
-        # First: it may refuse its arguments.
-        include(
-            "region_query",
-            camera_topic=camera_topic,
-            detections_topic=detections_topic,
-            image_transport=transport,
-            use_sim_time=sim_time,
-            log_level=values["log_level"],
-            model=values["model"],
-            params_file=values["params_file"],
-            namespace=values["namespace"],
-        ),
-        *make_source(values, detector),
-    ]
-    if detector == "model":
-        parts.append(
-            include(
-                "detector",
-                model=values["detector_model"],
-                labels=values["detector_labels"],
-                camera_topic=camera_topic,
-                detections_topic=detections_topic,
-                image_transport=transport,
-                use_sim_time=sim_time,
-                namespace=values["namespace"],
-            )
-        )
+    parts = list_parts(values, detector)
+    for name, arguments in parts.items():
+        # Here, before the first part starts, not only where each part reads its own.
+        given_parameters(PARAMETERS[name], {**context.launch_configurations, **arguments})
+    actions: list[Action] = [include(name, **arguments) for name, arguments in parts.items()]
+    if values["source"] == "bag":
+        awaited = {NODE, "detector_node"} if detector == "model" else {NODE}
+        bag = Path(values["path"]).expanduser()
+        required = given_bool("required", values["required"])
+        actions.append(play_when_ready(bag, awaited, required))
     if given_bool("rqt", values["rqt"]):
-        seen = camera_topic if transport == "raw" else None
-        parts += open_windows(context, values["namespace"], seen)
-    return parts
+        camera = parts["region_query"]
+        seen = camera["camera_topic"] if camera["image_transport"] == "raw" else None
+        actions += open_windows(context, values["namespace"], seen)
+    return actions
 
 
 def generate_launch_description() -> LaunchDescription:

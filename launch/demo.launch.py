@@ -3,10 +3,12 @@
 ros2 launch chatspot_ros demo.launch.py seed:=5 picture:=/tmp/demo.png
 
 It starts its nodes itself, on a ROS domain of its own unless ROS_DOMAIN_ID is set, and ends with
-them; its table comes on the screen. To go on asking in the kitchen, use chain.launch.py.
+them; its table comes on the screen, and the launch ends with status 1 if it failed. To go on asking
+in the kitchen, use chain.launch.py.
 """
 
 from pathlib import Path
+from typing import Any
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
@@ -22,6 +24,13 @@ ARGUMENTS = (
 )
 
 
+def end_launch(event: Any, context: LaunchContext) -> Shutdown | None:
+    """Return the launch's end, at the demo's; raise RuntimeError if it failed: status 1."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f"the demo ended with status {event.returncode}, see its last lines")
+    return Shutdown(reason="the demo has ended")
+
+
 def make_demo(context: LaunchContext) -> list[Action]:
     """Build the demo's command from the arguments' values."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
@@ -35,7 +44,7 @@ def make_demo(context: LaunchContext) -> list[Action]:
             # Started in the sources, chatspot_ros/ there must not hide the installed package.
             additional_env={"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"},
             output="screen",
-            on_exit=Shutdown(reason="the demo has ended"),
+            on_exit=end_launch,
         )
     ]
 

@@ -10,7 +10,13 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from chatspot_ros.detector.settings import SPECS
-from chatspot_ros.ros.launch_arguments import argument_texts, given_bool, given_parameters
+from chatspot_ros.ros.launch_arguments import (
+    REQUIRED,
+    argument_texts,
+    end_launch_on_error,
+    given_bool,
+    given_parameters,
+)
 from launch import LaunchContext, LaunchDescription
 
 # name, default, description
@@ -19,6 +25,7 @@ ARGUMENTS = (
     ("detections_topic", "detections", "Topic of the detections."),
     ("namespace", "", "Namespace of the node; relative topics move with it."),
     ("use_sim_time", "", "true: take the time from /clock; empty: as is set for all nodes."),
+    REQUIRED,
     # The parameters of the node, by their names.
     *argument_texts(SPECS),
 )
@@ -36,6 +43,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             executable="detector_node",
             namespace=LaunchConfiguration("namespace"),
             output="screen",
+            on_exit=end_launch_on_error if given_bool("required", values["required"]) else None,
             parameters=[
                 {
                     # launch_ros would read YAML in a plain text: `no` would become a boolean.

@@ -9,7 +9,13 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from chatspot_ros.file_camera_node import SPECS
-from chatspot_ros.ros.launch_arguments import argument_texts, given_parameters
+from chatspot_ros.ros.launch_arguments import (
+    REQUIRED,
+    argument_texts,
+    end_launch_on_error,
+    given_bool,
+    given_parameters,
+)
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from launch import LaunchContext, LaunchDescription
 
@@ -17,6 +23,7 @@ from launch import LaunchContext, LaunchDescription
 ARGUMENTS = (
     ("camera_topic", "image", "Topic of the images."),
     ("namespace", "", "Of the node."),
+    REQUIRED,
     # The parameters of the node, by their names.
     *argument_texts(SPECS),
 )
@@ -31,6 +38,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             executable="file_camera",
             namespace=values["namespace"],
             output="screen",
+            on_exit=end_launch_on_error if given_bool("required", values["required"]) else None,
             additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
             parameters=[
                 {

@@ -14,7 +14,13 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from chatspot_ros.ros.launch_arguments import argument_texts, given_bool, given_parameters
+from chatspot_ros.ros.launch_arguments import (
+    REQUIRED,
+    argument_texts,
+    end_launch_on_error,
+    given_bool,
+    given_parameters,
+)
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
 from chatspot_ros.server.settings import SPECS
 from launch import LaunchContext, LaunchDescription
@@ -44,6 +50,7 @@ ARGUMENTS = (
     ),
     ("use_sim_time", "", "true: take the time from /clock; empty: as the parameter file says."),
     ("log_level", "info", "debug, info, warn or error."),
+    REQUIRED,
     ("enclave", "", "SROS 2 enclave of the node, such as /chatspot/region_query_node."),
     # All other parameters of the node, by their names.
     *argument_texts(SPECS, without=["cameras"]),
@@ -110,6 +117,7 @@ def make_node(context: LaunchContext) -> list[Node]:
             additional_env={VARIABLE: EnvironmentVariable(VARIABLE, default_value=LARGER_BUFFERS)},
             parameters=[str(params_file), parameters],
             remappings=remappings,
+            on_exit=end_launch_on_error if given_bool("required", values["required"]) else None,
             ros_arguments=["--log-level", values["log_level"], *enclave],
         )
     ]

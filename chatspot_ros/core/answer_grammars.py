@@ -16,18 +16,26 @@ LEAD = '" "?'
 # to try each of them at every step (seen with 151,000 tokens in the phrases of places).
 LETTERS = r"a-zA-Z0-9_\u00C0-\u024F\u0370-\u1FFF\u3040-\uD7FF"
 WORDS = f"\nphrase ::= [{LETTERS}] [{LETTERS}' -]*\n"
-ABSENT = 'absent ::= [Tt] "here " ("is" | "are") " no " phrase "."?\n'
+# A name between quotation marks or tags, which may hold marks as `no. 2 (left)`.
+NAME = f"name ::= [{LETTERS}(] [{LETTERS}' .,:()/&+#-]*\n"
 
 
-def locate_in_words(box: str, tags: tuple[str, str] | None = None) -> str:
+def absent(none: Iterable[str] = ()) -> str:
+    """Return the rule `absent` of answers for a thing that is not there, `none` among them."""
+    ways = ['[Tt] "here " ("is" | "are") " no " phrase "."?', *(literal(one) for one in none)]
+    return f"absent ::= {' | '.join(ways)}\n"
+
+
+def locate_in_words(box: str, none: Iterable[str] = (), tags: tuple[str, str] | None = None) -> str:
     """Return the grammar of places: an optional phrase and its box, several parted by commas.
 
-    The phrase may stand between `tags`.
+    The phrase may stand between `tags`; `none` are further answers for a thing that is not there.
     """
-    named = f"{literal(tags[0])} phrase {literal(tags[1])} | phrase" if tags else "phrase"
+    named = f"{literal(tags[0])} name {literal(tags[1])} | phrase" if tags else "phrase"
     return (
         f"root ::= {LEAD} (absent | place ({literal(', ')} place)*)\n"
-        f'place ::= (({named}) " "?)? box\nbox ::= {box}\n{ABSENT}{WORDS}'
+        f'place ::= (({named}) " "?)? box\nbox ::= {box}\n'
+        f"{NAME if tags else ''}{absent(none)}{WORDS}"
     )
 
 

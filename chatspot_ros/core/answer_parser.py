@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from chatspot_ros.core.dialects import Dialect
@@ -35,6 +35,12 @@ class Answer:
     uncertain: bool = False
 
 
+def clean(text: str) -> str:
+    """Return a text without control characters and outer spaces."""
+    # A message's text ends at a NUL, and no control character means anything in an answer.
+    return _CONTROL.sub("", text).strip()
+
+
 def read(
     text: str,
     *,
@@ -46,22 +52,23 @@ def read(
     confidence: float,
     truncated: bool,
     min_confidence: float = 0.0,
+    none: Sequence[str] = (),
 ) -> Answer:
     """Read a model's text as the answer to a question of a task.
 
-    `skills` are the only actions that a step may have; empty allows free text. A text of another
+    `skills` are the only actions that a step may have; empty allows free text. `none` are the
+    model's own answers for a thing that is not there. A text of another
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
     Never raises.
     """
-    # A message's text ends at a NUL, and no control character means anything in an answer.
-    text = _CONTROL.sub("", text).strip()
+    text = clean(text)
     found = dialect.find(text, fit)
     grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
-    uncertain = not text or confidence < min_confidence or (dialect.mentions(text) and not found)
-    context = TaskContext(dialect, tuple(skills))
+    uncertain = not text or confidence < min_confidence or dialect.doubts(text, found)
+    context = TaskContext(dialect, tuple(skills), none=tuple(none))
     parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
     return Answer(
-        text=text,
+        text=dialect.words(text) or text,
         regions=tuple(regions),
         state=parsed.state,
         steps=parsed.steps,

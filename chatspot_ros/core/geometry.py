@@ -5,6 +5,7 @@ There are three layouts; a region's numbers have a meaning only in the one of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from chatspot_ros.core.regions import Point
 from chatspot_ros.errors import ImageError
 
 RgbImage = NDArray[np.uint8]
+_LONGEST_SIDES = 200
 
 
 class PictureGeometry(StrEnum):
@@ -127,6 +129,30 @@ def tiled_wh(
         if distance < nearest or (distance == nearest and enough):
             best, nearest = (columns, rows), distance
     return best[0] * tile_wh[0], best[1] * tile_wh[1]
+
+
+def own_wh(
+    image_wh: tuple[int, int], multiple_of: int, min_pixels: int, max_pixels: int
+) -> tuple[int, int]:
+    """Return the (width, height) of a picture near the image's own size.
+
+    Each side is the image's, rounded to `multiple_of`. Where the area is then above `max_pixels` or
+    below `min_pixels`, both sides are scaled evenly and rounded down, or up. An image of more than
+    200 times its other side, which the models refuse, is squeezed. Source: `smart_resize` of
+    Qwen2-VL's image processor in transformers.
+    """
+    m, longest = multiple_of, max(image_wh)
+    w, h = (max(side, longest / _LONGEST_SIDES) for side in image_wh)
+    rounded = [round(side / m) * m for side in (w, h)]
+    if rounded[0] * rounded[1] > max_pixels:
+        scale = math.sqrt(w * h / max_pixels)
+        rounded = [max(m, math.floor(side / scale / m) * m) for side in (w, h)]
+    elif rounded[0] * rounded[1] < min_pixels:
+        scale = math.sqrt(min_pixels / (w * h))
+        rounded = [math.ceil(side * scale / m) * m for side in (w, h)]
+    # Rounding must not take a side beyond that again.
+    most = _LONGEST_SIDES * min(rounded)
+    return min(rounded[0], most), min(rounded[1], most)
 
 
 def check_image(image_rgb: object) -> None:

@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chatspot_ros.core.confidence import Calibration
 from chatspot_ros.core.dialects import DIALECTS, ChatSpotDialect, Dialect
-from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, tiled_wh
+from chatspot_ros.core.geometry import Fit, PictureGeometry, fit, own_wh, tiled_wh
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.task_prompts import TaskPrompts
+from chatspot_ros.core.vision_tower import VisionTower, read_tower
 from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.bounded_yaml import load_yaml
 
 SPEC_FILE = "chatspot.yaml"
+MAX_TILES = 64
 Channel = int
 
 
@@ -29,8 +31,8 @@ class DialectSpec(_Strict):
     """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
-    Qwen3-VL's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the others are named after
-    their family.
+    Qwen3-VL's, `box_2d` Gemma's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the
+    others are named after their family.
     """
 
     name: str = "chatspot"
@@ -40,6 +42,8 @@ class DialectSpec(_Strict):
     opening: str = Field("<box>", min_length=1)
     closing: str = Field("</box>", min_length=1)
     max_vertices: int = Field(8, ge=3, le=64)
+    boxes_only: bool = False
+    short_numbers: bool = False
 
     @field_validator("name")
     @classmethod
@@ -62,6 +66,8 @@ class GeometrySpec(_Strict):
     that keeps the picture's area between `min_pixels` and `max_pixels`; then `width` and `height`
     are 0 and the mode is stretch. With `max_tiles` above 1 the picture is made of up to that many
     tiles of `width` x `height`, in the arrangement that is nearest to the image's proportions.
+    With `processor_resizes` the model's image processor resizes and pads by itself what it gets;
+    regions are fractions of the image.
     """
 
     mode: PictureGeometry
@@ -70,7 +76,8 @@ class GeometrySpec(_Strict):
     multiple_of: int = Field(0, ge=0, le=512)
     min_pixels: int = Field(56 * 56, ge=1)
     max_pixels: int = Field(1280 * 28 * 28, ge=1)
-    max_tiles: int = Field(1, ge=1, le=64)
+    max_tiles: int = Field(1, ge=1, le=MAX_TILES)
+    processor_resizes: bool = False
 
     @model_validator(mode="after")
     def _is_one_way(self) -> GeometrySpec:
@@ -86,43 +93,70 @@ class GeometrySpec(_Strict):
     def fit(self, image_wh: tuple[int, int]) -> Fit:
         """Lay an image of (width, height) pixels onto the model's picture. Raises ImageError."""
         if self.multiple_of:
-            return fit(self.mode, image_wh, self._own_size(image_wh))
+            limits = self.multiple_of, self.min_pixels, self.max_pixels
+            return fit(self.mode, image_wh, own_wh(image_wh, *limits))
         return fit(self.mode, image_wh, tiled_wh(image_wh, self._tile_wh, self.max_tiles))
 
     @property
     def _tile_wh(self) -> tuple[int, int]:
         return self.width, self.height
 
-    def _own_size(self, image_wh: tuple[int, int]) -> tuple[int, int]:
-        area = max(1, image_wh[0] * image_wh[1])
-        scale = (min(max(area, self.min_pixels), self.max_pixels) / area) ** 0.5
-        m = self.multiple_of
-        # Very long pictures would break the models' limit of 200 between the sides.
-        longest = max(m, self.max_pixels // m // m * m)
-        w, h = (min(longest, max(m, round(side * scale / m) * m)) for side in image_wh)
-        return min(w, 100 * h), min(h, 100 * w)
+    def with_budget(self, pixels: int) -> GeometrySpec:
+        """Return the geometry with pictures of at most `pixels`, where their size is free; 0: same.
+
+        A picture of tiles keeps one tile.
+        """
+        if not pixels:
+            return self
+        if self.multiple_of:
+            return self.model_copy(
+                update={"max_pixels": max(pixels, self.multiple_of**2),
+                        "min_pixels": min(pixels, self.min_pixels)}
+            )  # fmt: skip
+        if self.max_tiles > 1:
+            tiles = min(max(pixels // (self.width * self.height), 1), MAX_TILES)
+            return self.model_copy(update={"max_tiles": tiles})
+        return self
 
 
 class ModelSpec(_Strict):
     """Settings of a model family or of one checkpoint.
 
     `model_types` (of config.json) and `names` (parts of the checkpoint's name, lower case) select
-    the checkpoints of a file of config/models. `calibration` is that of one checkpoint, as
+    the checkpoints of a file of config/models; `vision_types` are the only types of vision tower
+    that it knows, empty: any. `calibration` is that of one checkpoint, as
     `chatspot calibrate` writes it. `phrases` replace the prompt style where a family was trained on
-    fixed prompts, `chat_template` (Jinja) the template that its checkpoints lack.
+    fixed prompts. `wording` does so for single tasks, in the words of the family's training; the
+    tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
+    thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
+    `max_new_tokens` limit an answer; a model that reasons before it has `reasoning_tokens` more.
     """
 
     name: str = Field(min_length=1)
     model_types: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    vision_types: tuple[str, ...] = ()
     dialect: DialectSpec
     geometry: GeometrySpec
     prompt_style: PromptStyle
     phrases: TaskPrompts | None = None
+    wording: TaskPrompts | None = None
+    none: tuple[str, ...] = ()
     chat_template: str = ""
     max_new_tokens: int = Field(256, ge=1, le=8192)
+    reasoning_tokens: int = Field(4096, ge=1, le=65536)
     fill_rgb: tuple[Channel, Channel, Channel] = (122, 116, 104)
     calibration: Calibration | None = None
+
+    def with_budget(self, pixels: int) -> ModelSpec:
+        """Return the settings with pictures of at most `pixels`; see `GeometrySpec.with_budget`."""
+        return self.model_copy(update={"geometry": self.geometry.with_budget(pixels)})
+
+    @model_validator(mode="after")
+    def _loses_no_words(self) -> ModelSpec:
+        if self.wording is not None and (lost := self.wording.wordless()):
+            raise ValueError(f"wording has neither {{question}} nor {{thing}} in: {lost}")
+        return self
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -149,15 +183,23 @@ def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSp
     """Return the settings of a checkpoint: its own chatspot.yaml, else those of its family.
 
     `folder` is the checkpoint's folder, `model_type` that of its config.json. A file of
-    config/models that names the checkpoint wins over one that only names its type.
+    config/models that names the checkpoint wins over one that only names its type. Its picture gets
+    the size of the checkpoint's own vision tower.
 
     Raises:
-        ModelLoadError: no settings, or unreadable ones.
+        ModelLoadError: no settings, unreadable ones, or a vision tower that the family's settings
+            would feed wrongly.
     """
     if folder is not None and (folder / SPEC_FILE).is_file():
         return read_spec(folder / SPEC_FILE)
+    tower = VisionTower("", 0) if folder is None else read_tower(folder)
+    return _with_tower(_find_family(name, model_type, tower), name, tower)
+
+
+def _find_family(name: str, model_type: str, tower: VisionTower) -> ModelSpec:
     specs = [read_spec(path) for path in sorted(_spec_files())]
     by_type = [spec for spec in specs if model_type in spec.model_types]
+    by_type = [spec for spec in by_type if tower.kind in spec.vision_types] or by_type
     lower = name.lower()
     for spec in by_type:
         if any(part in lower for part in spec.names):
@@ -168,9 +210,25 @@ def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSp
     raise ModelLoadError(
         f"there are no settings for models of type '{model_type}'",
         value=name,
-        remedy=f"write a {SPEC_FILE} beside the weights (as config/models/*.yaml), or use a model "
-        f"of type {', '.join(known) or '(none is known)'}",
+        remedy=f"use a model of type {', '.join(known) or '(none is known)'}, or add its family "
+        "(docs/models.md)",
     )
+
+
+def _with_tower(spec: ModelSpec, name: str, tower: VisionTower) -> ModelSpec:
+    """Return a family's settings for the vision tower of a checkpoint. Raises ModelLoadError."""
+    if spec.vision_types and tower.kind and tower.kind not in spec.vision_types:
+        raise ModelLoadError(
+            f"{spec.name} sees through {' or '.join(spec.vision_types)}; through another vision "
+            f"tower, {tower.kind}, pictures and regions would reach the model wrongly",
+            value=name,
+            remedy="use a checkpoint that docs/models.md names",
+        )
+    geometry = spec.geometry
+    if not tower.side or not geometry.width or tower.side == geometry.width == geometry.height:
+        return spec
+    sized = geometry.model_copy(update={"width": tower.side, "height": tower.side})
+    return spec.model_copy(update={"geometry": sized})
 
 
 def _spec_files() -> Iterator[Path]:

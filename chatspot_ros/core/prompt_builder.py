@@ -7,15 +7,19 @@ trained and measured on what it is given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from chatspot_ros.core import answer_parser, prompts, task_prompts
+from chatspot_ros.core import answer_parser, prompts, reasoning, task_prompts
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.confidence import confidence_of, threshold_of
+from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.core.task_router import route
 from chatspot_ros.core.tasks import States, TaskContext, find_task
+
+_About = tuple[str, Sequence[Region], str, Fit, Dialect]
 
 
 class PromptBuilder:
@@ -34,7 +38,7 @@ class PromptBuilder:
         """`skills` are the actions of a plan, `states` the attributes of a state with their values;
         empty: any words. `control_strings` are those of the model's tokenizer."""
         self.spec, self.dialect = spec, spec.dialect.make()
-        self.context = TaskContext(self.dialect, tuple(skills), states or {})
+        self.context = TaskContext(self.dialect, tuple(skills), states or {}, spec.none)
         self._control = tuple(control_strings)
 
     def task(self, question: str, task: str = "") -> str:
@@ -49,27 +53,46 @@ class PromptBuilder:
                 for, or not as many `<region>` as regions.
         """
         about = (question, regions, task, fit, self.dialect)
-        if self.spec.phrases is not None:
-            return task_prompts.build(*about, self.spec.phrases, control=self._control)
+        fixed = self.spec.phrases or self._wording(question, regions, task)
+        return self._say(about, fixed)
+
+    def _say(self, about: _About, fixed: task_prompts.TaskPrompts | None) -> str:
+        if fixed is not None:
+            return task_prompts.build(*about, fixed, control=self._control)
         return prompts.build(
             *about,
             self.spec.prompt_style,
             self.context.skills,
             states=self.context.states,
+            none=self.context.none,
             control=self._control,
         )
 
-    def scaffold(self, regions: Sequence[Region], task: str, fit: Fit) -> str:
-        """Return the user's turn without the user's words. Raises RequestError."""
-        question = f"x {REGION_MARK} " * len(regions) + "x"
-        return self.user_text(question, regions, task, fit)
+    def _wording(
+        self, question: str, regions: Sequence[Region], task: str
+    ) -> task_prompts.TaskPrompts | None:
+        """Return the family's own wording where it has one for a question; None: it has none."""
+        wording = self.spec.wording
+        about_regions = any(region.points_px for region in regions)
+        if wording is None or not wording.takes(question, task, about_regions):
+            return None
+        return wording
+
+    def scaffold(self, question: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
+        """Return the turn of `user_text` without the user's words. Raises RequestError."""
+        fixed = self.spec.phrases or self._wording(question, regions, task)
+        bare = f"x {REGION_MARK} " * len(regions) + "x"
+        return self._say((bare, regions, task, fit, self.dialect), fixed)
 
     def answer_text(self, answer: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
         """Return an answer of the training data in the form that `grammar` and `read` have.
 
-        Each `<region>` of the answer stands for one of `regions`. Raises RequestError.
+        Each `<region>` of the answer stands for one of `regions`; the rest is neutralised like a
+        question. Raises RequestError.
         """
-        return find_task(task).write(answer, regions, fit, self.context)
+        forbidden = (*prompts.control_strings(), *self.dialect.control_strings, *self._control)
+        pieces = (prompts.neutralise(piece, forbidden) for piece in answer.split(REGION_MARK))
+        return find_task(task).write(REGION_MARK.join(pieces), regions, fit, self.context)
 
     def grammar(self, task: str) -> str | None:
         """Return the EBNF of a task's answers; None: free text. Raises RequestError."""
@@ -85,23 +108,31 @@ class PromptBuilder:
         truncated: bool,
         log_probabilities: Sequence[float] | None,
         min_confidence: float | None = None,
+        reasons: bool = False,
     ) -> Answer:
         """Read a model's text as an answer.
 
         `log_probabilities` are the natural ones of its tokens; None: unknown, then the confidence
-        is 0 and no reason for doubt. `min_confidence` None: the model's own threshold.
+        is 0 and no reason for doubt. `min_confidence` None: the model's own threshold. Reasoning
+        before the answer is left out; where it has not ended, the answer is its text, truncated.
+        `reasons`: the prompt has begun it.
         """
+        answered = reasoning.answer_of(text, reasons)
+        if answered is None:
+            unread = self.read("", regions, task, fit, truncated=True, log_probabilities=None)
+            return replace(unread, text=answer_parser.clean(text))
         calibration, confidence, least = self.spec.calibration, 0.0, 0.0
         if log_probabilities is not None:
             confidence = confidence_of(calibration, task, log_probabilities)
             least = threshold_of(calibration) if min_confidence is None else min_confidence
         return answer_parser.read(
-            text,
+            answered,
             task=task,
             regions=regions,
             fit=fit,
             dialect=self.dialect,
             skills=self.context.skills,
+            none=self.context.none,
             confidence=confidence,
             truncated=truncated,
             min_confidence=least,

@@ -53,6 +53,7 @@ def build(
     skills: Iterable[str] = (),
     *,
     states: States | None = None,
+    none: Iterable[str] = (),
     control: Iterable[str] = (),
 ) -> str:
     """Return the user's turn as the model reads it.
@@ -60,7 +61,8 @@ def build(
     Each `<region>` of the question becomes the text of a region; a single region without a
     `<region>` is appended. `regions` are clipped to the image. The rest is neutralised: no string
     of `control`, of the dialect or of `control_strings()` remains. `skills` are the actions of a
-    plan, `states` the attributes and values of a state; only the style WORDS names them.
+    plan, `states` the attributes and values of a state, `none` the model's own answers for a thing
+    that is not there; only the style WORDS names them.
 
     Raises:
         RequestError: an empty question, an unknown task, or not as many `<region>` as regions.
@@ -80,7 +82,7 @@ def build(
         text += neutralise(piece, forbidden)
     if style is PromptStyle.TAGS:
         return f"{record.tag} {text}"
-    context = TaskContext(dialect, tuple(skills), states or {})
+    context = TaskContext(dialect, tuple(skills), states or {}, tuple(none))
     return f"{text}\n{record.instruction(context)}"
 
 

@@ -20,11 +20,34 @@ from chatspot_ros.errors import RequestError
 _FIELD = re.compile(r"\{(\w+)\}")
 _FIELDS = {"question", "regions", "thing"}
 _ASKING = re.compile(
-    r"^\s*(?:please\s+)?(?:where\s+(?:is|are|do you see)|(?:can you )?(?:find|locate|show me)|"
-    r"point\s+(?:at|to)|(?:give|tell) me the box of)\s+|\s+(?:in|on) (?:the|this) "
-    r"(?:picture|image|photo)\b",
+    r"^\s*(?:please\s+|(?:can|could|would) you\s+(?:please\s+)?)*(?:"
+    r"where(?:'s|\s+is|\s+are|\s+do you see|\s+can (?:i|you) (?:find|see))"
+    r"|find|locate|detect|pinpoint|mark|highlight|(?:show|tell) me where|show me"
+    r"|point\s+(?:at|to|out)|(?:look|search) for"
+    r"|(?:give|tell) me the (?:bounding )?box(?:es)? (?:of|around|for)"
+    r"|draw (?:a |the )?(?:bounding )?box(?:es)? around"
+    r"|what (?:is|are) the (?:place|position|location|coordinates|bounding box(?:es)?) of"
+    r")\s+",
     re.IGNORECASE,
 )
+_IN_PICTURE = re.compile(
+    r"\s+(?:in|on) (?:the|this) (?:picture|image|photo|scene)\b|(?<=\w)\s+(?:is|are)\s*$",
+    re.IGNORECASE,
+)
+# A longer text without a wording of the search is no name of a thing.
+_MOST_WORDS = 8
+
+
+def find_thing(question: str) -> str:
+    """Return the thing that a question asks to find, in its own words.
+
+    Empty where the question has no known wording, nor is the name of a thing alone.
+    """
+    found = _ASKING.match(question)
+    rest = question[found.end() :] if found else question
+    if found is None and ("?" in question or len(question.split()) > _MOST_WORDS):
+        return ""
+    return _IN_PICTURE.sub("", rest.strip(" ?.!")).strip(" ?.!")
 
 
 class TaskPrompts(BaseModel):
@@ -61,6 +84,16 @@ class TaskPrompts(BaseModel):
             )
         return prompts[task]
 
+    def takes(self, question: str, task: str, about_regions: bool) -> bool:
+        """Return whether there is a prompt for the task that can say this question."""
+        prompt = (self.region if about_regions else self.picture).get(task, "")
+        return bool(prompt) and ("{thing}" not in prompt or bool(find_thing(question)))
+
+    def wordless(self) -> str:
+        """Return a prompt that holds no word of the question; empty: there is none."""
+        said = [*self.picture.values(), *self.region.values()]
+        return next((one for one in said if not {"question", "thing"} & {*_FIELD.findall(one)}), "")
+
     def ignores(self, task: str, about_regions: bool) -> str:
         """Return a sentence on what of a question the model does not read; empty: nothing."""
         fields = set(_FIELD.findall(self.find(task, about_regions)))
@@ -92,7 +125,8 @@ def build(
     forbidden = (*control_strings(), *dialect.control_strings, *control)
     words = [neutralise(piece, forbidden) for piece in pieces]
     asked = words[0] + "".join(text + word for text, word in zip(said, words[1:], strict=True))
-    thing = _ASKING.sub("", "".join(words)).strip(" ?.!")
+    bare = "".join(words)
+    thing = find_thing(bare) or bare.strip(" ?.!")
     values = {"question": asked, "regions": "".join(said), "thing": thing}
     prompt = task_prompts.find(task, about_regions=any(said))
     return _FIELD.sub(lambda match: values[match[1]], prompt)

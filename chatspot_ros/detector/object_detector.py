@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import BoxXyxy
+from chatspot_ros.detector.settings import find_detector
 from chatspot_ros.engine.loading.checkpoint import (
     check_weights,
     choose_device,
@@ -74,12 +75,7 @@ class Detector:
         Raises:
             ModelLoadError: missing, incomplete, pickled, or no detector; with its remedy.
         """
-        if not model:
-            raise ModelLoadError(
-                "no detector is named", value=model, remedy="set the parameter model to a folder "
-                "or a hub id, such as PekingU/rtdetr_r18vd"
-            )  # fmt: skip
-        folder = find_folder(model, local_only)
+        folder = find_folder(find_detector(model), local_only)
         import_classes(read_config(folder))
         config = _from_folder(AutoConfig, folder, "configuration")
         if getattr(config, "has_own_weights", True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.server.parameter_spec import DEVICE, Spec
+from chatspot_ros.util.resources import find_model
 
 SPECS = (
     Spec("model", "", "The detector: a folder with a transformers object-detection or "
@@ -36,3 +38,16 @@ SPECS = (
 def parse_labels(text: str) -> tuple[str, ...]:
     """Return the labels of a list such as `mug, fridge door`; without empty entries."""
     return tuple(dict.fromkeys(part.strip() for part in re.split(r"[,;\n]", text) if part.strip()))
+
+
+def find_detector(name: str) -> str:
+    """Return the folder of a bundled detector for its name; return a path or hub id unchanged.
+
+    Needs no torch, whose import takes seconds. Raises ModelLoadError.
+    """
+    if not name:
+        raise ModelLoadError(
+            "no detector is named", value=name, remedy="set the parameter model to a folder "
+            "or a hub id, such as PekingU/rtdetr_r18vd"
+        )  # fmt: skip
+    return find_model(name)

@@ -31,8 +31,9 @@ class Question:
     """A question about all of `regions` together, after the earlier `turns`, oldest first.
 
     `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
-    model's own limit. An answer whose confidence is below `min_confidence` is uncertain; None: the
-    model's own threshold. `hint` is added to the text and chooses no task.
+    model's own limit; `reasoning_tokens` may come before, None: the model's own. An answer whose
+    confidence is below `min_confidence` is uncertain; None: the model's own threshold. `hint` is
+    added to the text and chooses no task.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Question:
     max_new_tokens: int | None = None
     min_confidence: float | None = None
     hint: str = ""
+    reasoning_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Reply:
     """The reply to a question.
 
     `prompt` is the user's turn as the model read it, `raw_text` the generated text (both without
-    the chat's control tokens), `tokens` its length, `log_probabilities` the natural logarithm of
-    each token's probability, `seconds` the time taken, `task` the task used. `notes` are sentences
+    the chat's control tokens, and without reasoning that ended), `tokens` the number generated,
+    `log_probabilities` the natural logarithm of the probability of each token behind the reasoning,
+    `seconds` the time taken, `task` the task used. `notes` are sentences
     for people on parts of the question that the prompt leaves out.
     """
 

@@ -25,6 +25,7 @@ from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.image_inputs import image_inputs
+from chatspot_ros.engine.models.registry import family_of
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.engine.prompting.conversation import Conversation
@@ -65,11 +66,12 @@ class Engine:
         spoken = spec.dialect.make().control_strings
         self._chat = ChatTemplate(
             loaded.tokenizer,
-            loaded.chat_template or spec.chat_template,
+            spec.chat_template or loaded.chat_template,
             self._runner.image_token_id,
             spoken,
             self._runner.placeholder,
             self._runner.opening,
+            loaded.template_faults,
         )
         size = loaded.model.config.get_text_config().vocab_size
         held = (loaded.tokenizer, self._runner.end_ids, self._chat.silent_ids, size)
@@ -111,6 +113,7 @@ class Engine:
         plan: memory_estimate.Plan = _ANYHOW,
         compile: str = "off",  # noqa: A002 (as torch calls it)
         warm_up: bool = False,
+        picture_pixels: int = 0,
     ) -> Engine:
         """Load a checkpoint and try it once.
 
@@ -119,7 +122,8 @@ class Engine:
         float32, bfloat16 or float16; `threads` of the CPU, 0: torch's own number; `plan` the
         weights' quantisation and the memory needed besides; `compile` off, auto (record decoding
         steps on a GPU) or on (fuse their kernels first, which takes minutes); `warm_up` asks some
-        questions, so that the first real one is not slow.
+        questions, so that the first real one is not slow; `picture_pixels` the largest picture,
+        where the model takes several sizes, 0: the family's.
 
         Raises:
             ModelLoadError: the fault and its remedy.
@@ -127,11 +131,13 @@ class Engine:
         if threads > 0:
             torch.set_num_threads(threads)
         folder = checkpoint.find_folder(model, local_only)
-        model_type = str(checkpoint.read_config(folder)["model_type"])
+        config = checkpoint.read_config(folder)
+        family_of(config)
         # The cache names the folder of a hub id by its commit.
         is_folder = Path(model).expanduser().is_dir()
         name = folder.resolve().name if is_folder else model
-        spec = spec or find_spec(name, model_type, folder)
+        spec = spec or find_spec(name, str(config["model_type"]), folder)
+        spec = spec.with_budget(picture_pixels)
         loaded = checkpoint.load(folder, device, dtype, plan)
         engine = cls(loaded, spec, name, skills, states, constrain_answers)
         engine._smoke_test(plan.cache_tokens, compile, warm_up)
@@ -236,7 +242,7 @@ class Engine:
                 _log.info("%s is warm after %.1f s", self.name, ask_some(self))
             else:
                 scene = self.prepare(np.full((48, 64, 3), 127, np.uint8))
-                self.answer(scene, Question("What is this?", max_new_tokens=1))
+                self.answer(scene, Question("What is this?", max_new_tokens=1, reasoning_tokens=0))
         except ChatspotError as error:
             raise ModelLoadError(
                 f"the model does not run: {error.problem}",

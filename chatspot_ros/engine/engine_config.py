@@ -33,6 +33,7 @@ class EngineConfig:
     warm_up: bool = True
     memory_tokens: int = 4096
     memory_reserve_mb: int = 512
+    picture_pixels: int = 0
 
 
 def load_engine(config: EngineConfig) -> Engine:
@@ -60,6 +61,7 @@ def load_engine(config: EngineConfig) -> Engine:
         plan=Plan(config.quantisation, config.memory_tokens, config.memory_reserve_mb * MB),
         compile=config.compile,
         warm_up=config.warm_up,
+        picture_pixels=config.picture_pixels,
     )
 
 

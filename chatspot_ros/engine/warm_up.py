@@ -39,6 +39,7 @@ def _questions(count: int) -> list[Question]:
             "What is this?",
             (Region.box(40 + k * step, 60, 160 + k * step, 260),),
             max_new_tokens=_TOKENS,
+            reasoning_tokens=0,
         )
         for k in range(count)
     ]

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.service_introspection import ServiceIntrospectionState
 
 # Sends a response; safe from any thread, and only the first call counts.
 SendReply = Callable[[Any], None]
 _WARN_AGAIN_S = 10.0
+_EVENTS = QoSProfile(depth=10)
 
 
 class _Reply:
@@ -67,16 +70,29 @@ class DeferredService:
         self._callback = callback
         self._lock = threading.Lock()
         self._waiting = 0
-        service: Any = node.create_service(srv_type, name, self._on_request, **options)
+        self._service: Any = node.create_service(srv_type, name, self._on_request, **options)
         # The executor calls it with the callback's return value and the caller's header.
-        self._send_now = service.send_response
-        service.send_response = self._send_response
+        self._send_now = self._service.send_response
+        self._service.send_response = self._send_response
+        self._introspection = "off"
 
     @property
     def waiting(self) -> int:
         """The number of requests without a reply."""
         with self._lock:
             return self._waiting
+
+    def introspect(self, what: str) -> None:
+        """Publish each request and reply as an event: `off`, `metadata` or `contents`.
+
+        For the executor's thread. A reply that leaves in another thread meanwhile is safe: rclpy
+        holds Python's lock in both.
+        """
+        if what == self._introspection:
+            return
+        state = ServiceIntrospectionState.__members__[what.upper()]
+        self._service.configure_introspection(self._node.get_clock(), _EVENTS, state)
+        self._introspection = what
 
     def _on_request(self, request: Any, response: Any) -> _Reply:
         reply = _Reply(self._send)

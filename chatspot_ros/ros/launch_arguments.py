@@ -8,6 +8,14 @@ from typing import Any
 
 from chatspot_ros.server.parameter_spec import Spec, problems_with, read_bool
 
+# name, default, description
+REQUIRED = (
+    "required",
+    "true",
+    "true: if it ends with an error, at its start or later, the whole launch ends, with status 1. "
+    "false: the rest goes on.",
+)
+
 
 def argument_texts(
     specs: Iterable[Spec], without: Iterable[str] = ()
@@ -50,3 +58,16 @@ def given_path(name: str, text: str) -> Path:
     if not path.exists():
         raise RuntimeError(f"{name}:={text} is not there")
     return path
+
+
+def end_launch_on_error(event: Any, context: Any) -> None:
+    """Raise RuntimeError if a required process ended with an error: for `on_exit`.
+
+    `launch` then ends all other processes, as after its action Shutdown, and returns 1, where
+    Shutdown alone returns 0.
+    """
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(
+            f"{event.process_name} ended with status {event.returncode}, its last lines say why; "
+            "required:=false lets the rest go on"
+        )

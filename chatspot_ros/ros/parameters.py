@@ -31,8 +31,8 @@ def declare(
     """Declare parameters and return the values given at start-up, by name; lists as tuples.
 
     Without `on_change` all parameters are read-only. With it, it is called with all values, in the
-    executor's thread, after some were set. `check` gets all values before they are set; it refuses
-    them by returning the reason.
+    executor's thread, after some were set; those are read as at start-up (`5` sets a double).
+    `check` gets all values before they are set; it refuses them by returning the reason.
 
     Raises:
         RequestError: a value given at start-up cannot be read (see `Spec.read`) or is out of range.
@@ -72,11 +72,29 @@ def _given(node: Node, spec: Spec) -> Any:
 def _let_change(
     node: Node, specs: Sequence[Spec], on_change: OnChange, check: Check | None
 ) -> None:
-    names = {spec.name for spec in specs}
+    by_name = {spec.name: spec for spec in specs}
+
+    unread: list[str] = []
+
+    def read(changes: list[Parameter]) -> list[Parameter]:
+        """Put each change into its parameter's type, or note why not and put nothing new."""
+        unread.clear()
+        return [in_its_type(one) for one in changes]
+
+    def in_its_type(change: Parameter) -> Parameter:
+        spec = by_name.get(change.name)
+        if spec is None or change.type_ == Parameter.Type.NOT_SET:
+            return change
+        try:
+            return Parameter(change.name, value=_to_ros(spec.read(_from_ros(change.value))))
+        except ValueError as error:
+            # rclpy would refuse it by the numbers of the types.
+            unread.append(str(error))
+            return node.get_parameter(change.name)
 
     def judge(changes: list[Parameter]) -> SetParametersResult:
-        new = {one.name: _from_ros(one.value) for one in changes if one.name in names}
-        reasons = problems_with(specs, new)
+        new = {one.name: _from_ros(one.value) for one in changes if one.name in by_name}
+        reasons = unread + problems_with(specs, new)
         if check is not None and not reasons:
             reason = check({**_read(node, specs), **new})
             reasons += [reason] if reason else []
@@ -85,6 +103,7 @@ def _let_change(
     def apply(_: list[Parameter]) -> None:
         on_change(_read(node, specs))
 
+    node.add_pre_set_parameters_callback(read)
     node.add_on_set_parameters_callback(judge)
     node.add_post_set_parameters_callback(apply)
 

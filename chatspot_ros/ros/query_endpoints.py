@@ -71,6 +71,7 @@ class QueryEndpoints:
             qos_profile=_REQUESTS,
             callback_group=self._group,
         )
+        self.configure(self._handler.settings)
         self._action = ActionServer(
             self._node,
             AskRegion,
@@ -83,6 +84,11 @@ class QueryEndpoints:
             cancel_service_qos_profile=_REQUESTS,
             feedback_pub_qos_profile=_FEEDBACK,
         )
+
+    def configure(self, settings: Settings) -> None:
+        """Use new settings."""
+        if self._queries is not None:
+            self._queries.introspect(settings.service_introspection)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until all replies are sent, or the time is over."""

@@ -234,6 +234,13 @@ class Settings:
         "parsed from free text.",
         fixed=True,
     )
+    service_introspection: str = _of(
+        "off",
+        "Publish requests and replies of ~/region_query on ~/region_query/_service_event, for "
+        "`ros2 service echo`. metadata: time, client and number; contents: also every field, a "
+        "picture in the request included.",
+        choices=("off", "metadata", "contents"),
+    )
     watch: str = _of(
         "",
         "YAML file of questions to repeat about detected things (the bare name `watch.yaml` is the "
@@ -272,6 +279,15 @@ class Settings:
         "the weights; else the model is not loaded.",
         low=0,
         high=10_000_000,
+        fixed=True,
+    )
+    picture_pixels: int = _of(
+        EngineConfig.picture_pixels,
+        "Largest picture that the model sees, in pixels, where its family takes several sizes; 0: "
+        "the family's (docs/models.md). More pixels show smaller things; tokens, memory and the "
+        "time to see a picture grow with them.",
+        low=0,
+        high=1_000_000_000,
         fixed=True,
     )
     memory_reserve_mb: int = _of(

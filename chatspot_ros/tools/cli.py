@@ -27,6 +27,10 @@ COMMANDS = {
         "write dialogues about regions with a language model",
     ),
     "train": ("chatspot_train.train", "train a model, or continue a run"),
+    "convert-weights": (
+        "chatspot_train.finetune.convert_weights",
+        "make safetensors of pickled weights, without running code",
+    ),
     "export": ("chatspot_train.finetune.run", "export the last checkpoint of a run"),
     "evaluate": ("chatspot_train.evaluate", "measure a model, or compare two results"),
     "calibrate": ("chatspot_train.evaluation.calibrate", "calibrate a model's confidence"),

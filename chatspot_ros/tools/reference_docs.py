@@ -33,8 +33,8 @@ Written by `{COMMAND}`, out of the tables in
 
 Set them in a YAML file (`config/region_query.yaml` is the one that the launch file loads), with
 `-p NAME:=VALUE` behind `--ros-args`, or, those that change while running, at any time:
-`ros2 param set /region_query_node NAME VALUE`. A value of the wrong type or out of range is
-refused, and the answer says why. At start-up, values are read as people type them: `compile:=off`,
+`ros2 param set /region_query_node NAME VALUE`. A value that cannot be read or is out of range is
+refused, and the answer says why. Values are read as people type them: `compile:=off`,
 `device:=0` (the first GPU), `skills_file:=off` (none), `cameras:=front`, `max_image_age:=5`. Each
 parameter is also an argument of the node's launch file, and through `chain.launch.py`.
 """

@@ -37,21 +37,22 @@ def process_bytes() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def device_bytes() -> tuple[int, int] | None:
-    """Return the (used, total) bytes of the current CUDA device, used by all programs.
+def device_bytes(device: str) -> tuple[int, int] | None:
+    """Return the (used, total) bytes of a CUDA device (`cuda:1`), used by all programs.
 
-    None without a device.
+    None for another device, or where CUDA is not in use.
     """
     cuda = _cuda_in_use()
-    if cuda is None:
+    if cuda is None or not device.startswith("cuda"):
         return None
-    free, total = cuda.mem_get_info()
+    # Not the current device: each thread has one of its own.
+    free, total = cuda.mem_get_info(device)
     return total - free, total
 
 
-def values() -> dict[str, object]:
-    """Return the values for /diagnostics, as far as they are known."""
-    process, device = process_bytes(), device_bytes()
+def values(device_name: str) -> dict[str, object]:
+    """Return the values for /diagnostics, as far as they are known; the device is the model's."""
+    process, device = process_bytes(), device_bytes(device_name)
     found: dict[str, object] = {}
     if process is not None:
         found["memory of the process, MB"] = f"{process / _MB:.0f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,19 +19,16 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import get_last_checkpoint
 
 from chatspot_train.common.bf16 import use_bf16
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 from chatspot_train.common.muon import ADAM_BETAS, muon_and_adamw
 from chatspot_train.common.stage_config import StageSettings
+from chatspot_train.common.whole_checkpoints import WholeCheckpoints, last_checkpoint
 
 # Settings of a stage that may change when it is taken up again.
 FREE = ("steps", "save_every", "workers", "progress")
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names the step."""
 
 
 class _StopOnNonFinite(TrainerCallback):
@@ -43,6 +41,15 @@ class _StopOnNonFinite(TrainerCallback):
             )
 
 
+class _EndedError(Exception):
+    """Leaves Trainer's training loop before its first step."""
+
+
+class _LeaveAtBegin(TrainerCallback):
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        raise _EndedError
+
+
 class PlotLosses(TrainerCallback):
     """Plots the loss at every save, so that a killed run has a plot too."""
 
@@ -53,16 +60,29 @@ class PlotLosses(TrainerCallback):
 def resume(trainer: Trainer, checkpoint: str | None, steps: int) -> None:
     """Train up to `steps` steps, from the checkpoint if there is one.
 
-    Only weights and log are read from a checkpoint of that many steps: Trainer would add a step.
+    A checkpoint of that many steps is only read: Trainer would add a step.
     """
-    if checkpoint is not None:
-        state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
-        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-        if state.global_step >= steps and not sharded:
-            trainer._load_from_checkpoint(checkpoint)
-            trainer.state = state
-            return
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint is None or (state := _state_of(checkpoint)).global_step < steps:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    elif is_sharded(trainer):
+        # Only Trainer's own beginning distributes the model and reads a sharded checkpoint.
+        trainer.add_callback(_LeaveAtBegin())
+        with suppress(_EndedError):
+            trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+    else:
+        trainer._load_from_checkpoint(checkpoint)
+        trainer.state = state
+
+
+def _state_of(checkpoint: str) -> TrainerState:
+    state: TrainerState = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+    return state
+
+
+def is_sharded(trainer: Trainer) -> bool:
+    """Return whether the weights are distributed over the processes."""
+    return bool(trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
 
 
 def run_stage(
@@ -81,7 +101,7 @@ def run_stage(
     NonFiniteLossError, and ChangedSettingsError where the checkpoint is of other values.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = get_last_checkpoint(str(folder))
+    checkpoint = last_checkpoint(folder)
     _keep(settings, made_from or {}, folder, checkpoint is not None)
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -139,7 +159,7 @@ def _keep(
     write_kept(folder, whole)
 
 
-class _Trainer(Trainer):
+class _Trainer(WholeCheckpoints):
     """A Trainer for data sets whose item k is random already: it keeps the order."""
 
     def _get_train_sampler(self, *_: Any) -> Any:

@@ -38,28 +38,37 @@ def build(
     split: str = "",
     limit: int | None = None,
     licence: str = "",
+    regions: str = "",
+    blank: str = "",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
 
-    `licence` is that of own data; empty: the source's. A failed build leaves earlier records.
+    `licence` is that of own data; empty: the source's. `regions` is one of the source's
+    `region_forms`; empty: the first. `blank` is a picture in `images` for dialogues without one;
+    empty: they are dropped. A failed build leaves earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
     annotations, images = _files(source, annotations, images, out)
-    if split and split not in source.splits:
-        known = f"use one of {', '.join(source.splits)}" if source.splits else "leave --split out"
-        raise SourceError(f"{source.name} has no such split", value=split, remedy=known)
+    _check_option(source, "split", split, source.splits)
+    _check_option(source, "regions", regions, source.region_forms)
+    if blank and not source.takes_blank:
+        raise SourceError(
+            f"{source.name} has no use for a blank picture", value=blank,
+            remedy="leave --blank out",
+        )  # fmt: skip
+    regions = regions or next(iter(source.region_forms), "")
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     with closing(ConversionReport(out)) as report:
-        job = Job(annotations, ImageFolder(images), out, report, split, limit)
+        job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank)
         write_records(_licensed(read_source(source, job, progress), licence), out)
         report.publish()
     about = {
         "source": source.name, "annotations": str(annotations.resolve()),
         "images": str(images.resolve()), "split": split, "limit": limit,
-        "licence": licence or source.licence,
+        "licence": licence or source.licence, **({"regions": regions} if regions else {}),
     }  # fmt: skip
     found = about | report.to_dict()
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
@@ -74,10 +83,18 @@ def _licensed(records: Iterable[Record], licence: str) -> Iterator[Record]:
     return (replace(one, licence=licence) if licence else one for one in records)
 
 
+def _check_option(source: Source, option: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise SourceError for a value that the source does not know."""
+    if value and value not in known:
+        remedy = f"use one of {', '.join(known)}" if known else f"leave --{option} out"
+        raise SourceError(f"{source.name} has no such {option}", value=value, remedy=remedy)
+
+
 def _files(
     source: Source, annotations: Path | None, images: Path | None, out: Path
 ) -> tuple[Path, Path]:
-    """Return the paths of annotations and images. Raises SourceError where one is missing."""
+    """Return the paths of annotations and images; the images' for annotations that are optional and
+    not given. Raises SourceError where one is missing."""
     if not source.needs_files:
         if annotations is not None or images is not None:
             raise SourceError(
@@ -85,7 +102,8 @@ def _files(
                 value=annotations or images, remedy="leave --annotations and --images out",
             )  # fmt: skip
         return out, out / "images"
-    if annotations is None or not annotations.exists():
+    optional = annotations is None and not source.needs_annotations
+    if not optional and (annotations is None or not annotations.exists()):
         raise SourceError(
             f"{source.name} needs its annotations", value=annotations or "no --annotations",
             remedy=f"give the path of {source.annotations} with --annotations",
@@ -95,7 +113,7 @@ def _files(
             f"{source.name} needs the folder of its images", value=images or "no --images",
             remedy="give it with --images",
         )  # fmt: skip
-    return annotations, images
+    return annotations or images, images
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -128,6 +146,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, help="folder of its images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     parser.add_argument("--split", default="", help="only this split of the data set")
+    forms = "; ".join(
+        f"{one.name}: {', '.join(one.region_forms)}" for one in SOURCES.values() if one.region_forms
+    )
+    parser.add_argument("--regions", default="", help=f"how texts write regions ({forms})")
+    parser.add_argument(
+        "--blank", default="", help="a picture in --images for dialogues without one "
+        f"({', '.join(one.name for one in SOURCES.values() if one.takes_blank)})",
+    )  # fmt: skip
     parser.add_argument("--licence", default="", help="licence of own data, for the model's card")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
 
@@ -136,7 +162,8 @@ def _run(options: argparse.Namespace) -> int:
     """Return the exit status: 0, or 1 when no record was kept."""
     source = find_source(options.source)
     found = build(source, options.annotations, options.images, options.out,
-                  split=options.split, limit=options.limit, licence=options.licence)  # fmt: skip
+                  split=options.split, limit=options.limit, licence=options.licence,
+                  regions=options.regions, blank=options.blank)  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

@@ -8,6 +8,7 @@ dropped entries). Regions are in pixels of the image, as in `chatspot_ros.core.r
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.errors import RegionError
 
 RECORDS_PER_SHARD = 5000
+GROUPS_KEPT = 128  # row groups of 256 records in memory, about 0.25 MB each
 MAX_SIDE = 2**31 - 1  # pixels; the width of the column
 SPLIT_TAG = "split: "
 
@@ -51,6 +53,10 @@ SCHEMA = pa.schema(
 
 class RecordError(ValueError):
     """A record is not usable for training; the message names the problem and the value."""
+
+
+class PictureError(RecordError):
+    """A record's picture is missing, unreadable, too large, or of another size."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,9 @@ def check(record: Record) -> None:
 
 
 def check_size(record: Record, width: int, height: int) -> None:
-    """Raise RecordError unless the image is as large as the record says."""
+    """Raise PictureError unless the image is as large as the record says."""
     if (width, height) != (record.width, record.height):
-        raise RecordError(
+        raise PictureError(
             f"{record.image} is {width} x {height} pixels, the record says "
             f"{record.width} x {record.height}"
         )
@@ -223,10 +229,10 @@ def _from_points(regions: list[list[dict[str, float]]]) -> tuple[Region, ...]:
 class Records(Sequence[Record]):
     """The records of a folder by number, read on demand; only the shards' sizes are in memory.
 
-    The last row group stays in memory, so reading in order is cheap.
+    The last row groups stay in memory, so reading in order, or out of a few groups, is cheap.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, groups_kept: int = GROUPS_KEPT) -> None:
         """Raises FileNotFoundError where there are no shards."""
         self.folder = Path(folder)
         self.shards = sorted(self.folder.glob("records-*.parquet"))
@@ -240,7 +246,9 @@ class Records(Sequence[Record]):
                 self._groups.append((count, number, group))
                 count += file.metadata.row_group(group).num_rows
         self._count = count
-        self._kept: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._starts = [first for first, _, _ in self._groups]
+        self._kept: OrderedDict[int, pa.Table] = OrderedDict()
+        self._groups_kept = groups_kept
 
     def __len__(self) -> int:
         return self._count
@@ -252,11 +260,30 @@ class Records(Sequence[Record]):
         if not -self._count <= index < self._count:
             raise IndexError(f"record {index} of {self._count}")
         index %= self._count
-        position = bisect_right(self._groups, index, key=lambda group: group[0]) - 1
-        first, number, group = self._groups[position]
-        if self._kept[0] != position:
-            self._kept = (position, self._files[number].read_row_group(group).to_pylist())
-        return _from_row(self._kept[1][index - first])
+        group = self.group_of(index)
+        # Only this row becomes Python objects: of a whole group that takes ten times its reading.
+        row = self.table(group).slice(index - self.first_of(group), 1)
+        return _from_row(row.to_pylist()[0])
+
+    def group_of(self, index: int) -> int:
+        """Return the number of the row group of a record; groups are read as a whole."""
+        return bisect_right(self._starts, index) - 1
+
+    def first_of(self, group: int) -> int:
+        """Return the number of the first record of a row group."""
+        return self._starts[group]
+
+    def table(self, group: int) -> pa.Table:
+        """Return a row group as an Arrow table, from memory where it was read lately."""
+        if group in self._kept:
+            self._kept.move_to_end(group)
+            return self._kept[group]
+        _, file, inside = self._groups[group]
+        table = self._files[file].read_row_group(inside).combine_chunks()
+        self._kept[group] = table
+        if len(self._kept) > self._groups_kept:
+            self._kept.popitem(last=False)
+        return table
 
     def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Yield only these fields of each record, in order."""

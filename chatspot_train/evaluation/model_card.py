@@ -160,7 +160,8 @@ def _taken(source: dict[str, Any]) -> str:
     left_out = [f"{count} of {split} left out" for split, count in
                 source.get("left_out", {}).items()]  # fmt: skip
     missing = [f"pictures: {source['missing']} missing"] if source.get("missing") else []
-    return ", ".join([str(source["records"]), *left_out, *missing])
+    dropped = [f"unusable: {source['dropped']}"] if source.get("dropped") else []
+    return ", ".join([str(source["records"]), *left_out, *missing, *dropped])
 
 
 def _confidence(calibration: Calibration | None) -> str:
@@ -177,7 +178,7 @@ def _confidence(calibration: Calibration | None) -> str:
 def write_card(folder: Path, rows: dict[str, dict[str, float]]) -> None:
     """Write README.md into a model's folder, from its `training.json` and the measured rows."""
     training = json.loads((folder / "training.json").read_text())
-    size_mb = (folder / "model.safetensors").stat().st_size / 1e6
+    size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
     calibration = read_spec(folder / SPEC_FILE).calibration
     (folder / "README.md").write_text(model_card(training, rows, size_mb, calibration))
 

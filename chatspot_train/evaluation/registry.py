@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from chatspot_train.evaluation.suite import Option, RegionSuite, Suite, SuiteOptionError
 
 PACKAGES = ("chatspot_train.evaluation.suites", "chatspot_train.evaluation.kitchen")
+OWN_DATA = ("annotations", "images")  # options
 _SUITES: dict[str, type[Suite]] = {}
 SuiteClass = TypeVar("SuiteClass", bound=type[Suite])
 
@@ -31,14 +32,30 @@ def suites() -> dict[str, type[Suite]]:
 
 
 def make(name: str, options: Mapping[str, Any] | None = None) -> Suite:
-    """Build a suite from command-line options. Raises SuiteOptionError."""
-    return _find(name, suites()).from_options(options or {})
+    """Build a suite from command-line options. Raises SuiteOptionError, as for own data that the
+    suite does not read."""
+    suite = _find(name, suites())
+    _check_own_data(suite, options or {})
+    return suite.from_options(options or {})
 
 
 def make_region_suite(options: Mapping[str, Any]) -> RegionSuite:
     """Build the suite named by the option `of`, by default coco_region. Raises SuiteOptionError."""
     known = {name: one for name, one in suites().items() if issubclass(one, RegionSuite)}
-    return _find(options.get("of") or "coco_region", known).of_boxes(options)
+    suite = _find(options.get("of") or "coco_region", known)
+    _check_own_data(suite, options)
+    return suite.of_boxes(options)
+
+
+def _check_own_data(suite: type[Suite], options: Mapping[str, Any]) -> None:
+    """Raise SuiteOptionError for own data that the suite would leave unread."""
+    known = {option.name for option in suite.options}
+    given = [name for name in OWN_DATA if options.get(name) is not None and name not in known]
+    if given:
+        raise SuiteOptionError(
+            f"the suite {suite.name} does not read --{given[0]}", value=options[given[0]],
+            remedy="give its own data set with --data, or a suite that reads COCO's files",
+        )  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

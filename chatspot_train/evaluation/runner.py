@@ -87,10 +87,12 @@ def evaluate(
 ) -> Report:  # fmt: skip
     """Ask a suite's items, resuming a killed run in `out` unless `fresh`, and score the answers.
 
-    Raises MissingDataError for missing data, OtherModelError for another model's answers in `out`.
+    Raises MissingDataError for missing data, OtherModelError for another model's answers in `out`,
+    OtherGraderError for another grader's grades.
     """
     items = list(suite.items(data, limit, seed))
     out.mkdir(parents=True, exist_ok=True)
+    suite.begin(out, fresh)
     claim(out, answerer.identity, fresh)
     predictions = run(answerer, items, out / PREDICTIONS, len(items))
     suite.export(predictions, out)

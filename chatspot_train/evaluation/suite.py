@@ -204,6 +204,11 @@ class Suite(ABC):
         """Return the suite's own answerer, if it does not measure a model."""
         return None
 
+    def begin(self, out: Path, fresh: bool) -> None:
+        """Look at what earlier runs kept in `out` besides answers, before anything is asked; if
+        `fresh`, drop it."""
+        return
+
     def export(self, predictions: Sequence[Prediction], out: Path) -> None:
         """Write files for an external judge into `out`, or ask the judge."""
         return

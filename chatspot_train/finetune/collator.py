@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -17,7 +18,13 @@ from chatspot_ros.engine.api import Turn
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
+from chatspot_train.data.records import (
+    PictureError,
+    Record,
+    RecordError,
+    RecordTurn,
+    check_size,
+)
 from chatspot_train.finetune.model import Start
 
 
@@ -34,6 +41,7 @@ class Encoder:
         """`skills` and `states` as the node gives them to the model; see PromptBuilder."""
         self._start, self._chat, self.longest = start, start.chat(), longest
         self._builder = PromptBuilder(start.spec, skills, states, self._chat.control_strings)
+        self._silent = self._chat.silent_ids
         self.pad = int(start.tokenizer.pad_token_id)
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
@@ -42,12 +50,15 @@ class Encoder:
         """Return token ids, labels (of answers only) and image inputs of one record.
 
         `image_rgb` is uint8 H x W x 3, RGB, of the record's size. Last turns that do not fit are
-        left out. Raises RecordError where the first turn does not fit, or a region or question has
-        no prompt.
+        left out. Raises RecordError where the first turn does not fit, a region or question has no
+        prompt, or an answer holds control tokens; PictureError where the picture does not fit.
         """
         height, width = image_rgb.shape[:2]
         check_size(record, width, height)
-        fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
+        try:
+            fit, inputs = image_inputs(image_rgb, self._start.spec, self._start.image_processor)
+        except (ValueError, ArithmeticError, cv2.error) as error:
+            raise PictureError(f"the picture does not fit the model: {error}") from error
         tokens = count_image_tokens(self._start.model.config, inputs)
         turns = tuple(self.say(turn, fit) for turn in record.turns)
         for count in range(len(turns), 0, -1):
@@ -56,11 +67,23 @@ class Encoder:
                 break
         else:
             raise RecordError(f"its first turn takes {len(ids)} tokens of {self.longest}")
+        self._check_tokens(ids, learned, tokens, count)
         labels = [i if said else IGNORE for i, said in zip(ids, learned, strict=True)]
         return {
             "input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "inputs": inputs,
             "name": f"{record.source}/{record.id}",
         }  # fmt: skip
+
+    def _check_tokens(
+        self, ids: list[int], learned: list[bool], image_tokens: int, answers: int
+    ) -> None:
+        """Raise RecordError where the words of a conversation hold tokens of the picture or ends.
+
+        The prompt builder breaks control strings open; this sees what the tokenizer made of it.
+        """
+        ends = sum(said and i in self._silent for i, said in zip(ids, learned, strict=True))
+        if ids.count(self._start.image_token_id) != image_tokens or ends > answers:
+            raise RecordError("its words hold control tokens of the model")
 
     def say(self, turn: RecordTurn, fit: Fit) -> Turn:
         """Return the turn as the node's engine writes the question and reads the answer.
@@ -79,7 +102,10 @@ class Encoder:
             raise RecordError(str(error)) from error
 
     def collate(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Stack examples, padded on the right; `names` are those of their records."""
+        """Stack examples, padded on the right; `names` are those of their records.
+
+        `dropped` are the Drops that they replace.
+        """
         longest = max(len(example["input_ids"]) for example in examples)
 
         def padded(key: str, fill: int) -> Tensor:
@@ -95,6 +121,7 @@ class Encoder:
             "labels": padded("labels", IGNORE),
             "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
             "names": [example["name"] for example in examples],
+            "dropped": [drop for example in examples for drop in example.get("dropped", ())],
         }
         for key in examples[0]["inputs"]:
             batch[key] = torch.cat(

@@ -127,7 +127,8 @@ class InstructSettings(StrictModel):
     `torchrun`). `skills_file` and `states_file` are the robot's, as for the node, for prompts that
     name them; a bare name may be a file of the package's config folder; empty: none.
     `max_missing` is the share of a source's pictures that may be missing or unreadable. `name` is
-    the model's own; empty: the last part of `out`.
+    the model's own; empty: the last part of `out`. `base` is the format of weights that do not
+    move: bfloat16 or, with `lora`, 4bit (bitsandbytes); auto: see docs/training.md.
     """
 
     recipe: Literal["instruct"]
@@ -140,6 +141,7 @@ class InstructSettings(StrictModel):
     learn: list[Part] = Field(min_length=1)
     skills_file: str = ""
     states_file: str = ""
+    base: Literal["auto", "float32", "bfloat16", "4bit"] = "auto"
     longest: int = Field(default=2048, gt=16)
     max_missing: float = Field(default=0.01, ge=0, le=1)
     optim: OptimSettings
@@ -155,6 +157,8 @@ class InstructSettings(StrictModel):
             raise ValueError("give fsdp or deepspeed, not both")
         if self.lora and "language" not in self.learn:
             raise ValueError("lora adapts the language model: learn must name language")
+        if self.base == "4bit" and (self.lora is None or self.model.checkpoint is None):
+            raise ValueError("base 4bit is for lora on a checkpoint: nothing else trains on it")
         if self.optim.batch % self.optim.per_device:
             raise ValueError("batch must be a multiple of per_device")
         return self

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -17,20 +18,23 @@ from tqdm import tqdm
 from chatspot_train.data.augment_images import vary_picture
 from chatspot_train.data.augment_text import Synonyms, vary_text
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.data.records import Record, RecordError, Records, split_of
+from chatspot_train.data.records import PictureError, Record, RecordError, Records, split_of
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import AugmentSettings, ReplaySettings, SourceSettings
+from chatspot_train.finetune.drops import Drop
 
 MAX_TURNS = 16
-MAX_TRIES = 20
+MAX_TRIES = 1000
 LENGTH_GROUP = 32  # batches; records are sorted by length within each such group
+WINDOW = 64  # row groups of records that are shuffled together; GROUPS_KEPT holds them
 _log = logging.getLogger(__name__)
 
 
 class PictureRecords(Sequence[Record]):
     """The records of a source's splits; successive records of one image are joined.
 
-    `lengths` are the approximate numbers of characters, for batches of similar length.
+    `lengths` are the approximate numbers of characters, for batches of similar length; `groups` the
+    row groups that the records are read with.
     """
 
     def __init__(self, source: SourceSettings, progress: bool = False) -> None:
@@ -54,6 +58,8 @@ class PictureRecords(Sequence[Record]):
                 lengths.append(size)
                 image, turns = record.image, len(record.turns)
         self.lengths = np.array(lengths, np.int64)
+        groups = [self._records.group_of(first) for first, _ in self._runs]
+        self.groups = np.array(groups, np.int64)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -78,7 +84,9 @@ def draw_epoch(
     """Return one epoch as (source, record) pairs; replayed sources are numbered after the others.
 
     The records of each source occur `weight` times, in a new order; replayed ones, drawn by weight,
-    are `share` of all. Records of a batch have similar lengths; batches are in random order.
+    are `share` of all. Row groups come in random order, WINDOW of all sources at a time, and within
+    a window records of similar length form batches in random order: a worker reads each row group
+    once for all its records.
     """
     pairs = [
         (number, int(k))
@@ -91,9 +99,39 @@ def draw_epoch(
         for pick in rng.choice(len(replayed), count, p=mass / mass.sum()):
             pairs.append((len(sources) + int(pick), int(rng.integers(len(replayed[pick])))))
     everything = [*sources, *replayed]
+    if not pairs:
+        return []
     lengths = np.array([everything[s].lengths[k] for s, k in pairs])
-    order = by_length(lengths, batch, rng)
-    return [pairs[k] for k in order]
+    groups = np.array([(s, everything[s].groups[k]) for s, k in pairs])
+    windows = _windows(np.array(pairs), groups, rng)
+    rest = np.zeros(0, np.int64)
+    order = []
+    for number in range(int(windows.max()) + 1):
+        found = np.concatenate([rest, np.flatnonzero(windows == number)])
+        found = found[by_length(lengths[found], batch, rng)]
+        whole = len(found) // batch * batch
+        order.append(found[:whole])
+        rest = found[whole:]
+    return [pairs[k] for k in np.concatenate([*order, rest])]
+
+
+def _windows(
+    pairs: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the window of each pair, WINDOW row groups drawn at random.
+
+    The n-th occurrence of a record counts as of another group than the first: what is learned
+    often is spread over the epoch.
+    """
+    _, same = np.unique(pairs, axis=0, return_inverse=True)
+    order = np.argsort(same.ravel(), kind="stable")
+    ends = same.ravel()[order]
+    occurrence = np.empty(len(pairs), np.int64)
+    occurrence[order] = np.arange(len(pairs)) - np.searchsorted(ends, ends)
+    keys = np.column_stack([groups, occurrence])
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    places = rng.permutation(int(group.max()) + 1)
+    return places[group.ravel()] // WINDOW
 
 
 def _times(count: int, weight: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -125,8 +163,8 @@ def by_length(
 class ExampleDataset(Dataset[dict[str, Any]]):
     """Item k is training example k of the whole run, so a resumed run sees the same examples.
 
-    An unusable record is logged by name and replaced by the next one; RecordError is raised where
-    MAX_TRIES in a row are unusable.
+    An unusable record is logged by name and replaced by the next one, whose item lists it in
+    `dropped`. RecordError is raised where MAX_TRIES in a row are unusable.
     """
 
     def __init__(
@@ -166,22 +204,31 @@ class ExampleDataset(Dataset[dict[str, Any]]):
         return f"{record.source}/{record.id}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        failure: RecordError | None = None
-        for offset in range(MAX_TRIES):
+        dropped: list[Drop] = []
+        for offset in range(min(MAX_TRIES, len(self._order))):
             source, k = self._order[(index + offset) % len(self._order)]
             record = self.sources[source][k]
             try:
-                return self._example(record, self.sources[source].source.images, index)
+                example = self._example(record, self.sources[source].source.images, index)
             except RecordError as error:
                 _log.warning("left out %s/%s: %s", record.source, record.id, error)
-                failure = error
-        raise RecordError(f"{MAX_TRIES} records in a row cannot be used, the last: {failure}")
+                picture = record.image if isinstance(error, PictureError) else ""
+                name = f"{record.source}/{record.id}"
+                dropped.append(Drop(source, name, picture, str(error)))
+            else:
+                return {**example, "dropped": dropped}
+        raise RecordError(
+            f"{len(dropped)} records in a row cannot be used, the last: {dropped[-1].reason}"
+        )
 
     def _example(self, record: Record, images: Path, index: int) -> dict[str, Any]:
         rgb = read_picture(images / record.image)
         rng = np.random.default_rng([self.seed, 18, index])
         if self.augment is not None and self.augment.pictures:
-            rgb, record = vary_picture(rgb, record, rng)
+            try:
+                rgb, record = vary_picture(rgb, record, rng)
+            except cv2.error as error:  # a picture of more than 32,767 pixels in a row or column
+                raise PictureError(f"{record.image} cannot be varied: {error.err}") from error
         if self.synonyms is not None:
             record = vary_text(record, rng, self.synonyms)
         return self.encoder.example(record, rgb)

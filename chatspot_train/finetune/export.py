@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from chatspot_ros.core.model_spec import SPEC_FILE
+from chatspot_train.common.whole_checkpoints import whole_folder
 from chatspot_train.evaluation.model_card import write_card
 from chatspot_train.finetune.model import Start
 
@@ -22,8 +23,16 @@ def export_start(
     start: Start, folder: Path, training: dict[str, Any], dtype: torch.dtype = torch.float16
 ) -> Path:
     """Write weights in `dtype`, tokenizer, image processor, chat template, chatspot.yaml, the
-    run's settings and losses (`training.json`) and the model card; return `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    run's settings and losses (`training.json`) and the model card; return `folder`.
+
+    The folder gets its name when all of it is written; an earlier one stays until then.
+    """
+    with whole_folder(folder) as part:
+        _write(start, part, training, dtype)
+    return folder
+
+
+def _write(start: Start, folder: Path, training: dict[str, Any], dtype: torch.dtype) -> None:
     model = start.model
     model.config.use_cache = True
     precision = str(dtype).removeprefix("torch.")
@@ -48,4 +57,3 @@ def export_start(
     (folder / SPEC_FILE).write_text(yaml.safe_dump(spec, sort_keys=False))
     (folder / "training.json").write_text(json.dumps({**training, "name": name}, indent=1) + "\n")
     write_card(folder, {})
-    return folder

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessor,
+    CLIPVisionConfig,
     CLIPVisionModel,
     LlavaConfig,
     LlavaForConditionalGeneration,
 )
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-from chatspot_ros.core.model_spec import ModelSpec, find_spec
+from chatspot_ros.core.model_spec import DialectSpec, ModelSpec, find_spec
 from chatspot_ros.core.tasks import task_tags
 from chatspot_ros.engine.loading import checkpoint
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
@@ -63,13 +66,24 @@ class Start:
         return ChatTemplate(self.tokenizer, self.chat_template, self.image_token_id, control)
 
 
-def load_start(settings: ModelSettings, dtype: torch.dtype = torch.float32) -> Start:
-    """Load a checkpoint, or join a tower and a language model. Raises ModelLoadError."""
+def load_start(
+    settings: ModelSettings,
+    dtype: torch.dtype = torch.float32,
+    packing: Any = None,
+    empty: bool = False,
+) -> Start:
+    """Load a checkpoint, or join a tower and a language model; all weights in `dtype`.
+
+    `packing` is transformers' quantisation config, for a checkpoint alone. `empty`: the weights
+    take no memory, another process hands them on. Raises ModelLoadError.
+    """
     if settings.checkpoint is None:
-        return _join(str(settings.vision), str(settings.language), _spec_of(settings), dtype)
+        parts = str(settings.vision), str(settings.language)
+        return _join(*parts, _spec_of(settings), dtype, empty)
     folder = checkpoint.find_folder(settings.checkpoint, local_only=False)
-    name = "bfloat16" if dtype == torch.bfloat16 else "float32"
-    loaded = checkpoint.load(folder, "cpu", name)
+    device = "auto" if packing is not None else "cpu"
+    name = str(dtype).removeprefix("torch.")
+    loaded = checkpoint.load(folder, device, name, packing=packing, empty=empty)
     spec = settings.spec or find_spec(
         folder.name, str(checkpoint.read_config(folder)["model_type"]), folder
     )
@@ -82,53 +96,111 @@ def _spec_of(settings: ModelSettings) -> ModelSpec:
     return settings.spec
 
 
-def _join(vision: str, language: str, spec: ModelSpec, dtype: torch.dtype) -> Start:
+def _join(
+    vision: str, language: str, spec: ModelSpec, dtype: torch.dtype, empty: bool = False
+) -> Start:
     """Return a LLaVA of a CLIP tower and a language model, with a new projection.
 
     The dialect's control strings and the tags become tokens, if they are none yet; their embeddings
     start at the mean of the others. Raises ModelLoadError.
     """
     try:
-        tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
-        words = AutoModelForCausalLM.from_pretrained(
-            language, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+        # The projection first: it is the same for a seed, whatever the other weights' format is.
+        config = LlavaConfig(
+            vision_config=CLIPVisionConfig.from_pretrained(vision),
+            text_config=AutoConfig.from_pretrained(language, trust_remote_code=False),
+            vision_feature_layer=-2, vision_feature_select_strategy="default",
+        )  # fmt: skip
+        projection = _new_projection(config).to(dtype)
+        tower, words = (_new_parts if empty else _read_parts)(vision, language, config, dtype)
         tokenizer = AutoTokenizer.from_pretrained(language, trust_remote_code=False)
         images = CLIPImageProcessor.from_pretrained(vision)
-        text_config = AutoConfig.from_pretrained(language, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ModelLoadError(
-            f"the parts cannot be loaded: {str(error).splitlines()[0]}",
+            f"the parts cannot be loaded: {str(error).strip().splitlines()[0]}",
             value=f"{vision} and {language}",
-            remedy="give folders or hub ids of a CLIP and a causal language model in safetensors",
+            remedy="give folders or hub ids of a CLIP and a causal language model in safetensors; "
+            "chatspot convert-weights makes safetensors of pytorch_model.bin",
         ) from error
-    tags = task_tags() if spec.prompt_style == "tags" else ()
-    tokenizer.add_tokens([*spec.dialect.make().control_strings, *tags])
+    tokenizer.add_tokens(list(own_strings(spec)))
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    text: Any = config.text_config
+    known = int(text.vocab_size)
     words.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    _start_at_mean(words, int(text_config.vocab_size))
+    _start_at_mean(words, known)
     config = LlavaConfig(
         vision_config=tower.config, text_config=words.config,
         image_token_index=int(tokenizer.vocab[IMAGE_TOKEN]),
         vision_feature_layer=-2, vision_feature_select_strategy="default",
-        tie_word_embeddings=bool(words.config.tie_word_embeddings),
+        tie_word_embeddings=bool(words.config.tie_word_embeddings), dtype=dtype,
     )  # fmt: skip
-    model = LlavaForConditionalGeneration(config)
-    cast(torch.nn.Module, model).to(dtype=dtype)
-    model.model.vision_tower.load_state_dict(tower.state_dict())
-    model.model.language_model.load_state_dict(words.model.state_dict())
-    model.lm_head.load_state_dict(words.lm_head.state_dict())
+    # The parts themselves become the model: no weight is in memory twice.
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    model.model.vision_tower = tower
+    model.model.language_model = words.model
+    model.lm_head = words.lm_head
+    model.model.multi_modal_projector = projection
     model.generation_config = words.generation_config
     return Start(model, tokenizer, images, VICUNA_TEMPLATE, spec)
+
+
+def _read_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the tower and the language model. Raises OSError, ValueError or ImportError."""
+    tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
+    words = AutoModelForCausalLM.from_pretrained(
+        language, dtype=dtype, use_safetensors=True, trust_remote_code=False
+    )
+    return tower, words
+
+
+def _new_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the tower and the language model without memory for their weights."""
+    with init_empty_weights(include_buffers=False):
+        tower = CLIPVisionModel._from_config(config.vision_config, dtype=dtype)
+        words = AutoModelForCausalLM.from_config(config.text_config, dtype=dtype)
+    return tower, words
+
+
+def _new_projection(config: LlavaConfig) -> torch.nn.Module:
+    """Return a projection with the random weights of a new LLaVA."""
+    projection = LlavaMultiModalProjector(config)
+    deviation = float(getattr(config.text_config, "initializer_range", 0.02))
+    for layer in (projection.linear_1, projection.linear_2):
+        torch.nn.init.normal_(layer.weight, std=deviation)
+        torch.nn.init.zeros_(layer.bias)
+    return projection
+
+
+def own_strings(spec: ModelSpec | None) -> tuple[str, ...]:
+    """Return the strings of this project that a joined model reads and writes as one token each.
+
+    None: of a model that is joined with the default dialect and with tags.
+    """
+    if spec is None:
+        return (*DialectSpec.model_validate({}).make().control_strings, *task_tags())
+    tags = task_tags() if spec.prompt_style == "tags" else ()
+    return (*spec.dialect.make().control_strings, *tags)
+
+
+def own_tokens(start: Start) -> list[int]:
+    """Return the ids of the tokens that a joined model got besides its language model's own.
+
+    None for a published checkpoint: its dialect's tokens were trained by its makers.
+    """
+    if start.spec.dialect.name != "chatspot":
+        return []
+    added = start.tokenizer.get_added_vocab()
+    return sorted(int(added[one]) for one in own_strings(start.spec) if one in added)
 
 
 def _start_at_mean(words: Any, known: int) -> None:
     """Set the embeddings of the tokens from number `known` on to the mean of the others."""
     with torch.no_grad():
         for table in (words.get_input_embeddings().weight, words.get_output_embeddings().weight):
-            table[known:] = table[:known].mean(0)
+            table[known:] = table[:known].float().mean(0)
 
 
 def part_of(name: str) -> Part:

@@ -10,26 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import ValidationError
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.util.command_line import Command
-from chatspot_train.common.bf16 import use_bf16
 from chatspot_train.common.kept_settings import check_unchanged, read_kept, write_kept
 from chatspot_train.common.trainer import PlotLosses, plot_losses, resume
+from chatspot_train.common.whole_checkpoints import last_checkpoint
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import (
     InstructSettings,
-    LoraSettings,
-    ModelSettings,
     public,
 )
 from chatspot_train.finetune.dataset import ExampleDataset
+from chatspot_train.finetune.drops import DropLog, with_drops
 from chatspot_train.finetune.export import export_start
-from chatspot_train.finetune.model import Start, choose_parts, load_start
+from chatspot_train.finetune.finished import finish, gather, taught_anew
+from chatspot_train.finetune.plan import check_fit, describe
+from chatspot_train.finetune.prepare import (
+    computes_in_bf16,
+    load_base,
+    load_teacher,
+    prepare,
+)
 from chatspot_train.finetune.source_notes import all_sources, checked_notes, source_note
 from chatspot_train.finetune.trainer import InstructTrainer
 
@@ -39,7 +43,6 @@ FREE = (
     "out", "name", "max_missing", "validation", "optim.steps", "optim.epochs", "optim.save_every",
     "optim.log_every", "optim.workers", "optim.progress", "optim.gradient_checkpointing",
 )  # fmt: skip
-PROJECTIONS = ("multi_modal_projector", "merger")
 
 
 def run_recipe(values: Any) -> Path:
@@ -50,23 +53,32 @@ def run_recipe(values: Any) -> Path:
     return run(InstructSettings.model_validate(values))
 
 
+def plan_recipe(values: Any, shape: Path | None) -> str:
+    """Return a table of what the run needs on machines of three sizes.
+
+    `shape` is a config.json to use instead of the model's. Raises pydantic.ValidationError for
+    wrong settings, or ModelLoadError.
+    """
+    return describe(InstructSettings.model_validate(values), shape)
+
+
 def run(settings: InstructSettings) -> Path:
     """Train and export; resume from the last checkpoint in `settings.out` if there is one.
 
     Returns the exported folder. A finished run is exported again, not trained. Raises
-    ModelLoadError, RecordError, ChangedSettingsError, FileNotFoundError or NonFiniteLossError,
-    which name the remedy.
+    ModelLoadError, PlanError, RecordError, ChangedSettingsError, FileNotFoundError or
+    NonFiniteLossError, which name the remedy.
     """
+    meet_on_loopback()
     out = settings.out
-    checkpoint = get_last_checkpoint(str(out)) if out.is_dir() else None
+    checkpoint = last_checkpoint(out)
     notes = checked_notes(settings)
     if checkpoint is not None:
         check_resumable(settings, notes)
+    check_fit(settings)
     torch.manual_seed(settings.optim.seed)
-    start = load_start(settings.model)
-    teacher = None
-    if settings.distill is not None:
-        teacher = load_start(ModelSettings(checkpoint=settings.distill.teacher)).model
+    args = arguments(settings)
+    start, teacher = load_base(settings), load_teacher(settings)
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
     encoder = Encoder(start, settings.longest, skills, states)
     optim = settings.optim
@@ -78,22 +90,34 @@ def run(settings: InstructSettings) -> Path:
     held_out = ExampleDataset(settings.validation, encoder) if settings.validation else None
     model = prepare(start, settings)
     trainer = InstructTrainer(
-        model=model, args=arguments(settings), train_dataset=examples, eval_dataset=held_out,
+        model=model, args=args, train_dataset=examples, eval_dataset=held_out,
         data_collator=encoder.collate, callbacks=[PlotLosses()],
         teacher=teacher, distill=settings.distill,
     )  # fmt: skip
+    trainer.drops = DropLog(out, notes, settings.max_missing, trainer.args.process_index)
     if trainer.is_world_process_zero():
         write_kept(out, settings.model_dump(mode="json"))
         (out / NOTES).write_text(json.dumps(notes, indent=1), encoding="utf-8")
     resume(trainer, checkpoint, optim.steps or steps_of(trainer, len(examples)))
     history = trainer.state.log_history
     folder = out / "model"
+    whole = gather(trainer)
     if trainer.is_world_process_zero():
         (out / "log.json").write_text(json.dumps(history, indent=1))
         plot_losses(history, out / "loss.png")
-        start.model = merged(trainer.accelerator.unwrap_model(trainer.model))
-        export_start(start, folder, training_note(settings, notes, history))
+        taught = finish(start, trainer, settings, whole)
+        export_start(taught, folder, training_note(settings, notes, history))
+    trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def meet_on_loopback() -> None:
+    """Let the processes of a run meet on the loopback interface if all are on this machine.
+
+    Gloo takes the interface that the host's name leads to, which may not answer.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE", "1"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
 def check_resumable(settings: InstructSettings, notes: list[dict[str, Any]]) -> None:
@@ -138,37 +162,8 @@ def training_note(
     settings: InstructSettings, notes: list[dict[str, Any]], history: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return training.json of an exported model: settings, sources with licences, losses."""
-    return {**public(settings), "sources": notes, "log": summary(history)}
-
-
-def prepare(start: Start, settings: InstructSettings) -> Any:
-    """Return the model in which exactly the parts of `settings.learn` are trainable."""
-    choose_parts(start.model, settings.learn)
-    start.model.config.use_cache = False
-    if settings.lora is None:
-        return start.model
-    return with_adapters(start.model, settings.lora, keep="projection" in settings.learn)
-
-
-def with_adapters(model: Any, lora: LoraSettings, keep: bool) -> PeftModel:
-    """Add low-rank adapters to the language model; with `keep` train the whole projection too."""
-    names = "|".join(lora.targets)
-    whole = [
-        name for name, _ in model.named_modules() if name.split(".")[-1] in PROJECTIONS
-    ]  # fmt: skip
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
-            target_modules=rf".*language_model.*\.({names})",
-            modules_to_save=whole if keep else None,
-        ),
-    )  # fmt: skip
-
-
-def merged(model: Any) -> Any:
-    """Return the plain model, with adapters merged into its weights."""
-    return model.merge_and_unload() if isinstance(model, PeftModel) else model
+    sources = with_drops(notes, settings.out)
+    return {**public(settings), "sources": sources, "log": summary(history)}
 
 
 def arguments(settings: InstructSettings) -> TrainingArguments:
@@ -193,7 +188,7 @@ def arguments(settings: InstructSettings) -> TrainingArguments:
         warmup_steps=optim.warmup,
         weight_decay=optim.weight_decay,
         max_grad_norm=optim.max_grad_norm,
-        bf16=use_bf16(optim.bf16),
+        bf16=computes_in_bf16(settings),
         use_cpu=not on_gpu,
         activation_checkpointing=optim.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
@@ -232,15 +227,11 @@ def export_stopped(folder: Path, out: Path) -> Path:
     Raises FileNotFoundError where there is no run or no checkpoint.
     """
     file = folder / "settings.json"
-    checkpoint = get_last_checkpoint(str(folder)) if file.is_file() else None
+    checkpoint = last_checkpoint(folder) if file.is_file() else None
     if checkpoint is None:
         raise FileNotFoundError(f"no run with a checkpoint in {folder}")
     settings = InstructSettings.model_validate_json(file.read_text(encoding="utf-8"))
-    start = load_start(settings.model)
-    model = prepare(start, settings)
-    trainer = InstructTrainer(model=model, args=arguments(settings))
-    trainer._load_from_checkpoint(checkpoint)
-    start.model = merged(trainer.model)
+    start = taught_anew(settings, Path(checkpoint))
     state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
     notes = read_notes(folder) or [source_note(source) for source in all_sources(settings)]
     return export_start(start, out, training_note(settings, notes, state["log_history"]))

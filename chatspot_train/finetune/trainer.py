@@ -1,5 +1,5 @@
-"""transformers' Trainer with distillation, and an error that names the records of a batch when its
-loss is not finite."""
+"""transformers' Trainer with distillation, a log of unusable records, and an error that names the
+records of a batch when its loss is not finite."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.common.trainer import NonFiniteLossError
+from chatspot_train.common.whole_checkpoints import WholeCheckpoints
 from chatspot_train.finetune.config import DistillSettings
+from chatspot_train.finetune.drops import DropLog
 
 
-class InstructTrainer(Trainer):
+class InstructTrainer(WholeCheckpoints):
     """Trains in the order of the data set; its batches carry the names of their records."""
 
     def __init__(
@@ -25,6 +27,7 @@ class InstructTrainer(Trainer):
         distill: DistillSettings | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
+        self.drops: DropLog | None = None
         self.distill = distill
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         if self.teacher is not None:
@@ -43,7 +46,7 @@ class InstructTrainer(Trainer):
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         elif isinstance(target, PreTrainedModel):
-            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype)
+            saved = type(target).from_pretrained(resume_from_checkpoint, dtype=torch.float32)
             target.load_state_dict(saved.state_dict())
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -52,8 +55,14 @@ class InstructTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:  # fmt: skip
-        """Return the mean over answer tokens. Raises NonFiniteLossError, naming the records."""
-        names = inputs.pop("names", [])
+        """Return the mean over answer tokens.
+
+        Raises NonFiniteLossError, naming the records, or RecordError where too many are unusable.
+        """
+        names, dropped = inputs.pop("names", []), inputs.pop("dropped", [])
+        if self.drops is not None and model.training:
+            for drop in dropped:
+                self.drops.add(drop)
         loss, outputs = cast(
             "tuple[Tensor, Any]",
             super().compute_loss(model, inputs, True, num_items_in_batch),

@@ -83,7 +83,8 @@ class DialogueLosses(nn.Module):
         logits = self.model.lm_head(out.last_hidden_state[:, :-1][asked]).float()
         right = target[asked]
         loss = answer_loss(logits, right, self.coordinates)
-        hits = torch.stack([logits.argmax(-1).eq(right).float().sum(), torch.tensor(right.numel())])
+        said = logits.argmax(-1).eq(right).float().sum()
+        hits = torch.stack([said, said.new_tensor(right.numel())])
         if features is not None and len(targets["region_rows"]) and self.auxiliary_weight:
             loss = loss + self.auxiliary_weight * self._auxiliary_loss(
                 out.hidden_states, image, features, targets
@@ -141,7 +142,9 @@ class DialogueLosses(nn.Module):
     def _count_loss(self, hidden: Tensor, image: Tensor, counts: Tensor) -> Tensor:
         """Return the loss of the counts of all kinds, told by the image's last token."""
         last = image.shape[1] - 1 - image.flip(1).int().argmax(1)
-        scores = self.all_counts(hidden[torch.arange(len(hidden)), last]).float()
+        scores = self.all_counts(
+            hidden[torch.arange(len(hidden), device=hidden.device), last]
+        ).float()
         return 0.5 * F.cross_entropy(
             scores.reshape(-1, MAX_COUNT + 1), counts.flatten(), ignore_index=IGNORE
         )

@@ -64,7 +64,7 @@ class PatchHeads(nn.Module):
         read, read_hits = self._glyph_loss(hidden, glyphs, weight)
         loss, hits = loss + read, [*hits, read_hits]
         sums = torch.stack([h.float().sum() for h in hits])
-        counts = torch.tensor([float(h.numel()) for h in hits])
+        counts = sums.new_tensor([float(h.numel()) for h in hits])
         return {"loss": loss, "logits": torch.stack([sums, counts])[None]}
 
     def _box_loss(self, hidden: Tensor, box: Tensor, middle: Tensor, weight: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class PatchHeads(nn.Module):
         """
         here = glyphs.nan_to_num().sum(-1) > 0
         if not bool(here.any()):
-            return hidden.sum() * 0, torch.zeros(0)
+            return hidden.sum() * 0, hidden.new_zeros(0)
         right, share = glyphs[here], weight[here]
         scores = self.glyphs(hidden[here]).float()
         count = right.sum(-1)

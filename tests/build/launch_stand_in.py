@@ -26,6 +26,7 @@ class Started:
     command: tuple[str, ...] = ()
     namespace: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    on_exit: Any = None
 
 
 class Context:
@@ -72,14 +73,6 @@ class ParameterValue:
         if self.value_type is bool:
             return {"true": True, "false": False}[given.lower()]
         return self.value_type(given)
-
-
-class IfCondition:
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def holds(self, context: Context) -> bool:
-        return {"true": True, "false": False}[text(self.value, context).lower()]
 
 
 class DeclareLaunchArgument:
@@ -161,19 +154,18 @@ class Node:
     def __init__(
         self, *, package: str, executable: str, name: str = "", namespace: Any = "",
         output: str = "", parameters: list[Any] = (), remappings: list[Any] = (),  # type: ignore[assignment]
-        arguments: list[Any] = (), condition: Any = None,  # type: ignore[assignment]
+        arguments: list[Any] = (),  # type: ignore[assignment]
         ros_arguments: list[Any] = (),  # type: ignore[assignment]
-        additional_env: dict[str, Any] | None = None,
+        additional_env: dict[str, Any] | None = None, on_exit: Any = None,
     ) -> None:  # fmt: skip
+        self.on_exit = on_exit
         self.additional_env = additional_env or {}
         self.ros_arguments = ros_arguments
         self.package, self.executable = package, executable
         self.namespace, self.parameters, self.remappings = namespace, parameters, remappings
-        self.arguments, self.condition = arguments, condition
+        self.arguments = arguments
 
     def run(self, context: Context) -> None:
-        if self.condition is not None and not self.condition.holds(context):
-            return
         values: dict[str, Any] = {}
         for given in self.parameters:
             if isinstance(given, dict):
@@ -186,7 +178,8 @@ class Node:
         )
         space = text(self.namespace, context)
         env = {key: text(value, context) for key, value in self.additional_env.items()}
-        context.started.append(Started(self.executable, values, remaps, command, space, env))
+        started = Started(self.executable, values, remaps, command, space, env, self.on_exit)
+        context.started.append(started)
 
 
 class ExecuteProcess:
@@ -195,11 +188,12 @@ class ExecuteProcess:
         additional_env: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.cmd, self.additional_env = cmd, additional_env or {}
+        self.on_exit = on_exit
 
     def run(self, context: Context) -> None:
         command = tuple(text(part, context) for part in self.cmd)
         env = {key: text(value, context) for key, value in self.additional_env.items()}
-        context.started.append(Started(command[0], command=command, env=env))
+        context.started.append(Started(command[0], command=command, env=env, on_exit=self.on_exit))
 
 
 class Shutdown:
@@ -252,7 +246,6 @@ def modules() -> dict[str, ModuleType]:
         "launch.actions": ("DeclareLaunchArgument", "ExecuteProcess", "GroupAction",
                            "IncludeLaunchDescription", "OpaqueFunction",
                            "RegisterEventHandler", "Shutdown"),
-        "launch.conditions": ("IfCondition",),
         "launch.event_handlers": ("OnProcessIO",),
         "launch.events": (),
         "launch.events.process": ("ProcessIO",),

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ament_index_python.packages
@@ -63,6 +64,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
         return by_name
 
     return started
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> str:
+    """A folder that is a bag, as far as it is looked at."""
+    (tmp_path / "metadata.yaml").touch()
+    return str(tmp_path)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -123,25 +131,27 @@ def test_the_nodes_own_model_is_not_the_detectors(start: Start) -> None:
     assert found["region_query_node"].parameters["model"] == "/llava"
 
 
-def test_a_bag_brings_its_own_time(start: Start) -> None:
-    found = start("chain", source="bag", path=str(LAUNCH), camera_topic="/camera/image")
-    assert found["ros2"].command[:4] == ("ros2", "bag", "play", str(LAUNCH))
+def test_a_bag_brings_its_own_time(start: Start, bag: str) -> None:
+    found = start("chain", source="bag", path=bag, camera_topic="/camera/image")
+    assert found["ros2"].command[:4] == ("ros2", "bag", "play", bag)
     assert "--clock" in found["ros2"].command
     assert found["region_query_node"].parameters["use_sim_time"] is True
     assert set(found) == {"ros2", "region_query_node"}
-    assert start("chain", source="bag", path=str(LAUNCH), use_sim_time="false")[
+    assert start("chain", source="bag", path=bag, use_sim_time="false")[
         "region_query_node"
     ].parameters["use_sim_time"] is False  # fmt: skip
 
 
-def test_a_bag_is_played_when_all_are_ready(start: Start) -> None:
-    started = list(start("chain", source="bag", path=str(LAUNCH), detector="model",
+def test_a_bag_is_played_when_all_are_ready(start: Start, bag: str) -> None:
+    started = list(start("chain", source="bag", path=bag, detector="model",
                          detector_model="/detr"))  # fmt: skip
     assert started == ["region_query_node", "detector_node", "ros2"]
 
 
-def test_what_the_node_answered_when_the_bag_was_recorded_is_not_played(start: Start) -> None:
-    command = start("chain", source="bag", path=str(LAUNCH))["ros2"].command
+def test_what_the_node_answered_when_the_bag_was_recorded_is_not_played(
+    start: Start, bag: str
+) -> None:
+    command = start("chain", source="bag", path=bag)["ros2"].command
     excluded = re.compile(command[command.index("--exclude-regex") + 1])
     for topic in ("/region_query_node/answers", "/robot1/region_query_node/annotated"):
         assert excluded.fullmatch(topic)
@@ -167,7 +177,7 @@ def test_all_of_the_chain_moves_into_a_namespace(
 
 @pytest.mark.parametrize("shell", [None, "UDPv4"])
 def test_what_publishes_pictures_has_the_larger_buffers(
-    start: Start, monkeypatch: pytest.MonkeyPatch, root: Path, shell: str | None
+    start: Start, monkeypatch: pytest.MonkeyPatch, root: Path, bag: str, shell: str | None
 ) -> None:
     """scripts/run sets them too; whoever starts by `ros2 launch` would lose most pictures."""
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -179,7 +189,7 @@ def test_what_publishes_pictures_has_the_larger_buffers(
         "files": ("file_camera", "region_query_node"),
         "bag": ("ros2", "region_query_node"),
     }.items():
-        found = start("chain", source=source, path=str(LAUNCH))
+        found = start("chain", source=source, path=bag)
         for name in publishers:
             assert found[name].env == {VARIABLE: shell or LARGER_BUFFERS}
 
@@ -205,11 +215,12 @@ def test_windows_need_their_package(start: Start, have_rqt: Callable[[bool], Non
     [
         ({"source": "files"}, "needs path"),
         ({"source": "bag"}, "needs path"),
+        ({"source": "bag", "path": str(LAUNCH)}, "launch is no bag: it has no metadata.yaml"),
         ({"source": "camera", "detector": "kitchen"}, "source:=kitchen only"),
         ({"detector": "model"}, "needs detector_model"),
         ({"source": "telescope"}, "telescope"),
         ({"rqt": "maybe"}, "maybe"),
-        ({"rate": "fast"}, "rate:=fast is no number"),
+        ({"rate": "fast"}, "rate is a number between 0.05 and 60 .*'fast'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(
@@ -225,3 +236,56 @@ def test_the_demo_gets_its_arguments(start: Start) -> None:
         *("python3", "-m", "chatspot_sim.demo", "--seed", "5", "--model", "chatspot-tiny"),
         *("--picture", "demo.png", "--json", "/tmp/answers.json"),
     )
+
+
+PARTS: dict[str, dict[str, dict[str, str]]] = {
+    "kitchen": {"kitchen_camera": {}, "kitchen_detector": {}},
+    "files": {"file_camera": {"path": "/pictures"}},
+    "detector": {"detector_node": {"model": "/detector"}},
+    "region_query": {"region_query_node": {}},
+    "demo": {"python3": {}},
+}
+ENDED = [(file, name, given) for file, found in PARTS.items() for name, given in found.items()]
+
+
+def end(on_exit: Any, returncode: int, *, is_shutdown: bool = False) -> Any:
+    """Tell the action of a process that it ended, as `launch` does."""
+    event = SimpleNamespace(returncode=returncode, process_name="it-1")
+    return on_exit(event, SimpleNamespace(is_shutdown=is_shutdown))
+
+
+@pytest.mark.parametrize(("file", "name", "given"), ENDED)
+def test_an_error_ends_the_launch(
+    start: Start, file: str, name: str, given: dict[str, str]
+) -> None:
+    on_exit = start(file, **given)[name].on_exit
+    for status in (1, 2, -9, -11):
+        with pytest.raises(RuntimeError, match=rf"status {status}, .*last lines"):
+            end(on_exit, status)
+        # Ctrl-C, or the end of another one.
+        end(on_exit, status, is_shutdown=True)
+    end(on_exit, 0)
+
+
+@pytest.mark.parametrize(("file", "name", "given"), [one for one in ENDED if one[0] != "demo"])
+@pytest.mark.parametrize("typed", ["false", "no"])
+def test_a_launch_goes_on_where_a_part_is_not_required(
+    start: Start, file: str, name: str, given: dict[str, str], typed: str
+) -> None:
+    assert start(file, **given, required=typed)[name].on_exit is None
+
+
+@pytest.mark.parametrize("typed", ["true", "false"])
+@pytest.mark.parametrize("source", ["kitchen", "files", "bag"])
+def test_the_chain_requires_all_its_parts_or_none(
+    start: Start, bag: str, source: str, typed: str
+) -> None:
+    found = start("chain", source=source, path=bag, detector="model",
+                  detector_model="/detr", required=typed)  # fmt: skip
+    assert len(found) == 3 if source != "kitchen" else 2
+    assert {one.on_exit is not None for one in found.values()} == {typed == "true"}
+
+
+def test_the_demos_end_is_the_launchs(start: Start) -> None:
+    (demo,) = start("demo").values()
+    assert "ended" in end(demo.on_exit, 0).reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -130,6 +131,9 @@ def test_parameters_are_read_set_refused_and_dumped(
     assert "chatspot-tiny" in ros2("param", "get", *ALONE, NODE, "model")
     assert "in s" in ros2("param", "describe", *ALONE, NODE, "max_image_age")
     assert "successful" in ros2("param", "set", *ALONE, NODE, "default_question", "What now?")
+    # Sent as an integer and a boolean.
+    for name, value in {"session_idle": "600", "service_introspection": "off"}.items():
+        assert "successful" in ros2("param", "set", *ALONE, NODE, name, value)
     for name, value in {"model": "/elsewhere", "max_image_age": "-3.0"}.items():
         refused = subprocess.run(
             ["ros2", "param", "set", *ALONE, NODE, name, value],
@@ -197,6 +201,27 @@ def test_a_detector_gets_its_parameters(spawn: Callable[..., Any]) -> None:
     process.wait_for("process has died", RESULT_S)
 
 
+def test_a_part_that_cannot_start_ends_the_launch_and_says_so_once(
+    spawn: Callable[..., Any],
+) -> None:
+    process = spawn("ros2", "launch", "chatspot_ros", "chain.launch.py", "model:=/nowhere/at.all")
+    assert process.wait(RESULT_S) == 1
+    assert len([line for line in process.lines if "there is no such model" in line]) == 1
+    for part in ("kitchen_camera", "kitchen_detector"):
+        assert re.search(rf"\[{part}-\d\]: process has finished cleanly", process.output)
+    assert re.search(r"region_query_node-\d ended with status 1, its last lines", process.output)
+
+
+def test_a_part_that_is_not_required_leaves_the_rest(spawn: Callable[..., Any], ros2: Ros2) -> None:
+    process = spawn("ros2", "launch", "chatspot_ros", "chain.launch.py", "required:=no",
+                    "model:=/nowhere/at.all", "namespace:=rest")  # fmt: skip
+    process.wait_for("process has died", RESULT_S)
+    process.wait_for(ready("kitchen_camera"), RESULT_S)
+    assert "width: 640" in ros2("topic", "echo", *ALONE, "--once", "--no-arr", "/rest/image")
+    process.send(signal.SIGINT)
+    assert process.wait(RESULT_S) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -205,6 +230,8 @@ def test_a_detector_gets_its_parameters(spawn: Callable[..., Any]) -> None:
         (("chain", "params_file:=/nowhere.yaml"), "/nowhere.yaml is no file"),
         (("region_query", "params_file:=/nowhere.yaml"), "/nowhere.yaml is no file"),
         (("region_query", "cameras:=front"), "NAME=IMAGE_TOPIC"),
+        (("chain", "width:=wide"), "width is a whole number"),
+        (("kitchen", "with_detector:=flase"), "with_detector is true or false"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments: tuple[str, ...], words: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatspot_ros.core.dialects import (
+    DIALECTS,
     Dialect,
     Florence2Dialect,
     InternVLDialect,
@@ -22,10 +23,12 @@ from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import RegionError
 
 GRID_JSON = PixelJsonDialect(grid=1000, name="grid_json")
+BOX_2D = DIALECTS["box_2d"]
 # With the greatest distance (a share of the model's picture) that a coordinate may move.
 BOXES: list[tuple[Dialect, float]] = [
     (ShikraDialect(), 0.0011),
     (GRID_JSON, 0.0011),
+    (BOX_2D, 0.0011),
     (QwenBoxDialect(), 0.0021),
     (InternVLDialect(), 0.0011),
     (Kosmos2Dialect(), 0.0313),
@@ -35,6 +38,7 @@ BOXES: list[tuple[Dialect, float]] = [
 POINTS: list[tuple[Dialect, float]] = [
     (ShikraDialect(), 0.0006),
     (GRID_JSON, 0.0006),
+    (BOX_2D, 0.0006),
     (MolmoDialect(), 0.0006),
     (MolmoDialect(version=1), 0.0006),
 ]
@@ -92,7 +96,7 @@ def test_point_to_text_to_point(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(BOXES[2:]), sides, sides, fractions, fractions)
+@given(st.sampled_from(BOXES[3:]), sides, sides, fractions, fractions)
 def test_where_there_are_no_points_a_box_around_it_stands_for_it(
     case: tuple[Dialect, float], w: int, h: int, fx: float, fy: float
 ) -> None:
@@ -137,6 +141,7 @@ BOX = Region.box(20.02, 25.02, 100.02, 75.02)
     [
         (ShikraDialect(), "[0.100,0.250,0.500,0.750]"),
         (GRID_JSON, '{"bbox_2d": [100, 250, 500, 750]}'),
+        (BOX_2D, '{"box_2d": [250, 100, 750, 500]}'),
         (QwenBoxDialect(), "<|box_start|>(100,250),(500,750)<|box_end|>"),
         (InternVLDialect(), "<box>[[100, 250, 500, 750]]</box>"),
         # x 3.2 and 16.003 of 32 cells, y 8.006 and 24.006.
@@ -145,7 +150,8 @@ BOX = Region.box(20.02, 25.02, 100.02, 75.02)
             "<phrase> It</phrase><object><patch_index_0259><patch_index_0784></object>",
         ),
         (Florence2Dialect(), "<loc_100><loc_250><loc_500><loc_750>"),
-        (PaliGemmaDialect(), "<loc0256><loc0102><loc0768><loc0512>"),
+        # The nearest of 1023 steps, as round(v * 1023): y .2502 and .7502, x .1001 and .5001.
+        (PaliGemmaDialect(), "<loc0256><loc0102><loc0767><loc0512>"),
         (MolmoDialect(), '<points coords="1 1 300 500">this</points>'),
         (MolmoDialect(version=1), '<point x="30.0" y="50.0" alt="this">this</point>'),
     ],
@@ -164,6 +170,9 @@ def test_what_each_writes(dialect: Dialect, text: str) -> None:
           ("and a lid", (100, 50, 100, 50))]),
         (GRID_JSON, '```json\n[{"bbox_2d": [0, 0, 500, 1024], "label": "mug"}]\n```',
          [("mug", (0, 0, 100, 100))]),
+        (BOX_2D, '```json\n[\n  {"box_2d": [0, 100, 500, 1000], "label": "mug"},\n'
+         '  {"point": [500, 250], "label": "handle"}\n]\n```',
+         [("mug", (20, 0, 200, 50)), ("handle", (50, 50, 50, 50))]),
         (QwenBoxDialect(),
          "<|object_ref_start|>the mug<|object_ref_end|><|box_start|>(0,0),(500,500)<|box_end|>"
          "<|box_start|>(500,500),(600,700)<|box_end|>.",
@@ -177,9 +186,9 @@ def test_what_each_writes(dialect: Dialect, text: str) -> None:
           ("a snowman", (34.375, 1.5625, 96.875, 89.0625))]),
         (Florence2Dialect(), "mug<loc_0><loc_0><loc_499><loc_499>lid<loc_5><loc_5><loc_5><loc_9>",
          [("mug", (0.1, 0.05, 99.9, 49.95)), ("lid", (1.0, 0.55, 1.2, 0.95))]),
-        (PaliGemmaDialect(), "<loc0000><loc0000><loc0512><loc0512> mug ; "
-         "<loc0512><loc0512><loc0768><loc0768> lid",
-         [("mug", (0, 0, 100, 50)), ("lid", (100, 50, 150, 75))]),
+        (PaliGemmaDialect(), "<loc0000><loc0000><loc0341><loc0341> mug ; "
+         "<loc0341><loc0341><loc0682><loc1023> lid",
+         [("mug", (0, 0, 200 / 3, 100 / 3)), ("lid", (200 / 3, 100 / 3, 200, 200 / 3))]),
         (MolmoDialect(), '<points coords="1 1 105 205 2 300 400" alt="mugs">the mugs</points>',
          [("the mugs", (21, 20.5, 21, 20.5)), ("the mugs", (60, 40, 60, 40))]),
         (MolmoDialect(version=1),

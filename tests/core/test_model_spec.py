@@ -67,6 +67,12 @@ def test_a_name_chooses_among_the_families_of_one_class() -> None:
     assert find_spec("shikras/shikra-7b", "llava").dialect.make() == ShikraDialect()
 
 
+def test_shikra_pads_with_white() -> None:
+    # expand2square of shikras/shikra, mllm/dataset/utils/transform.py; LLaVA-1.5 pads with a mean.
+    assert find_spec("shikras/shikra-7b", "llava").fill_rgb == (255, 255, 255)
+    assert find_spec("llava-1.5-7b-hf", "llava").fill_rgb == (122, 116, 104)
+
+
 def test_phrases_are_checked(tmp_path: Path) -> None:
     phrases = "phrases: {picture: {'': '{question}'}, region: {describe: 'caption {regions}'}}"
     spec = read_spec(write(tmp_path, f"{GOOD}{phrases}"))
@@ -77,7 +83,7 @@ def test_phrases_are_checked(tmp_path: Path) -> None:
 
 
 def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ModelLoadError, match=r"'bert'.*chatspot\.yaml.*llava.*qwen2_5_vl"):
+    with pytest.raises(ModelLoadError, match=r"'bert'.*llava.*qwen2_5_vl.*docs/models\.md"):
         find_spec("x", "bert")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from chatspot_ros.core.regions import Region
 from chatspot_sim.demo_photo import parse_region
 from chatspot_sim.demo_picture import PANEL_WIDTH, draw, save
-from chatspot_sim.demo_report import Result, region_text, table, write_json
+from chatspot_sim.demo_report import Result, console, region_text, table, write_json
 
 GREY = np.full((120, 160, 3), 128, np.uint8)
 
@@ -77,10 +78,52 @@ def test_regions_are_said_in_pixels() -> None:
     assert region_text((polygon,), brief=True) == "polygon of 4 corners"
 
 
+def shown(results: list[Result], width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(table(results, "title", width))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+BOXES = tuple(Region.box(n, 379, 639 - n, 479) for n in (1, 100, 200))
+LONG = [
+    result(question="What should the robot do to bring the mug from the refrigerator? " * 3,
+           asked=BOXES, answer=region_text(BOXES), truth=region_text(BOXES[::-1]),
+           way="action, session", seconds=123.45, right=False),
+    result(asked=(Region.polygon([(639, 10 * n) for n in range(5)]),),
+           answer="a mug with a very long handle; " * 5, truth="unpronounceable" * 9,
+           way="service, detections"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [100, 80])
+def test_the_table_fits_the_console_whatever_was_said(width: int) -> None:
+    text = shown([*LONG, *[result()] * 10], width)
+    assert max(map(len, text.splitlines())) <= width
+    # Nothing is cut off.
+    for name in ("question", "region", "answer", "truth", "right", "s", "by"):
+        assert f" {name} " in text
+    for part in ("polygon", "123.45", "action", "session", "NO"):
+        assert part in text
+    assert "…" not in text
+
+
+def test_the_corners_of_a_box_stay_together_in_100_columns() -> None:
+    text = shown(LONG, 100)
+    for box in BOXES:
+        assert text.count(region_text((box,)).removeprefix("box ")) == 3
+
+
+def test_where_there_is_no_terminal_the_table_has_100_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert console().width == 100
+
+
 def test_the_table_shows_answers_as_they_are() -> None:
-    console = Console(width=150, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(table([result(answer="[bold]x[/bold]"), result(right=False)], "title"))
-    text = console.export_text()
+    text = shown([result(answer="[bold]x[/bold]"), result(right=False)], 150)
     assert "[bold]x[/bold]" in text
     assert "NO" in text
     assert "0.50" in text

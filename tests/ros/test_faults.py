@@ -237,7 +237,7 @@ def test_killed_and_started_again_while_clients_wait(
         ("max_regions", 2**40),
         ("max_question_chars", -5),
         ("detection_space", "letterboxed 0x0"),
-        ("default_question", 7),
+        ("default_question", ["7"]),
         ("watch", "/etc/passwd"),
         ("model", "/etc"),
         ("cameras", ["other"]),

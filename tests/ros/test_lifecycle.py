@@ -169,7 +169,7 @@ def test_what_failed_is_said_and_can_be_mended(
     assert not response.success
     assert manager.state() == "unconfigured"
     world.process.wait_for("cannot configure")
-    assert words in world.process.output
+    world.process.wait_for(words)
     assert words in world.ask().message
     level, message = level_of(world)
     assert level == DiagnosticStatus.ERROR

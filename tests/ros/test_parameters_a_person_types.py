@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rclpy
+from rclpy.parameter import Parameter
 
 from chatspot_ros.detector.settings import SPECS as DETECTOR_SPECS
 from chatspot_ros.errors import ChatspotError
@@ -50,7 +53,7 @@ def given(ros_node: Any) -> Declaring:
         ("min_confidence:=0", "min_confidence", 0.0), ("max_regions:=8.0", "max_regions", 8),
         ("cameras:=front", "cameras", ("front",)), ("quantisation:=off", "quantisation", "none"),
         ("warm_up:=1", "warm_up", True), ("warm_up:=0", "warm_up", False),
-        ("model:=7", "model", "7"),
+        ("model:=7", "model", "7"), ("service_introspection:=off", "service_introspection", "off"),
     ],
 )  # fmt: skip
 def test_what_can_only_mean_one_thing_is_taken(
@@ -66,6 +69,7 @@ def test_what_can_only_mean_one_thing_is_taken(
         ("image_transport:=jpeg", "compressed"), ("image_reliability:=best-effort", "best_effort"),
         ("warm_up:=flase", "true"), ("max_regions:=many", "max_regions"),
         ("max_image_age:=ten", "max_image_age"), ("compile:=yes please", "auto, off, on"),
+        ("service_introspection:=all", "off, metadata, contents"),
         ("relabel_question:=''", "relabel_question"), ("device:=-1", "cuda"),
     ],
 )  # fmt: skip
@@ -114,3 +118,73 @@ def test_every_path_may_begin_with_the_home_folder(
     assert read_skills("~/skills.yaml")
     assert read_states("~/states.yaml")
     assert read_watch_list(Settings(watch="~/watch.yaml"))
+
+
+@pytest.fixture(params=[SPECS, DETECTOR_SPECS], ids=["region_query_node", "detector_node"])
+def running(ros_node: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A node with its parameters, those at which it would be told of changes, and the changes."""
+    node = rclpy.create_node("changed", context=ros_node.context, enable_rosout=False,
+                             start_parameter_services=False)  # fmt: skip
+    changes: list[Any] = []
+    declare(node, request.param, changes.append)
+    yield node, request.param, changes
+    node.destroy_node()
+
+
+def put(node: Any, name: str, value: Any) -> Any:
+    """Set a parameter as the service set_parameters does."""
+    return node.set_parameters_atomically([Parameter(name, value=value)])
+
+
+def test_a_whole_number_sets_a_double_of_a_running_node(running: Any) -> None:
+    """`ros2 param set NODE threshold 1` sends an integer."""
+    node, specs, changes = running
+    doubles = [spec for spec in specs if isinstance(spec.default, float)]
+    assert doubles
+    for spec in doubles:
+        value = math.floor(spec.high)
+        result = put(node, spec.name, value)
+        if spec.read_only:
+            assert "read-only" in result.reason
+            continue
+        assert result.successful, result.reason
+        assert changes[-1][spec.name] == value
+        assert type(changes[-1][spec.name]) is float
+        assert node.get_parameter(spec.name).type_ == Parameter.Type.DOUBLE
+
+
+@pytest.mark.parametrize(("name", "typed", "value"), [
+    ("show_labels", "on", True), ("show_labels", 1, True), ("max_regions", 8.0, 8),
+    ("max_image_age", "5", 5.0), ("default_question", 7, "7"), ("default_question", False, ""),
+    ("service_introspection", False, "off"), ("service_introspection", "metadata", "metadata"),
+])  # fmt: skip
+@pytest.mark.parametrize("running", [SPECS], indirect=True)
+def test_a_running_node_reads_what_can_only_mean_one_thing(
+    running: Any, name: str, typed: Any, value: Any
+) -> None:
+    node, _, changes = running
+    assert put(node, name, typed).successful
+    assert changes[-1][name] == value
+    assert type(changes[-1][name]) is type(value)
+
+
+@pytest.mark.parametrize(("name", "typed", "reason"), [
+    ("max_image_age", "ten", "a number between 0 and 1e+06 (got 'ten')"),
+    ("max_image_age", True, "a number between 0 and 1e+06"), ("dtype", "half", "read-only"),
+    ("max_image_age", -1, "max_image_age"), ("max_image_age", math.nan, "max_image_age"),
+    ("max_regions", 8.5, "a whole number between"), ("show_labels", "flase", "true or false"),
+    ("default_question", ["a", "b"], "a text"), ("max_image_age", None, "undeclared"),
+    ("service_introspection", True, "off, metadata, contents"),
+    ("service_introspection", "all", "off, metadata, contents"), ("dtype", 16, "read-only"),
+])  # fmt: skip
+@pytest.mark.parametrize("running", [SPECS], indirect=True)
+def test_a_running_node_refuses_the_rest_and_changes_nothing(
+    running: Any, name: str, typed: Any, reason: str
+) -> None:
+    node, _, changes = running
+    before = node.get_parameter(name).value
+    result = put(node, name, typed)
+    assert not result.successful
+    assert reason in result.reason
+    assert node.get_parameter(name).value == before
+    assert changes == []

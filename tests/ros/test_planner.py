@@ -102,6 +102,8 @@ def in_order(thing: Thing) -> bool:
 
 def assert_said(process: Any, *lines: str) -> None:
     """Each of these was printed, in this order."""
+    for line in lines:
+        process.wait_for(line)
     place = 0
     for line in lines:
         assert line in process.output[place:], f"{line!r} is not in\n{process.output[place:]}"

@@ -150,10 +150,12 @@ def test_planners_go_first_and_never_more_than_one_is_pending(watch: Any) -> Non
     world = at.world
     stamp = world.publish_frame(colour=OPEN)
     running = world.send_goal("take 60", stamp=stamp, timeout_s=60.0)
-    world.wait_until(lambda: "'take 60'" in world.process.output)
+    world.process.wait_for("'take 60'")
     for _ in range(20):
         publish(world, stamp, fridge(20))
-    world.wait_until(lambda: "'block 0.5'" in world.process.output)
+    world.process.wait_for("'block 0.5'")
+    world.ask("refused", camera="nowhere")
+    world.process.wait_for("'refused'")
     assert world.process.output.count("asked: 'block 0.5'") == 1
     # The queue is full with it, and a planner's question takes its place.
     asked = world.client.call_async(world.request("what", stamp=stamp))
@@ -204,7 +206,8 @@ def test_boxes_get_the_names_that_the_model_gives(watch: Any) -> None:
     stamp = world.publish_frame(colour=OPEN)
     # Nobody listens: nothing is asked.
     publish(world, stamp, fridge(20))
-    assert world.ask().name == "OK"
+    assert world.ask("is it quiet").name == "OK"
+    world.process.wait_for("'is it quiet'")
     assert "name by place" not in world.process.output
     heard = world.Collector()
     topic = f"{world.namespace}/region_query_node/detections"

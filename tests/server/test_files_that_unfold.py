@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from chatspot_ros.engine.loading import template_trial
 from chatspot_ros.engine.prompting import chat_template
 from chatspot_ros.errors import ModelLoadError
 
@@ -96,16 +98,45 @@ def test_every_reader_of_yaml_is_bounded(what: str, tmp_path: Path) -> None:
         "{% set n = namespace(s='x') %}{% for k in range(60) %}{% set n.s = n.s + n.s %}"
         "{% endfor %}{{ n.s }}",
         "{{ '%9999999999d' | format(1) }}",
+        # Of transformers' own extensions: another renderer would stop at the tag.
+        "{% generation %}{% for a in range(9999) %}{% for b in range(9999) %}"
+        "{% for c in range(99) %}{% endfor %}{% endfor %}{% endfor %}{% endgeneration %}",
     ],
-    ids=["loops", "times", "doubling", "width"],
+    ids=["loops", "times", "doubling", "width", "generation"],
 )
 def test_a_chat_template_that_never_ends_is_refused(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_template, "SECONDS", 1.0)
+    monkeypatch.setattr(template_trial, "SECONDS", 1.0)
     tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
     with pytest.raises(ModelLoadError, match="template"):
         chat_template.ChatTemplate(tokenizer, template, tokenizer.convert_tokens_to_ids("<image>"))
+
+
+def test_a_template_is_tried_without_a_copy_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A copy of a process with threads may stand still: Python 3.12 and later warn of it."""
+
+    def refuse() -> int:
+        raise AssertionError("the process was copied")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
+    for template in ("{{ bos_token }}{{ messages | tojson }}", "{{ raise_exception('no') }}"):
+        assert template_trial.find_endless(tokenizer, template) == ""
+
+
+def test_a_process_that_cannot_try_a_template_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "program.py"
+    broken.write_text("import nothing_of_this_name")
+    monkeypatch.setattr(template_trial, "_PROGRAM", broken)
+    tokenizer = AutoTokenizer.from_pretrained(MODEL, trust_remote_code=False)
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    with pytest.raises(ModelLoadError, match=r"could not be tried.*nothing_of_this_name"):
+        chat_template.ChatTemplate(tokenizer, "a template of its own <image>", image_token)
 
 
 def test_a_plain_template_and_plain_files_are_read(tmp_path: Path) -> None:

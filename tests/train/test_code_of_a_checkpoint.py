@@ -1,10 +1,11 @@
 """A checkpoint's own Python code is never run, nor asked about: `y` on stdin changes nothing."""
 
+import io
 import json
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+
+from chatspot_train import evaluate, train
 
 CODE = """
 from pathlib import Path
@@ -48,13 +51,23 @@ def poison(folder: Path, marker: Path, *, kind: str) -> Path:
     return folder
 
 
-def program(*arguments: str, said: str = "y\n" * 40) -> tuple[int, str]:
-    """Run it with `y` on stdin; its exit status and all that it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], input=said, capture_output=True, text=True,
-        timeout=200, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture
+def program(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a command with `y` on stdin; return all that it printed, and its error."""
+
+    def run(main: Any, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 40))
+        error: BaseException | str = ""
+        try:
+            main([*arguments])
+        except (Exception, SystemExit) as raised:
+            error = raised
+        done = capfd.readouterr()
+        return f"{done.out}{done.err}{error}"
+
+    return run
 
 
 @pytest.fixture(params=["unknown", "known"])
@@ -83,10 +96,10 @@ def pope(folder: Path) -> Path:
 
 
 @pytest.mark.timeout(240)
-def test_evaluating_does_not_run_it(evil: tuple[Path, Path], tmp_path: Path) -> None:
+def test_evaluating_does_not_run_it(evil: tuple[Path, Path], tmp_path: Path, program: Any) -> None:
     folder, marker = evil
-    _, output = program(
-        "chatspot_train.evaluate",
+    output = program(
+        evaluate.main,
         "--suite",
         "pope",
         "--model",
@@ -100,10 +113,12 @@ def test_evaluating_does_not_run_it(evil: tuple[Path, Path], tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(240)
-def test_a_clip_checkpoint_does_not_run_it(evil: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_clip_checkpoint_does_not_run_it(
+    evil: tuple[Path, Path], tmp_path: Path, program: Any
+) -> None:
     """Categories are matched by a CLIP checkpoint's tokenizer and text tower."""
     folder, marker = evil
-    _, output = program("chatspot_train.evaluate", "--suite", "coco_region", "--clip", str(folder),
+    output = program(evaluate.main, "--suite", "coco_region", "--clip", str(folder),
                         "--model", "models/chatspot-tiny", "--data", str(tmp_path),
                         "--out", str(tmp_path / "out"))  # fmt: skip
     judge(marker, output)
@@ -112,7 +127,12 @@ def test_a_clip_checkpoint_does_not_run_it(evil: tuple[Path, Path], tmp_path: Pa
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", ["checkpoint", "language", "vision", "teacher"])
 def test_starting_a_training_does_not_run_it(
-    way: str, evil: tuple[Path, Path], tmp_path: Path, parts: dict[str, Any], painted: Any
+    way: str,
+    evil: tuple[Path, Path],
+    tmp_path: Path,
+    parts: dict[str, Any],
+    painted: Any,
+    program: Any,
 ) -> None:
     folder, marker = evil
     if way in ("language", "vision"):
@@ -131,7 +151,7 @@ def test_starting_a_training_does_not_run_it(
     if way == "teacher":
         values["distill"] = {"teacher": str(folder)}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
-    _, output = program("chatspot_train.train", "--config", str(tmp_path / "run.yaml"))
+    output = program(train.main, "--config", str(tmp_path / "run.yaml"))
     judge(marker, output)
 
 

@@ -147,4 +147,4 @@ def test_a_tuned_family_learns_its_own_prompts_and_answers(start: Start) -> None
     turn = RecordTurn("Where is the mug?", "the mug <region>", (), "locate", (BOX,))
     example = Encoder(tuned, 400).say(turn, spec.geometry.fit((80, 40)))
     assert example.user_text == "detect the mug"
-    assert example.answer_text == "<loc0256><loc0000><loc0768><loc0512> the mug"
+    assert example.answer_text == "<loc0256><loc0000><loc0767><loc0512> the mug"

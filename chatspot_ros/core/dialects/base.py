@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import MAX_CORNERS, Point, Region, RegionKind
@@ -24,19 +25,26 @@ _PHRASE_BREAKS = re.compile(r"[.,;:!?\n]")
 
 @dataclass(frozen=True)
 class SpokenRegion:
-    """A region found in a text: text[start:end] holds it, `phrase` is its name there."""
+    """A region found in a text: text[start:end] holds it, `phrase` is its name there.
+
+    `doubtful`: its numbers are not on the dialect's scale, and what they mean was guessed.
+    """
 
     region_px: Region
     start: int
     end: int
     phrase: str
+    doubtful: bool = False
 
 
 class Dialect(ABC):
     """One way to write regions, and the form of an answer that names places.
 
-    `say` takes regions that are clipped to the image; `find` returns clipped ones.
+    `say` takes regions that are clipped to the image; `find` returns clipped ones. `place` names
+    what an answer gives for a thing's place.
     """
+
+    place: ClassVar[str] = "bounding box"
 
     @property
     @abstractmethod
@@ -60,13 +68,28 @@ class Dialect(ABC):
     def mentions(self, text: str) -> bool:
         """Return True if the text contains region markup, well-formed or not."""
 
+    def doubts(self, text: str, found: Sequence[SpokenRegion]) -> bool:
+        """Return whether regions of a text, of which `found` were read, are lost or doubtful."""
+        return any(one.doubtful for one in found) or (self.mentions(text) and not found)
+
+    def words(self, text: str) -> str:
+        """Return a text for people: without location tokens, where the model writes any."""
+        return text
+
     @abstractmethod
     def simplifies(self, region: Region) -> str:
         """Return a sentence on what is lost when the region is written; empty: nothing."""
 
     @abstractmethod
-    def locate_grammar(self) -> str | None:
-        """Return the EBNF of answers that name places (see `answer_grammars`); None: free text."""
+    def locate_grammar(self, none: Sequence[str] = ()) -> str | None:
+        """Return the EBNF of answers that name places (see `answer_grammars`); None: free text.
+
+        `none` are further answers for a thing that is not there.
+        """
+
+    def says_none(self, text: str) -> bool:
+        """Return whether an answer has the form of one with places, and none is in it."""
+        return False
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer, each with its phrase, as `locate_grammar` has them."""
@@ -151,6 +174,13 @@ def box_units(region: Region, fit: Fit) -> tuple[Point, Point]:
     return first, second
 
 
+def lost_as_box(region: Region) -> str:
+    """Return a sentence on what is lost when a region is written as a box; empty: nothing."""
+    if region.kind is RegionKind.POINT:
+        return AS_A_BOX
+    return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
+
+
 class BoxesOnly(Dialect):
     """Base of the dialects of models that were trained on boxes alone."""
 
@@ -162,9 +192,7 @@ class BoxesOnly(Dialect):
 
     def simplifies(self, region: Region) -> str:
         """Return a sentence on what is lost when the region is written; empty: nothing."""
-        if region.kind is RegionKind.POINT:
-            return AS_A_BOX
-        return AS_ITS_BOX if region.kind is RegionKind.POLYGON else ""
+        return lost_as_box(region)
 
     @abstractmethod
     def _say_box(self, corners: tuple[Point, Point]) -> str:

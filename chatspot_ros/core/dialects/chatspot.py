@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
@@ -14,7 +15,9 @@ from chatspot_ros.core.dialects.base import (
     NUMBER,
     Dialect,
     SpokenRegion,
+    box_units,
     grid_box,
+    lost_as_box,
     phrase_before,
     region_from_units,
     step,
@@ -30,15 +33,20 @@ class ChatSpotDialect(Dialect):
     Every number has `decimals` digits and is clamped to [0, 1]; `lead` stands before the first one,
     `separator` between two. Polygons are simplified to `max_vertices` corners, clockwise from the
     one nearest the top left. A region that rounding would leave without area is rounded outwards, a
-    polygon as its box.
+    polygon as its box. With `boxes_only` points and polygons are written as boxes; with
+    `short_numbers` zeros at the end are left out, as in `0.3`.
     """
 
     decimals: int = 2
     separator: str = " "
     lead: str = " "
+    # Parts several boxes of one phrase within the tags; empty: there is only one.
+    between: ClassVar[str] = ""
     max_vertices: int = 8
     opening: str = "<box>"
     closing: str = "</box>"
+    boxes_only: bool = False
+    short_numbers: bool = False
     name: str = "chatspot"
 
     @property
@@ -51,6 +59,8 @@ class ChatSpotDialect(Dialect):
         if region.kind is RegionKind.IMAGE:
             return ""
         steps = 10**self.decimals
+        if self.boxes_only:
+            return self._in_tags(grid_box(box_units(region, fit), (steps, steps)))
         units = fit.to_unit(region.points_px)
         if region.kind is RegionKind.POLYGON:
             units = _thinned(units, self.max_vertices)
@@ -59,7 +69,12 @@ class ChatSpotDialect(Dialect):
             whole = _canonical(whole) if whole else []
         if region.kind is RegionKind.BOX or (region.kind is RegionKind.POLYGON and len(whole) < 3):
             whole = grid_box(fit.to_unit(region.points_px), (steps, steps))
-        numbers = (f"{value / steps:.{self.decimals}f}" for point in whole for value in point)
+        return self._in_tags(whole)
+
+    def _in_tags(self, steps: Sequence[tuple[int, int]]) -> str:
+        numbers = [f"{n / 10**self.decimals:.{self.decimals}f}" for point in steps for n in point]
+        if self.short_numbers:
+            numbers = [number[:3] + number[3:].rstrip("0") for number in numbers]
         return f"{self.opening}{self.lead}{self.separator.join(numbers)}{self.closing}"
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
@@ -84,18 +99,21 @@ class ChatSpotDialect(Dialect):
         return self.opening in text or (self.closing in text and len(self.closing) > 1)
 
     def simplifies(self, region: Region) -> str:
-        """Return the empty text: points, boxes and polygons are written as they are."""
-        return ""
+        """Return a sentence on what is lost when the region is written; empty: nothing."""
+        return lost_as_box(region) if self.boxes_only else ""
 
-    def locate_grammar(self) -> str:
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
         """Return the grammar: a phrase, then four fractions with the dialect's decimals.
 
         A space behind the opening tag is optional.
         """
-        zeros, digits = "0" * self.decimals, f"[0-9]{{{self.decimals}}}"
-        number = f'("0." {digits} | "1.{zeros}")'
-        numbers = f" {literal(self.separator)} ".join([number] * 4)
-        return locate_in_words(f'{literal(self.opening)} " "? {numbers} {literal(self.closing)}')
+        fewest = 1 if self.short_numbers else self.decimals
+        many = f"{{{fewest},{self.decimals}}}"
+        number = f'("0." [0-9]{many} | "1." [0]{many})'
+        one = f" {literal(self.separator)} ".join([number] * 4)
+        more = f" ({literal(self.between)} {one})*" if self.between else ""
+        box = f'{literal(self.opening)} " "? {one}{more} {literal(self.closing)}'
+        return locate_in_words(box, none)
 
     def _read(self, inner: str, fit: Fit) -> Region | None:
         words = [word for word in re.split(r"[\s,]+", inner) if word]

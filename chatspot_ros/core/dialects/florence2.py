@@ -69,7 +69,12 @@ class Florence2Dialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<loc_" in text
 
-    def locate_grammar(self) -> None:
+    def words(self, text: str) -> str:
+        """Return a text for people: the phrases without their places, parted by commas."""
+        pieces = re.split(r"(?:<loc_\d+>)+", re.sub(r"</?(?:poly|sep|s|pad|ncel|od)>", "", text))
+        return ", ".join(piece.strip() for piece in pieces if piece.strip())
+
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model answers its fixed prompts in forms of its own."""
         return
 

@@ -83,7 +83,13 @@ class Kosmos2Dialect(BoxesOnly):
         """Return True if the text contains region markup, well-formed or not."""
         return "<object>" in text or "<patch_index_" in text
 
-    def locate_grammar(self) -> None:
+    def words(self, text: str) -> str:
+        """Return a text for people: the phrases as words of their sentences, without places."""
+        text = re.sub(r"\s*<object>.*?(?:</object>|$)", "", text)
+        text = re.sub(r"<patch_index_\d+>|</?(?:phrase|object|grounding)>", "", text)
+        return re.sub(r"\s+", " ", text.replace(_DELIMITER, "")).strip()
+
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model answers its fixed prompts in forms of its own."""
         return
 

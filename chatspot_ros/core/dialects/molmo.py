@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from chatspot_ros.core.dialects.base import (
     AS_ITS_CENTRE,
@@ -33,6 +34,7 @@ class MolmoDialect(Dialect):
     allenai/Molmo2-8B.
     """
 
+    place: ClassVar[str] = "point"
     version: int = 2
     phrase: str = "this"
     name: str = "molmo"
@@ -76,7 +78,7 @@ class MolmoDialect(Dialect):
         extended = region.kind in (RegionKind.BOX, RegionKind.POLYGON)
         return AS_ITS_CENTRE if extended else ""
 
-    def locate_grammar(self) -> None:
+    def locate_grammar(self, none: Sequence[str] = ()) -> None:
         """Return None: the model writes its points among free text."""
         return
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chatspot_ros.core.answer_grammars import between, literal, locate_in_words
 from chatspot_ros.core.dialects.base import BoxesOnly, SpokenRegion, bins_box
-from chatspot_ros.core.dialects.thousandths import GRID, NUMBER_RULE, spoken_boxes
+from chatspot_ros.core.dialects.thousandths import GRID, NUMBER_RULE, Group, loses_any, spoken_boxes
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import Point, Region
 
@@ -40,23 +40,24 @@ class QwenBoxDialect(BoxesOnly):
 
     def find(self, text: str, fit: Fit) -> list[SpokenRegion]:
         """Read all well-formed boxes of a text, in order."""
-        groups = (
-            (match, [[float(word) for word in match.groups()[1:]]])
-            for match in _QWEN_BOX.finditer(text)
-        )
-        return list(spoken_boxes(groups, text, fit))
+        return list(spoken_boxes(_groups(text), text, fit))
+
+    def doubts(self, text: str, found: Sequence[SpokenRegion]) -> bool:
+        """Return whether regions of a text, of which `found` were read, are lost or doubtful."""
+        return super().doubts(text, found) or loses_any(_groups(text), len(found))
 
     def mentions(self, text: str) -> bool:
         """Return True if the text contains region markup, well-formed or not."""
         return "<|box_start|>" in text or "<|box_end|>" in text
 
-    def locate_grammar(self) -> str:
-        """Return the grammar: a phrase, bare or between its tags, then a box; several by commas."""
+    def locate_grammar(self, none: Sequence[str] = ()) -> str:
+        """Return the grammar: a phrase, bare or between its tags, then its boxes; several by
+        commas."""
         corner = between("(", ",", ")", [NUMBER_RULE] * 2)
         box = (
             f"{literal('<|box_start|>')} {corner} {literal(',')} {corner} {literal('<|box_end|>')}"
         )
-        return locate_in_words(box, (_OPEN, _CLOSE))
+        return locate_in_words(f"({box})+", none, (_OPEN, _CLOSE))
 
     def say_places(self, places: Sequence[tuple[str, Region]], fit: Fit) -> str:
         """Write the places of an answer, each phrase between its tags."""
@@ -64,3 +65,8 @@ class QwenBoxDialect(BoxesOnly):
             (f"{_OPEN}{phrase}{_CLOSE}" if phrase else "", region) for phrase, region in places
         )
         return ", ".join(tags + self.say(region, fit) for tags, region in named)
+
+
+def _groups(text: str) -> list[Group]:
+    return [(match, [[float(word) for word in match.groups()[1:]]])
+            for match in _QWEN_BOX.finditer(text)]  # fmt: skip

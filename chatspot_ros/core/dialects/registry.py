@@ -18,6 +18,9 @@ DIALECTS: dict[str, Dialect] = {
     "shikra": ShikraDialect(),
     "pixel_json": PixelJsonDialect(),
     "grid_json": PixelJsonDialect(grid=1000, name="grid_json"),
+    "box_2d": PixelJsonDialect(
+        grid=1000, name="box_2d", box_key="box_2d", point_key="point", y_first=True
+    ),
     "qwen_box": QwenBoxDialect(),
     "internvl": InternVLDialect(),
     "kosmos2": Kosmos2Dialect(),

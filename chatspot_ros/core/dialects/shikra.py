@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from chatspot_ros.core.dialects.base import AS_ITS_BOX, SpokenRegion, phrase_before
 from chatspot_ros.core.dialects.chatspot import ChatSpotDialect
@@ -23,6 +24,7 @@ class ShikraDialect(ChatSpotDialect):
     decimals: int = 3
     separator: str = ","
     lead: str = ""
+    between: ClassVar[str] = ";"
     opening: str = "["
     closing: str = "]"
     name: str = "shikra"

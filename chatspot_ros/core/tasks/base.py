@@ -30,12 +30,14 @@ class Step:
 class TaskContext:
     """What answers may name: boxes of one dialect, the skills of a robot, the states of things.
 
-    Without skills or states, any words are allowed.
+    Without skills or states, any words are allowed. `none` are the model's own answers for a thing
+    that is not there.
     """
 
     dialect: Dialect
     skills: tuple[str, ...] = ()
     states: States = field(default_factory=dict)
+    none: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

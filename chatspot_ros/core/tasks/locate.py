@@ -42,16 +42,28 @@ _WORDINGS = (
 
 
 def _instruction(context: TaskContext) -> str:
-    return "Answer only with its bounding box. If it is not there, say: there is no ... here."
+    absent = context.none[0] if context.none else "there is no ... here."
+    return f"Answer only with its {context.dialect.place}. If it is not there, say: {absent}"
 
 
 def _grammar(context: TaskContext) -> str | None:
-    return context.dialect.locate_grammar()
+    return context.dialect.locate_grammar(context.none)
 
 
 def _parse(text: str, grounded: Sequence[Region], truncated: bool, context: TaskContext) -> Parsed:
     # Either a place or none: an answer with both is contradictory.
-    return Parsed(readable=bool(grounded) != bool(_ABSENT.search(text)) and not truncated)
+    return Parsed(readable=bool(grounded) != says_none(text, context) and not truncated)
+
+
+def says_none(text: str, context: TaskContext) -> bool:
+    """Return whether an answer says that the thing is not there."""
+    said = _plain(text)
+    own = any(_plain(one) == said for one in context.none)
+    return own or context.dialect.says_none(text) or bool(_ABSENT.search(text))
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
 
 
 def _write(text: str, regions: Sequence[Region], fit: Fit, context: TaskContext) -> str:

@@ -27,7 +27,7 @@ _WARM_UPS = 3
 
 
 def record_cuda_graph(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """Record a function's work on the GPU; return the function that replays it."""
+    """Record a function's work on the thread's current GPU; return the function that replays it."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

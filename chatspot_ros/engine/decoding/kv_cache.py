@@ -11,6 +11,9 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+# The tensors of a layer; recurrent and convolutional layers have no keys and values.
+_STATES = ("keys", "values", "conv_states", "recurrent_states")
+
 
 class GrowingLayer(DynamicLayer):
     """One layer's keys and values in longer buffers, so that growing copies nothing.
@@ -159,8 +162,8 @@ def tensor_bytes(value: Any) -> int:
     if isinstance(value, torch.Tensor):
         return value.nbytes
     if isinstance(value, DynamicCache):
-        layers: list[Any] = list(value.layers)
-        return sum(tensor_bytes([layer.keys, layer.values]) for layer in layers)
+        return sum(tensor_bytes([getattr(layer, name, None) for name in _STATES])
+                   for layer in value.layers)  # fmt: skip
     if isinstance(value, Mapping):
         return sum(map(tensor_bytes, value.values()))
     if isinstance(value, list | tuple):

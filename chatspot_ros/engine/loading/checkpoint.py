@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
@@ -20,7 +22,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from chatspot_ros.engine.loading import memory_estimate, quantization
+from chatspot_ros.engine.loading import (
+    chat_templates,
+    generation_settings,
+    memory_estimate,
+    quantised_formats,
+    quantization,
+)
 from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 
@@ -29,11 +37,16 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "chatspot
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DOWNLOAD_AGAIN = "download or copy the checkpoint again"
 _ANYHOW = memory_estimate.Plan()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint in memory: the model, its tokenizer and its image processor."""
+    """A checkpoint in memory: the model, its tokenizer and its image processor.
+
+    `chat_template` is the one that can carry a picture, empty: none can; `template_faults` says
+    why others were passed over.
+    """
 
     folder: Path
     model: Any
@@ -42,6 +55,7 @@ class Loaded:
     chat_template: str
     device: torch.device
     dtype: torch.dtype
+    template_faults: str = ""
 
 
 def find_folder(model: str, local_only: bool) -> Path:
@@ -53,6 +67,8 @@ def find_folder(model: str, local_only: bool) -> Path:
     path = Path(model).expanduser()
     if path.is_dir():
         return path
+    if path.is_file():
+        quantised_formats.refuse_gguf(path)
     if path.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelLoadError(
             "there is no such model folder", value=model, remedy="give the folder with config.json"
@@ -76,6 +92,8 @@ def find_folder(model: str, local_only: bool) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return config.json. Raises ModelLoadError when it is missing, broken or has no model_type."""
     path = folder / "config.json"
+    if not path.is_file():
+        quantised_formats.refuse_gguf(folder)
     config = _read_json(path)
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelLoadError("config.json has no model_type", value=path, remedy=_DOWNLOAD_AGAIN)
@@ -97,6 +115,7 @@ def check_weights(folder: Path) -> list[Path]:
         files = [folder / "model.safetensors"]
     missing = [path.name for path in files if not path.is_file()]
     if not files or missing:
+        quantised_formats.refuse_gguf(folder)
         pickled = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
                    for path in sorted(folder.glob(pattern))]  # fmt: skip
         if pickled:
@@ -141,6 +160,15 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def make_current(device: torch.device) -> None:
+    """Make a GPU the current one of this thread, which is to own the model.
+
+    Libraries allocate, record and ask for memory there where nobody names a device.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the number format; `auto` is bfloat16 on CUDA and float32 elsewhere."""
     if dtype == "auto":
@@ -152,8 +180,18 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
-def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _ANYHOW) -> Loaded:
+def load(
+    folder: Path,
+    device: str,
+    dtype: str,
+    plan: memory_estimate.Plan = _ANYHOW,
+    packing: Any = None,
+    empty: bool = False,
+) -> Loaded:
     """Load a checkpoint from a folder onto a device.
+
+    `packing` is a quantisation config of transformers instead of the plan's own. `empty`: its
+    weights take no memory and have no values; another process hands them on.
 
     Raises:
         ModelLoadError: the checkpoint is broken or does not fit.
@@ -162,6 +200,7 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     weights = memory_estimate.read_shapes(check_weights(folder))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen_device = choose_device(device)
+    make_current(chosen_device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     config = _build(
         folder,
@@ -169,27 +208,57 @@ def load(folder: Path, device: str, dtype: str, plan: memory_estimate.Plan = _AN
     )
     plan = replace(plan, dtype=chosen_dtype)
     quantization.check(plan.quantisation, config, chosen_dtype, chosen_device)
+    quantised_formats.check(folder, config)
     memory_estimate.check_fit(str(folder), weights, config, plan, chosen_device)
-    tokenizer = _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)")
+    tokenizer = load_tokenizer(folder, str(config.model_type))
     image_processor = _load_part(
         AutoImageProcessor, folder, "image processor (preprocessor_config.json)"
     )
+    template, template_faults = chat_templates.choose(folder, tokenizer)
     shapes = [one.shape for one in weights if quantization.takes(one.name, one.shape)]
-    packing = quantization.config_for(plan.quantisation, shapes, chosen_device)
+    packing = packing or quantization.config_for(plan.quantisation, shapes, chosen_device)
+    if empty:
+        model = _empty_model(folder, config, chosen_dtype)
+    else:
+        model = _load_model(folder, chosen_device, chosen_dtype, packing, config)
     return Loaded(
         folder=folder,
-        model=_load_model(folder, chosen_device, chosen_dtype, packing),
+        model=model,
         tokenizer=tokenizer,
         image_processor=image_processor,
-        chat_template=_chat_template(folder, tokenizer),
+        chat_template=template,
         device=chosen_device,
-        dtype=chosen_dtype,
+        dtype=quantised_formats.compute_dtype(model, config, chosen_dtype),
+        template_faults=template_faults,
     )
 
 
-def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing: Any) -> Any:
+def load_tokenizer(folder: Path, model_type: str) -> Any:
+    """Return the tokenizer of a checkpoint. Raises ModelLoadError.
+
+    The tokenizer.json of Mistral Small 3.1 and 3.2 parts words and numbers wrongly, which
+    transformers mends when asked to; with mistral-common it would read their tekken.json instead.
+    """
+    options = {"fix_mistral_regex": True, "mistral_format": False}
+    given = options if model_type == "mistral3" else {}
+    return _load_part(AutoTokenizer, folder, "tokenizer (tokenizer.json)", **given)
+
+
+def _empty_model(folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    def build() -> Any:
+        with init_empty_weights(include_buffers=False):
+            maker: Any = AutoModelForImageTextToText
+            return maker.from_config(config, dtype=dtype)
+
+    return _build(folder, build)
+
+
+def _load_model(
+    folder: Path, device: torch.device, dtype: torch.dtype, packing: Any, config: Any
+) -> Any:
     options: dict[str, Any] = {"quantization_config": packing} if packing is not None else {}
-    if packing is not None or device.type == "cuda":
+    quantised = quantization.is_quantised_already(config)
+    if packing is not None or quantised or device.type == "cuda":
         # Straight onto the device, weight by weight: on a Jetson, where CPU and GPU share their
         # memory, the model would else be in it twice.
         options["device_map"] = {"": device}
@@ -213,6 +282,13 @@ def _load_model(folder: Path, device: torch.device, dtype: torch.dtype, packing:
             value=folder,
             remedy="use a checkpoint that belongs to its config.json",
         )
+    left = generation_settings.unused(model.generation_config)
+    if left:
+        said = ", ".join(f"{name} {value}" for name, value in left.items())
+        _log.warning("answers are decoded greedily: not used of generation_config.json: %s", said)
+    if quantised:
+        # It is on its device, and some formats cannot be moved.
+        return quantised_formats.settle(model.eval(), config, dtype, device)
     return _build(folder, lambda: model.to(device).eval())
 
 
@@ -237,27 +313,17 @@ def _build(folder: Path, build: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _load_part(loader: Any, folder: Path, what: str) -> Any:
+def _load_part(loader: Any, folder: Path, what: str, **options: Any) -> Any:
     try:
-        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return loader.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
     except Exception as error:  # any failure of a damaged file: the libraries' own vary
         raise ModelLoadError(
             f"the {what} cannot be loaded: {_first_line(error)}",
             value=folder,
             remedy="add the files of the checkpoint's processor (processor.save_pretrained)",
         ) from error
-
-
-def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """Return the chat template of the tokenizer or else of the processor; empty: none."""
-    if isinstance(tokenizer.chat_template, str):
-        return tokenizer.chat_template
-    for name in ("chat_template.json", "processor_config.json"):
-        if (folder / name).is_file():
-            data = _read_json(folder / name)
-            if isinstance(data, dict) and isinstance(data.get("chat_template"), str):
-                return str(data["chat_template"])
-    return ""
 
 
 def _read_json(path: Path) -> Any:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from chatspot_ros.engine.loading import host_resources, quantization
+from chatspot_ros.engine.loading import host_resources, quantised_formats, quantization
 from chatspot_ros.errors import ModelLoadError
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
+_FP8 = {"F8_E4M3", "F8_E5M2"}
 _FILE_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16,
               "BF16": 16, "I16": 16, "U16": 16}  # fmt: skip
 MB = 1_000_000
@@ -97,12 +98,16 @@ def cache_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
     Every layer counts as one that attends to all tokens.
     """
     text = config.get_text_config()
-    heads = int(getattr(text, "num_attention_heads", 0) or 0)
-    size = getattr(text, "head_dim", None) or int(getattr(text, "hidden_size", 0)) // max(1, heads)
-    kept = int(getattr(text, "num_key_value_heads", None) or heads)
-    layers = int(getattr(text, "num_hidden_layers", 0) or 0)
+    layers = [_kept_numbers(layer) for layer in text.per_layer_config]
     tokens = min(tokens, int(getattr(text, "max_position_embeddings", 0) or tokens))
-    return 2 * layers * kept * int(size) * tokens * dtype.itemsize
+    return 2 * sum(layers) * tokens * dtype.itemsize
+
+
+def _kept_numbers(layer: Any) -> int:
+    """Return how many keys (or values) of a token a layer keeps; layers may differ (Gemma 4)."""
+    heads = int(getattr(layer, "num_attention_heads", 0) or 0)
+    size = getattr(layer, "head_dim", None) or getattr(layer, "hidden_size", 0) // max(1, heads)
+    return int(getattr(layer, "num_key_value_heads", None) or heads) * int(size)
 
 
 def check_fit(
@@ -145,13 +150,16 @@ def _alternatives(
 
 def _weights(weights: Sequence[Weight], config: Any, plan: Plan, device: torch.device) -> int:
     as_stored = quantization.is_quantised_already(config)
+    fp8_stays = quantised_formats.fp8_stays(config, device)
     packed = plan.quantisation != "none"
     group = quantization.group_size(
         one.shape for one in weights if quantization.takes(one.name, one.shape)
     )
     total = 0
     for one in weights:
-        if as_stored or one.kind not in _FLOATS:
+        if one.kind in _FP8 and not fp8_stays:
+            total += math.prod(one.shape) * plan.dtype.itemsize
+        elif as_stored or one.kind not in _FLOATS:
             total += math.prod(one.shape) * _FILE_BITS.get(one.kind, 8) // 8
         elif packed and quantization.takes(one.name, one.shape):
             total += quantization.weight_bytes(

@@ -68,11 +68,15 @@ class Family:
         known = inspect.signature(self.whole.get_image_features).parameters
         known_pixels = {key: value for key, value in pixels.items() if key in known}
         output = self.whole.get_image_features(**known_pixels, return_dict=True)
-        # The pixels and the tower's inner states are not needed again.
-        kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
         tokens = sum(len(one) for one in output.pooler_output)
-        inputs = {"mm_encoder_outputs": {"image": type(output)(**kept)}}
-        return EncodedImage(inputs, f"{self.before}{self.image_token * tokens}{self.after}", tokens)
+        text = f"{self.before}{self.image_token * tokens}{self.after}"
+        return EncodedImage(self._kept(output), text, tokens)
+
+    @staticmethod
+    def _kept(output: Any) -> dict[str, Any]:
+        """Return the model's inputs from the vision tower's output, without its inner states."""
+        kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
+        return {"mm_encoder_outputs": {"image": type(output)(**kept)}}
 
     def prefix_end(self, ids: list[int]) -> int:
         """Return the length of a conversation's shared prefix: up to the end of the picture."""

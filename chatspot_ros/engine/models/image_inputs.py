@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.model_spec import ModelSpec
 
@@ -17,8 +19,12 @@ def image_inputs(
     """
     fit = spec.geometry.fit((image_rgb.shape[1], image_rgb.shape[0]))
     picture = fit.apply(image_rgb, spec.fill_rgb)
-    options = _keep_size(image_processor)
-    return fit, dict(image_processor(images=picture, return_tensors="pt", **options))
+    # The processor would guess from the shape, and a picture may be one or three pixels high.
+    options: dict[str, Any] = {"input_data_format": "channels_last"}
+    if not spec.geometry.processor_resizes:
+        options |= _keep_size(image_processor)
+    made = image_processor(images=picture, return_tensors="pt", **options)
+    return fit, {key: torch.as_tensor(value) for key, value in made.items()}
 
 
 def _keep_size(image_processor: Any) -> dict[str, Any]:
@@ -28,6 +34,4 @@ def _keep_size(image_processor: Any) -> dict[str, Any]:
     """
     wanted = {"do_resize": False, "do_center_crop": False, "do_pad": False,
               "crop_to_patches": True}  # fmt: skip
-    known = {key: on for key, on in wanted.items() if hasattr(image_processor, key)}
-    # The processor would guess from the shape, and a picture may be one or three pixels high.
-    return {**known, "input_data_format": "channels_last"}
+    return {key: on for key, on in wanted.items() if hasattr(image_processor, key)}

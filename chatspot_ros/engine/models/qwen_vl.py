@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: positions on three axes."""
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL and Qwen3.5: positions on three axes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,10 @@ from torch import Tensor
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.engine.models.base import EncodedImage, Family, PositionAdapter
 
-# transformers' models that keep `rope_deltas`; docs/models.md names those that are tested.
-MODEL_TYPES = (
-    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen4_exp"),
-    *("glm4v", "glm4v_moe", "glm46v", "glm_ocr", "paddleocr_vl", "hunyuan_vl", "ernie4_5_vl_moe"),
-    *("cohere_compass", "cosmos3_edge", "cosmos3_omni", "exaone4_5", "minicpmv4_7"),
-)
-
 
 class Qwen(Family):
-    """Qwen2-VL, 2.5-VL and 3-VL: positions have three axes, and a picture takes up fewer of them
-    than it has tokens.
+    """Qwen2-VL, 2.5-VL, 3-VL and 3.5: positions have three axes, and a picture takes up fewer of
+    them than it has tokens.
 
     Text has equal positions on all axes, so a question needs one number of its picture, the
     shift, which is kept on the cache. The model's own `rope_deltas`, that of the picture encoded

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
+from chatspot_ros.core import reasoning
 from chatspot_ros.engine.api import Turn
+from chatspot_ros.engine.loading.chat_templates import render
+from chatspot_ros.engine.loading.template_trial import find_endless
 from chatspot_ros.errors import ModelLoadError, RequestError
-from chatspot_ros.util.bounded_call import MEGABYTES, SECONDS, ends_soon
 
 _MARKUP = "<>[]{}|"
 # Tokenized picture texts that are kept: one for each size of picture.
@@ -37,11 +41,13 @@ class ChatTemplate:
         spoken: tuple[str, ...] = (),
         placeholder: str = "",
         opening: str = "",
+        faults: str = "",
     ) -> None:
         """`image_token_id` stands for one vision feature; `spoken` are control strings that answers
         contain, such as those of the dialect. `placeholder` is the template's token for the
         picture, empty: the image token; `opening` the text at the start of every conversation,
-        where the template leaves it out. Raises ModelLoadError.
+        where the template leaves it out. `faults` says what is wrong with templates that were
+        passed over. Raises ModelLoadError.
         """
         self.tokenizer = tokenizer
         self._fast = tokenizer.backend_tokenizer if tokenizer.is_fast else None
@@ -55,7 +61,7 @@ class ChatTemplate:
         self._opening = opening
         self._read_control_tokens(spoken)
         self._pictures: dict[str, _Picture | None] = {}
-        self._check_template()
+        self._check_template(faults)
 
     def _read_control_tokens(self, spoken: tuple[str, ...]) -> None:
         """Tell control tokens from words; an answer may contain those that are `spoken`."""
@@ -68,22 +74,22 @@ class ChatTemplate:
         # Strings that users may not write.
         self.control_strings = tuple(sorted(text for text in control.values() if text.strip()))
         self._ends = tuple(text for i, text in added.items() if i in special and text.strip())
+        self._closing_id = next((i for i, text in added.items() if text == reasoning.CLOSING), None)
         # Tokens that end or pad a text.
-        self._silent_ids = special - {i for i, text in added.items() if text in spoken}
+        said = {*spoken, reasoning.OPENING, reasoning.CLOSING}
+        self._silent_ids = special - {i for i, text in added.items() if text in said}
 
-    def _check_template(self) -> None:
+    def _check_template(self, faults: str) -> None:
         """Raise ModelLoadError unless the template writes the picture once."""
         if not self._template:
             raise ModelLoadError(
-                "the checkpoint has no chat template",
-                value=self.tokenizer.name_or_path,
+                f"the checkpoint has no chat template{' that can carry a picture' * bool(faults)}",
+                value=faults or self.tokenizer.name_or_path,
                 remedy="add a chat_template.jinja, or give chat_template in its chatspot.yaml",
             )
-        # Conversations of one and of several turns: a template may treat them differently.
-        talk = (Turn("a", "b"), Turn("c", "d"))
-        if not ends_soon(lambda: (self._text("a", ()), self._text("a", talk)), SECONDS):
+        if endless := find_endless(self.tokenizer, self._template):
             raise ModelLoadError(
-                f"the chat template does not end within {SECONDS:g} s and {MEGABYTES} MB",
+                f"the chat template: {endless}",
                 value=self.tokenizer.name_or_path,
                 remedy="use the template that came with the model",
             )
@@ -91,6 +97,14 @@ class ChatTemplate:
             shown = self._text("a", ())
         except RequestError as error:
             raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        try:
+            self._text("a", (Turn("a", "b"), Turn("c", "d")))
+        except RequestError as error:
+            # A template may refuse several turns in words of its own, by `raise_exception`.
+            if type(error.__cause__) is not TemplateError:
+                raise ModelLoadError(error.problem, value=error.value, remedy="mend it") from error
+        # Whether the template opens a reasoning before each answer.
+        self.reasons = reasoning.is_open(shown)
         if shown.count(self._placeholder) != 1:
             raise ModelLoadError(
                 "the chat template does not place the picture once",
@@ -184,6 +198,20 @@ class ChatTemplate:
         kept = [i for i in ids if i not in self._silent_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
 
+    def answer_start(self, ids: list[int]) -> int | None:
+        """Return the index of the first id behind the last closing tag; None: there is none."""
+        if self._closing_id in ids:
+            return len(ids) - ids[::-1].index(self._closing_id)
+        if self._closing_id is not None or reasoning.CLOSING not in self.decode(ids):
+            return None
+        # A tag of several tokens: the first end with as many tags as the whole has.
+        count = self.decode(ids).count(reasoning.CLOSING)
+        ends = range(1, len(ids) + 1)
+        return bisect_left(ends, count, key=lambda end: self._tags_in(ids[:end])) + 1
+
+    def _tags_in(self, ids: list[int]) -> int:
+        return self.decode(ids).count(reasoning.CLOSING)
+
     def check_words(self, user_text: str, scaffold: str) -> None:
         """Raise RequestError if the text has other control tokens than its scaffold.
 
@@ -228,29 +256,32 @@ class ChatTemplate:
     def _render(self, turns: tuple[Turn, ...], answered: int) -> str:
         """Return the conversation as text, with `answered` answers; the opening of the next answer
         follows where there are more turns."""
-        messages: list[dict[str, Any]] = []
-        for k, turn in enumerate(turns):
-            content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
-            if not messages:
-                content.insert(0, {"type": "image"})
-            messages.append({"role": "user", "content": content})
-            if k < answered:
-                said = [{"type": "text", "text": turn.answer_text}]
-                messages.append({"role": "assistant", "content": said})
+        messages = _messages(turns, answered)
         try:
-            text = self.tokenizer.apply_chat_template(
-                messages,
-                chat_template=self._template,
-                add_generation_prompt=answered < len(turns),
-                tokenize=False,
-            )
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            text = render(self.tokenizer, self._template, messages, answered < len(turns))
+        except MemoryError:  # a trial within bounds must see it
+            raise
+        except Exception as error:  # a template is a program: any error may come of it
             raise RequestError(
                 f"the model's chat template refuses the conversation: {error}",
                 value=f"{len(turns)} turns",
                 remedy="ask without a session",
             ) from error
         return text if text.startswith(self._opening) else f"{self._opening}{text}"
+
+
+def _messages(turns: Sequence[Turn], answered: int) -> list[dict[str, Any]]:
+    """Return the turns, the first `answered` with their answers, and the picture in the first."""
+    messages: list[dict[str, Any]] = []
+    for k, turn in enumerate(turns):
+        content: list[dict[str, str]] = [{"type": "text", "text": turn.user_text}]
+        if not messages:
+            content.insert(0, {"type": "image"})
+        messages.append({"role": "user", "content": content})
+        if k < answered:
+            said = [{"type": "text", "text": turn.answer_text}]
+            messages.append({"role": "assistant", "content": said})
+    return messages
 
 
 def _find(ids: list[int], part: list[int]) -> int:
@@ -262,7 +293,8 @@ class TextStream:
     """Decodes growing answer ids into pieces of text that stay valid.
 
     The pieces concatenate to the final text, without spaces at its ends. A character whose bytes
-    span several tokens comes when it is complete.
+    span several tokens comes when it is complete. Reasoning before the answer is no part of it;
+    where it does not end, all of it comes last.
     """
 
     def __init__(self, chat: ChatTemplate) -> None:
@@ -271,13 +303,18 @@ class TextStream:
 
     def add(self, ids: list[int]) -> str:
         """Return the text added by all ids so far."""
-        text = self._chat.decode(ids).lstrip()
+        whole = self._chat.decode(ids).lstrip()
+        if reasoning.may_begin(whole):
+            return ""
+        text = reasoning.answer_of(whole, self._chat.reasons)
         # An unfinished character decodes to U+FFFD; trailing spaces may be the end of the answer.
-        return self._advance(text.rstrip("\ufffd").rstrip())
+        return self._advance((text or "").rstrip("\ufffd").rstrip())
 
     def finish(self, ids: list[int]) -> tuple[str, str]:
         """Return the last piece and the whole text."""
-        added = self._advance(self._chat.decode(ids).strip())
+        whole = self._chat.decode(ids).strip()
+        answered = reasoning.answer_of(whole, self._chat.reasons)
+        added = self._advance(whole if answered is None else answered)
         return added, self._sent
 
     def _advance(self, text: str) -> str:

@@ -88,6 +88,9 @@ class Conversation:
         turns = tuple(map(self._without_control_strings, question.turns))
         ids = self.chat.encode(prompt, turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
+        if self.chat.reasons:
+            more = question.reasoning_tokens
+            limit += self.builder.spec.reasoning_tokens if more is None else more
         room = self._max_tokens - len(ids)
         if room < 1:
             raise RequestError(
@@ -102,7 +105,12 @@ class Conversation:
         if self._grammars is None:
             return None
         grammar = self.builder.grammar(task)
-        return None if grammar is None else self._grammars.start(grammar)
+        if grammar is None:
+            return None
+        started = self._grammars.start(grammar)
+        if not self.chat.reasons:
+            return started
+        return self._grammars.behind(started, self.chat.answer_start)
 
     def compile_grammars(self) -> None:
         """Compile the grammars of all tasks before the first answer; up to half a second each."""
@@ -114,6 +122,7 @@ class Conversation:
     ) -> Reply:
         """Return the reply to a question: its answer, read as its task wants."""
         text, regions = words.finish(decoded.ids), ready.question.regions
+        begin = self.chat.answer_start(decoded.ids) or 0
         return Reply(
             answer=self.builder.read(
                 text,
@@ -121,13 +130,14 @@ class Conversation:
                 ready.task,
                 scene.fit,
                 truncated=decoded.truncated,
-                log_probabilities=decoded.log_probabilities,
+                log_probabilities=decoded.log_probabilities[begin:],
                 min_confidence=ready.question.min_confidence,
+                reasons=self.chat.reasons and not begin,
             ),
             prompt=ready.prompt,
             raw_text=text,
             tokens=len(decoded.ids),
-            log_probabilities=tuple(decoded.log_probabilities),
+            log_probabilities=tuple(decoded.log_probabilities[begin:]),
             seconds=seconds,
             task=ready.task,
             notes=self.builder.notes(regions, ready.task),
@@ -138,6 +148,6 @@ class Conversation:
         RequestError."""
         words = question.text + question.hint
         prompt = self.builder.user_text(words, question.regions, task, scene.fit)
-        scaffold = self.builder.scaffold(question.regions, task, scene.fit)
+        scaffold = self.builder.scaffold(words, question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt

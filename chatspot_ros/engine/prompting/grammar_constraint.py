@@ -7,10 +7,12 @@ same as without a grammar wherever these make a valid answer.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from xgrammar import (
     CompiledGrammar,
     GrammarCompiler,
@@ -21,6 +23,11 @@ from xgrammar import (
 )
 
 from chatspot_ros.errors import ModelLoadError
+
+# From an answer's ids to the index of the first one behind its reasoning; None: it has not ended.
+StartOf = Callable[[list[int]], int | None]
+# Empty lines between the reasoning and the answer.
+_MOST_BLANKS = 3
 
 
 class Grammars:
@@ -51,6 +58,9 @@ class Grammars:
         for index in set(silent_ids) - set(ends):
             # A token without a text is never allowed.
             texts[index] = b""
+        blank = (k for k, text in enumerate(texts) if text and not text.strip())
+        self._blank = bits_of(blank, self.size)
+        self._ends = bits_of(ends, self.size)
         self._compiler = GrammarCompiler(
             TokenizerInfo(texts, VocabType.RAW, vocab_size=self.size, stop_token_ids=ends),
             max_threads=min(8, os.cpu_count() or 1),
@@ -65,6 +75,13 @@ class Grammars:
             except RuntimeError as error:
                 raise ValueError(f"not a grammar: {error}") from error
         return GrammarConstraint(self._compiled[grammar], self.size)
+
+    def behind(self, constraint: GrammarConstraint, start_of: StartOf) -> ReasoningConstraint:
+        """Return a constraint that begins behind the answer's reasoning.
+
+        `start_of(ids)` returns the index of the first token behind it, None while it goes on.
+        """
+        return ReasoningConstraint(constraint, start_of, self._blank, self._ends)
 
 
 class GrammarConstraint:
@@ -96,3 +113,46 @@ class GrammarConstraint:
             if not self._matcher.accept_token(token):
                 raise RuntimeError(f"token {token} is not allowed behind {self._ids}")
             self._ids.append(token)
+
+
+class ReasoningConstraint:
+    """The constraint of an answer behind its reasoning: free text that must end."""
+
+    def __init__(
+        self, answer: GrammarConstraint, start_of: StartOf, blank: Tensor, ends: Tensor
+    ) -> None:
+        """`blank` and `ends` are the bits of the tokens that are empty lines, and that end."""
+        self._answer, self._start_of = answer, start_of
+        self._blank, self._ends = blank, ends
+
+    def allow(self, ids: list[int], bits: Tensor) -> None:
+        """Write the tokens that may follow `ids`; see `decoding_types.Constraint`.
+
+        Raises:
+            RuntimeError: no answer of the grammar begins with what follows the reasoning.
+        """
+        start = self._start_of(ids)
+        if start is None:
+            bits[:] = -1
+            words = min(len(bits), len(self._ends))
+            bits[:words] &= ~self._ends[:words]
+            return
+        said = ids[start:]
+        blanks = next((k for k, one in enumerate(said) if not is_in(self._blank, one)), len(said))
+        # What the grammar allows in front, such as a space, is skipped with the empty lines.
+        self._answer.allow(said[blanks:], bits)
+        if blanks == len(said) and blanks < _MOST_BLANKS:
+            words = min(len(bits), len(self._blank))
+            bits[:words] |= self._blank[:words]
+
+
+def bits_of(ids: Iterable[int], size: int) -> Tensor:
+    """Return a mask of token ids below `size`, 32 to an int32, the lowest bits first."""
+    bits = np.zeros(-(-size // 32) * 32, np.uint8)
+    bits[list(ids)] = 1
+    return torch.from_numpy(np.packbits(bits, bitorder="little").view(np.int32))
+
+
+def is_in(bits: Tensor, index: int) -> bool:
+    """Return whether a token id is in a mask."""
+    return bool(int(bits[index // 32]) >> index % 32 & 1)

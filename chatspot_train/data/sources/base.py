@@ -34,7 +34,8 @@ class Job:
     """One conversion of a data set.
 
     `annotations` is the data set's own file, `pictures` are its images, `split` is the only split
-    to take (empty: all), `limit` the maximum number of records, `out` the output folder.
+    to take (empty: all), `limit` the maximum number of records, `out` the output folder. `regions`
+    is one of the source's `region_forms`, `blank` the picture of dialogues without one.
     """
 
     annotations: Path
@@ -43,6 +44,8 @@ class Job:
     report: ConversionReport
     split: str = ""
     limit: int | None = None
+    regions: str = ""
+    blank: str = ""
 
     @contextmanager
     def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
@@ -59,7 +62,9 @@ class Source:
 
     `entries` returns (place in the file, entry) pairs; `convert` turns an entry into records and
     raises one of ENTRY_ERRORS for an unusable one. `splits` are the valid values of `--split`.
-    `annotations` names the file of the data set that is read.
+    `annotations` names the file of the data set that is read; with `needs_annotations` False it may
+    be left out. `region_forms` are the valid values of `--regions`, the default first;
+    `takes_blank`: it reads `--blank`.
     """
 
     name: str
@@ -70,6 +75,9 @@ class Source:
     convert: Callable[[Any, str, Job], Iterable[Record]]
     splits: tuple[str, ...] = ()
     needs_files: bool = True
+    needs_annotations: bool = True
+    region_forms: tuple[str, ...] = ()
+    takes_blank: bool = False
 
     def record(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,12 @@ QUESTIONS = (
 )
 
 
+# Each of the file's own instructions asks for a caption in one of these words.
+_ASKS_FOR_CAPTION = re.compile(
+    r"descri|caption|explanation|summar|interpretation|account|narrative", re.IGNORECASE
+)
+
+
 class _Utterance(Schema):
     speaker: str = Field(alias="from")
     value: str
@@ -36,11 +43,17 @@ class _Chat(Schema):
     conversations: tuple[_Utterance, ...]
 
     def caption(self) -> str:
-        """Return the first answer of the model's side. Raises SkipError where there is none."""
-        for utterance in self.conversations:
-            if utterance.speaker == "gpt":
-                return clean(utterance.value)
-        raise SkipError("nobody answers in the conversation", self.id)
+        """Return the answer. Raises SkipError where there is none, several, or one to a question of
+        its own, which this source would lose."""
+        answers = [one.value for one in self.conversations if one.speaker == "gpt"]
+        asked = [one.value for one in self.conversations if one.speaker != "gpt"]
+        if not answers:
+            raise SkipError("nobody answers in the conversation", self.id)
+        if len(answers) > 1 or len(asked) > 1:
+            raise SkipError("the dialogue has several turns: use the source llava", self.id)
+        if not all(map(_ASKS_FOR_CAPTION.search, asked)):
+            raise SkipError("the question asks for no caption: use the source llava", asked[0])
+        return clean(answers[0])
 
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources.base import Entry, Job
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.data.sources.json_reader import Schema, items, load_json
 
 
@@ -42,6 +43,13 @@ class CocoImage(Schema):
     file_name: str
     width: int
     height: int
+
+    def find(self, pictures: ImageFolder) -> str:
+        """Return its name in the folder: as the file has it, or the last part of a path of another
+        machine. Raises SkipError where there is no such file."""
+        plain = pictures.relative(self.file_name).replace("\\", "/")
+        last = plain.rpartition("/")[2]
+        return pictures.find(dict.fromkeys((last,) if plain.startswith("/") else (plain, last)))
 
 
 class CocoAnnotation(Schema):
@@ -96,6 +104,13 @@ class Coco:
                 error = SkipError("the annotation is of no picture in the file", image_id)
                 job.report.drop(self.file, where, error)
         return groups
+
+    def annotated(self) -> set[int | str]:
+        """Return the ids of the categories that have annotations: others may be groups, as some
+        tools write them, or were never looked for."""
+        found = (read_id(raw.get("category_id")) for _, raw in self.annotations
+                 if isinstance(raw, dict))  # fmt: skip
+        return {one for one in found if one in self.names and one is not None}
 
     def name(self, category_id: int | str) -> str:
         """Return the name of a category. Raises SkipError for an unknown one."""

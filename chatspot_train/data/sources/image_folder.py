@@ -14,6 +14,7 @@ from chatspot_ros.images.decode import check_size
 from chatspot_train.data.sources.conversion_report import SkipError
 
 Size = tuple[int, int]
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # what `images.decode` reads
 
 
 class ImageFolder:
@@ -48,6 +49,12 @@ class ImageFolder:
                     return name
         raise SkipError("the picture is missing", " or ".join(tried))
 
+    def relative(self, name: str) -> str:
+        """Return a name relative to the folder where it is the whole path of a file in it, or a
+        `file://` address; other names stay."""
+        path, folder = Path(name.removeprefix("file://")), self.folder.resolve()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else name
+
     def _path(self, name: str) -> Path:
         """Return the path of an image. Raises SkipError where the name leaves the folder."""
         parts = PurePosixPath(name)
@@ -58,7 +65,7 @@ class ImageFolder:
     def _read_size(self, name: str) -> Size:
         path = self._path(name)
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_FORMATS) as picture:
                 return check_size(*picture.size)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise SkipError("the picture is missing", name) from error

@@ -27,6 +27,7 @@ from chatspot_train.evaluation.suite import (
     Suite,
     markdown,
 )
+from chatspot_train.evaluation.suites.coco_pictures import OWN_FILES
 from chatspot_train.evaluation.suites.noise import OF
 
 DRAWS = 300
@@ -47,7 +48,7 @@ class CalibrationSuite(JudgingSuite):
         "threshold": "the confidence below which an answer is `uncertain`",
     }
 
-    options = (OF,)
+    options = (OF, *OWN_FILES)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

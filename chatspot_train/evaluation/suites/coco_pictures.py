@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +15,55 @@ from chatspot_ros.core.regions import BoxXyxy, Region
 from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.coco import CocoAnnotation, CocoImage, Id, load_coco
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.image_folder import ImageFolder
 from chatspot_train.data.sources.json_reader import Schema, box_xywh, items, load_json
 from chatspot_train.evaluation.dataset_files import sample
 from chatspot_train.evaluation.metrics.coco_ap import CocoDict
+from chatspot_train.evaluation.suite import Option, SuiteOptionError, need
 
 OVERLAP = 0.5
+OWN_FILES = (
+    Option("annotations", "your own file of COCO's form, under any name", Path),
+    Option("images", "the folder of its pictures", Path),
+)
+WANTS_OWN = "give --annotations a file of COCO's form and --images the folder of its pictures"
+
+
+@dataclass(frozen=True)
+class CocoFiles:
+    """A file of COCO's form and the folder of its pictures, relative to the data, or `own` ones."""
+
+    annotations: Path = Path("annotations/instances_val2017.json")
+    images: Path = Path("val2017")
+    own: bool = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> CocoFiles:
+        """Return the own files, if they are given. Raises SuiteOptionError where one is missing."""
+        annotations, images = (options.get(option.name) for option in OWN_FILES)
+        if annotations is None and images is None:
+            return cls()
+        if annotations is None or images is None:
+            raise SuiteOptionError(
+                "own data needs its annotations and its pictures", value=annotations or images,
+                remedy="give both --annotations and --images",
+            )  # fmt: skip
+        return cls(annotations.absolute(), images.absolute(), own=True)
+
+    def find(self, data: Path, wants: str) -> tuple[Path, Path]:
+        """Return the paths of both. Raises MissingDataError."""
+        return need(data / self.annotations, wants), need(data / self.images, wants)
+
+
+COCO_VAL = CocoFiles()
+
+
+def image_path(image: CocoImage, folder: Path, wants: str) -> Path:
+    """Return the path of an image in a folder. Raises MissingDataError."""
+    try:
+        return folder / image.find(ImageFolder(folder))
+    except SkipError:
+        return need(folder / image.file_name, wants)
 
 
 class Thing(CocoAnnotation):

@@ -36,8 +36,13 @@ from chatspot_train.evaluation.suite import (
     need,
 )  # fmt: skip
 from chatspot_train.evaluation.suites.coco_pictures import (
+    COCO_VAL,
+    OWN_FILES,
+    WANTS_OWN,
+    CocoFiles,
     Picture,
     coco_dict,
+    image_path,
     load_pictures,
     overlapping,
 )
@@ -62,7 +67,7 @@ class CocoRegion(RegionSuite):
 
     The boxes are COCO's own, crowds left out, or the `max_boxes` best of each image from
     `detections`, a detector's result file in COCO's format whose categories are ignored. Without a
-    limit, `pictures` images are drawn (0: all).
+    limit, `pictures` images are drawn (0: all); of own `files` all are asked about.
 
     A detection's score is the detector's (1 for COCO's own boxes) times the confidence of the
     answer; the detector's alone if `use_confidence` is False or no answer has a confidence. The
@@ -74,6 +79,7 @@ class CocoRegion(RegionSuite):
     pictures: int = 1000
     max_boxes: int = 100
     use_confidence: bool = True
+    files: CocoFiles = COCO_VAL
 
     name = "coco_region"
     on_kitchen = True
@@ -82,21 +88,17 @@ class CocoRegion(RegionSuite):
         "AP50": "AP at IoU 0.5",
         "accuracy": "accuracy on the true boxes",
     }
-    options = (DETECTIONS, CLIP)
-    wants = (
-        "give --data a folder with annotations/instances_val2017.json and val2017/, both from "
-        "cocodataset.org (2017 Train/Val annotations, 2017 Val images)"
-    )
+    options = (*OWN_FILES, DETECTIONS, CLIP)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """See Suite."""
-        return cls(options.get("detections"), _matcher(options))
+        return cls(options.get("detections"), _matcher(options), **_own(options))
 
     @classmethod
     def of_boxes(cls, options: Mapping[str, Any]) -> Self:
         """See RegionSuite: COCO's own boxes."""
-        return cls(matcher=_matcher(options))
+        return cls(matcher=_matcher(options), **_own(options))
 
     @classmethod
     def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
@@ -105,14 +107,24 @@ class CocoRegion(RegionSuite):
         return {cls.name: cls(), f"{cls.name}_simulated_detector": detector}
 
     @property
-    def paper(self) -> Mapping[str, float]:
+    def wants(self) -> str:
         """See Suite."""
+        return WANTS_OWN if self.files.own else (
+            "give --data a folder with annotations/instances_val2017.json and val2017/, both from "
+            "cocodataset.org (2017 Train/Val annotations, 2017 Val images), or your own files with "
+            "--annotations and --images"
+        )  # fmt: skip
+
+    @property
+    def paper(self) -> Mapping[str, float]:
+        """See Suite; the paper asks about COCO."""
+        if self.files.own:
+            return {}
         return PAPER_OWN_BOXES if self.detections is None else PAPER_DETECTOR
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """See Suite; `limit` counts images. Raises MissingDataError, SourceError."""
-        file = need(data / "annotations" / "instances_val2017.json", self.wants)
-        folder = need(data / "val2017", self.wants)
+        file, folder = self.files.find(data, self.wants)
         if self.detections is not None:
             need(self.detections, WANTS_DETECTIONS)
         with reading(file, folder) as job:
@@ -121,12 +133,11 @@ class CocoRegion(RegionSuite):
             )
             if self.detections is None:
                 need_some([box for one in pictures for box in one.boxes], file, self.wants, job)
-        for picture in pictures:
-            need(folder / picture.image.file_name, self.wants)
+        paths = {one.image.id: image_path(one.image, folder, self.wants) for one in pictures}
         if self.detections is not None and not any(picture.boxes for picture in pictures):
             raise MissingDataError("no box is on the drawn pictures", value=self.detections,
                                    remedy=WANTS_DETECTIONS)  # fmt: skip
-        return iter(_items(pictures, folder, names))
+        return iter(_items(pictures, paths, names))
 
     def named(self, predictions: Sequence[Prediction]) -> list[int | None]:
         """Return the category id of each answer; None for an answer without a category."""
@@ -183,16 +194,19 @@ class CocoRegion(RegionSuite):
         names = (*AP_NAMES, "accuracy")
         known = PAPER_OWN_BOXES if boxes == "GT" else PAPER_DETECTOR
         paper, ours = ([percent(some.get(name)) for name in names] for some in (known, rows))
-        table = markdown(
-            ("", "boxes", *AP_NAMES, "accuracy"),
-            [("paper", "GT" if boxes == "GT" else "DINO", *paper), ("ours", boxes, *ours)],
-        )
+        lines = [("paper", "GT" if boxes == "GT" else "DINO", *paper), ("ours", boxes, *ours)]
+        table = markdown(("", "boxes", *names), lines[1:] if self.files.own else lines)
         score = "1" if boxes == "GT" else "the detector's"
         times = " x the answer's confidence" if confident else ""
         return (
             f"{table}\n\n{pictures} pictures; in percent; categories by {self.matcher.name}; a "
             f"detection's score is {score}{times}."
         )
+
+
+def _own(options: Mapping[str, Any]) -> dict[str, Any]:
+    files = CocoFiles.from_options(options)
+    return {"files": files, "pictures": 0} if files.own else {}
 
 
 def _matcher(options: Mapping[str, Any]) -> CategoryMatcher:
@@ -209,9 +223,14 @@ def _right(named: Sequence[int | None], predictions: Sequence[Prediction]) -> li
     return [k == p.truth["category_id"] for k, p in zip(named, predictions, strict=True)]
 
 
-def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> list[Item]:
-    """Return the items. An image's first item carries its annotations, the first of all also those
-    of images without boxes, whose things count as missed."""
+def _items(
+    pictures: Sequence[Picture], paths: Mapping[Any, Path], names: dict[int, str]
+) -> list[Item]:
+    """Return the items; `paths` are by image id.
+
+    An image's first item carries its annotations, the first of all also those of images without
+    boxes, whose things count as missed.
+    """
     found: list[Item] = []
     silent = [picture for picture in pictures if not picture.boxes]
     for picture in pictures:
@@ -229,7 +248,7 @@ def _items(pictures: Sequence[Picture], folder: Path, names: dict[int, str]) -> 
             if not found:
                 truth["categories"] = [{"id": k, "name": name} for k, name in names.items()]
             turn = AskedTurn(QUESTION, (box.region,))
-            found.append(Item(box.key, folder / image.file_name, (turn,), truth))
+            found.append(Item(box.key, paths[image.id], (turn,), truth))
     return found
 
 

@@ -23,6 +23,7 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from chatspot_ros.core.boxes import ious, xywh_to_xyxy
 from chatspot_ros.core.regions import BoxXyxy
 from chatspot_train.evaluation.dataset_files import (
+    first_there,
     malformed,
     need_some,
     read_json,
@@ -38,12 +39,22 @@ from chatspot_train.evaluation.suite import (
     Report,
     Suite,
     markdown,
-    need,
 )
 
 OVERLAP = 0.5
 ROWS = ("precision", "recall", "f1")
 SUFFIX = "Say where each thing is."
+# As its README and its own reader name them (UX-Decoder/LLaVA-Grounding), then earlier names.
+CONVERSATIONS = (
+    "coco/annotations/grounded_visual_chat_data.json",
+    "llava/annotations/grounded_visual_chat_data.json",
+    "llava/annotations/merged_v3_fixed.json",
+)
+INSTANCES = (
+    "coco/annotations/instances_train2017_gvc.json",
+    "coco/annotations/instances_train2017_instruct_grounding_fix_v3.json",
+)
+IMAGES = ("coco/train2017", "coco/train2014")
 _ARTICLES = {"a", "an", "the", "this", "that", "these", "those", "some", "its", "his", "her",
              "their"}  # fmt: skip
 _MARKED = re.compile(r"<g_s>(.*?)<g_e>\s*<seg>", re.DOTALL)
@@ -85,7 +96,8 @@ class GroundingSuite(Suite):
 
     `conversations` has `id`, `conversations` with `<g_s> phrase <g_e> <seg>` in the answers, and
     `gd_ls`: for each `<seg>` the ids of its annotations (or null); `instances` is a COCO file with
-    those annotations. `suffix` is added to each question; `same` judges phrases.
+    those annotations; `images` are folders of pictures. The first existing file of each is read.
+    `suffix` is added to each question; `same` judges phrases.
     """
 
     name = "grounding"
@@ -97,9 +109,9 @@ class GroundingSuite(Suite):
 
     def __init__(
         self,
-        conversations: str = "llava/annotations/merged_v3_fixed.json",
-        instances: str = "coco/annotations/instances_train2017_instruct_grounding_fix_v3.json",
-        images: str = "coco/train2014",
+        conversations: tuple[str, ...] = CONVERSATIONS,
+        instances: tuple[str, ...] = INSTANCES,
+        images: tuple[str, ...] = IMAGES,
         suffix: str = SUFFIX,
         same: SamePhrase = same_phrase,
     ) -> None:
@@ -111,9 +123,9 @@ class GroundingSuite(Suite):
         """See Suite."""
         return {
             cls.name: cls(
-                conversations="conversations.json",
-                instances="annotations/instances_val2017.json",
-                images="val2017",
+                conversations=("conversations.json",),
+                instances=("annotations/instances_val2017.json",),
+                images=("val2017",),
                 suffix="",
             )
         }
@@ -121,14 +133,14 @@ class GroundingSuite(Suite):
     @property
     def wants(self) -> str:
         """See Suite."""
-        files = f"{self.conversations} and {self.instances}"
+        files = f"{self.conversations[0]} and {self.instances[0]}"
         return (f"give --data a folder with {files} in the layout of UX-Decoder/LLaVA-Grounding, "
-                f"and COCO's pictures in {self.images}/")  # fmt: skip
+                f"and COCO's pictures in {self.images[0]}/")  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """See Suite; conversations without a grounded answer are left out."""
-        path = need(data / self.conversations, self.wants)
-        boxes, pictures = self._coco(data / self.instances)
+        path = first_there(data, self.conversations, self.wants)
+        boxes, pictures = self._coco(first_there(data, self.instances, self.wants))
         grounded = []
         for number, entry in enumerate(read_json(path, self.wants)):
             try:
@@ -141,7 +153,7 @@ class GroundingSuite(Suite):
                 grounded.append((f"{entry['id']}/{number}", picture, question, pairs))
         need_some(grounded, path, self.wants)
         for key, picture, question, pairs in sample(grounded, limit, seed):
-            image = need(data / self.images / picture, self.wants)
+            image = first_there(data, (f"{one}/{picture}" for one in self.images), self.wants)
             turn = AskedTurn(f"{question} {self.suffix}".strip(), task="describe")
             yield Item(key, image, (turn,), {"pairs": pairs})
 

@@ -11,6 +11,7 @@ from chatspot_train.evaluation.metrics.intervals import Parts, rows_of
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction, Report, markdown
+from chatspot_train.evaluation.suites.coco_pictures import OWN_FILES
 from chatspot_train.evaluation.suites.coco_region import CLIP, CocoRegion
 from chatspot_train.evaluation.suites.noise import (
     PAPER_ACCURACY,
@@ -45,7 +46,7 @@ class Hallucination(JudgingSuite):
 
     name = "hallucination"
     on_kitchen = True
-    options = (CLIP,)
+    options = (*OWN_FILES, CLIP)
     headline: ClassVar[Mapping[str, str]] = {
         f"hallucination_noise_{scale:g}": f"names the neighbour, at a box noise of {scale:g}"
         for scale in SCALES
@@ -63,7 +64,9 @@ class Hallucination(JudgingSuite):
 
     @property
     def paper(self) -> Mapping[str, float]:
-        """See Suite."""
+        """See Suite; the paper asks about COCO."""
+        if not self.of.paper:
+            return {}
         return paper_rows("accuracy", PAPER_ACCURACY) | paper_rows(
             "hallucination", PAPER_HALLUCINATION
         )
@@ -97,9 +100,9 @@ class Hallucination(JudgingSuite):
         groups = by_scale(predictions)
         rows = rows_of(self.parts(predictions))
         lines = [
-            (f"{scale:g}", percent(PAPER_ACCURACY.get(scale)),
+            (f"{scale:g}", percent(self.paper.get(f"accuracy_noise_{scale:g}")),
              percent(rows[f"accuracy_noise_{scale:g}"]),
-             percent(PAPER_HALLUCINATION.get(scale)),
+             percent(self.paper.get(f"hallucination_noise_{scale:g}")),
              percent(rows[f"hallucination_noise_{scale:g}"]),
              percent(rows.get(f"hallucination_of_wrong_noise_{scale:g}")), len(group))
             for scale, group in groups.items()
@@ -110,11 +113,11 @@ class Hallucination(JudgingSuite):
             lines,
         )  # fmt: skip
         curves = [
-            Curve("accuracy", accuracies(rows, groups), PAPER_ACCURACY),
+            Curve("accuracy", accuracies(rows, groups), PAPER_ACCURACY if self.paper else {}),
             Curve(
                 "hallucination",
                 {scale: rows[f"hallucination_noise_{scale:g}"] for scale in groups},
-                PAPER_HALLUCINATION,
+                PAPER_HALLUCINATION if self.paper else {},
             ),
         ]
         return Report(rows, table, {"hallucination.png": draw_curves(curves)})

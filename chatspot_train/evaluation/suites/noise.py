@@ -28,6 +28,7 @@ from chatspot_train.evaluation.suite import (
     Suite,
     markdown,
 )
+from chatspot_train.evaluation.suites.coco_pictures import OWN_FILES
 
 SCALES = (0.0, 0.1, 0.2, 0.3)
 PAPER_ACCURACY = {0.0: 0.647, 0.1: 0.639, 0.2: 0.635, 0.3: 0.632}
@@ -51,7 +52,7 @@ class Noise(JudgingSuite):
 
     name = "noise"
     on_kitchen = True
-    options = (OF,)
+    options = (OF, *OWN_FILES)
     headline: ClassVar[Mapping[str, str]] = {
         f"accuracy_noise_{scale:g}": f"accuracy at a box noise of {scale:g}" for scale in SCALES
     }
@@ -74,7 +75,8 @@ class Noise(JudgingSuite):
     @property
     def paper(self) -> Mapping[str, float]:
         """See Suite; the paper asks coco_region."""
-        return paper_rows("accuracy", PAPER_ACCURACY) if self.of.name == "coco_region" else {}
+        asked = self.of.name == "coco_region" and bool(self.of.paper)
+        return paper_rows("accuracy", PAPER_ACCURACY) if asked else {}
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """Yield every item at every scale. Raises RequestError for an item without boxes."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -38,7 +38,13 @@ from chatspot_train.evaluation.suite import (
     Prediction,
     Report,
     markdown,
-    need,
+)
+from chatspot_train.evaluation.suites.coco_pictures import (
+    COCO_VAL,
+    OWN_FILES,
+    WANTS_OWN,
+    CocoFiles,
+    image_path,
 )
 
 QUESTION = "Is there {a_thing} in <region>?"
@@ -72,45 +78,55 @@ class RefusalSuite(JudgingSuite):
         "false_denials": "denies what is present, 0 is best",
     }
 
+    options = OWN_FILES
+
     def __init__(
         self,
-        instances: str = "annotations/instances_val2017.json",
-        images: str = "val2017",
+        files: CocoFiles = COCO_VAL,
         question: str = QUESTION,
         least_side_px: float = LEAST_SIDE_PX,
     ) -> None:
-        self.instances, self.images = instances, images
-        self.question, self.least_side_px = question, least_side_px
+        self.files, self.question, self.least_side_px = files, question, least_side_px
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite."""
+        return cls(CocoFiles.from_options(options))
 
     @property
     def wants(self) -> str:
         """See Suite."""
-        return (f"give --data a folder with {self.instances} in COCO's format and its pictures in "
-                f"{self.images}/")  # fmt: skip
+        return WANTS_OWN if self.files.own else (
+            f"give --data a folder with {self.files.annotations} in COCO's format and its pictures "
+            f"in {self.files.images}/, or your own files with --annotations and --images"
+        )  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """Yield two items for each drawn region: the present thing, then an absent one."""
-        path = need(data / self.instances, self.wants)
+        path, folder = self.files.find(data, self.wants)
         regions: list[tuple[CocoImage, _Asked]] = []
-        with reading(path, data / self.images) as job:
+        with reading(path, folder) as job:
             coco = load_coco(path, job)
             names, groups = coco.names, coco.by_image(job)
+            # In people's own files a category without annotations may be a group of others.
+            sought = coco.annotated() if self.files.own else set(names)
             for where, raw in coco.images:
                 with job.guard(where):
                     picture = CocoImage.model_validate(raw)
                     group = _annotations(groups.get(picture.id, []), job)
-                    some = [(picture, one) for one in self._regions(group, picture, names)]
+                    some = [(picture, one) for one in self._regions(group, picture, names, sought)]
                     if not some:
                         raise SkipError("no region of the picture is fit to be asked about")
                     regions += some
             need_some(regions, path, self.wants, job)
         for number, (picture, asked) in enumerate(sample(regions, (limit + 1) // 2, seed)):
-            pair = self._pair(data, picture, asked, names, number, seed)
+            pair = self._pair(folder, picture, asked, names, number, seed)
             yield from pair[:1] if limit and 2 * number + 1 == limit else pair
 
     def _regions(
-        self, group: list[CocoAnnotation], picture: CocoImage, names: dict[int, str]
-    ) -> Iterator[_Asked]:
+        self, group: list[CocoAnnotation], picture: CocoImage, names: Mapping[Any, str],
+        sought: Set[Any],
+    ) -> Iterator[_Asked]:  # fmt: skip
         boxes: list[tuple[CocoAnnotation, Region]] = []
         unplaced: set[int] = set()
         for annotation in group:
@@ -120,7 +136,7 @@ class RefusalSuite(JudgingSuite):
             except ENTRY_ERRORS:
                 unplaced.add(annotation.category_id)
         present = {annotation.category_id for annotation in group}
-        nowhere = tuple(sorted(set(names) - present))
+        nowhere = tuple(sorted(sought - present))
         overlaps = ious([b.box_xyxy_px for _, b in boxes], [b.box_xyxy_px for _, b in boxes])
         for (annotation, box), overlap in zip(boxes, overlaps, strict=True):
             x1, y1, x2, y2 = box.box_xyxy_px
@@ -132,10 +148,10 @@ class RefusalSuite(JudgingSuite):
                 yield _Asked(annotation, box, elsewhere, nowhere)
 
     def _pair(
-        self, data: Path, picture: CocoImage, asked: _Asked, names: dict[int, str], number: int,
+        self, folder: Path, picture: CocoImage, asked: _Asked, names: dict[int, str], number: int,
         seed: int,
     ) -> list[Item]:  # fmt: skip
-        image = need(data / self.images / picture.file_name, self.wants)
+        image = image_path(picture, folder, self.wants)
         rng = random.Random(f"{seed} {asked.annotation.id}")
         kind = "elsewhere" if asked.elsewhere and (number % 2 or not asked.nowhere) else "nowhere"
         absent = rng.choice(asked.elsewhere if kind == "elsewhere" else asked.nowhere)

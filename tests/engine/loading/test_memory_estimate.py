@@ -55,6 +55,16 @@ def test_keys_and_values_are_what_the_model_keeps(
     assert memory_estimate.cache_bytes(model.config, 7, torch.float32) == kept
 
 
+def test_layers_may_keep_different_numbers() -> None:
+    """As in Gemma 4, whose layers of full attention have larger heads: there is no one size."""
+    config = AutoConfig.for_model("gemma4")
+    text = config.text_config
+    sizes = [2 * layer.num_key_value_heads * layer.head_dim for layer in text.per_layer_config]
+    assert len(sizes) == text.num_hidden_layers
+    assert len(set(sizes)) == 2
+    assert memory_estimate.cache_bytes(config, 10, torch.bfloat16) == 20 * sum(sizes)
+
+
 def test_no_more_tokens_than_the_model_reads(llava_folder: Path) -> None:
     config = AutoConfig.from_pretrained(llava_folder)
     most = memory_estimate.cache_bytes(config, 10**9, torch.float32)

@@ -9,40 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-
-from chatspot_train.data.build import main
-from chatspot_train.data.records import Record, Records
-
-SIZE = (64, 48)
-Build = Callable[..., list[Record]]
-
-
-@pytest.fixture
-def build(tmp_path: Path) -> Build:
-    """`python -m chatspot_train.data.build` on annotations written as JSON (or JSON lines)."""
-
-    def go(source: str, annotations: Any, *more: str, status: int = 0) -> list[Record]:
-        images, out = tmp_path / "images", tmp_path / "records"
-        for name in ("a.jpg", "b.jpg", "mug/c.jpg", "mug/d.png", "fridge door/e.jpg"):
-            (images / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", SIZE, "red").save(images / name)
-        options = ["--source", source, "--images", str(images), "--out", str(out), *more]
-        if annotations is not None:
-            file = tmp_path / "annotations.json"
-            file.write_text(
-                annotations if isinstance(annotations, str) else json.dumps(annotations)
-            )
-            options += ["--annotations", str(file)]
-        assert main(options) == status
-        return list(Records(out))
-
-    return go
-
-
-def drops(folder: Path) -> dict[str, str]:
-    lines = (folder / "records" / "drops.jsonl").read_text().splitlines()
-    return {drop["where"]: drop["reason"] for drop in map(json.loads, lines)}
+from own_files import Build, drops
 
 
 def coco(**change: Any) -> dict[str, Any]:

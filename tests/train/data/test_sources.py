@@ -17,6 +17,8 @@ from chatspot_train.data.sources import (
     SOURCES,
     SourceError,
     cc595k,
+    class_folders,
+    coco_objects,
     find_source,
     objects365,
     refcoco,
@@ -52,6 +54,7 @@ def test_every_data_set_has_a_source() -> None:
         "cc595k", "ocr_vqa", "st_vqa", "docvqa", "textvqa", "objects365_image",
         "objects365_region", "coco_text", "hiertext", "art", "looktwice_qa", "pointqa_local",
         "visual_genome", "region_chat", "refcoco", "refcoco+", "refcocog", "kitchen",
+        "coco", "llava", "qwen", "imagefolder",
     }  # fmt: skip
     for source in SOURCES.values():
         assert source.licence
@@ -80,20 +83,25 @@ def test_a_source_is_one_file_and_every_command_finds_it(
         sys.modules.pop("chatspot_train.data.sources.mugs", None)
 
 
-@pytest.mark.parametrize("module", [cc595k, objects365, visual_genome])
+@pytest.mark.parametrize("module", [cc595k, class_folders, objects365, visual_genome])
 def test_a_question_for_a_short_answer_is_not_taken_for_another_task(module: ModuleType) -> None:
     names = [name for name in vars(module) if name.endswith("QUESTIONS")]
     assert names
     for name in names:
         for question in vars(module)[name]:
             assert route(question.replace("{thing}", "cup")) == "", question
-    for question in refcoco.NAME_QUESTIONS:
+    for question in (*refcoco.NAME_QUESTIONS, *coco_objects.NAME_QUESTIONS):
         assert route(question) == ""
+    for question in coco_objects.THERE_QUESTIONS:
+        assert route(question.replace("{thing}", "cup")) == "", question
+    for question in coco_objects.LOCATE_QUESTIONS:
+        assert route(question.replace("{thing}", "cup")) == "locate", question
 
 
 def test_questions_name_as_many_regions_as_they_are_given() -> None:
     for questions in (objects365.REGION_QUESTIONS, visual_genome.QUESTIONS,
-                      region_reading.QUESTIONS, refcoco.NAME_QUESTIONS):  # fmt: skip
+                      region_reading.QUESTIONS, refcoco.NAME_QUESTIONS,
+                      coco_objects.NAME_QUESTIONS):  # fmt: skip
         assert len(set(questions)) == len(questions) >= 5
         assert all(question.count(REGION_MARK) == 1 for question in questions)
     assert all("{thing}" in question for question in refcoco.LOCATE_QUESTIONS)

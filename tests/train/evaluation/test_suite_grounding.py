@@ -104,7 +104,7 @@ def make_data(folder: Path) -> GroundingSuite:
         {"id": "33", "conversations": [asked, {"from": "gpt", "value": "No."}]},
     ]
     (folder / "talk.json").write_text(json.dumps(entries))
-    return GroundingSuite("talk.json", "instances.json", ".")
+    return GroundingSuite(("talk.json",), ("instances.json",), (".",))
 
 
 def test_conversations_are_read(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_conversations_are_read(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_or_malformed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"merged_v3_fixed\.json"):
+    with pytest.raises(MissingDataError, match=r"grounded_visual_chat_data\.json"):
         next(GroundingSuite().items(tmp_path, 0, 0))
     suite = make_data(tmp_path)
     (tmp_path / "1.jpg").unlink()

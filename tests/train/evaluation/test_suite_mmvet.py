@@ -13,13 +13,14 @@ import pytest
 from chatspot_train import evaluate
 from chatspot_train.evaluation.dataset_files import MalformedDataError
 from chatspot_train.evaluation.suite import Item, MissingDataError, Prediction
-from chatspot_train.evaluation.suites.mmvet import (
-    MmVetSuite,
+from chatspot_train.evaluation.suites import mmvet_grading
+from chatspot_train.evaluation.suites.mmvet import MmVetSuite, with_grades, write_predictions
+from chatspot_train.evaluation.suites.mmvet_grading import (
+    OtherGraderError,
     grade,
+    identity_of,
     messages,
     read_mark,
-    with_grades,
-    write_predictions,
 )
 from chatspot_train.openai_client import AskError, ChatReply
 
@@ -34,9 +35,10 @@ ENTRIES = {
 class StandIn:
     """Stands in for the endpoint: replies by the graded answer."""
 
-    model = "grader"
+    endpoint = "http://localhost:1/v1"
 
-    def __init__(self, replies: dict[str, list[str]]) -> None:
+    def __init__(self, replies: dict[str, list[str]], model: str = "grader") -> None:
+        self.model = model
         self.replies = {answer: iter(some) for answer, some in replies.items()}
         self.asked: list[str] = []
 
@@ -109,13 +111,43 @@ def test_grades_are_kept_and_gone_on_with(tmp_path: Path) -> None:
     assert grader.asked == ["tea", "tea"]
     assert found["v1_0"]["score"] == [0.5]
     assert found["v1_1"] == {"model": ["grader"], "content": ["1.0"], "score": [1.0],
-                             "prediction": ["tea"]}  # fmt: skip
+                             "prediction": ["tea"],
+                             "grader": identity_of(grader.endpoint, "grader")}  # fmt: skip
     assert json.loads(file.read_text()) == found
     changed = StandIn({"coffee": ["0.2", "0.4"], "x = -1": ["0.1"]})
     found = run_grade(predictions("x = -1", "coffee"), changed, file, runs=2)
     assert [found[key]["score"] for key in ENTRIES] == [[0.5, 0.1], [0.2, 0.4]]
     graded = with_grades(predictions("x = -1", "coffee"), found)
     assert [p.truth["grade"] for p in graded] == pytest.approx([0.3, 0.3])
+
+
+def test_grades_of_another_grader_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "grades.json"
+    run_grade(predictions("a", "b"), StandIn({"a": ["0.5"], "b": ["1.0"]}), file)
+    kept = file.read_bytes()
+    other = StandIn({}, model="another")
+    with pytest.raises(OtherGraderError, match=r"model grader; v1_0 in .*--fresh"):
+        run_grade(predictions("a", "b"), other, file)
+    other = StandIn({})
+    other.endpoint = "http://localhost:2/v1"
+    with pytest.raises(OtherGraderError, match="endpoint http://localhost:1/v1"):
+        run_grade(predictions("a", "b"), other, file)
+    monkeypatch.setattr(mmvet_grading, "INSTRUCTION", "Be kind.")
+    with pytest.raises(OtherGraderError, match="words"):
+        run_grade(predictions("a", "b"), StandIn({}), file)
+    assert file.read_bytes() == kept
+
+
+def test_grades_that_name_no_grader_are_refused_and_still_scored(tmp_path: Path) -> None:
+    """Those of MM-Vet's own grader, or of earlier releases."""
+    file = tmp_path / "grades.json"
+    file.write_text(json.dumps({"v1_0": {"model": ["x"], "content": ["1"], "score": [1.0]}}))
+    with pytest.raises(OtherGraderError, match="does not say which"):
+        run_grade(predictions("a", "b"), StandIn({}), file)
+    (graded, _) = MmVetSuite().judged(predictions("a", "b"), tmp_path)
+    assert graded.truth["grade"] == 1.0
 
 
 def test_empty_answers_are_not_asked_and_unreadable_marks_leave_no_grade(tmp_path: Path) -> None:
@@ -129,7 +161,7 @@ def test_empty_answers_are_not_asked_and_unreadable_marks_leave_no_grade(tmp_pat
 
 
 def test_scores_by_capability() -> None:
-    grades = {"v1_0": {"score": [0.5]}, "v1_1": {"score": [1.0]}}
+    grades: dict[str, Any] = {"v1_0": {"score": [0.5]}, "v1_1": {"score": [1.0]}}
     graded = with_grades(predictions("a", "b"), grades)
     report = MmVetSuite().score(graded)
     values = {name: row["value"] for name, row in report.rows.items()}
@@ -150,11 +182,14 @@ def test_predictions_are_written_for_the_official_grader(tmp_path: Path) -> None
 def test_the_command_grades_kept_predictions(
     tmp_path: Path, chat_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[Item] = []
+
     class Fixed:
         name = "fixed"
         identity: ClassVar[Mapping[str, str]] = {"name": "fixed"}
 
         def answer_all(self, image_rgb: Any, items: list[Item]) -> list[Prediction]:
+            asked.extend(items)
             return [Prediction(i.key, "tea", truth=i.truth) for i in items]
 
     monkeypatch.setattr(evaluate, "_answerer", lambda options, stack: Fixed())
@@ -176,6 +211,15 @@ def test_the_command_grades_kept_predictions(
     evaluate.main(command)
     assert json.loads((out / "results.json").read_text())["rows"] == rows
     assert len(chat_server.bodies) == 2
+    assert "Graded by judge." in (out / "report.md").read_text()
+    # Another grader is refused before anything is asked; --fresh asks and grades anew.
+    asked.clear()
+    another = [*command, "--grade", chat_server.url, "--grader", "another"]
+    assert evaluate.main(another) == 1
+    assert (len(asked), len(chat_server.bodies)) == (0, 2)
+    assert evaluate.main([*another, "--fresh"]) == 0
+    assert (len(asked), len(chat_server.bodies)) == (2, 4)
+    assert "Graded by another." in (out / "report.md").read_text()
     evaluate.main(["--suite", "mmvet", "--compare", str(out), str(out),
                    "--out", str(tmp_path / "both")])  # fmt: skip
     compared = json.loads((tmp_path / "both" / "comparison.json").read_text())["rows"]

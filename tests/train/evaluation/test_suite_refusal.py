@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from chatspot_train.data.sources.base import SourceError
 from chatspot_train.evaluation.metrics.text import denies
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
+from chatspot_train.evaluation.suites.coco_pictures import CocoFiles
 from chatspot_train.evaluation.suites.refusal import RefusalSuite
 
 
@@ -51,7 +52,7 @@ def make_data(folder: Path) -> Path:
     return folder
 
 
-SUITE = RefusalSuite("instances.json", ".")
+SUITE = RefusalSuite(CocoFiles(Path("instances.json"), Path()))
 
 
 def test_present_and_absent_things_are_asked_in_balance(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from chatspot_train.data.records import Record, RecordError, RecordTurn, write_records
@@ -131,3 +132,82 @@ def test_pictures_and_texts_are_varied_the_same_way_for_the_same_seed(
 
     assert all(same(a, b) for a, b in zip(one, two, strict=True))
     assert not all(same(a, b) for a, b in zip(one, plain, strict=True))
+
+
+def many(folder: Path, count: int, group: int, monkeypatch: pytest.MonkeyPatch) -> SourceSettings:
+    """Records in row groups of `group`, each of its own picture and length."""
+    write = pq.write_table
+    monkeypatch.setattr(
+        "chatspot_train.data.records.pq.write_table",
+        lambda *args, **more: write(*args, **{**more, "row_group_size": group}),
+    )
+    records = [
+        Record("made", str(k), f"{k}.png", 9, 9, (RecordTurn("What?", "m" * (1 + k % 97)),))
+        for k in range(count)
+    ]
+    write_records(records, folder)
+    return SourceSettings(records=folder, images=folder)
+
+
+class Reads:
+    """Counts the row groups that are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        read = pq.ParquetFile.read_row_group
+
+        def counted(file: Any, *args: Any, **more: Any) -> Any:
+            self.count += 1
+            return read(file, *args, **more)
+
+        monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+
+
+def test_a_run_reads_each_row_group_about_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read in any order, 3,000 records decode nearly as many groups of 8."""
+    monkeypatch.setattr("chatspot_train.finetune.dataset.WINDOW", 16)
+    source = PictureRecords(many(tmp_path, 3000, 8, monkeypatch))
+    source._records._groups_kept = 32
+    order = [k for _, k in draw_epoch([source], [], 0.0, 4, np.random.default_rng(0))]
+    assert sorted(order) == list(range(3000))
+    reads = Reads(monkeypatch)
+    assert [source[k].id for k in order] == [str(k) for k in order]
+    assert reads.count <= 1.2 * 375
+    # Four workers or ranks, each with every fourth batch, read no more than each group once.
+    mine = PictureRecords(source.source)
+    mine._records._groups_kept = 32
+    reads.count = 0
+    for first in range(0, 3000, 16):
+        [mine[k] for k in order[first : first + 4]]
+    assert reads.count <= 1.2 * 375
+
+
+def test_windows_mix_near_and_far_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatspot_train.finetune.dataset.WINDOW", 16)
+    source = PictureRecords(many(tmp_path, 3000, 8, monkeypatch))
+    order = np.array([k for _, k in draw_epoch([source], [], 0.0, 4, np.random.default_rng(0))])
+    again = [k for _, k in draw_epoch([source], [], 0.0, 4, np.random.default_rng(0))]
+    assert order.tolist() == again
+    assert abs(np.corrcoef(order, np.arange(3000))[0, 1]) < 0.1
+    followed = np.mean(np.diff(order) == 1)
+    assert followed < 0.05
+    lengths = source.lengths[order]
+    spread = np.mean(np.ptp(lengths[: 3000 // 4 * 4].reshape(-1, 4), axis=1))
+    assert spread < 10  # of batches drawn anyhow: about 58
+
+
+def test_what_is_learned_often_is_spread_over_the_epoch(
+    painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small source replayed a thousand times is in one row group, not in one window."""
+    monkeypatch.setattr("chatspot_train.finetune.dataset.WINDOW", 16)
+    large = PictureRecords(many(tmp_path, 2000, 8, monkeypatch))
+    small = PictureRecords(source(painted(4, source="old")))
+    pairs = draw_epoch([large], [small], 1 / 3, 4, np.random.default_rng(0))
+    replayed = np.array([s for s, _ in pairs])
+    assert replayed.sum() == 1000
+    quarters = replayed.reshape(4, -1).mean(1)
+    assert quarters.min() > 0.15
+    assert quarters.max() < 0.55

@@ -13,8 +13,8 @@ from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.api import Question
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.errors import ModelLoadError
+from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.labels import IGNORE
-from chatspot_train.common.trainer import NonFiniteLossError
 from chatspot_train.data.records import Record, RecordError, RecordTurn
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings, public

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from chatspot_train.common import trainer
+
 Painted = Callable[..., dict[str, str]]
 
 
@@ -58,6 +60,21 @@ def test_a_finished_run_is_not_trained_on(run: Run) -> None:
     assert run.steps() == 4
     assert run.training()["log"]["steps"] == 4
     assert (run.out / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_with_sharded_weights_is_not_trained_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSDP and DeepSpeed need GPUs: a plain run goes their way, on which Trainer reads the weights
+    and the optimizer itself."""
+    run.go()
+    before = (run.out / "model" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(trainer, "is_sharded", lambda _: True)
+    run.go()
+    assert run.steps() == 4
+    assert run.training()["log"]["steps"] == 4
+    assert (run.out / "model" / "model.safetensors").read_bytes() == before
+    assert len(run.rates()) == 4
 
 
 def test_more_steps_of_the_same_run_are_trained(run: Run) -> None:

@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.finetune.collator import Encoder
 from chatspot_train.finetune.config import InstructSettings, ModelSettings
+from chatspot_train.finetune.finished import merged
 from chatspot_train.finetune.model import load_start
-from chatspot_train.finetune.run import export_stopped, merged, prepare, run
+from chatspot_train.finetune.prepare import prepare
+from chatspot_train.finetune.run import export_stopped, meet_on_loopback, run
 from chatspot_train.finetune.trainer import distillation_loss
 
 Painted = Callable[..., dict[str, str]]
@@ -68,8 +70,27 @@ def test_killed_and_started_again_it_goes_on_to_the_same_losses(
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("local", "world", "chosen", "interface"),
+    [("2", "2", None, "lo"), ("2", "4", None, None), ("2", "2", "eth1", "eth1"),
+     (None, None, None, None)],
+)  # fmt: skip
+def test_processes_of_one_machine_meet_on_loopback(
+    local: str | None, world: str | None, chosen: str | None, interface: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    given = {"LOCAL_WORLD_SIZE": local, "WORLD_SIZE": world, "GLOO_SOCKET_IFNAME": chosen}
+    for name, value in given.items():
+        # Set first, so that what the call sets is taken back.
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    meet_on_loopback()
+    assert os.environ.get("GLOO_SOCKET_IFNAME") == interface
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_two_processes_learn_what_one_does(
     parts: dict[str, Any], painted: Painted, tmp_path: Path
 ) -> None:
@@ -78,11 +99,19 @@ def test_two_processes_learn_what_one_does(
     run(InstructSettings.model_validate(values(tmp_path / "one", parts, data, optim=optim)))
     config = tmp_path / "two.yaml"
     config.write_text(yaml.safe_dump(values(tmp_path / "two", parts, data, optim=optim)))
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+    # `--standalone`: the launcher chooses a free port.
+    with subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          "-m", "chatspot_train.train", "--config", str(config)],
-        check=True, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as launched:  # fmt: skip
+        try:
+            said, _ = launched.communicate(timeout=240)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(launched.pid, signal.SIGKILL)
+            pytest.fail(f"the processes did not end: {(error.output or b'')[-2000:].decode()}")
+    assert launched.returncode == 0, said[-2000:]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=0.05)
 
 
@@ -95,7 +124,8 @@ def test_adapters_move_alone_and_merge_to_the_same_answers(
     start = load_start(made.model)
     model = prepare(start, made)
     moving = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert all("lora_" in name or "modules_to_save" in name for name in moving)
+    kinds = ("lora_", "modules_to_save", "trainable_tokens")
+    assert all(any(kind in name for kind in kinds) for name in moving)
     assert any("lora_" in name for name in moving)
     assert any("multi_modal_projector" in name for name in moving)
     assert not any("vision_tower" in name for name in moving)
