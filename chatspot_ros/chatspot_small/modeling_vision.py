@@ -1,13 +1,16 @@
 """EfficientNet-Lite as the vision tower of a LLaVA-class model.
 
 The network of "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (Tan and
-Le, 2019) in its Lite form: no squeeze-and-excitation, ReLU6, stem and head of fixed width. Its
-cells have 32 pixels; the finer cells of 16 pixels that lie in each are laid beside it, because a
-handle is often 20 pixels long. Importing this module registers the class with transformers.
+Le, 2019) in its Lite form: no squeeze-and-excitation, ReLU6, stem and head of fixed width. A vector
+tells of 64 x 64 pixels: its four cells of 32 pixels and sixteen finer ones of 16 pixels lie side by
+side in it (as InternVL's and SmolVLM's pixel shuffle lays them), because the language model's time
+goes with the number of vectors, and a handle is often 20 pixels long. Importing this module
+registers the class with transformers.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,8 +19,11 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-CELL = 32
-_FINE = 2
+CELL = 64
+# The pixels of a coarse and of a finer cell of the network itself.
+_COARSE, _FINE = 32, 16
+# Waves of the code of a vector's place, for each axis.
+_WAVES = 8
 
 
 class EfficientNetLiteConfig(PretrainedConfig):
@@ -25,7 +31,7 @@ class EfficientNetLiteConfig(PretrainedConfig):
 
     Each stage has `depths` blocks of `widths` channels, kernels of `kernels` pixels, and a first
     block of stride `strides`; inside a block the channels are `expansions` times as many. Pixels
-    are RGB, scaled to -1..1 by (value - 127) / 128; height and width are multiples of 32.
+    are RGB, scaled to -1..1 by (value - 127) / 128; height and width are multiples of 64.
     """
 
     model_type = "chatspot_efficientnet_lite"
@@ -40,20 +46,26 @@ class EfficientNetLiteConfig(PretrainedConfig):
     expansions: list[int] | tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)
     batch_norm_eps: float = 1e-3
 
+    # As a vision transformer's: the pixels that one vector tells of.
+    patch_size: int = CELL
+
     @property
     def fine_stage(self) -> int:
         """The last stage with cells of 16 pixels."""
         stride = 2
         for stage, step in enumerate(self.strides):
             stride *= step
-            if stride == CELL:
+            if stride == _COARSE:
                 return stage - 1
-        raise ValueError(f"the strides {self.strides} never reach cells of {CELL} pixels")
+        raise ValueError(f"the strides {self.strides} never reach cells of {_COARSE} pixels")
 
     @property
     def hidden_size(self) -> int:
-        """The channels of a cell: its own and those of the four finer cells in it."""
-        return int(self.widths[-1] + _FINE**2 * self.widths[self.fine_stage])
+        """The length of a vector: its coarse cells, its finer cells and its place."""
+        coarse, fine = (CELL // _COARSE) ** 2, (CELL // _FINE) ** 2
+        return int(
+            self.widths[-1] * coarse + self.widths[self.fine_stage] * fine + 4 * _WAVES
+        )
 
 
 class SameConv(nn.Conv2d):
@@ -101,7 +113,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLiteModel(PreTrainedModel):
-    """Pixels to a vector for each cell of 32 x 32 pixels, row by row."""
+    """Pixels to a vector for each 64 x 64 pixels, row by row."""
 
     config_class = EfficientNetLiteConfig
     base_model_prefix = "vision_model"
@@ -128,9 +140,9 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
-        """Map B x 3 x H x W pixels to B x (H / 32 * W / 32) x hidden_size.
+        """Map B x 3 x H x W pixels to B x (H / 64 * W / 64) x hidden_size.
 
-        Raises ValueError: a side is no multiple of 32.
+        Raises ValueError: a side is no multiple of 64.
         """
         if any(side % CELL for side in pixel_values.shape[-2:]):
             raise ValueError(f"sides {tuple(pixel_values.shape[-2:])} are no multiples of {CELL}")
@@ -140,8 +152,33 @@ class EfficientNetLiteModel(PreTrainedModel):
             maps = stage(maps)
             if number == self.config.fine_stage:
                 fine = maps
-        cells = torch.cat([maps, F.pixel_unshuffle(fine, _FINE)], 1).flatten(2).transpose(1, 2)
+        parts = [
+            F.pixel_unshuffle(_normalised(maps), CELL // _COARSE),
+            F.pixel_unshuffle(_normalised(fine), CELL // _FINE),
+        ]
+        cells = torch.cat([*parts, _places(parts[0])], 1).flatten(2).transpose(1, 2)
         return BaseModelOutput(last_hidden_state=cells, hidden_states=(cells,))
+
+
+def _normalised(maps: Tensor) -> Tensor:
+    """Return maps whose channels have mean 0 and variance 1 in each cell."""
+    return F.layer_norm(maps.movedim(1, -1), maps.shape[1:2]).movedim(-1, 1)
+
+
+def _places(maps: Tensor) -> Tensor:
+    """Return sines and cosines of the places of the cells, B x 4 * _WAVES x H x W.
+
+    The waves are 2, 1, 1/2, ... sides of the picture long, whatever its size.
+    """
+    batch, _, height, width = maps.shape
+    codes = []
+    for axis, side in ((0, height), (1, width)):
+        at = (torch.arange(side, device=maps.device) + 0.5) / side
+        angles = at * math.pi * 2.0 ** torch.arange(_WAVES, device=maps.device)[:, None]
+        code = torch.cat([angles.sin(), angles.cos()])
+        code = code[:, :, None] if axis == 0 else code[:, None, :]
+        codes.append(code.expand(-1, height, width))
+    return torch.cat(codes).to(maps.dtype).expand(batch, -1, -1, -1)
 
 
 AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)

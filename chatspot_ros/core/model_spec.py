@@ -30,6 +30,7 @@ class _Strict(BaseModel):
 class DialectSpec(_Strict):
     """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
+    With `number_tokens` a joined model reads each number, with the separator before it, as one token.
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
     Qwen3-VL's, `box_2d` Gemma's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the
     others are named after their family.
@@ -44,6 +45,7 @@ class DialectSpec(_Strict):
     max_vertices: int = Field(8, ge=3, le=64)
     boxes_only: bool = False
     short_numbers: bool = False
+    number_tokens: bool = False
 
     @field_validator("name")
     @classmethod
@@ -56,7 +58,20 @@ class DialectSpec(_Strict):
         """Return the dialect."""
         if self.name != "chatspot":
             return DIALECTS[self.name]
-        return ChatSpotDialect(**self.model_dump(exclude={"name"}))
+        return ChatSpotDialect(**self.model_dump(exclude={"name", "number_tokens"}))
+
+    @model_validator(mode="after")
+    def _numbers_are_alike(self) -> DialectSpec:
+        if self.number_tokens and (self.lead != self.separator or self.decimals > 3):
+            raise ValueError("number_tokens need the same lead and separator, and 3 decimals at most")
+        return self
+
+    def number_strings(self) -> tuple[str, ...]:
+        """Return the numbers that are one token each, rising; empty: none is."""
+        if not self.number_tokens:
+            return ()
+        steps = 10**self.decimals
+        return tuple(f"{self.lead}{n / steps:.{self.decimals}f}" for n in range(steps + 1))
 
 
 class GeometrySpec(_Strict):
@@ -119,6 +134,18 @@ class GeometrySpec(_Strict):
         return self
 
 
+class CropSpec(_Strict):
+    """The second look: a region's surroundings, cut out of the camera's image.
+
+    The cut is the region's box with `context` of its longer side on each side, made square and
+    moved into the image; it is laid onto a picture of `width` x `height` pixels.
+    """
+
+    width: int = Field(ge=8, le=4096)
+    height: int = Field(ge=8, le=4096)
+    context: float = Field(0.3, ge=0, le=4)
+
+
 class ModelSpec(_Strict):
     """Settings of a model family or of one checkpoint.
 
@@ -130,6 +157,7 @@ class ModelSpec(_Strict):
     tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
     thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
     `max_new_tokens` limit an answer; a model that reasons before it has `reasoning_tokens` more.
+    `crop` is the second look that a model was trained with; None: with none.
     """
 
     name: str = Field(min_length=1)
@@ -138,6 +166,7 @@ class ModelSpec(_Strict):
     vision_types: tuple[str, ...] = ()
     dialect: DialectSpec
     geometry: GeometrySpec
+    crop: CropSpec | None = None
     prompt_style: PromptStyle
     phrases: TaskPrompts | None = None
     wording: TaskPrompts | None = None

@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
+from chatspot_ros.core.crops import region_to_look_at
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.tasks import States
 from chatspot_ros.engine.api import Turn
-from chatspot_ros.engine.models.image_inputs import image_inputs
+from chatspot_ros.engine.models.image_inputs import crop_inputs, image_inputs
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.data.records import (
@@ -26,6 +29,7 @@ from chatspot_train.data.records import (
     check_size,
 )
 from chatspot_train.finetune.model import Start
+from chatspot_train.finetune.packing import OWNERS, PICTURES, Branch, pack
 
 
 class Encoder:
@@ -37,20 +41,27 @@ class Encoder:
         longest: int,
         skills: Iterable[str] = (),
         states: States | None = None,
+        *,
+        packed: bool = False,
+        look_twice: float = 0.0,
     ) -> None:
-        """`skills` and `states` as the node gives them to the model; see PromptBuilder."""
+        """`skills` and `states` as the node gives them to the model; see PromptBuilder. `packed`
+        and `look_twice` as in InstructSettings."""
         self._start, self._chat, self.longest = start, start.chat(), longest
         self._builder = PromptBuilder(start.spec, skills, states, self._chat.control_strings)
         self._silent = self._chat.silent_ids
+        self._packed, self._look_twice = packed, look_twice
         self.pad = int(start.tokenizer.pad_token_id)
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
 
-    def example(self, record: Record, image_rgb: RgbImage) -> dict[str, Any]:
+    def example(
+        self, record: Record, image_rgb: RgbImage, rng: np.random.Generator | None = None
+    ) -> dict[str, Any]:
         """Return token ids, labels (of answers only) and image inputs of one record.
 
-        `image_rgb` is uint8 H x W x 3, RGB, of the record's size. Last turns that do not fit are
-        left out. Raises RecordError where the first turn does not fit, a region or question has no
+        `image_rgb` is uint8 H x W x 3, RGB, of the record's size; `rng` draws which turns are
+        looked at twice, None: always the same ones. Last turns that do not fit are left out. Raises RecordError where the first turn does not fit, a region or question has no
         prompt, or an answer holds control tokens; PictureError where the picture does not fit.
         """
         height, width = image_rgb.shape[:2]
@@ -60,6 +71,11 @@ class Encoder:
         except (ValueError, ArithmeticError, cv2.error) as error:
             raise PictureError(f"the picture does not fit the model: {error}") from error
         tokens = count_image_tokens(self._start.model.config, inputs)
+        name = f"{record.source}/{record.id}"
+        if self._packed:
+            rng = np.random.default_rng(0) if rng is None else rng
+            branches = [self._branch(turn, image_rgb, fit, tokens, rng) for turn in record.turns]
+            return {**self._pack(branches, tokens, inputs), "name": name}
         turns = tuple(self.say(turn, fit) for turn in record.turns)
         for count in range(len(turns), 0, -1):
             ids, learned = self._chat.example(turns[:count], tokens)
@@ -71,8 +87,43 @@ class Encoder:
         labels = [i if said else IGNORE for i, said in zip(ids, learned, strict=True)]
         return {
             "input_ids": torch.tensor(ids), "labels": torch.tensor(labels), "inputs": inputs,
-            "name": f"{record.source}/{record.id}",
+            "name": name,
         }  # fmt: skip
+
+    def _branch(
+        self, turn: RecordTurn, image_rgb: RgbImage, fit: Fit, image_tokens: int,
+        rng: np.random.Generator,
+    ) -> tuple[list[int], Branch]:  # fmt: skip
+        """Return a turn as a conversation behind the picture: the ids up to the picture's end, and
+        the rest. Raises RecordError."""
+        said = self.say(turn, fit)
+        region = region_to_look_at([one.clipped(*fit.image_wh) for one in turn.regions])
+        cut, more = None, 0
+        if region is not None and rng.random() < self._look_twice:
+            cut = crop_inputs(image_rgb, region, self._start.spec, self._start.image_processor)
+            more = count_image_tokens(self._start.model.config, cut)
+            shown = self._chat.picture_text(more)
+            said = replace(said, user_text=f"{shown}{said.user_text}")
+        ids, learned = self._chat.example((said,), image_tokens)
+        self._check_tokens(ids, learned, image_tokens + more, 1)
+        end = ids.index(self._start.image_token_id) + image_tokens
+        return ids[:end], Branch(ids[end:], learned[end:], cut)
+
+    def _pack(
+        self, branches: list[tuple[list[int], Branch]], image_tokens: int, inputs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the turns behind their picture, as many as fit. Raises RecordError."""
+        shared = branches[0][0]
+        kept: list[Branch] = []
+        length = len(shared)
+        for _, branch in branches:
+            length += len(branch.ids)
+            if length > self.longest:
+                break
+            kept.append(branch)
+        if not kept:
+            raise RecordError(f"its first turn takes {length} tokens of {self.longest}")
+        return pack(shared, inputs, kept)
 
     def _check_tokens(
         self, ids: list[int], learned: list[bool], image_tokens: int, answers: int
@@ -106,6 +157,13 @@ class Encoder:
 
         `dropped` are the Drops that they replace.
         """
+        if self._packed:
+            (row,) = examples
+            return {
+                **{key: row[key][None] for key in ("input_ids", "labels", "position_ids", OWNERS)},
+                PICTURES: row[PICTURES], "names": [row["name"]],
+                "dropped": list(row.get("dropped", ())),
+            }  # fmt: skip
         longest = max(len(example["input_ids"]) for example in examples)
 
         def padded(key: str, fill: int) -> Tensor:
@@ -138,6 +196,8 @@ def count_image_tokens(config: Any, inputs: dict[str, Any]) -> int:
     if "image_grid_thw" in inputs:
         merge = int(vision.spatial_merge_size)
         return int(torch.as_tensor(inputs["image_grid_thw"]).prod()) // merge**2
-    side = math.floor(vision.image_size / vision.patch_size)
+    height, width = torch.as_tensor(inputs["pixel_values"]).shape[-2:]
+    cells = math.floor(height / vision.patch_size) * math.floor(width / vision.patch_size)
     full = getattr(config, "vision_feature_select_strategy", "default") == "full"
-    return side * side + int(full)
+    has_class = str(vision.model_type).startswith("clip")
+    return cells + int(full and has_class)

@@ -126,6 +126,9 @@ class InstructSettings(StrictModel):
     `deepspeed` name configuration files for several GPUs (start with `accelerate launch` or
     `torchrun`). `skills_file` and `states_file` are the robot's, as for the node, for prompts that
     name them; a bare name may be a file of the package's config folder; empty: none.
+    With `packed` each turn of a record is a conversation of its own, and all of a record's turns
+    stand behind its picture once, in one row; `per_device` counts such rows and is 1. `look_twice`
+    is the share of turns about one region that are shown its surroundings once more, larger.
     `max_missing` is the share of a source's pictures that may be missing or unreadable. `name` is
     the model's own; empty: the last part of `out`. `base` is the format of weights that do not
     move: bfloat16 or, with `lora`, 4bit (bitsandbytes); auto: see docs/training.md.
@@ -143,6 +146,8 @@ class InstructSettings(StrictModel):
     states_file: str = ""
     base: Literal["auto", "float32", "bfloat16", "4bit"] = "auto"
     longest: int = Field(default=2048, gt=16)
+    packed: bool = False
+    look_twice: float = Field(default=0.0, ge=0, le=1)
     max_missing: float = Field(default=0.01, ge=0, le=1)
     optim: OptimSettings
     lora: LoraSettings | None = None
@@ -159,6 +164,11 @@ class InstructSettings(StrictModel):
             raise ValueError("lora adapts the language model: learn must name language")
         if self.base == "4bit" and (self.lora is None or self.model.checkpoint is None):
             raise ValueError("base 4bit is for lora on a checkpoint: nothing else trains on it")
+        if self.packed and (self.optim.per_device != 1 or self.distill or self.fsdp or self.deepspeed):
+            raise ValueError("packed rows go one at a time (per_device: 1), on one device, with no "
+                             "teacher")  # fmt: skip
+        if self.look_twice and not self.packed:
+            raise ValueError("look_twice needs packed: true")
         if self.optim.batch % self.optim.per_device:
             raise ValueError("batch must be a multiple of per_device")
         return self

@@ -231,4 +231,4 @@ class ExampleDataset(Dataset[dict[str, Any]]):
                 raise PictureError(f"{record.image} cannot be varied: {error.err}") from error
         if self.synonyms is not None:
             record = vary_text(record, rng, self.synonyms)
-        return self.encoder.example(record, rgb)
+        return self.encoder.example(record, rgb, rng)

@@ -1,8 +1,10 @@
-"""The model that a run starts from: a checkpoint, or a CLIP tower joined to a language model."""
+"""The model that a run starts from: a checkpoint, or a vision tower joined to a language model."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from accelerate import init_empty_weights
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     CLIPImageProcessor,
@@ -23,6 +26,7 @@ from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 from chatspot_ros.core.model_spec import DialectSpec, ModelSpec, find_spec
 from chatspot_ros.core.tasks import task_tags
 from chatspot_ros.engine.loading import checkpoint
+from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.finetune.config import ModelSettings, Part
@@ -99,17 +103,19 @@ def _spec_of(settings: ModelSettings) -> ModelSpec:
 def _join(
     vision: str, language: str, spec: ModelSpec, dtype: torch.dtype, empty: bool = False
 ) -> Start:
-    """Return a LLaVA of a CLIP tower and a language model, with a new projection.
+    """Return a LLaVA of a vision tower and a language model, with a new projection.
 
-    The dialect's control strings and the tags become tokens, if they are none yet; their embeddings
-    start at the mean of the others. Raises ModelLoadError.
+    The dialect's control strings and numbers and the tags become tokens, if they are none yet;
+    their embeddings start at the mean of the others, those of numbers on a curve around it. Raises
+    ModelLoadError.
     """
     try:
         # The projection first: it is the same for a seed, whatever the other weights' format is.
+        tower_config = _vision_config(vision)
+        seen = _seen_layer(tower_config)
         config = LlavaConfig(
-            vision_config=CLIPVisionConfig.from_pretrained(vision),
-            text_config=AutoConfig.from_pretrained(language, trust_remote_code=False),
-            vision_feature_layer=-2, vision_feature_select_strategy="default",
+            vision_config=tower_config,
+            text_config=AutoConfig.from_pretrained(language, trust_remote_code=False), **seen,
         )  # fmt: skip
         projection = _new_projection(config).to(dtype)
         tower, words = (_new_parts if empty else _read_parts)(vision, language, config, dtype)
@@ -122,6 +128,7 @@ def _join(
             remedy="give folders or hub ids of a CLIP and a causal language model in safetensors; "
             "chatspot convert-weights makes safetensors of pytorch_model.bin",
         ) from error
+    numbers = spec.dialect.number_strings()
     tokenizer.add_tokens(list(own_strings(spec)))
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
@@ -130,10 +137,10 @@ def _join(
     known = int(text.vocab_size)
     words.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     _start_at_mean(words, known)
+    _start_on_curve(words, [int(tokenizer.vocab[one]) for one in numbers])
     config = LlavaConfig(
         vision_config=tower.config, text_config=words.config,
-        image_token_index=int(tokenizer.vocab[IMAGE_TOKEN]),
-        vision_feature_layer=-2, vision_feature_select_strategy="default",
+        image_token_index=int(tokenizer.vocab[IMAGE_TOKEN]), **seen,
         tie_word_embeddings=bool(words.config.tie_word_embeddings), dtype=dtype,
     )  # fmt: skip
     # The parts themselves become the model: no weight is in memory twice.
@@ -144,12 +151,31 @@ def _join(
     model.lm_head = words.lm_head
     model.model.multi_modal_projector = projection
     model.generation_config = words.generation_config
-    return Start(model, tokenizer, images, VICUNA_TEMPLATE, spec)
+    return Start(model, tokenizer, images, spec.chat_template or VICUNA_TEMPLATE, spec)
+
+
+def _vision_config(vision: str) -> Any:
+    """Return a vision tower's config. Raises OSError or ValueError."""
+    file = Path(vision) / "config.json"
+    if file.is_file():
+        import_classes(json.loads(file.read_text(encoding="utf-8")))
+    config = AutoConfig.from_pretrained(vision, trust_remote_code=False)
+    is_clip = str(config.model_type).startswith("clip")
+    return CLIPVisionConfig.from_pretrained(vision) if is_clip else config
+
+
+def _seen_layer(tower_config: Any) -> dict[str, Any]:
+    """Return which vectors of a tower LLaVA reads: of CLIP the last layer's but one, as the paper,
+    without the class token; of others all of the last layer."""
+    if isinstance(tower_config, CLIPVisionConfig):
+        return {"vision_feature_layer": -2, "vision_feature_select_strategy": "default"}
+    return {"vision_feature_layer": -1, "vision_feature_select_strategy": "full"}
 
 
 def _read_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return the tower and the language model. Raises OSError, ValueError or ImportError."""
-    tower = CLIPVisionModel.from_pretrained(vision, dtype=dtype, use_safetensors=True)
+    kind: Any = CLIPVisionModel if config.vision_config.model_type.startswith("clip") else AutoModel
+    tower = kind.from_pretrained(vision, dtype=dtype, use_safetensors=True)
     words = AutoModelForCausalLM.from_pretrained(
         language, dtype=dtype, use_safetensors=True, trust_remote_code=False
     )
@@ -159,7 +185,10 @@ def _read_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> 
 def _new_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return the tower and the language model without memory for their weights."""
     with init_empty_weights(include_buffers=False):
-        tower = CLIPVisionModel._from_config(config.vision_config, dtype=dtype)
+        if config.vision_config.model_type.startswith("clip"):
+            tower: Any = CLIPVisionModel._from_config(config.vision_config, dtype=dtype)
+        else:
+            tower = AutoModel.from_config(config.vision_config, dtype=dtype)
         words = AutoModelForCausalLM.from_config(config.text_config, dtype=dtype)
     return tower, words
 
@@ -182,7 +211,7 @@ def own_strings(spec: ModelSpec | None) -> tuple[str, ...]:
     if spec is None:
         return (*DialectSpec.model_validate({}).make().control_strings, *task_tags())
     tags = task_tags() if spec.prompt_style == "tags" else ()
-    return (*spec.dialect.make().control_strings, *tags)
+    return (*spec.dialect.make().control_strings, *tags, *spec.dialect.number_strings())
 
 
 def own_tokens(start: Start) -> list[int]:
@@ -201,6 +230,25 @@ def _start_at_mean(words: Any, known: int) -> None:
     with torch.no_grad():
         for table in (words.get_input_embeddings().weight, words.get_output_embeddings().weight):
             table[known:] = table[:known].float().mean(0)
+
+
+def _start_on_curve(words: Any, rows: list[int]) -> None:
+    """Set these embeddings to a smooth curve around the mean, so that near numbers begin alike.
+
+    They are as far from the mean as other embeddings are.
+    """
+    if not rows:
+        return
+    with torch.no_grad():
+        table = words.get_input_embeddings().weight
+        waves = 2.0 ** torch.arange(6)  # of 1, 1/2, ... 1/32 of the range
+        at = torch.linspace(0, 1, len(rows))[:, None] * waves * torch.pi
+        codes = torch.cat([at.sin(), at.cos()], 1)
+        directions = torch.randn(codes.shape[1], table.shape[1]) / codes.shape[1] ** 0.5
+        mean, spread = table.float().mean(0), table.float().std(0)
+        curve = mean + (codes @ directions) * 2**0.5 * spread
+        for one in {id(t): t for t in (table, words.get_output_embeddings().weight)}.values():
+            one[rows] = curve.to(one.dtype)
 
 
 def part_of(name: str) -> Part:

@@ -80,7 +80,10 @@ def run(settings: InstructSettings) -> Path:
     args = arguments(settings)
     start, teacher = load_base(settings), load_teacher(settings)
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
-    encoder = Encoder(start, settings.longest, skills, states)
+    encoder = Encoder(
+        start, settings.longest, skills, states,
+        packed=settings.packed, look_twice=settings.look_twice,
+    )  # fmt: skip
     optim = settings.optim
     examples = ExampleDataset(
         settings.data, encoder, epochs=optim.epochs, batch=optim.per_device,

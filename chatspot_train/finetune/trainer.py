@@ -17,6 +17,7 @@ from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.whole_checkpoints import WholeCheckpoints
 from chatspot_train.finetune.config import DistillSettings
 from chatspot_train.finetune.drops import DropLog
+from chatspot_train.finetune.packing import PICTURES, packed_loss
 
 
 class InstructTrainer(WholeCheckpoints):
@@ -63,10 +64,14 @@ class InstructTrainer(WholeCheckpoints):
         if self.drops is not None and model.training:
             for drop in dropped:
                 self.drops.add(drop)
-        loss, outputs = cast(
-            "tuple[Tensor, Any]",
-            super().compute_loss(model, inputs, True, num_items_in_batch),
-        )
+        outputs: Any = None
+        if PICTURES in inputs:
+            loss = packed_loss(model, inputs, num_items_in_batch)
+        else:
+            loss, outputs = cast(
+                "tuple[Tensor, Any]",
+                super().compute_loss(model, inputs, True, num_items_in_batch),
+            )
         if self.teacher is not None and self.distill is not None and model.training:
             distilled = self._distill_loss(inputs, outputs.logits, num_items_in_batch)
             loss = (1 - self.distill.weight) * loss + self.distill.weight * distilled

@@ -10,6 +10,7 @@ from typing import Any
 MODULES = {
     "chatspot_detail_vision": "chatspot_ros.chatspot_tiny.modeling_vision",
     "chatspot_detail_detector": "chatspot_ros.chatspot_tiny.modeling_detector",
+    "chatspot_efficientnet_lite": "chatspot_ros.chatspot_small.modeling_vision",
     "molmo2": "chatspot_ros.engine.models.molmo2_processor",
 }
 

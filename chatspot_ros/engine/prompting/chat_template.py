@@ -120,7 +120,7 @@ class ChatTemplate:
         conversation.
         """
         text = self._text(user_text, turns)
-        shown = self._picture_text(image_tokens)
+        shown = self.picture_text(image_tokens)
         picture = self._picture(shown)
         if picture is None:
             return self._ids(text.replace(self._placeholder, shown, 1))
@@ -162,7 +162,7 @@ class ChatTemplate:
         changes earlier turns.
         """
         text = self._render(turns, answered=len(turns))
-        shown = self._picture_text(image_tokens)
+        shown = self.picture_text(image_tokens)
         shift = len(shown) - len(self._placeholder)
         spans = []
         for k, turn in enumerate(turns):
@@ -239,7 +239,8 @@ class ChatTemplate:
             return ids
         return [int(i) for i in self.tokenizer.encode(text, add_special_tokens=add_begin)]
 
-    def _picture_text(self, image_tokens: int | str) -> str:
+    def picture_text(self, image_tokens: int | str) -> str:
+        """Return what stands for a picture in a prompt; a text stays as it is."""
         return self._image_token * image_tokens if isinstance(image_tokens, int) else image_tokens
 
     def _adds_begin(self, text: str) -> bool:
