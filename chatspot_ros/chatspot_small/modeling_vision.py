@@ -139,6 +139,17 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.stages = nn.ModuleList(stages)
         self.post_init()
 
+    def train(self, mode: bool = True) -> EfficientNetLiteModel:
+        """Set the mode of training; batch normalisation keeps the statistics of ImageNet.
+
+        A few cuts of one picture have no statistics of their own worth learning.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
         """Map B x 3 x H x W pixels to B x (H / 64 * W / 64) x hidden_size.
 

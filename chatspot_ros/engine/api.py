@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
@@ -13,6 +13,8 @@ from chatspot_ros.core.regions import Region
 OnText = Callable[[str], None]
 # Returns whether to stop, or raises the error that ends the answer.
 ShouldStop = Callable[[], bool]
+# auto: as the model was trained.
+Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Question:
     `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
     model's own limit; `reasoning_tokens` may come before, None: the model's own. An answer whose
     confidence is below `min_confidence` is uncertain; None: the model's own threshold. `hint` is
-    added to the text and chooses no task.
+    added to the text and chooses no task. `look_twice`: the one region is shown once more, cut out
+    of the image and larger (Chain-of-Spot); auto: where the model was trained with such cuts.
     """
 
     text: str
@@ -44,6 +47,7 @@ class Question:
     min_confidence: float | None = None
     hint: str = ""
     reasoning_tokens: int | None = None
+    look_twice: Switch = "auto"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Reply:
     `prompt` is the user's turn as the model read it, `raw_text` the generated text (both without
     the chat's control tokens, and without reasoning that ended), `tokens` the number generated,
     `log_probabilities` the natural logarithm of the probability of each token behind the reasoning,
-    `seconds` the time taken, `task` the task used. `notes` are sentences
+    `seconds` the time taken, `task` the task used, `looked_twice` whether the region was shown once
+    more. `notes` are sentences
     for people on parts of the question that the prompt leaves out.
     """
 
@@ -65,6 +70,7 @@ class Reply:
     task: str
     log_probabilities: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    looked_twice: bool = False
 
 
 # Called with the index of a question, and the text added to its answer or its whole reply.

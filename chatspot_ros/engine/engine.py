@@ -161,7 +161,7 @@ class Engine:
             scene = self._runner.prepare(
                 pixels, fit, lambda shown: self._chat.encode("x", (), shown)
             )
-        return replace(scene, seconds=time.perf_counter() - began_s)
+        return replace(scene, seconds=time.perf_counter() - began_s, image_rgb=image_rgb)
 
     def answer(
         self,

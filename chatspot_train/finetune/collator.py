@@ -29,7 +29,7 @@ from chatspot_train.data.records import (
     check_size,
 )
 from chatspot_train.finetune.model import Start
-from chatspot_train.finetune.packing import OWNERS, PICTURES, Branch, pack
+from chatspot_train.finetune.packing import Branch, join, pack
 
 
 class Encoder:
@@ -158,11 +158,9 @@ class Encoder:
         `dropped` are the Drops that they replace.
         """
         if self._packed:
-            (row,) = examples
             return {
-                **{key: row[key][None] for key in ("input_ids", "labels", "position_ids", OWNERS)},
-                PICTURES: row[PICTURES], "names": [row["name"]],
-                "dropped": list(row.get("dropped", ())),
+                **join(examples, self.pad), "names": [example["name"] for example in examples],
+                "dropped": [drop for one in examples for drop in one.get("dropped", ())],
             }  # fmt: skip
         longest = max(len(example["input_ids"]) for example in examples)
 

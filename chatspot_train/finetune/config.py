@@ -127,8 +127,8 @@ class InstructSettings(StrictModel):
     `torchrun`). `skills_file` and `states_file` are the robot's, as for the node, for prompts that
     name them; a bare name may be a file of the package's config folder; empty: none.
     With `packed` each turn of a record is a conversation of its own, and all of a record's turns
-    stand behind its picture once, in one row; `per_device` counts such rows and is 1. `look_twice`
-    is the share of turns about one region that are shown its surroundings once more, larger.
+    stand behind its picture once. `look_twice` is the share of turns about one region that are
+    shown its surroundings once more, larger.
     `max_missing` is the share of a source's pictures that may be missing or unreadable. `name` is
     the model's own; empty: the last part of `out`. `base` is the format of weights that do not
     move: bfloat16 or, with `lora`, 4bit (bitsandbytes); auto: see docs/training.md.
@@ -164,9 +164,8 @@ class InstructSettings(StrictModel):
             raise ValueError("lora adapts the language model: learn must name language")
         if self.base == "4bit" and (self.lora is None or self.model.checkpoint is None):
             raise ValueError("base 4bit is for lora on a checkpoint: nothing else trains on it")
-        if self.packed and (self.optim.per_device != 1 or self.distill or self.fsdp or self.deepspeed):
-            raise ValueError("packed rows go one at a time (per_device: 1), on one device, with no "
-                             "teacher")  # fmt: skip
+        if self.packed and (self.distill or self.fsdp or self.deepspeed):
+            raise ValueError("packed rows are for one device, without a teacher")
         if self.look_twice and not self.packed:
             raise ValueError("look_twice needs packed: true")
         if self.optim.batch % self.optim.per_device:

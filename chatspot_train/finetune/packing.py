@@ -19,8 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from chatspot_train.common.labels import IGNORE
 
 PICTURES, OWNERS = "pictures", "owners"
-# The owner of the tokens that all turns see.
-_SHARED = -1
+PADDING = -1
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,13 @@ class Branch:
 def pack(
     shared: Sequence[int], picture: dict[str, Any], branches: Sequence[Branch]
 ) -> dict[str, Any]:
-    """Return one row of tokens with labels, positions, owners, and its pictures in their order."""
+    """Return one row of tokens with labels, positions, owners, and its pictures in their order.
+
+    The owner of a token is 0 for the picture's part and from 1 on a turn's number.
+    """
     ids, labels = list(shared), [IGNORE] * len(shared)
-    places, owners = list(range(len(shared))), [_SHARED] * len(shared)
-    for number, branch in enumerate(branches):
+    places, owners = list(range(len(shared))), [0] * len(shared)
+    for number, branch in enumerate(branches, 1):
         ids += branch.ids
         labels += [i if said else IGNORE for i, said in zip(branch.ids, branch.said, strict=True)]
         places += range(len(shared), len(shared) + len(branch.ids))
@@ -46,62 +48,73 @@ def pack(
     return {
         "input_ids": torch.tensor(ids), "labels": torch.tensor(labels),
         "position_ids": torch.tensor(places), OWNERS: torch.tensor(owners),
-        PICTURES: stack([picture, *(one.cut for one in branches if one.cut is not None)]),
+        PICTURES: [picture, *(one.cut for one in branches if one.cut is not None)],
     }  # fmt: skip
 
 
-def stack(pictures: Sequence[dict[str, Any]]) -> list[dict[str, Tensor]]:
-    """Return the pictures' tensors in their order, those of one shape that follow each other as a
-    batch."""
-    batches: list[list[dict[str, Any]]] = []
-    for picture in pictures:
-        if batches and _shapes(batches[-1][0]) == _shapes(picture):
-            batches[-1].append(picture)
-        else:
-            batches.append([picture])
+def join(rows: Sequence[dict[str, Any]], pad: int) -> dict[str, Any]:
+    """Return several records' rows, padded on the right to one length, records x tokens.
+
+    Padding attends to itself alone.
+    """
+    longest = max(len(row["input_ids"]) for row in rows)
+    fills = {"input_ids": pad, "labels": IGNORE, "position_ids": 0, OWNERS: PADDING}
+    batch: dict[str, Any] = {
+        key: torch.stack([
+            F.pad(row[key], (0, longest - len(row[key])), value=fill) for row in rows
+        ])
+        for key, fill in fills.items()
+    }  # fmt: skip
+    batch[PICTURES] = stack([picture for row in rows for picture in row[PICTURES]])
+    return batch
+
+
+def stack(pictures: Sequence[dict[str, Any]]) -> list[tuple[list[int], dict[str, Tensor]]]:
+    """Return pictures of one shape as a batch, with their numbers in the sequence."""
+    batches: dict[Any, list[int]] = {}
+    for number, picture in enumerate(pictures):
+        shapes = tuple((key, torch.as_tensor(value).shape) for key, value in picture.items())
+        batches.setdefault(shapes, []).append(number)
     return [
-        {key: torch.cat([torch.as_tensor(one[key]) for one in batch]) for key in batch[0]}
-        for batch in batches
-    ]
-
-
-def _shapes(picture: dict[str, Any]) -> dict[str, Any]:
-    return {key: torch.as_tensor(value).shape for key, value in picture.items()}
+        (numbers, {key: torch.cat([torch.as_tensor(pictures[n][key]) for n in numbers])
+                   for key in pictures[numbers[0]]})
+        for numbers in batches.values()
+    ]  # fmt: skip
 
 
 def attention_mask(owners: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the additive mask, 1 x 1 x tokens x tokens: 0 where a row's token attends."""
-    seen = (owners[:, None] == owners[None]) | (owners[None] == _SHARED)
-    mask = torch.zeros(seen.shape, dtype=dtype)
-    return mask.masked_fill_(~seen.tril_(), torch.finfo(dtype).min)[None, None]
+    """Return the additive mask, records x 1 x tokens x tokens: 0 where a row's token attends."""
+    theirs, mine = owners[:, None, :], owners[:, :, None]
+    seen = (mine == theirs) | ((theirs == 0) & (mine != PADDING))
+    mask = torch.zeros(seen.shape, dtype=dtype, device=owners.device)
+    return mask.masked_fill_(~seen.tril_(), torch.finfo(dtype).min)[:, None]
 
 
 def packed_outputs(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Return the logits before each answer token of a packed row, and those tokens.
+    """Return the logits before each answer token, tokens x vocabulary, and those tokens.
 
-    `inputs` are a collated row: input_ids, position_ids and labels are 1 x tokens.
+    `inputs` are what `join` returned. Only these logits are computed: they are a fifth of all.
     """
-    labels = inputs["labels"][0, 1:]
-    asked = (labels != IGNORE).nonzero()[:, 0]
     plain: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    features = [
-        one for batch in inputs[PICTURES]
-        for one in plain.get_image_features(**batch, return_dict=True).pooler_output
-    ]  # fmt: skip
-    out = model(
+    seen: dict[int, Tensor] = {}
+    for numbers, batch in inputs[PICTURES]:
+        found = plain.get_image_features(**batch, return_dict=True).pooler_output
+        seen.update(zip(numbers, found, strict=True))
+    features = [seen[number] for number in sorted(seen)]
+    hidden = plain.model(
         input_ids=inputs["input_ids"],
         position_ids=inputs["position_ids"],
-        attention_mask=attention_mask(inputs[OWNERS][0]).to(features[0].device, features[0].dtype),
+        attention_mask=attention_mask(inputs[OWNERS], features[0].dtype),
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
-        logits_to_keep=asked,
         use_cache=False,
-    )
-    return out.logits[0].float(), labels[asked]
+    ).last_hidden_state
+    wanted = inputs["labels"][:, 1:]
+    asked = wanted != IGNORE
+    return plain.get_output_embeddings()(hidden[:, :-1][asked]).float(), wanted[asked]
 
 
 def packed_loss(model: nn.Module, inputs: dict[str, Any], items: Tensor | int | None) -> Tensor:
-    """Return the cross-entropy of a packed row's answer tokens over `items` tokens, by default
-    this row's."""
+    """Return the cross-entropy of the answer tokens over `items` tokens, by default these."""
     logits, wanted = packed_outputs(model, inputs)
     return F.cross_entropy(logits, wanted, reduction="sum") / (
         len(wanted) if items is None else items

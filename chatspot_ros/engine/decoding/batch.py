@@ -21,6 +21,8 @@ from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
 from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.base import EncodedImage
+from chatspot_ros.engine.models.image_inputs import crop_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.prompting.conversation import Conversation, Ready, Words
 from chatspot_ros.errors import ChatspotError
@@ -74,7 +76,8 @@ class SerialBatch:
         """Read the unread tokens; return the logits behind them, (vocabulary,)."""
         with ModelFailure("answer"):
             if not sequence.read:
-                logits, self._cache = self._runner.read(self._scene, sequence.ids)
+                cuts = () if sequence.cut is None else (sequence.cut,)
+                logits, self._cache = self._runner.read(self._scene, sequence.ids, cuts)
                 sequence.read = len(sequence.ids)
             else:
                 logits = self._runner.model(
@@ -131,7 +134,7 @@ class Batch:
         cuda_graphs: CudaGraphSteps | None = None,
     ) -> None:
         """`cuda_graphs` decode a question that is alone in the batch, where they fit."""
-        self._conversation, self._scene = conversation, scene
+        self._conversation, self._runner, self._scene = conversation, runner, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
         if scene.cache is not None and PackedCache.can_grow(scene.cache):
@@ -168,7 +171,11 @@ class Batch:
             RequestError, RegionError: one of the questions cannot be asked; none is admitted.
         """
         began_s = time.perf_counter()
-        all_ready = [self._conversation.read(self._scene, question) for question in questions]
+        cuts = self._see_again(questions)
+        all_ready = [
+            self._conversation.read(self._scene, question, "" if cut is None else cut.text)
+            for question, cut in zip(questions, cuts, strict=True)
+        ]
         sequences: list[TokenSequence] = []
         asked = SequenceAdmission(sequences, self._tidy)
         for index, ready in enumerate(all_ready):
@@ -194,11 +201,27 @@ class Batch:
                     constraint=ready.constraint,
                     past=memory,
                     remember=remember and index == 0,
+                    cut=cuts[index],
                 )
             )
         for sequence in sequences:
             self._packed.admit(sequence)
         return asked
+
+    def _see_again(self, questions: Sequence[Question]) -> list[EncodedImage | None]:
+        """Return each question's second look, or None."""
+        image_rgb = self._scene.image_rgb
+        looked_at = [self._conversation.looked_at(self._scene, one) for one in questions]
+        if image_rgb is None or not self._runner.takes_cuts:
+            return [None] * len(looked_at)
+        with torch.inference_mode(), ModelFailure("look at the region"):
+            spec, processor = self._conversation.builder.spec, self._runner.image_processor
+            return [
+                None if region is None else self._runner.encode_image(
+                    crop_inputs(image_rgb, region, spec, processor)
+                )
+                for region in looked_at
+            ]  # fmt: skip
 
     def step(self) -> None:
         """Decode a token of every question, or of the first one alone."""

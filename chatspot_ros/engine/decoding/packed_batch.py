@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_PACKED_TOKENS = 2048
 # PackedCache of finished sequences are dropped from the cache once they are this share of it.
 COMPACT_SHARE = 0.25
+# Stands for tokens that are never known again.
+_UNKNOWN = -1
 # Room for further columns, as a share of the present ones.
 GROW_SHARE = 0.25
 
@@ -45,7 +47,8 @@ class PackedBatch:
 
         Where `recorded` has a shape for all sequences, it decodes their steps.
         """
-        self._model, self._home, self._end_ids = runner.model, home, runner.end_ids
+        self._runner, self._model, self._home = runner, runner.model, home
+        self._end_ids, self._image_token_id = runner.end_ids, runner.image_token_id
         self._device, self._dtype = runner.device, runner.dtype
         self._tree_mask = TreeMask(runner.dtype, runner.device)
         self._recorded, self._replays = recorded, False
@@ -117,6 +120,7 @@ class PackedBatch:
 
     def _pass(self, piece: list[TokenSequence]) -> torch.Tensor:
         """Run a forward pass that is not recorded."""
+        cuts = [one.cut for one in piece if one.cut is not None and one.read < len(one.ids)]
         rows = self._rows(piece)
         columns = self._make_room(sum(len(row.ids) for row in rows), piece)
         for sequence in piece:
@@ -135,6 +139,7 @@ class PackedBatch:
             use_cache=True,
             # A stem, which comes first, needs no logits.
             logits_to_keep=ends[-len(piece) :].to(self._device),
+            **self._runner.cut_inputs(cuts),
             **({} if alone else self._masked(rows, columns.prefix)),
         )
         logits: torch.Tensor = out.logits[0]
@@ -147,13 +152,19 @@ class PackedBatch:
                 sequence.read = sequence.past.known(sequence.ids)
                 sequence.past = sequence.past if sequence.read else None
         new = [sequence for sequence in piece if not sequence.read]
-        stem = _common_beginning([sequence.ids for sequence in new])
+        # Cuts of different regions are the same tokens.
+        stem = _common_beginning([self._before_cut(sequence) for sequence in new])
         rows = []
         if stem:
             rows.append(Row(next(self._numbers), -1, stem, 0))
             for sequence in new:
                 sequence.stem, sequence.read = rows[0].number, len(stem)
         return rows + [Row(one.number, one.stem, one.unread, one.read) for one in piece]
+
+    def _before_cut(self, sequence: TokenSequence) -> list[int]:
+        if sequence.cut is None:
+            return sequence.ids
+        return sequence.ids[: sequence.ids.index(self._image_token_id) + 1]
 
     def _masked(self, rows: list[Row], prefix: int) -> dict[str, torch.Tensor]:
         """Return each new token's attention_mask (1, 1, new, columns) and position_ids (1, new)."""
@@ -190,7 +201,9 @@ class PackedBatch:
         if sequence.remember and sequence.error is None and self._columns is not None:
             self._fetch()
             columns = self._tree_mask.of([sequence.number, sequence.stem])
-            ids = tuple([*sequence.ids, *sequence.answer][: len(columns)])
+            said = [*sequence.ids, *sequence.answer][: len(columns)]
+            # The next conversation may show another cut at the same place.
+            ids = tuple(_UNKNOWN if i == self._image_token_id else i for i in said)
             sequence.memory = self._columns.copy_out(columns, ids)
 
     def _can_replay(

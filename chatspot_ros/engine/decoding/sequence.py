@@ -12,6 +12,7 @@ from chatspot_ros.engine.decoding.greedy import check_stop, likeliest
 from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.decoding_types import Constraint, Decoded, OnIds
 from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.errors import CancelledError, ModelError
 
 
@@ -21,7 +22,8 @@ class TokenSequence:
 
     `error` is set when the question was stopped or failed; its answer is then incomplete. With a
     `constraint` only allowed tokens are chosen. Tokens whose keys and values `past` holds are not
-    read again; with `remember`, `memory` holds those of this turn for the next one.
+    read again; with `remember`, `memory` holds those of this turn for the next one. `cut`
+    is the picture of a second look; its image tokens are among `ids`.
     """
 
     ids: list[int]
@@ -32,6 +34,7 @@ class TokenSequence:
     constraint: Constraint | None = None
     past: TurnCache | None = None
     remember: bool = False
+    cut: EncodedImage | None = None
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,10 +37,11 @@ class Family:
     `model` reads further tokens behind a cache. `placeholder` is the token that the chat template
     writes for the picture, `opening` the text that begins every conversation although the template
     leaves it out. `shares_prefix` says whether one picture's keys and values serve every question
-    about it.
+    about it, `takes_cuts` whether a question may bring a second picture: a cut of the first one.
     """
 
     shares_prefix = True
+    takes_cuts = True
     opening = ""
     # Text around the image tokens that the template leaves out.
     before, after = "", ""
@@ -77,6 +79,17 @@ class Family:
         """Return the model's inputs from the vision tower's output, without its inner states."""
         kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
         return {"mm_encoder_outputs": {"image": type(output)(**kept)}}
+
+    @staticmethod
+    def with_cuts(inputs: dict[str, Any], cuts: Sequence[EncodedImage]) -> dict[str, Any]:
+        """Return a scene's inputs for a conversation in which these cuts stand behind the picture;
+        of empty `inputs` those of the cuts alone."""
+        pictures = [one for one in (inputs, *(cut.inputs for cut in cuts)) if one]
+        if not cuts:
+            return inputs
+        outputs = [one["mm_encoder_outputs"]["image"] for one in pictures]
+        features = [vectors for output in outputs for vectors in output.pooler_output]
+        return {"mm_encoder_outputs": {"image": type(outputs[0])(pooler_output=features)}}
 
     def prefix_end(self, ids: list[int]) -> int:
         """Return the length of a conversation's shared prefix: up to the end of the picture."""

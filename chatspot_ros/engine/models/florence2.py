@@ -21,6 +21,7 @@ class Florence2(Family):
     """
 
     shares_prefix = False
+    takes_cuts = False
 
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)

@@ -19,6 +19,7 @@ class Gemma3(Family):
     are answered one after the other.
     """
 
+    takes_cuts = False
     # The model's argument that is 1 for the picture's tokens.
     types = "token_type_ids"
 

@@ -17,6 +17,8 @@ class Kosmos2(Family):
     Its language model is a causal model of its own, once the picture has been read.
     """
 
+    takes_cuts = False
+
     after = "</image>"
 
     def __init__(self, loaded: Loaded) -> None:

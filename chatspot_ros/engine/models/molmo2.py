@@ -15,6 +15,7 @@ from chatspot_ros.engine.models.base import EncodedImage, Family
 class Molmo2(Family):
     """Molmo 2: two views of the picture, marks between their rows, that attend to each other."""
 
+    takes_cuts = False
     _MARKS = ("<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<im_end>")
 
     def __init__(self, loaded: Loaded) -> None:

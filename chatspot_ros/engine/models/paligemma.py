@@ -17,6 +17,7 @@ class PaliGemma(Family):
     """
 
     shares_prefix = False
+    takes_cuts = False
 
     def prefill(self, ids: list[int], inputs: dict[str, Any], cache: Any) -> Tensor:
         """Read a conversation with its picture into an empty cache; return the last logits."""

@@ -20,6 +20,8 @@ class Qwen(Family):
     last, is never used.
     """
 
+    takes_cuts = False
+
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
         self.model = PositionAdapter(self.whole, self)

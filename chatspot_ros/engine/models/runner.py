@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.cache import share_cache
@@ -26,7 +26,7 @@ class Scene:
 
     `inputs` are the model's inputs of the picture, `picture` stands for it in a prompt. Where the
     family shares the prefix, `cache` holds the keys and values of `prefix_ids`, the conversation
-    up to the end of the picture.
+    up to the end of the picture. `image_rgb` is the image itself, for second looks.
     """
 
     fit: Fit
@@ -37,6 +37,7 @@ class Scene:
     cache: Any = None
     # The time of preparing.
     seconds: float = 0.0
+    image_rgb: RgbImage | None = None
 
     @property
     def image_wh(self) -> tuple[int, int]:
@@ -63,6 +64,7 @@ class Runner:
         self.placeholder, self.opening = self._family.placeholder, self._family.opening
         self.end_ids = _end_ids(loaded.model, loaded.tokenizer)
         self.caches_prefix = self._family.shares_prefix
+        self.takes_cuts = self._family.takes_cuts
         text_config = loaded.model.config.get_text_config()
         # The longest conversation, in tokens.
         self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
@@ -91,21 +93,30 @@ class Runner:
         }
         return self._family.encode_image(inputs)
 
-    def read(self, scene: Scene, ids: list[int]) -> tuple[torch.Tensor, Any]:
+    def cut_inputs(self, cuts: Sequence[EncodedImage]) -> dict[str, Any]:
+        """Return the model's inputs for tokens behind a picture with these cuts among them."""
+        return self._family.with_cuts({}, cuts)
+
+    def read(
+        self, scene: Scene, ids: list[int], cuts: Sequence[EncodedImage] = ()
+    ) -> tuple[torch.Tensor, Any]:
         """Read a conversation; return the logits of the next token (vocabulary,) and its cache.
 
-        Use the scene's cache where the conversation begins with exactly its tokens.
+        Use the scene's cache where the conversation begins with exactly its tokens. `cuts` are the
+        pictures behind the scene's own.
         """
         known = len(scene.prefix_ids)
         if scene.cache is None or tuple(ids[:known]) != scene.prefix_ids:
             cache = self._family.new_cache()
-            return self._family.prefill(ids, scene.inputs, cache), cache
+            inputs = self._family.with_cuts(scene.inputs, cuts)
+            return self._family.prefill(ids, inputs, cache), cache
         cache = share_cache(scene.cache, known)
         output = self.model(
             input_ids=torch.tensor([ids[known:]], device=self.device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **self.cut_inputs(cuts),
         )
         return output.logits[0, -1], cache
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from chatspot_ros.core.crops import region_to_look_at
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.prompts import control_strings, neutralise
+from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks import TASKS
 from chatspot_ros.engine.api import OnText, Question, Reply, Turn
 from chatspot_ros.engine.decoding_types import Constraint, Decoded
@@ -25,6 +27,7 @@ class Ready:
     ids: list[int]
     limit: int
     constraint: Constraint | None = None
+    looks_twice: bool = False
 
 
 class Words:
@@ -75,10 +78,19 @@ class Conversation:
             return turn
         return replace(turn, answer_text=neutralise(turn.answer_text, self._never_said))
 
-    def read(self, scene: Scene, question: Question) -> Ready:
+    def looked_at(self, scene: Scene, question: Question) -> Region | None:
+        """Return the clipped region to cut out for a second look; None: there is none. Raises
+        RegionError."""
+        trained = self.builder.spec.crop is not None
+        if question.look_twice == "off" or (question.look_twice == "auto" and not trained):
+            return None
+        return region_to_look_at([one.clipped(*scene.image_wh) for one in question.regions])
+
+    def read(self, scene: Scene, question: Question, cut: str = "") -> Ready:
         """Return a question as ids, its regions clipped. Raises RequestError or RegionError.
 
-        Earlier answers may hold the dialect's control strings, and no others.
+        Earlier answers may hold the dialect's control strings, and no others. `cut` stands for the
+        picture of a second look, before the question.
         """
         task = self.builder.task(question.text, question.task)
         width, height = scene.image_wh
@@ -86,7 +98,7 @@ class Conversation:
         question = replace(question, regions=clipped)
         prompt = self.prompt_of(scene, question, task)
         turns = tuple(map(self._without_control_strings, question.turns))
-        ids = self.chat.encode(prompt, turns, scene.picture)
+        ids = self.chat.encode(f"{cut}{prompt}", turns, scene.picture)
         limit = question.max_new_tokens or self.builder.spec.max_new_tokens
         if self.chat.reasons:
             more = question.reasoning_tokens
@@ -98,7 +110,8 @@ class Conversation:
                 value=f"{len(ids)} tokens",
                 remedy="shorten the question or start a new session",
             )
-        return Ready(question, task, prompt, ids, min(limit, room), self.constraint(task))
+        limit = min(limit, room)
+        return Ready(question, task, prompt, ids, limit, self.constraint(task), bool(cut))
 
     def constraint(self, task: str) -> Constraint | None:
         """Return the constraint of a task's answers; None: free text."""
@@ -141,6 +154,7 @@ class Conversation:
             seconds=seconds,
             task=ready.task,
             notes=self.builder.notes(regions, ready.task),
+            looked_twice=ready.looks_twice,
         )
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
