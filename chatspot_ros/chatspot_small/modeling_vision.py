@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 CELL = 64
 # The pixels of a coarse and of a finer cell of the network itself.
@@ -150,7 +150,7 @@ class EfficientNetLiteModel(PreTrainedModel):
                 module.eval()
         return self
 
-    def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:
+    def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """Map B x 3 x H x W pixels to B x (H / 64 * W / 64) x hidden_size.
 
         Raises ValueError: a side is no multiple of 64.
@@ -168,7 +168,7 @@ class EfficientNetLiteModel(PreTrainedModel):
             F.pixel_unshuffle(_normalised(fine), CELL // _FINE),
         ]
         cells = torch.cat([*parts, _places(parts[0])], 1).flatten(2).transpose(1, 2)
-        return BaseModelOutput(last_hidden_state=cells, hidden_states=(cells,))
+        return BaseModelOutputWithPooling(last_hidden_state=cells, hidden_states=(cells,))
 
 
 def _normalised(maps: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class Answer:
     `regions` are those of the question, `grounded` those that the answer names (pixels, label = the
     phrase). `confidence` is in [0, 1]. `truncated`: the text was cut off; the pair or step at its
     end is left out. `uncertain`: the text has not the form of its task, or the confidence is low;
-    look again before acting on it.
+    look again before acting on it. `looked_twice`: the region was shown to the model once more,
+    larger.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Answer:
     confidence: float = 0.0
     truncated: bool = False
     uncertain: bool = False
+    looked_twice: bool = False
 
 
 def clean(text: str) -> str:

@@ -36,7 +36,8 @@ class Question:
     model's own limit; `reasoning_tokens` may come before, None: the model's own. An answer whose
     confidence is below `min_confidence` is uncertain; None: the model's own threshold. `hint` is
     added to the text and chooses no task. `look_twice`: the one region is shown once more, cut out
-    of the image and larger (Chain-of-Spot); auto: where the model was trained with such cuts.
+    of the image and larger (Chain-of-Spot); auto: where the model was trained with such cuts; on:
+    without a region the model first says where the answer lies. `notes` go into the reply's.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Question:
     hint: str = ""
     reasoning_tokens: int | None = None
     look_twice: Switch = "auto"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

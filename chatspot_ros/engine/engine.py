@@ -23,6 +23,7 @@ from chatspot_ros.engine.decoding.kv_cache import tensor_bytes
 from chatspot_ros.engine.decoding.oom_batch import OomBatch
 from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
+from chatspot_ros.engine.look_first import find_places
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.registry import family_of
@@ -203,6 +204,13 @@ class Engine:
             CancelledError, ModelError: as `answer`; replies that were complete went to `on_reply`.
         """
         batch = self.open(scene)
+        places = find_places(batch, questions, should_stop)
+        while True:
+            try:
+                next(places).step()
+            except StopIteration as found:
+                questions = found.value
+                break
         asked = batch.admit(questions, on_text, should_stop, on_reply)
         try:
             while not asked.done:

@@ -193,6 +193,7 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
         confidence=float(answer.confidence),
         truncated=bool(answer.truncated),
         uncertain=bool(answer.uncertain),
+        looked_twice=bool(answer.looked_twice),
     )
 
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, BatchingEngine, OnReplyOf, Question, Reply, Turn
+from chatspot_ros.engine.look_first import find_places
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import InflightRequest
@@ -137,8 +138,10 @@ class Answerer:
             for index in range(len(inflight.asks)):
                 inflight.on_text(index, "")
         batch = cached.batch(engine)
+        questions = self._questions(inflight, turns)
+        questions = yield from find_places(batch, questions, inflight.should_stop)
         asked = batch.admit(
-            self._questions(inflight, turns),
+            questions,
             inflight.on_text,
             inflight.should_stop,
             self._store_into(inflight),
@@ -166,6 +169,7 @@ class Answerer:
                 turns=turns,
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,
+                look_twice=self.settings.look_twice,
             )
             for ask in inflight.asks
         ]
@@ -176,7 +180,7 @@ class Answerer:
 
         def on_reply(index: int, reply: Reply) -> None:
             self._on_answered(reply.tokens, reply.seconds)
-            complete[index] = reply.answer
+            complete[index] = replace(reply.answer, looked_twice=reply.looked_twice)
             inflight.notes += [note for note in reply.notes if note not in inflight.notes]
             inflight.answers[:] = [complete[k] for k in sorted(complete)]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
+from chatspot_ros.engine.api import Switch
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
 from chatspot_ros.server.parameter_spec import DEVICE, Spec
@@ -85,6 +86,12 @@ class Settings:
         -1.0, "Answers with a confidence below this are marked uncertain; negative: the threshold "
         "that was measured for the model.",
         low=-1.0, high=1.0,
+    )  # fmt: skip
+    look_twice: Switch = _of(
+        "auto", "Show the model the asked region a second time, cut out of the image and larger. "
+        "auto: if it was trained with such cuts; on: always, and for a question without a region "
+        "it first says where the answer lies; off: never.",
+        choices=("auto", "on", "off"),
     )  # fmt: skip
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(

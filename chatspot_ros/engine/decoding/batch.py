@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from chatspot_ros.engine.models.image_inputs import crop_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.prompting.conversation import Conversation, Ready, Words
 from chatspot_ros.errors import ChatspotError
+
+ONE_PICTURE = "this model takes one picture: it looked once"
 
 
 class SerialBatch:
@@ -172,6 +175,11 @@ class Batch:
         """
         began_s = time.perf_counter()
         cuts = self._see_again(questions)
+        questions = [
+            replace(one, notes=(*one.notes, ONE_PICTURE))
+            if one.look_twice == "on" and not self._runner.takes_cuts else one
+            for one in questions
+        ]  # fmt: skip
         all_ready = [
             self._conversation.read(self._scene, question, "" if cut is None else cut.text)
             for question, cut in zip(questions, cuts, strict=True)

@@ -153,7 +153,7 @@ class Conversation:
             log_probabilities=tuple(decoded.log_probabilities[begin:]),
             seconds=seconds,
             task=ready.task,
-            notes=self.builder.notes(regions, ready.task),
+            notes=(*ready.question.notes, *self.builder.notes(regions, ready.task)),
             looked_twice=ready.looks_twice,
         )
 
