@@ -2,9 +2,9 @@
 
 An adaptation is a folder with everything of the model but the pretrained weights: its settings,
 tokenizer and processor, and `adaptation.safetensors` with the whole projection, the weights of the
-vision tower where they changed, the rows of the embedding that are new, and for each other changed
-matrix of the language model two thin factors (LoRA), W = W0 + B A, named `<matrix>.lora_A` and
-`.lora_B`.
+vision tower where they changed, the rows of the embedding that are new (`<name>.new_rows`), and for
+each other changed matrix of the language model two thin factors (LoRA), W = W0 + B A
+(`<name>.lora_A`, `.lora_B`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from chatspot_ros.errors import ModelLoadError, shorten
 
 ADAPTATION, WEIGHTS, STAMP = "adaptation.safetensors", "model.safetensors", "composed.sha256"
 VISION_FOLDER, LANGUAGE_FOLDER = "efficientnet-lite2", "smollm2-135m-instruct"
-_DOWN, _UP = ".lora_A", ".lora_B"
+# What is learned of a pretrained weight: all of it, two factors of its change, further rows.
+_WHOLE, _DOWN, _UP, _ROWS = "", ".lora_A", ".lora_B", ".new_rows"
+_KINDS = (_WHOLE, _DOWN, _UP, _ROWS)
 _VISION, _LANGUAGE, _HEAD = "vision_tower.", "language_model.", "language_model.lm_head.weight"
 # Differences below this share of a tensor's largest value are rounding.
 _ROUNDING = 2e-3
 
 
 def base_weights(parts: Path) -> dict[str, Tensor]:
-    """Return the pretrained weights under the names of the composed model. Raises ModelLoadError."""
+    """Return the pretrained weights by the composed model's names. Raises ModelLoadError."""
     named: dict[str, Tensor] = {}
     for folder, prefix in ((VISION_FOLDER, _VISION), (LANGUAGE_FOLDER, _LANGUAGE)):
         weights = _load(parts / folder / WEIGHTS, "run chatspot pretrained")
@@ -41,29 +43,30 @@ def base_weights(parts: Path) -> dict[str, Tensor]:
 def joined(base: Mapping[str, Tensor], learned: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the composed model's weights in float16. Raises ModelLoadError where the two do not
     belong together."""
-    left = set(learned)
+    used: set[str] = set()
     made: dict[str, Tensor] = {}
     for name, value in base.items():
-        if name == _HEAD:  # the embedding, once more
-            continue
-        if name in learned:
-            new = learned[name]
-            left.discard(name)
-            # Of an embedding only the new rows are kept.
-            grown = new.shape[1:] == value.shape[1:] and new.dim() == 2 and name not in _whole(base)
-            value = torch.cat([value, new.to(value.dtype)]) if grown else new
-        elif name + _DOWN in learned:
-            down, up = learned[name + _DOWN].float(), learned[name + _UP].float()
-            left -= {name + _DOWN, name + _UP}
-            if (up.shape[0], down.shape[1]) != tuple(value.shape):
-                raise _foreign(name)
-            value = value.float() + up @ down
-        made[name] = _half(value)
-    for name in sorted(left):
-        if name.endswith((_DOWN, _UP)):
-            raise _foreign(name)
-        made[name] = _half(learned[name])
-    return made
+        parts = {kind: learned[name + kind] for kind in _KINDS if name + kind in learned}
+        used |= {name + kind for kind in parts}
+        if name != _HEAD:  # the embedding, once more
+            made[name] = _half(_changed(name, value, parts))
+    if foreign := [one for one in learned if one not in used and one.endswith(_KINDS[1:])]:
+        raise _foreign(foreign[0])
+    return made | {name: _half(value) for name, value in learned.items() if name not in used}
+
+
+def _changed(name: str, value: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+    """Return a pretrained weight with what was learned. Raises ModelLoadError."""
+    if _WHOLE in parts:
+        value = parts[_WHOLE]
+    try:
+        if _DOWN in parts:
+            value = value.float() + parts[_UP].float() @ parts[_DOWN].float()
+        if _ROWS in parts:
+            value = torch.cat([value.float(), parts[_ROWS].float()])
+    except (KeyError, RuntimeError) as error:
+        raise _foreign(name) from error
+    return value
 
 
 def split(
@@ -80,7 +83,7 @@ def split(
         if before is None:
             yield name, _half(value)
         elif value.shape != before.shape:
-            yield name, _half(value[len(before) :])
+            yield name + _ROWS, _half(value[len(before) :])
         elif _differs(value, before):
             if value.dim() == 2 and name.startswith(_LANGUAGE):
                 down, up = _factors(value.float() - before.float(), rank)
@@ -118,11 +121,6 @@ def extract(parts: Path, trained: Path, out: Path, rank: int) -> int:
                     ignore=shutil.ignore_patterns(WEIGHTS, STAMP))  # fmt: skip
     save_file(learned, out / ADAPTATION, {"format": "pt"})
     return (out / ADAPTATION).stat().st_size
-
-
-def _whole(base: Mapping[str, Tensor]) -> frozenset[str]:
-    """Return the names of two-dimensional weights that an adaptation replaces as a whole."""
-    return frozenset(name for name in base if not name.endswith("embed_tokens.weight"))
 
 
 def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor]:

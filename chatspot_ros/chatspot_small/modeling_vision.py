@@ -63,9 +63,7 @@ class EfficientNetLiteConfig(PretrainedConfig):
     def hidden_size(self) -> int:
         """The length of a vector: its coarse cells, its finer cells and its place."""
         coarse, fine = (CELL // _COARSE) ** 2, (CELL // _FINE) ** 2
-        return int(
-            self.widths[-1] * coarse + self.widths[self.fine_stage] * fine + 4 * _WAVES
-        )
+        return int(self.widths[-1] * coarse + self.widths[self.fine_stage] * fine + 4 * _WAVES)
 
 
 class SameConv(nn.Conv2d):

@@ -33,7 +33,7 @@ def cut_around(region: Region, image_wh: tuple[int, int], context: float) -> Cut
 
 
 def region_to_look_at(regions: Sequence[Region]) -> Region | None:
-    """Return the region that a question is looked at twice for; None: several, or the whole image."""
+    """Return the one region to look at twice; None: several, or the whole image."""
     only = regions[0] if len(regions) == 1 else None
     return only if only is not None and only.points_px else None
 

@@ -30,7 +30,7 @@ class _Strict(BaseModel):
 class DialectSpec(_Strict):
     """The dialect of regions; the settings below `name` are those of `chatspot` alone.
 
-    With `number_tokens` a joined model reads each number, with the separator before it, as one token.
+    With `number_tokens` a joined model reads each number, with its separator, as one token.
     `chatspot` and `shikra` write fractions, `pixel_json` Qwen2.5-VL's JSON and `grid_json`
     Qwen3-VL's, `box_2d` Gemma's, `qwen_box` Qwen2-VL's tags, `molmo1` and `molmo2` points; the
     others are named after their family.
@@ -63,7 +63,7 @@ class DialectSpec(_Strict):
     @model_validator(mode="after")
     def _numbers_are_alike(self) -> DialectSpec:
         if self.number_tokens and (self.lead != self.separator or self.decimals > 3):
-            raise ValueError("number_tokens need the same lead and separator, and 3 decimals at most")
+            raise ValueError("number_tokens need lead and separator alike, and at most 3 decimals")
         return self
 
     def number_strings(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
@@ -13,8 +13,6 @@ from chatspot_ros.core.regions import Region
 OnText = Callable[[str], None]
 # Returns whether to stop, or raises the error that ends the answer.
 ShouldStop = Callable[[], bool]
-# auto: as the model was trained.
-Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Question:
     model's own limit; `reasoning_tokens` may come before, None: the model's own. An answer whose
     confidence is below `min_confidence` is uncertain; None: the model's own threshold. `hint` is
     added to the text and chooses no task. `look_twice`: the one region is shown once more, cut out
-    of the image and larger (Chain-of-Spot); auto: where the model was trained with such cuts; on:
-    without a region the model first says where the answer lies. `notes` go into the reply's.
+    of the image and larger (Chain-of-Spot). auto: where the model was trained with such cuts; on:
+    always, and without a region the model first says where the answer lies; off: never. `notes` go into the reply's.
     """
 
     text: str
@@ -48,7 +46,7 @@ class Question:
     min_confidence: float | None = None
     hint: str = ""
     reasoning_tokens: int | None = None
-    look_twice: Switch = "auto"
+    look_twice: str = "auto"
     notes: tuple[str, ...] = ()
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
-from chatspot_ros.engine.api import Switch
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
 from chatspot_ros.server.parameter_spec import DEVICE, Spec
@@ -87,7 +86,7 @@ class Settings:
         "that was measured for the model.",
         low=-1.0, high=1.0,
     )  # fmt: skip
-    look_twice: Switch = _of(
+    look_twice: str = _of(
         "auto", "Show the model the asked region a second time, cut out of the image and larger. "
         "auto: if it was trained with such cuts; on: always, and for a question without a region "
         "it first says where the answer lies; off: never.",

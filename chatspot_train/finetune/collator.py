@@ -61,8 +61,9 @@ class Encoder:
         """Return token ids, labels (of answers only) and image inputs of one record.
 
         `image_rgb` is uint8 H x W x 3, RGB, of the record's size; `rng` draws which turns are
-        looked at twice, None: always the same ones. Last turns that do not fit are left out. Raises RecordError where the first turn does not fit, a region or question has no
-        prompt, or an answer holds control tokens; PictureError where the picture does not fit.
+        looked at twice, None: always the same ones. Last turns that do not fit are left out.
+        Raises RecordError where the first turn does not fit, a region or question has no prompt,
+        or an answer holds control tokens; PictureError where the picture does not fit.
         """
         height, width = image_rgb.shape[:2]
         check_size(record, width, height)
