@@ -26,6 +26,10 @@ COMMANDS = {
         "chatspot_train.data.region_chat.__main__",
         "write dialogues about regions with a language model",
     ),
+    "pretrained": (
+        "chatspot_ros.chatspot_small.pretrained",
+        "write the pretrained parts of chatspot-small as folders",
+    ),
     "train": ("chatspot_train.train", "train a model, or continue a run"),
     "convert-weights": (
         "chatspot_train.finetune.convert_weights",
