@@ -160,17 +160,18 @@ PARTS = (
 )  # fmt: skip
 
 
-def write_parts(out: Path, parts: Sequence[Part]) -> list[Path]:
-    """Write each part as a folder in `out`, and return the folders; one that is complete stays.
+def write_parts(out: Path, parts: Sequence[Part] | None = None) -> list[Path]:
+    """Write each part as a folder in `out`, and return the folders.
 
-    A part that another release was written from is written anew. Raises ModelLoadError.
+    A complete one stays, and needs no package; one of another release is written anew. `parts`
+    None: PARTS. Raises ModelLoadError.
     """
-    sources = [find_file(part) for part in parts]
+    parts = PARTS if parts is None else parts
+    wanting = [part for part in parts if not _is_made_of(out / part.folder, part.sha256)]
+    sources = [find_file(part) for part in wanting]
     out.mkdir(parents=True, exist_ok=True)
-    for part, source in zip(parts, sources, strict=True):
+    for part, source in zip(wanting, sources, strict=True):
         folder = out / part.folder
-        if _is_made_of(folder, part.sha256):
-            continue
         with tempfile.TemporaryDirectory(dir=out, prefix=f".{part.folder}.") as name:
             made = Path(name)
             part.write(made, source)
@@ -199,7 +200,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     """Write the parts, and say where."""
-    print(*write_parts(options.out, PARTS), sep="\n")
+    print(*write_parts(options.out), sep="\n")
 
 
 main = Command(

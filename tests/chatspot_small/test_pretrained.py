@@ -145,6 +145,13 @@ def test_a_complete_part_stays_and_another_release_replaces_it(
     assert not (tmp_path / "parts/eyes/mark").exists()
 
 
+def test_complete_parts_need_no_package(package: MakePart, tmp_path: Path) -> None:
+    part = package()
+    write_parts(tmp_path / "parts", [part])
+    gone = Part(part.folder, "no_such_package_of_weights", part.file, part.sha256, part.write)
+    assert write_parts(tmp_path / "parts", [gone]) == [tmp_path / "parts/eyes"]
+
+
 def test_an_interrupted_part_leaves_nothing(package: MakePart, tmp_path: Path) -> None:
     part = package()
 
