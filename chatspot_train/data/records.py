@@ -35,6 +35,7 @@ _TURN = pa.struct(
         ("task", pa.string()),
         ("answer", pa.string()),
         ("answer_regions", _REGIONS),
+        ("print_lines", pa.list_(pa.string())),
     ]
 )
 SCHEMA = pa.schema(
@@ -65,7 +66,7 @@ class RecordTurn:
 
     `task` is one of `chatspot_ros.core.tasks.TASKS` and sets the form of the answer ("" short,
     "describe" detailed, "locate" a box, ...). A question with one region and no `<region>` in its
-    text is about that region.
+    text is about that region. `print_lines` is the print in that region, as a reader read it.
     """
 
     question: str
@@ -73,6 +74,7 @@ class RecordTurn:
     regions: tuple[Region, ...] = ()
     task: str = ""
     answer_regions: tuple[Region, ...] = ()
+    print_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def check(record: Record) -> None:
         raise RecordError("it names no picture")
     if not record.turns:
         raise RecordError("it has no turns")
-    said = [text for turn in record.turns for text in (turn.question, turn.answer)]
+    said = [
+        text for turn in record.turns for text in (turn.question, turn.answer, *turn.print_lines)
+    ]
     for text in (record.source, record.id, record.image, record.licence, *record.tags, *said):
         try:
             text.encode()
@@ -199,7 +203,8 @@ def _to_row(record: Record) -> dict[str, Any]:
         "width": record.width, "height": record.height,
         "turns": [
             {"question": t.question, "regions": _to_points(t.regions), "task": t.task,
-             "answer": t.answer, "answer_regions": _to_points(t.answer_regions)}
+             "answer": t.answer, "answer_regions": _to_points(t.answer_regions),
+             "print_lines": list(t.print_lines)}
             for t in record.turns
         ],
         "tags": list(record.tags), "licence": record.licence,
@@ -215,7 +220,9 @@ def _from_row(row: dict[str, Any]) -> Record:
         row["source"], row["id"], row["image"], row["width"], row["height"],
         tuple(
             RecordTurn(t["question"], t["answer"], _from_points(t["regions"]), t["task"],
-                       _from_points(t["answer_regions"]))
+                       _from_points(t["answer_regions"]),
+                       # Records of before the column have none.
+                       tuple(t.get("print_lines") or ()))
             for t in row["turns"]
         ),
         tuple(row["tags"]), row["licence"],

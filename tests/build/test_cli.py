@@ -117,7 +117,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("chatspot pre", {"preview"}),
+        ("chatspot prev", {"preview"}),
         ("chatspot evaluate-", {"evaluate-detector"}),
         ("chatspot preview --co", {"--count"}),
         ("chatspot completion z", {"zsh"}),

@@ -48,6 +48,64 @@ def test_install_does_nothing_twice() -> None:
     assert ended.stdout.endswith("chatspot_ros is installed; nothing has changed\n")
 
 
+def write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone whose environment exists; pip and the build do nothing, and `calls` names them."""
+    for name in ("action", "cmake", "msg", "srv", "third_party",
+                 "install/chatspot_ros", "build/chatspot_ros",
+                 ".venv/share", ".venv/bin", "models"):  # fmt: skip
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("CMakeLists.txt", "package.xml", ".venv/share/one.cmake", "models/one"):
+        (tmp_path / name).touch()
+    for path in (*ROOT.glob("requirements*.txt"), ROOT / "constraints.lock"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/install", tmp_path / "scripts")
+    kind = (ROOT / ".venv/.kind").read_text().strip().removesuffix(str(ROOT)) + str(tmp_path)
+    (tmp_path / ".venv/.kind").write_text(kind + "\n")
+    for name in ("cmake", "colcon", "apt-get"):
+        write_program(tmp_path / "programs" / name, "")
+    write_program(
+        tmp_path / ".venv/bin/python",
+        f'echo "$@" >>{tmp_path}/calls; [[ "$*" != *"${{REFUSED-none}}"* ]]',
+    )
+    return tmp_path
+
+
+def install(clone: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = f"{clone}/programs:{PLAIN_SHELL['PATH']}"
+    return run("scripts/install", cwd=clone, env={"PATH": path, **variables})
+
+
+def test_install_goes_on_without_the_pretrained_parts(clone: Path) -> None:
+    ended = install(clone, REFUSED="requirements-small.txt")
+    assert ended.returncode == 0, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert "pretrained parts of chatspot-small (150 MB) failed; chatspot-tiny serves" in line
+    assert "check the network and 'pip config list', then run scripts/install again" in line
+    assert "chatspot_ros is installed" in ended.stdout
+
+    # They are tried again, and nothing else.
+    (clone / "calls").unlink()
+    ended = install(clone)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    (call,) = (clone / "calls").read_text().splitlines()
+    assert "--require-hashes -c constraints.lock --no-deps -r requirements-small.txt" in call
+    assert install(clone).stdout == "chatspot_ros is installed; nothing has changed\n"
+
+
+def test_install_stops_without_the_other_packages(clone: Path) -> None:
+    ended = install(clone, REFUSED="requirements.txt")
+    assert ended.returncode == 1
+    assert "Python packages (about 2 GB) failed; check the network" in ended.stderr
+
+
 def test_run_works_from_any_folder(tmp_path: Path) -> None:
     code = "import chatspot_ros.srv, vision_msgs.msg; print(chatspot_ros.__file__)"
     for folder in (ROOT, ROOT / "tests", tmp_path):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chatspot_ros.core.regions import Region
@@ -75,3 +77,26 @@ def test_a_picture_needs_a_size_and_a_name() -> None:
         check(Record("made", "1", "a.jpg", 0, 48, (TURN,)))
     with pytest.raises(RecordError, match="no picture"):
         check(Record("made", "1", "", 64, 48, (TURN,)))
+
+
+def test_print_is_kept_with_its_turn(tmp_path: Path) -> None:
+    turn = RecordTurn(TURN.question, TURN.answer, TURN.regions, print_lines=("MILK", "1,5 %"))
+    written = [record(0, turn, TURN)]
+    write_records(written, tmp_path)
+    assert list(Records(tmp_path)) == written
+
+
+def test_records_of_before_the_print_are_read(tmp_path: Path) -> None:
+    write_records([record(0)], tmp_path)
+    (path,) = tmp_path.glob("*.parquet")
+    rows = pq.read_table(path).to_pylist()
+    for turn in rows[0]["turns"]:
+        del turn["print_lines"]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert list(Records(tmp_path)) == [record(0)]
+
+
+def test_print_that_is_no_text_is_refused() -> None:
+    turn = RecordTurn(TURN.question, TURN.answer, TURN.regions, print_lines=("\ud800",))
+    with pytest.raises(RecordError, match="not Unicode"):
+        check(record(0, turn))
