@@ -23,7 +23,7 @@ class Answer:
     phrase). `confidence` is in [0, 1]. `truncated`: the text was cut off; the pair or step at its
     end is left out. `uncertain`: the text has not the form of its task, or the confidence is low;
     look again before acting on it. `looked_twice`: the region was shown to the model once more,
-    larger.
+    larger. `print_lines` is the print in it, as the reader of print read it.
     """
 
     text: str
@@ -35,6 +35,7 @@ class Answer:
     truncated: bool = False
     uncertain: bool = False
     looked_twice: bool = False
+    print_lines: tuple[str, ...] = ()
 
 
 def clean(text: str) -> str:

@@ -157,7 +157,8 @@ class ModelSpec(_Strict):
     tasks that it lacks keep the prompt style. `none` are the answers by which the model says that a
     thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
     `max_new_tokens` limit an answer; a model that reasons before it has `reasoning_tokens` more.
-    `crop` is the second look that a model was trained with; None: with none.
+    `crop` is the second look that a model was trained with, None: with none; `reads_print` whether
+    it learned with the lines of the reader of print.
     """
 
     name: str = Field(min_length=1)
@@ -167,6 +168,7 @@ class ModelSpec(_Strict):
     dialect: DialectSpec
     geometry: GeometrySpec
     crop: CropSpec | None = None
+    reads_print: bool = False
     prompt_style: PromptStyle
     phrases: TaskPrompts | None = None
     wording: TaskPrompts | None = None

@@ -56,6 +56,10 @@ class PromptBuilder:
         fixed = self.spec.phrases or self._wording(question, regions, task)
         return self._say(about, fixed)
 
+    def print_text(self, lines: Iterable[str]) -> str:
+        """Return the line before a question that tells the print in its region; see prompts."""
+        return prompts.print_text(lines, (*self.dialect.control_strings, *self._control))
+
     def _say(self, about: _About, fixed: task_prompts.TaskPrompts | None) -> str:
         if fixed is not None:
             return task_prompts.build(*about, fixed, control=self._control)

@@ -33,9 +33,13 @@ class Question:
     `task` is a name of tasks.TASKS; empty lets the wording decide. `max_new_tokens` None: the
     model's own limit; `reasoning_tokens` may come before, None: the model's own. An answer whose
     confidence is below `min_confidence` is uncertain; None: the model's own threshold. `hint` is
-    added to the text and chooses no task. `look_twice`: the one region is shown once more, cut out
-    of the image and larger (Chain-of-Spot). auto: where the model was trained with such cuts; on:
-    always, and without a region the model first says where the answer lies; off: never. `notes` go into the reply's.
+    added to the text and chooses no task.
+
+    `look_twice`: the one region is shown once more, cut out of the image and larger
+    (Chain-of-Spot). auto: where the model was trained with such cuts; on: always, and without a
+    region the model first says where the answer lies; off: never. `reader` is auto, on or off:
+    whether a reader of print reads the one region first; what it read are `print_lines`. `notes` go
+    into the reply's.
     """
 
     text: str
@@ -47,6 +51,8 @@ class Question:
     hint: str = ""
     reasoning_tokens: int | None = None
     look_twice: str = "auto"
+    reader: str = "auto"
+    print_lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -58,7 +64,7 @@ class Reply:
     the chat's control tokens, and without reasoning that ended), `tokens` the number generated,
     `log_probabilities` the natural logarithm of the probability of each token behind the reasoning,
     `seconds` the time taken, `task` the task used, `looked_twice` whether the region was shown once
-    more. `notes` are sentences
+    more, `print_lines` the print that the reader saw in it. `notes` are sentences
     for people on parts of the question that the prompt leaves out.
     """
 
@@ -71,6 +77,7 @@ class Reply:
     log_probabilities: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     looked_twice: bool = False
+    print_lines: tuple[str, ...] = ()
 
 
 # Called with the index of a question, and the text added to its answer or its whole reply.

@@ -28,6 +28,7 @@ from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.registry import family_of
 from chatspot_ros.engine.models.runner import Runner, Scene
+from chatspot_ros.engine.print_reading import PrintReading
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.engine.prompting.grammar_constraint import Grammars
@@ -63,6 +64,7 @@ class Engine:
         self.spec = spec
         self.folder = loaded.folder
         self._runner = Runner(loaded)
+        self._print = PrintReading(spec.reads_print)
         self.device, self.dtype = loaded.device, loaded.dtype
         spoken = spec.dialect.make().control_strings
         self._chat = ChatTemplate(
@@ -221,7 +223,8 @@ class Engine:
 
     def open(self, scene: Scene) -> OomBatch:
         """Return an empty batch for questions about a scene."""
-        return OomBatch(Batch(self.conversation, self._runner, scene, self.cuda_graphs), self)
+        parts = (self.conversation, self._runner, scene, self.cuda_graphs, self._print)
+        return OomBatch(Batch(*parts), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return a hash of the picture's pixels, the model and its geometry.

@@ -194,6 +194,7 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
         truncated=bool(answer.truncated),
         uncertain=bool(answer.uncertain),
         looked_twice=bool(answer.looked_twice),
+        print_lines=list(answer.print_lines),
     )
 
 

@@ -170,6 +170,7 @@ class Answerer:
                 max_new_tokens=self.settings.max_new_tokens or None,
                 min_confidence=None if least < 0 else least,
                 look_twice=self.settings.look_twice,
+                reader=self.settings.reader,
             )
             for ask in inflight.asks
         ]
@@ -180,7 +181,9 @@ class Answerer:
 
         def on_reply(index: int, reply: Reply) -> None:
             self._on_answered(reply.tokens, reply.seconds)
-            complete[index] = replace(reply.answer, looked_twice=reply.looked_twice)
+            complete[index] = replace(
+                reply.answer, looked_twice=reply.looked_twice, print_lines=reply.print_lines
+            )
             inflight.notes += [note for note in reply.notes if note not in inflight.notes]
             inflight.answers[:] = [complete[k] for k in sorted(complete)]
 

@@ -92,6 +92,12 @@ class Settings:
         "it first says where the answer lies; off: never.",
         choices=("auto", "on", "off"),
     )  # fmt: skip
+    reader: str = _of(
+        "auto", "Read the print in the asked region (OCR) and tell the model of it. auto: if the "
+        "model was trained with it and the question asks for print; on: for every question about "
+        "one region; off: never.",
+        choices=("auto", "on", "off"),
+    )  # fmt: skip
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks import TASKS
+from chatspot_ros.core.tasks.read import asks_for_print
 from chatspot_ros.engine.text_reader import TextReader
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import Command
@@ -37,8 +38,9 @@ _log = logging.getLogger(__name__)
 class Choice:
     """Which turns are read: those with one region, of these tasks or with these words.
 
-    A turn is chosen if its task is one of `tasks`, or if its answer contains one of `words`, in
-    whatever letter case. Without both, each turn with one region is.
+    A turn is chosen if its task is one of `tasks` (read: also if its question asks for print), or
+    if its answer contains one of `words`, in whatever letter case. Without both, each turn with one
+    region is.
     """
 
     tasks: Collection[str] = ()
@@ -52,6 +54,7 @@ class Choice:
         return (
             not (self.tasks or self.words)
             or turn.task in self.tasks
+            or ("read" in self.tasks and asks_for_print(turn.question, turn.task))
             or any(word.casefold() in answer for word in self.words)
         )
 

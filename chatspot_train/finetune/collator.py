@@ -44,13 +44,14 @@ class Encoder:
         *,
         packed: bool = False,
         look_twice: float = 0.0,
+        show_print: float = 0.0,
     ) -> None:
-        """`skills` and `states` as the node gives them to the model; see PromptBuilder. `packed`
-        and `look_twice` as in InstructSettings."""
+        """`skills` and `states` as the node gives them to the model; see PromptBuilder. The others
+        as in InstructSettings."""
         self._start, self._chat, self.longest = start, start.chat(), longest
         self._builder = PromptBuilder(start.spec, skills, states, self._chat.control_strings)
         self._silent = self._chat.silent_ids
-        self._packed, self._look_twice = packed, look_twice
+        self._packed, self._look_twice, self._show_print = packed, look_twice, show_print
         self.pad = int(start.tokenizer.pad_token_id)
         takes = inspect.signature(start.model.forward).parameters
         self._takes_token_types = "mm_token_type_ids" in takes
@@ -98,6 +99,9 @@ class Encoder:
         """Return a turn as a conversation behind the picture: the ids up to the picture's end, and
         the rest. Raises RecordError."""
         said = self.say(turn, fit)
+        if turn.print_lines and rng.random() < self._show_print:
+            lines = self._builder.print_text(turn.print_lines)
+            said = replace(said, user_text=f"{lines}{said.user_text}")
         region = region_to_look_at([one.clipped(*fit.image_wh) for one in turn.regions])
         cut, more = None, 0
         if region is not None and rng.random() < self._look_twice:

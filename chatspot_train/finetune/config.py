@@ -128,7 +128,8 @@ class InstructSettings(StrictModel):
     name them; a bare name may be a file of the package's config folder; empty: none.
     With `packed` each turn of a record is a conversation of its own, and all of a record's turns
     stand behind its picture once. `look_twice` is the share of turns about one region that are
-    shown its surroundings once more, larger.
+    shown its surroundings once more, larger; `show_print` the share of turns with print lines that
+    are told them.
     `max_missing` is the share of a source's pictures that may be missing or unreadable. `name` is
     the model's own; empty: the last part of `out`. `base` is the format of weights that do not
     move: bfloat16 or, with `lora`, 4bit (bitsandbytes); auto: see docs/training.md.
@@ -148,6 +149,7 @@ class InstructSettings(StrictModel):
     longest: int = Field(default=2048, gt=16)
     packed: bool = False
     look_twice: float = Field(default=0.0, ge=0, le=1)
+    show_print: float = Field(default=0.0, ge=0, le=1)
     max_missing: float = Field(default=0.01, ge=0, le=1)
     optim: OptimSettings
     lora: LoraSettings | None = None
@@ -166,8 +168,8 @@ class InstructSettings(StrictModel):
             raise ValueError("base 4bit is for lora on a checkpoint: nothing else trains on it")
         if self.packed and (self.distill or self.fsdp or self.deepspeed):
             raise ValueError("packed rows are for one device, without a teacher")
-        if self.look_twice and not self.packed:
-            raise ValueError("look_twice needs packed: true")
+        if (self.look_twice or self.show_print) and not self.packed:
+            raise ValueError("look_twice and show_print need packed: true")
         if self.optim.batch % self.optim.per_device:
             raise ValueError("batch must be a multiple of per_device")
         return self

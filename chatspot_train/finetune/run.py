@@ -82,7 +82,7 @@ def run(settings: InstructSettings) -> Path:
     skills, states = read_skills(settings.skills_file), read_states(settings.states_file)
     encoder = Encoder(
         start, settings.longest, skills, states,
-        packed=settings.packed, look_twice=settings.look_twice,
+        packed=settings.packed, look_twice=settings.look_twice, show_print=settings.show_print,
     )  # fmt: skip
     optim = settings.optim
     examples = ExampleDataset(

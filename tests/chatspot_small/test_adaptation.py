@@ -115,8 +115,8 @@ def test_a_foreign_adaptation_is_refused(parts: Path) -> None:
 
 
 def test_missing_and_damaged_files_are_named(parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "adaptation").mkdir()
     with pytest.raises(ModelLoadError, match=ADAPTATION):
-        (tmp_path / "adaptation").mkdir()
         compose(parts, tmp_path / "adaptation", tmp_path / "out")
     (tmp_path / "adaptation" / ADAPTATION).write_bytes(b"\x08\0\0\0\0\0\0\0{")
     with pytest.raises(ModelLoadError, match=ADAPTATION):

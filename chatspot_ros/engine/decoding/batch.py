@@ -25,6 +25,7 @@ from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.image_inputs import crop_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
+from chatspot_ros.engine.print_reading import PrintReading
 from chatspot_ros.engine.prompting.conversation import Conversation, Ready, Words
 from chatspot_ros.errors import ChatspotError
 
@@ -135,8 +136,11 @@ class Batch:
         runner: Runner,
         scene: Scene,
         cuda_graphs: CudaGraphSteps | None = None,
+        print_reading: PrintReading | None = None,
     ) -> None:
-        """`cuda_graphs` decode a question that is alone in the batch, where they fit."""
+        """`cuda_graphs` decode a question that is alone in the batch, where they fit;
+        `print_reading` reads for the questions that want it."""
+        self._print = print_reading
         self._conversation, self._runner, self._scene = conversation, runner, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
@@ -174,6 +178,9 @@ class Batch:
             RequestError, RegionError: one of the questions cannot be asked; none is admitted.
         """
         began_s = time.perf_counter()
+        image_rgb = self._scene.image_rgb
+        if self._print is not None and image_rgb is not None:
+            questions = self._print.fill(image_rgb, questions)
         cuts = self._see_again(questions)
         questions = [
             replace(one, notes=(*one.notes, ONE_PICTURE))

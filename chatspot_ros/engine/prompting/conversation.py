@@ -155,13 +155,15 @@ class Conversation:
             task=ready.task,
             notes=(*ready.question.notes, *self.builder.notes(regions, ready.task)),
             looked_twice=ready.looks_twice,
+            print_lines=ready.question.print_lines,
         )
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
         """Return the user's turn as the model reads it; its regions are clipped. Raises
         RequestError."""
         words = question.text + question.hint
-        prompt = self.builder.user_text(words, question.regions, task, scene.fit)
+        prompt = self.builder.print_text(question.print_lines)
+        prompt += self.builder.user_text(words, question.regions, task, scene.fit)
         scaffold = self.builder.scaffold(words, question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt
