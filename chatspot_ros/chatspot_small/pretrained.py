@@ -131,10 +131,12 @@ def write_language(folder: Path, source: Path) -> None:
     """Write the language model, unpacked from 4 bits to float16. Raises ModelLoadError."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name,
-             "local_files_only": True, "trust_remote_code": False}  # fmt: skip
+    where: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name,
+        "local_files_only": True, "trust_remote_code": False,
+    }  # fmt: skip
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
         tokenizer = AutoTokenizer.from_pretrained(**where)
