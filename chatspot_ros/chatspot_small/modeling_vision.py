@@ -116,7 +116,7 @@ class EfficientNetLiteModel(PreTrainedModel):
     config_class = EfficientNetLiteConfig
     base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ("image",)  # type: ignore[assignment]
 
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)

@@ -97,11 +97,13 @@ class DistillSettings(StrictModel):
 class OptimSettings(StrictModel):
     """AdamW with a warm-up and a cosine schedule.
 
-    A step has `batch` conversations over all devices, `per_device` at a time; `steps` limits a run
+    `projection_rate` is the projection's own learning rate; 0: that of the rest. A step has `batch`
+    conversations over all devices, `per_device` at a time; `steps` limits a run
     (0: the epochs decide).
     """
 
     learning_rate: float = Field(gt=0)
+    projection_rate: float = Field(default=0.0, ge=0)
     epochs: float = Field(default=1.0, gt=0)
     steps: int = Field(default=0, ge=0)
     batch: int = Field(default=128, gt=0)

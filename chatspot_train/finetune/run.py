@@ -95,7 +95,7 @@ def run(settings: InstructSettings) -> Path:
     trainer = InstructTrainer(
         model=model, args=args, train_dataset=examples, eval_dataset=held_out,
         data_collator=encoder.collate, callbacks=[PlotLosses()],
-        teacher=teacher, distill=settings.distill,
+        teacher=teacher, distill=settings.distill, projection_rate=optim.projection_rate,
     )  # fmt: skip
     trainer.drops = DropLog(out, notes, settings.max_missing, trainer.args.process_index)
     if trainer.is_world_process_zero():

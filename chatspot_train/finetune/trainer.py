@@ -18,6 +18,7 @@ from chatspot_train.common.whole_checkpoints import WholeCheckpoints
 from chatspot_train.finetune.config import DistillSettings
 from chatspot_train.finetune.drops import DropLog
 from chatspot_train.finetune.packing import PICTURES, packed_loss
+from chatspot_train.finetune.prepare import PROJECTIONS
 
 
 class InstructTrainer(WholeCheckpoints):
@@ -25,14 +26,30 @@ class InstructTrainer(WholeCheckpoints):
 
     def __init__(
         self, *args: Any, teacher: nn.Module | None = None,
-        distill: DistillSettings | None = None, **kwargs: Any,
+        distill: DistillSettings | None = None, projection_rate: float = 0.0, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
+        self.projection_rate = projection_rate
         self.drops: DropLog | None = None
         self.distill = distill
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         if self.teacher is not None:
             self.teacher.to(self.args.device)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimizer; the projection may have a learning rate of its own."""
+        optimizer = super().create_optimizer(model)
+        if self.projection_rate:
+            named = cast(nn.Module, self.model).named_parameters()
+            projection = {id(p) for name, p in named if any(one in name for one in PROJECTIONS)}
+            for group in list(optimizer.param_groups):
+                own = [p for p in group["params"] if id(p) in projection]
+                group["params"] = [p for p in group["params"] if id(p) not in projection]
+                if own:
+                    rest = {key: value for key, value in group.items() if key != "params"}
+                    rest |= {"lr": self.projection_rate, "params": own}
+                    optimizer.add_param_group(rest)
+        return optimizer
 
     def _get_train_sampler(self, *_: Any) -> Sampler[int]:
         return SequentialSampler(cast(Sized, self.train_dataset))

@@ -100,6 +100,23 @@ def test_install_goes_on_without_the_pretrained_parts(clone: Path) -> None:
     assert install(clone).stdout == "chatspot_ros is installed; nothing has changed\n"
 
 
+def test_install_composes_the_model_again_when_its_adaptation_changes(clone: Path) -> None:
+    adaptation = clone / "models/chatspot-small-adaptation"
+    adaptation.mkdir()
+    (clone / "chatspot_ros/chatspot_small").mkdir(parents=True)
+    (adaptation / "adaptation.safetensors").write_text("one")
+    assert install(clone).returncode == 0
+    assert install(clone).stdout == "chatspot_ros is installed; nothing has changed\n"
+    (clone / "calls").unlink()
+    (adaptation / "adaptation.safetensors").write_text("two")
+    ended = install(clone, REFUSED="compose")
+    assert ended.returncode == 0
+    assert "composing chatspot-small of its parts failed; chatspot-tiny serves" in ended.stderr
+    assert install(clone).returncode == 0
+    calls = (clone / "calls").read_text().splitlines()
+    assert calls == ["-m chatspot_ros.chatspot_small.compose"] * 2
+
+
 def test_install_stops_without_the_other_packages(clone: Path) -> None:
     ended = install(clone, REFUSED="requirements.txt")
     assert ended.returncode == 1

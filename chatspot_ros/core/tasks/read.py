@@ -49,7 +49,7 @@ _WORDINGS = (
 
 # Words of questions that the print on a thing may answer, spelled as people type.
 _ASKS_FOR_PRINT = re.compile(
-    r"\b(read\w*|ocr|transcribe|decipher|spell|say|says|said|saying|print\w*|text|words?|wording"
+    r"\b(read(s|ing|out)?|ocr|transcribe|decipher|spell|say|says|said|saying|print\w*|text|words?|wording"
     r"|writ\w+|letter\w*|label\w*|brand\w*|logo|stickers?|signs?|caption|inscription|marking|title"
     r"|numbers?|nubmer|numer\w*|digits?|figures?|display\w*|screen|readout|value|gauge|dial|meter"
     r"|scale|clock|timer|thermometer|degrees|temp\w*|price|date|code|plate"
