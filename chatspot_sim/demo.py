@@ -28,6 +28,7 @@ WIDTH, HEIGHT, RATE = 640, 480, 4.0
 NEEDED = 10
 NODE = "region_query_node"
 DETECTOR_NODE, DETECTOR = "detector_node", "chatspot-tiny-detector"
+KITCHEN_MODEL = "chatspot-tiny"
 # Above it 98 % of the detections are of a thing, and 83 % of the things are found (docs/LOG.md).
 THRESHOLD = "0.4"
 _READY_S = 180.0
@@ -39,8 +40,9 @@ SEED = 85
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="draws another kitchen")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the answers there")
-    parser.add_argument("--model", default="chatspot-tiny", metavar="DIR_OR_ID",
-                        help="checkpoint: a folder, a bundled name or a hub id")  # fmt: skip
+    parser.add_argument("--model", default="", metavar="DIR_OR_ID",
+                        help="checkpoint: a folder, a bundled name or a hub id (chatspot-tiny; "
+                        "for a photo chatspot-small, where it is installed)")  # fmt: skip
     parser.add_argument("--picture", type=Path, default=Path("demo.png"), metavar="FILE",
                         help="where the picture is saved (demo.png)")  # fmt: skip
     parser.add_argument("--image", type=Path, metavar="FILE", help="a photo of your own")
@@ -95,9 +97,10 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
             f"[{time.monotonic() - began:5.1f} s] {text}", style="dim", markup=False, soft_wrap=True
         )
 
-    say(f"starting {NODE} with {options.model} "
+    model = options.model or KITCHEN_MODEL
+    say(f"starting {NODE} with {model} "
         f"(ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']})")  # fmt: skip
-    node = _start_node(nodes, options.model)
+    node = _start_node(nodes, model)
     # Imported while the model loads in the other process.
     from chatspot_sim.demo_client import Planner
     from chatspot_sim.demo_kitchen import ask_dozen, do_steps
@@ -129,12 +132,12 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
 
 def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
     from chatspot_sim.demo_client import Planner
-    from chatspot_sim.demo_photo import ask_photo, parse_region, read_photo
+    from chatspot_sim.demo_photo import ask_photo, parse_region, photo_model, read_photo
     from chatspot_sim.demo_picture import draw, save
 
     photo, image_rgb = read_photo(options.image)
     regions = tuple(parse_region(text) for text in options.box)
-    node = _start_node(nodes, options.model)
+    node = _start_node(nodes, options.model or photo_model())
     node.wait_ready(_READY_S)
     with Planner(nodes.check) as planner:
         results = ask_photo(planner, photo, regions, options.ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,28 @@ from sensor_msgs.msg import CompressedImage
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_ros.errors import ChatspotError, ImageError
+from chatspot_ros.errors import ChatspotError, ImageError, ModelLoadError
 from chatspot_ros.images.decode import decode, message_to_rgb
 from chatspot_ros.ros.conversions import to_region
+from chatspot_ros.util.resources import find_model
 from chatspot_sim.demo_client import DemoError, Planner, Reply, request_fields
 from chatspot_sim.demo_report import Result, answer_text, region_text
 
+PHOTO_MODEL = "chatspot-small"
 _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
+
+
+def photo_model() -> str:
+    """Return the bundled model that knows photographs, or chatspot-tiny where it is not composed."""
+    try:
+        return find_model(PHOTO_MODEL)
+    except ModelLoadError:
+        print(
+            f"{PHOTO_MODEL} is not installed (run scripts/install with a network): chatspot-tiny, "
+            "which knows simulated kitchens alone, answers instead",
+            file=sys.stderr,
+        )
+        return "chatspot-tiny"
 
 
 def read_photo(file: Path) -> tuple[CompressedImage, RgbImage]:
