@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_ros.core.regions import Region
+from chatspot_sim.stranger_wordings import Sense, sense
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import Wordings
 
@@ -41,6 +43,10 @@ def clear_things(truth: Truth) -> list[Thing]:
     ]  # fmt: skip
 
 
+def _fits(asked: Sense, values: Collection[str]) -> bool:
+    return not asked.values or not asked.values.isdisjoint(values)
+
+
 @dataclass
 class Asker:
     """Draw the parts of questions about one picture.
@@ -58,11 +64,18 @@ class Asker:
     shape: str = ""
 
     def word(self, kind: str, **names: str) -> str:
+        return self.worded(kind, **names)[0]
+
+    def worded(self, kind: str, values: Collection[str] = (), **names: str) -> tuple[str, Sense]:
+        """Draw a wording that fits a thing in a state of these values; return it with its sense."""
         choices = self.wordings[kind]
-        text = choices[int(self.rng.integers(len(choices)))]
+        if values:
+            choices = tuple(one for one in choices if _fits(sense(kind, one), values))
+        wording = choices[int(self.rng.integers(len(choices)))]
+        text = wording
         for key, value in names.items():
             text = text.replace("{" + key + "}", value)
-        return text
+        return text, sense(kind, wording)
 
     def asked_things(self) -> list[Thing]:
         """Return `clear_things` of the picture."""
