@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_ros.core.regions import Region
-from chatspot_sim.stranger_wordings import Sense, sense
+from chatspot_sim.stranger_wordings import Sense, fitting, sense
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import Wordings
 
@@ -43,10 +43,6 @@ def clear_things(truth: Truth) -> list[Thing]:
     ]  # fmt: skip
 
 
-def _fits(asked: Sense, values: Collection[str]) -> bool:
-    return not asked.values or not asked.values.isdisjoint(values)
-
-
 @dataclass
 class Asker:
     """Draw the parts of questions about one picture.
@@ -68,9 +64,7 @@ class Asker:
 
     def worded(self, kind: str, values: Collection[str] = (), **names: str) -> tuple[str, Sense]:
         """Draw a wording that fits a thing in a state of these values; return it with its sense."""
-        choices = self.wordings[kind]
-        if values:
-            choices = tuple(one for one in choices if _fits(sense(kind, one), values))
+        choices = fitting(kind, self.wordings[kind], values)
         wording = choices[int(self.rng.integers(len(choices)))]
         text = wording
         for key, value in names.items():

@@ -6,6 +6,7 @@ measures. Some ask the other way round than the project's own ("is it shut?"): `
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,6 +65,16 @@ def measured() -> Wordings:
 def sense(kind: str, wording: str) -> Sense:
     """Return how a wording of this kind asks; the project's own wordings ask plainly."""
     return _senses().get((kind, wording), _PLAIN)
+
+
+def fitting(kind: str, wordings: tuple[str, ...], values: Collection[str]) -> tuple[str, ...]:
+    """Return the wordings that fit a thing in a state of these values; all without values."""
+    if not values:
+        return wordings
+    about = {one: sense(kind, one).values for one in set(wordings)}
+    return tuple(
+        one for one in wordings if not about[one] or not about[one].isdisjoint(values)
+    )  # fmt: skip
 
 
 def half_and_half(first: Wordings, second: Wordings) -> Wordings:
