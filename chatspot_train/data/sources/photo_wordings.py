@@ -16,6 +16,7 @@ from chatspot_sim.wording_patterns import Wordings
 from chatspot_sim.wordings import TRAIN
 
 _KITCHEN_ONLY = re.compile(r"kitchen|worktop|cook|utensil|appliance|chef|coffee", re.IGNORECASE)
+_VOWELS = tuple("aeiou")
 _OWN: Wordings = {
     "on": (
         "Is it on?",
@@ -104,6 +105,8 @@ def ask(
     wording = choices[int(rng.integers(len(choices)))]
     text = wording
     for key, value in names.items():
+        if value[:1].lower() in _VOWELS:
+            text = re.sub(r"\b([Aa]) \{" + key, r"\1n {" + key, text)
         text = text.replace("{" + key + "}", value)
     return text, sense(kind, wording)
 
@@ -131,5 +134,5 @@ _IRREGULAR = {
 
 def there_text(name: str, there: bool) -> str:
     """Return the answer to "is there a ...?": `yes, there is a door here`."""
-    article = "an" if name[:1].lower() in tuple("aeiou") else "a"
+    article = "an" if name[:1].lower() in _VOWELS else "a"
     return f"yes, there is {article} {name} here" if there else f"no, there is no {name} here"
