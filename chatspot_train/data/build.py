@@ -43,6 +43,7 @@ def build(
     first: int = 0,
     mosaic: int = 0,
     classes: Path | None = None,
+    without: tuple[str, ...] = (),
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
@@ -50,8 +51,8 @@ def build(
     `licence` is that of own data; empty: the source's. `regions` is one of the source's
     `region_forms`; empty: the first. `blank` is a picture in `images` for dialogues without one;
     empty: they are dropped. `first` is the first kitchen's number, `mosaic` the number of pictures
-    to lay into one, `classes` a file that names the folders' kinds. A failed build leaves earlier
-    records.
+    to lay into one, `classes` a file that names the folders' kinds, `without` are folders or kinds
+    to leave out. A failed build leaves earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
@@ -59,7 +60,8 @@ def build(
     _check_option(source, "split", split, source.splits)
     _check_option(source, "regions", regions, source.region_forms)
     for option, value in (
-        ("blank", blank), ("first", first), ("mosaic", mosaic), ("classes", classes)
+        ("blank", blank), ("first", first), ("mosaic", mosaic), ("classes", classes),
+        ("without", without),
     ):  # fmt: skip
         if value and option not in source.takes:
             raise SourceError(
@@ -71,7 +73,7 @@ def build(
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     with closing(ConversionReport(out)) as report:
         job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank,
-                  first, mosaic, classes)  # fmt: skip
+                  first, mosaic, classes, without)  # fmt: skip
         write_records(_licensed(read_source(source, job, progress), licence), out)
         report.publish()
     about = {
@@ -178,6 +180,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
 
 
+    parser.add_argument(
+        "--without", default="", metavar="NAMES",
+        help=f"folders or kinds to leave out, with commas ({_takers('without')})",
+    )  # fmt: skip
+
+
 def _takers(option: str) -> str:
     """Return the names of the sources that read an option."""
     return ", ".join(one.name for one in SOURCES.values() if option in one.takes)
@@ -189,7 +197,9 @@ def _run(options: argparse.Namespace) -> int:
     found = build(source, options.annotations, options.images, options.out,
                   split=options.split, limit=options.limit, licence=options.licence,
                   regions=options.regions, blank=options.blank, first=options.first,
-                  mosaic=options.mosaic, classes=options.classes)  # fmt: skip
+                  mosaic=options.mosaic, classes=options.classes,
+                  without=tuple(one.strip() for one in options.without.split(",") if one.strip())
+                  )  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

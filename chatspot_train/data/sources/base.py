@@ -37,7 +37,7 @@ class Job:
     to take (empty: all), `limit` the maximum number of records, `out` the output folder. `regions`
     is one of the source's `region_forms`, `blank` the picture of dialogues without one. `first` is
     the number of the first kitchen. `mosaic` is the number of pictures that are laid into one (0:
-    none), `classes` a file that names the kinds of folders.
+    none), `classes` a file that names the kinds of folders, `without` are kinds to leave out.
     """
 
     annotations: Path
@@ -51,6 +51,7 @@ class Job:
     first: int = 0
     mosaic: int = 0
     classes: Path | None = None
+    without: tuple[str, ...] = ()
 
     @contextmanager
     def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
@@ -69,7 +70,7 @@ class Source:
     raises one of ENTRY_ERRORS for an unusable one. `splits` are the valid values of `--split`.
     `annotations` names the file of the data set that is read; with `needs_annotations` False it may
     be left out. `region_forms` are the valid values of `--regions`, the default first; `takes` are
-    the other options that it reads, of blank, first, mosaic and classes.
+    the other options that it reads, of blank, first, mosaic, classes and without.
     """
 
     name: str

@@ -59,6 +59,11 @@ class _Mosaic:
 def _entries(job: Job) -> Iterator[Entry]:
     """Yield (name of the file, class of its folder) for every file, in order; or mosaics."""
     names = _names(job)
+    if job.without and not job.mosaic:
+        raise SourceError(
+            "only mosaics leave kinds out", value=job.without,
+            remedy="give --mosaic too, or move the folders away",
+        )  # fmt: skip
     if job.mosaic:
         yield from _mosaics(job, names)
         return
@@ -82,13 +87,7 @@ def _mosaics(job: Job, names: dict[str, Any] | None) -> Iterator[Entry]:
             "a mosaic has no such number of pictures", value=job.mosaic,
             remedy=f"use 2 to {MOST} with --mosaic",
         )  # fmt: skip
-    coarse = read_classes(job.classes) if job.classes else {}
-    kinds: dict[str, Kind] = {}
-    for path in _files(job):
-        with job.guard(path):
-            exact = readable(_name(path, names))
-            kinds[path] = Kind(exact, coarse.get(path.partition("/")[0], exact.lower()))
-            job.pictures.size(path)
+    kinds = folder_kinds(job, names)
     known = tuple(sorted({kind.coarse for kind in kinds.values()}))
     paths = sorted(kinds, key=lambda path: draw_number(2**62, "mosaic", path))
     if len(paths) < job.mosaic:
@@ -100,6 +99,24 @@ def _mosaics(job: Job, names: dict[str, Any] | None) -> Iterator[Entry]:
         group = tuple((paths[first:] + paths)[: job.mosaic])
         key = f"mosaic-{number:05d}"
         yield key, _Mosaic(key, group, tuple(kinds[path] for path in group), known)
+
+
+def folder_kinds(job: Job, names: dict[str, Any] | None = None) -> dict[str, Kind]:
+    """Return what each picture shows, by its path; report files that are no pictures.
+
+    Left out are the folders and kinds of `job.without`. Raises SourceError for unusable classes.
+    """
+    coarse = read_classes(job.classes) if job.classes else {}
+    left_out = {readable(one).lower() for one in job.without}
+    kinds: dict[str, Kind] = {}
+    for path in _files(job):
+        with job.guard(path):
+            exact = readable(_name(path, names))
+            kind = Kind(exact, coarse.get(path.partition("/")[0], exact.lower()))
+            job.pictures.size(path)
+            if not left_out & {exact.lower(), kind.coarse}:
+                kinds[path] = kind
+    return kinds
 
 
 def _lay(one: _Mosaic, job: Job) -> Record:
@@ -152,6 +169,6 @@ SOURCE = Source(
     entries=_entries,
     convert=_convert,
     needs_annotations=False,
-    takes=("mosaic", "classes"),
+    takes=("mosaic", "classes", "without"),
 )
 register(SOURCE)
