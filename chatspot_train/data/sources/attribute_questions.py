@@ -9,6 +9,7 @@ import numpy as np
 from chatspot_ros.core.regions import Region
 from chatspot_sim.questions import state_text, yes_no_text
 from chatspot_sim.stranger_wordings import Sense
+from chatspot_sim.wording_patterns import Wordings
 from chatspot_train.data.records import RecordTurn
 from chatspot_train.data.sources.photo_wordings import ask, photo_wordings
 
@@ -32,20 +33,25 @@ def text_attributes(raw: Any) -> dict[str, str]:
 
 
 def state_turn(
-    name: str, attributes: dict[str, str], region: Region, rng: np.random.Generator
+    name: str,
+    attributes: dict[str, str],
+    region: Region,
+    rng: np.random.Generator,
+    wordings: Wordings | None = None,
 ) -> RecordTurn:
     """Return a question for the state of a thing, or in half of the cases one that wants yes or no
-    where an attribute's value allows it."""
+    where an attribute's value allows it; by default in a wording that teaches."""
+    wordings = wordings or photo_wordings()
     answerable = [
         (attribute, value, pair) for attribute, value in sorted(attributes.items())
         for pair in YES_NO if value.casefold() in pair
     ]  # fmt: skip
     if not answerable or rng.random() < 0.5:
         values = [value.casefold() for value in attributes.values()]
-        question, _ = ask("state", rng, values, thing=_called(name, attributes, rng))
+        question, _ = ask("state", rng, values, wordings, thing=_called(name, attributes, rng))
         return RecordTurn(question, state_text(attributes), (region,), "state")
     attribute, value, pair = answerable[int(rng.integers(len(answerable)))]
-    question, asked = _yes_no(name, attribute, YES_NO[pair], rng)
+    question, asked = _yes_no(name, attribute, YES_NO[pair], rng, wordings)
     return RecordTurn(question, yes_no_text(attribute, value, _spelled(value, pair), asked),
                       (region,))  # fmt: skip
 
@@ -56,20 +62,20 @@ def _spelled(value: str, pair: tuple[str, str]) -> str:
 
 
 def _yes_no(
-    name: str, attribute: str, kind: str, rng: np.random.Generator
+    name: str, attribute: str, kind: str, rng: np.random.Generator, wordings: Wordings
 ) -> tuple[str, Sense]:
     """Draw a wording; one that speaks of a door only for a door."""
     speaks = attribute.casefold() == "door" or "door" in name.casefold()
     for _ in range(TRIES):
         called = _called(name, {attribute: ""}, rng)
-        question, asked = ask(kind, rng, thing="{thing}")
+        question, asked = ask(kind, rng, (), wordings, thing="{thing}")
         about_door = "door" in question
         if about_door and not speaks:
             continue
         if about_door and called.casefold().endswith("door"):
             called = _short(name, attribute)
         return question.replace("{thing}", called), asked
-    first = photo_wordings()[kind][0]
+    first = wordings[kind][0]
     return first.replace("{thing}", name), Sense()
 
 

@@ -101,7 +101,7 @@ def _convert(raw: _Round, where: str, job: Job) -> Iterator[Record]:
     image, name = image_of(raw.picture, job)
     size = (image.width, image.height)
     if raw.number == 0:
-        raw.things = list(_things(raw.picture, size, job))
+        raw.things = list(things_of(raw.picture, size, job))
         asks = [_state_asks(thing, raw.values) for thing in raw.things]
         raw.rounds = max([0, *asks]) + 1  # in the last one these things are named
     if not raw.things:
@@ -115,7 +115,7 @@ def _convert(raw: _Round, where: str, job: Job) -> Iterator[Record]:
     yield SOURCE.record(f"{image.id}-{raw.number}", name, size, turns)
 
 
-def _things(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator[Thing]:
+def things_of(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator[Thing]:
     """Yield the things with a known category and a usable box; report the others, and crowds."""
     for where, raw in picture.annotations:
         with job.guard(where):

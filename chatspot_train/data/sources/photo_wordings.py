@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from chatspot_sim.stranger_wordings import Sense, fitting, half_and_half, sense, taught
+from chatspot_sim.stranger_wordings import Sense, fitting, half_and_half, measured, sense, taught
+from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wording_patterns import Wordings
 from chatspot_sim.wordings import TRAIN
 
@@ -84,10 +85,27 @@ _OWN: Wordings = {
 }  # fmt: skip
 
 
+_OWN_TEST: Wordings = {
+    "on": ("Is this {thing} on?", "is it switched on at the moment"),
+    "exact": (
+        "Which product is this exactly?",
+        "tell me precisely what this {thing} is",
+        "What is the full name of this?",
+        "which one of the {thing} kinds is it",
+    ),
+}
+
+
 @lru_cache(maxsize=1)
 def photo_wordings() -> Wordings:
-    """Return the wordings by kind."""
+    """Return the wordings that teach, by kind."""
     return {**half_and_half(_general(TRAIN), _general(taught())), **_OWN}
+
+
+@lru_cache(maxsize=1)
+def measuring_wordings() -> Wordings:
+    """Return the wordings that measure, by kind: none of them teaches."""
+    return {**half_and_half(_general(TEST), _general(measured())), **_OWN_TEST}
 
 
 def _general(wordings: Wordings) -> Wordings:
@@ -98,10 +116,15 @@ def _general(wordings: Wordings) -> Wordings:
 
 
 def ask(
-    kind: str, rng: np.random.Generator, values: Collection[str] = (), **names: str
+    kind: str,
+    rng: np.random.Generator,
+    values: Collection[str] = (),
+    wordings: Wordings | None = None,
+    **names: str,
 ) -> tuple[str, Sense]:
-    """Draw a wording that fits a thing in a state of these values, its names filled in."""
-    choices = fitting(kind, photo_wordings()[kind], values)
+    """Draw a wording that fits a thing in a state of these values, its names filled in; by default
+    one that teaches."""
+    choices = fitting(kind, (wordings or photo_wordings())[kind], values)
     wording = choices[int(rng.integers(len(choices)))]
     text = wording
     for key, value in names.items():

@@ -1,0 +1,247 @@
+"""The questions of the suite `photos`, out of COCO files, notes and image folders.
+
+Each function yields (picture, item). The wordings are those that measure; the seed draws them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.core.regions import Region
+from chatspot_train.data.image_io import read_picture
+from chatspot_train.data.sources.attribute_questions import state_turn, text_attributes
+from chatspot_train.data.sources.base import Job
+from chatspot_train.data.sources.class_folders import folder_kinds
+from chatspot_train.data.sources.class_mosaics import Kind
+from chatspot_train.data.sources.coco import load_coco
+from chatspot_train.data.sources.coco_mixed import Thing, things_of
+from chatspot_train.data.sources.coco_objects import CocoPicture, absent_names, image_of
+from chatspot_train.data.sources.json_reader import json_lines
+from chatspot_train.data.sources.mosaics import Mosaic, lay
+from chatspot_train.data.sources.notes import Note
+from chatspot_train.data.sources.photo_wordings import ask, measuring_wordings
+from chatspot_train.evaluation.dataset_files import need_some, reading
+from chatspot_train.evaluation.suite import AskedTurn, Item
+
+MOST_NAMES = 100  # of a category: usual ones do not outweigh the others
+Picture = Path | Any
+Found = Iterator[tuple[Picture, Item]]
+
+
+@dataclass(frozen=True)
+class MosaicImage:
+    """Pictures laid into one when they are asked about; equal for the same files and seed."""
+
+    files: tuple[Path, ...]
+    seed: int
+
+    def mosaic(self) -> Mosaic:
+        """Lay the pictures. Raises OSError for one that cannot be read."""
+        return lay(self.files, np.random.default_rng(self.seed))
+
+    def __call__(self) -> RgbImage:
+        """Return the picture, uint8 H x W x 3, RGB."""
+        return self.mosaic().pixels
+
+
+def _rng(*key: object) -> np.random.Generator:
+    return np.random.default_rng(random.Random(" ".join(map(str, key))).getrandbits(32))
+
+
+def _word(kind: str, rng: np.random.Generator, **names: str) -> str:
+    return ask(kind, rng, (), measuring_wordings(), **names)[0]
+
+
+def coco_items(annotations: Path, images: Path, wants: str, seed: int) -> Found:
+    """Yield names by box, states, places, and whether things are there, of a file of COCO's form.
+
+    At most MOST_NAMES things of a category are named. Raises MissingDataError for an empty file.
+    """
+    pictures: list[tuple[Any, Path, list[Thing], list[str]]] = []
+    with reading(annotations, images) as job:
+        coco = load_coco(annotations, job)
+        groups, sought = coco.by_image(job), coco.annotated()
+        for where, raw in coco.images:
+            with job.guard(where):
+                picture = CocoPicture(raw, [], coco, sought)
+                image, name = image_of(picture, job)
+                picture.annotations = groups.get(image.id, [])
+                things = list(things_of(picture, (image.width, image.height), job))
+                if things:
+                    present = sorted({thing.name for thing in things})
+                    absent = absent_names(image, present, picture)
+                    pictures.append((image, images / name, things, absent))
+        need_some(pictures, annotations, wants, job)
+    named = _named([thing for *_, things, _ in pictures for thing in things], seed)
+    names = sorted({thing.name for *_, things, _ in pictures for thing in things})
+    values = _values(pictures)
+    for image, file, things, absent in pictures:
+        rng = _rng(seed, "coco", image.id)
+        size = [image.width, image.height]
+        yield from ((file, item) for item in _things(things, named, names, values, size, rng))
+        yield from ((file, item) for item in _picture(image, things, absent, size, rng))
+
+
+def _named(things: Sequence[Thing], seed: int) -> set[str]:
+    """Return the keys of the things to name."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for thing in things:
+        groups[thing.name].append(thing.key)
+    draw = random.Random(seed)
+    return {key for keys in groups.values() for key in draw.sample(keys, min(len(keys), MOST_NAMES))}
+
+
+def _values(pictures: Sequence[tuple[Any, Path, list[Thing], list[str]]]) -> dict[str, list[str]]:
+    """Return the values of each attribute."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for *_, things, _ in pictures:
+        for thing in things:
+            for attribute, value in thing.attributes.items():
+                found[attribute].add(value)
+    return {attribute: sorted(values) for attribute, values in found.items()}
+
+
+def _things(
+    things: Sequence[Thing],
+    named: set[str],
+    names: list[str],
+    values: dict[str, list[str]],
+    size: list[int],
+    rng: np.random.Generator,
+) -> Iterator[Item]:
+    counts = Counter(thing.name for thing in things)
+    for thing in things:
+        if thing.key in named:
+            told: dict[str, Any] = {"row": "photo_door_name", "answer": thing.name, "names": names}
+            yield _item(f"name/{thing.key}", _word("name", rng), told, thing.box)
+        for attribute, value in thing.attributes.items():
+            if len(values[attribute]) < 2:
+                continue
+            for number in range(2):  # by its state, by yes or no, or twice alike
+                turn = state_turn(thing.name, {attribute: value}, thing.box, rng,
+                                  measuring_wordings())  # fmt: skip
+                told = {"row": "photo_fridge_state", "answer": turn.answer, "value": value,
+                        "values": values[attribute], "attribute": attribute}  # fmt: skip
+                yield _item(f"state/{thing.key}/{attribute}/{number}", turn.question, told,
+                            thing.box, task=turn.task)  # fmt: skip
+        if counts[thing.name] == 1:
+            told = {"row": "photo_locate", "box": list(thing.box.box_xyxy_px), "size": size}
+            question = _word("locate", rng, thing=thing.name)
+            yield _item(f"locate/{thing.key}", question, told, task="locate")
+
+
+def _picture(
+    image: Any, things: Sequence[Thing], absent: list[str], size: list[int],
+    rng: np.random.Generator,
+) -> Iterator[Item]:  # fmt: skip
+    present = sorted({thing.name for thing in things})
+    for kind, some, there in (("is_there_scene", present, True), ("is_there_scene", absent, False),
+                              ("locate", absent, False)):  # fmt: skip
+        if some and absent:
+            name = some[int(rng.integers(len(some)))]
+            row = "there" if kind == "is_there_scene" else "locate_absent"
+            told = {"row": row, "there": there, "thing": name, "size": size}
+            yield _item(f"{row}/{image.id}/{there}", _word(kind, rng, thing=name), told,
+                        task="locate" if kind == "locate" else "")  # fmt: skip
+
+
+def _item(
+    key: str, question: str, truth: dict[str, Any], *regions: Region, task: str = "",
+    reader: str = "",
+) -> Item:  # fmt: skip
+    """Return an item whose picture is set by the suite."""
+    return Item(key, Path(), (AskedTurn(question, regions, task, reader),), truth)
+
+
+def note_items(notes: Path, images: Path, wants: str) -> Found:
+    """Yield the questions of a file of notes. Raises MissingDataError for none."""
+    found: list[tuple[Path, Item]] = []
+    with reading(notes, images) as job:
+        for where, raw in json_lines(job):
+            with job.guard(where):
+                note = Note.model_validate(raw)
+                job.pictures.size(note.file_name)
+                for k, (question, answer) in enumerate(note.questions):
+                    told = {"row": "photo_questions", "answer": answer}
+                    item = _item(f"question/{note.file_name}/{k}", question, told)
+                    found.append((images / note.file_name, item))
+        need_some(found, notes, wants, job)
+    yield from found
+
+
+@dataclass(frozen=True)
+class Folders:
+    """An image folder to ask about. `exact` are the kinds whose exact names are asked for, `unknown`
+    those that were never taught; both name folders or coarser kinds."""
+
+    folder: Path
+    classes: Path | None = None
+    mosaic: int = 4
+    exact: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def items(self, wants: str, seed: int) -> Found:
+        """Yield coarse names in mosaics, exact ones with the reader on and off, and unknown things.
+
+        Raises MissingDataError for a folder without pictures.
+        """
+        with reading(self.classes or self.folder, self.folder) as job:
+            kinds = folder_kinds(_with_classes(job, self.classes))
+            need_some(list(kinds), self.folder, wants, job)
+        unknown = {path for path, kind in kinds.items() if _is_one(kind, path, self.unknown)}
+        known = {path: kind for path, kind in kinds.items() if path not in unknown}
+        yield from self._mosaics(known, seed)
+        exact = sorted({kind.exact for kind in known.values()})
+        for path, kind in known.items():
+            if _is_one(kind, path, self.exact):
+                yield from self._exact(path, kind, exact, seed)
+        for path in sorted(unknown):
+            question = _word("name", _rng(seed, "unknown", path))
+            yield self._alone(f"unknown/{path}", path, question, {"row": "photo_unknown_uncertain"})
+
+    def _mosaics(self, kinds: dict[str, Kind], seed: int) -> Found:
+        paths = sorted(kinds)
+        random.Random(seed).shuffle(paths)
+        names = sorted({kind.coarse for kind in kinds.values()})
+        for number, first in enumerate(range(0, len(paths), self.mosaic)):
+            group = (paths[first:] + paths)[: self.mosaic]
+            image = MosaicImage(tuple(self.folder / path for path in group), seed + number)
+            boxes = image.mosaic().boxes
+            for k, (path, box) in enumerate(zip(group, boxes, strict=True)):
+                if first + k < len(paths):
+                    told = {"row": "photo_grocery", "answer": kinds[path].coarse, "names": names}
+                    question = _word("name", _rng(seed, "mosaic", path))
+                    yield image, _item(f"mosaic/{path}", question, told, box)
+
+    def _exact(self, path: str, kind: Kind, names: list[str], seed: int) -> Found:
+        question = _word("exact", _rng(seed, "exact", path), thing=kind.coarse)
+        told = {"answer": kind.exact, "names": names}
+        for reader, row in (("on", "photo_carton_read"), ("off", "photo_carton_plain")):
+            yield self._alone(f"{row}/{path}", path, question, {"row": row, **told}, reader)
+
+    def _alone(
+        self, key: str, path: str, question: str, told: dict[str, Any], reader: str = ""
+    ) -> tuple[Path, Item]:
+        """Return a question about a picture by itself, marked as a whole."""
+        height, width = read_picture(self.folder / path).shape[:2]
+        whole = Region.box(0, 0, width, height)
+        return self.folder / path, _item(key, question, told, whole, reader=reader)
+
+
+def _with_classes(job: Job, classes: Path | None) -> Job:
+    return replace(job, annotations=job.pictures.folder, classes=classes)
+
+
+def _is_one(kind: Kind, path: str, names: Sequence[str]) -> bool:
+    """True if a picture's folder, exact or coarser name is one of the names."""
+    wanted = {" ".join(name.replace("-", " ").replace("_", " ").lower().split()) for name in names}
+    folder = path.partition("/")[0].replace("-", " ").replace("_", " ").lower()
+    return bool(wanted & {kind.exact.lower(), kind.coarse, folder})
