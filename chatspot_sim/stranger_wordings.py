@@ -94,7 +94,7 @@ def _last_third(texts: list[str]) -> int:
 @lru_cache(maxsize=1)
 def _load() -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: dict[str, Any] = yaml.load(FILE.read_text(encoding="utf-8"), loader)  # noqa: S506
+    found: dict[str, Any] = yaml.load(FILE.read_text(encoding="utf-8"), loader)
     return found
 
 

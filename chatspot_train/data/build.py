@@ -179,7 +179,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="", help="licence of own data, for the model's card")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
 
-
     parser.add_argument(
         "--without", default="", metavar="NAMES",
         help=f"folders or kinds to leave out, with commas ({_takers('without')})",

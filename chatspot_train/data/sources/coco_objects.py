@@ -191,7 +191,9 @@ def _place_turns(
         yield RecordTurn(question, f"there is no {sought} here", (), "locate")
 
 
-def absent_names(image: CocoObjectsImage, present: Sequence[str], picture: CocoPicture) -> list[str]:
+def absent_names(
+    image: CocoObjectsImage, present: Sequence[str], picture: CocoPicture
+) -> list[str]:
     """Return names of categories that are not in the picture: no `door` beside a `fridge door`."""
     ids = picture.sought if image.neg_category_ids is None else image.neg_category_ids
     known = picture.coco.names

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.asides import aside, wants_aside
@@ -34,7 +35,7 @@ class Note(Schema):
     file_name: str
     caption: str = ""
     things: tuple[tuple[str, str], ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
     text: tuple[str, ...] = ()
     room: str = ""
     questions: tuple[tuple[str, str], ...] = ()

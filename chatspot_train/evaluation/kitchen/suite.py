@@ -91,7 +91,9 @@ class KitchenSuite(JudgingSuite):
     options = (
         Option("split", "val or test (default)"),
         Option("only_kitchen", "leave out the other suites on its images", None),
-        Option("wordings", "own (default), or strangers: wordings that nobody of the project wrote"),
+        Option(
+            "wordings", "own (default), or strangers: wordings that nobody of the project wrote"
+        ),
     )
     wants = "nothing: its images are rendered"
 

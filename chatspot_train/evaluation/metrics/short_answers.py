@@ -1,10 +1,10 @@
 """Is a short answer right by its words?
 
-The rule, with two texts normalised alike (case, width forms, number words as digits, plural s, a few
-synonyms; no articles and other small words):
+The rule, with two texts normalised alike (case, width forms, number words as digits, plural s, a
+few synonyms; no articles and other small words):
 
-1. A truth that begins with yes or no is matched by an answer that begins with the same; nothing else
-   of either is compared.
+1. A truth that begins with yes or no is matched by an answer that begins with the same; nothing
+   else of either is compared.
 2. Of any other truth the first clause counts, up to a punctuation mark or `with`. The answer is
    right if it has all words of this clause, in any order. A denial (none, nobody, nothing) is also
    matched by an answer that denies, or 0.
@@ -21,7 +21,33 @@ _CLAUSE = re.compile(r"(?<!\d)[.,](?!\d)|[;!?()]|:(?!\d)|\s[-–—]\s|[.,](?=\s
 _WORD = re.compile(r"\w+(?:[.,:]\d+)*")
 _THE_ONE = re.compile(r"\b((?:the|this|that|which)(?: \w+){0,3}) ones?\b")
 _SMALL = frozenset(
-    "a an the of in on at to by is are it its their his her they there this that these those some and or".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "by",
+        "is",
+        "are",
+        "it",
+        "its",
+        "their",
+        "his",
+        "her",
+        "they",
+        "there",
+        "this",
+        "that",
+        "these",
+        "those",
+        "some",
+        "and",
+        "or",
+    ]
 )
 _YES, _NO = {"yes", "yeah", "yep", "yup"}, {"no", "nope", "nah"}
 _NOBODY = {"none", "nobody", "nothing", "no"}

@@ -17,7 +17,7 @@ import numpy as np
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.data.sources.attribute_questions import state_turn, text_attributes
+from chatspot_train.data.sources.attribute_questions import state_turn
 from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.class_folders import folder_kinds
 from chatspot_train.data.sources.class_mosaics import Kind
@@ -96,7 +96,9 @@ def _named(things: Sequence[Thing], seed: int) -> set[str]:
     for thing in things:
         groups[thing.name].append(thing.key)
     draw = random.Random(seed)
-    return {key for keys in groups.values() for key in draw.sample(keys, min(len(keys), MOST_NAMES))}
+    return {
+        key for keys in groups.values() for key in draw.sample(keys, min(len(keys), MOST_NAMES))
+    }
 
 
 def _values(pictures: Sequence[tuple[Any, Path, list[Thing], list[str]]]) -> dict[str, list[str]]:
@@ -179,8 +181,8 @@ def note_items(notes: Path, images: Path, wants: str) -> Found:
 
 @dataclass(frozen=True)
 class Folders:
-    """An image folder to ask about. `exact` are the kinds whose exact names are asked for, `unknown`
-    those that were never taught; both name folders or coarser kinds."""
+    """An image folder to ask about. `exact` are the kinds whose exact names are asked for,
+    `unknown` those that were never taught; both name folders or coarser kinds."""
 
     folder: Path
     classes: Path | None = None

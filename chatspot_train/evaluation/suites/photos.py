@@ -80,8 +80,8 @@ class PhotosSuite(JudgingSuite):
         Option("unknown", "folders or kinds that the model was never taught, with commas"),
     )
     wants = (
-        "give --annotations (COCO's form) or --notes with --images, or --folders, the folder of the "
-        "classes' folders"
+        "give --annotations (COCO's form) or --notes with --images, or --folders, the folder of "
+        "the classes' folders"
     )
 
     @classmethod
