@@ -20,35 +20,10 @@ from chatspot_train.evaluation.metrics.text import denies, normal
 _CLAUSE = re.compile(r"(?<!\d)[.,](?!\d)|[;!?()]|:(?!\d)|\s[-–—]\s|[.,](?=\s|$)|\bwith\b")
 _WORD = re.compile(r"\w+(?:[.,:]\d+)*")
 _THE_ONE = re.compile(r"\b((?:the|this|that|which)(?: \w+){0,3}) ones?\b")
-_SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "by",
-        "is",
-        "are",
-        "it",
-        "its",
-        "their",
-        "his",
-        "her",
-        "they",
-        "there",
-        "this",
-        "that",
-        "these",
-        "those",
-        "some",
-        "and",
-        "or",
-    ]
-)
+_SMALL = frozenset({
+    "a", "an", "the", "of", "in", "on", "at", "to", "by", "is", "are", "it", "its", "their", "his",
+    "her", "they", "there", "this", "that", "these", "those", "some", "and", "or",
+})  # fmt: skip
 _YES, _NO = {"yes", "yeah", "yep", "yup"}, {"no", "nope", "nah"}
 _NOBODY = {"none", "nobody", "nothing", "no"}
 _SAME = {
