@@ -59,10 +59,10 @@ class _Mosaic:
 def _entries(job: Job) -> Iterator[Entry]:
     """Yield (name of the file, class of its folder) for every file, in order; or mosaics."""
     names = _names(job)
-    if job.without and not job.mosaic:
+    if (job.without or job.classes) and not job.mosaic:
         raise SourceError(
-            "only mosaics leave kinds out", value=job.without,
-            remedy="give --mosaic too, or move the folders away",
+            "only mosaics have coarser kinds and leave some out", value=job.without or job.classes,
+            remedy="give --mosaic too",
         )  # fmt: skip
     if job.mosaic:
         yield from _mosaics(job, names)

@@ -115,6 +115,15 @@ def _convert(raw: _Round, where: str, job: Job) -> Iterator[Record]:
     yield SOURCE.record(f"{image.id}-{raw.number}", name, size, turns)
 
 
+def names_of(picture: CocoPicture) -> Counter[str]:
+    """Return how many annotations each name has, crowds and unusable boxes too."""
+    known = picture.coco.names
+    ids = (read_id(raw.get("category_id")) for _, raw in picture.annotations
+           if isinstance(raw, dict))  # fmt: skip
+    names = (" ".join(known[one].replace("_", " ").split()) for one in ids if one in known)
+    return Counter(name for name in names if name)
+
+
 def things_of(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator[Thing]:
     """Yield the things with a known category and a usable box; report the others, and crowds."""
     for where, raw in picture.annotations:
@@ -134,9 +143,12 @@ def _turns(
     raw: _Round, image: Any, size: tuple[int, int], rng: np.random.Generator
 ) -> Iterator[RecordTurn]:
     things, used = raw.things, set[str]()
-    counts = Counter(thing.name for thing in things)
-    single = [t for t in things if counts[t.name] == 1
-              and t.category not in image.not_exhaustive_category_ids]  # fmt: skip
+    annotated = names_of(raw.picture)
+    some_left = {t.name for t in things if t.category in image.not_exhaustive_category_ids}
+    counted = Counter(thing.name for thing in things)
+    counts = {name: count for name, count in counted.items()
+              if annotated[name] == count and name not in some_left}  # fmt: skip
+    single = [thing for thing in things if counts.get(thing.name) == 1]
     for thing in single:
         stated = _state_asks(thing, raw.values) > raw.number
         if rng.random() < (0.25 if stated else 0.5):
@@ -150,7 +162,7 @@ def _turns(
         turn = state_turn(thing.name, thing.attributes, _region(thing, things, size, rng), rng)
         yield turn
     yield from _names(raw, used, size, rng)
-    yield from _whole_picture(raw, image, counts, rng)
+    yield from _whole_picture(raw, image, sorted(annotated), counts, rng)
 
 
 def _names(
@@ -168,10 +180,16 @@ def _names(
 
 
 def _whole_picture(
-    raw: _Round, image: Any, counts: Counter[str], rng: np.random.Generator
+    raw: _Round,
+    image: Any,
+    present: Sequence[str],
+    counts: dict[str, int],
+    rng: np.random.Generator,
 ) -> Iterator[RecordTurn]:
-    """Yield whether a thing is there, how many there are, and the place of one that is not."""
-    present = sorted(counts)
+    """Yield whether a thing is there, how many there are, and the place of one that is not.
+
+    `counts` are those of names whose things are all known.
+    """
     absent = absent_names(image, present, raw.picture)
     asked: list[tuple[Sequence[str], bool]] = [(present, True), (absent, False)]
     for some, there in asked:
@@ -183,7 +201,7 @@ def _whole_picture(
         name = absent[int(rng.integers(len(absent)))]
         question, _ = ask("locate", rng, thing=name)
         yield RecordTurn(question, f"there is no {name} here", (), "locate")
-    few = [name for name in present if counts[name] <= MOST_COUNTED]
+    few = [name for name in sorted(counts) if counts[name] <= MOST_COUNTED]
     if few and raw.number < 2:
         name = few[int(rng.integers(len(few)))]
         question, _ = ask("count", rng, things=plural(name))

@@ -148,7 +148,13 @@ def plural(name: str) -> str:
     return f"{start}{last}{'es' if re.search(r'(s|x|z|ch|sh)$', last) else 's'}"
 
 
-_PLURALS = {"person": "people", "sheep": "sheep", "child": "children", "foot": "feet"}
+_PLURALS = {
+    "person": "people",
+    "human": "humans",
+    "sheep": "sheep",
+    "child": "children",
+    "foot": "feet",
+}
 _IRREGULAR = {
     "man": "men", "shelf": "shelves", "knife": "knives", "leaf": "leaves", "loaf": "loaves",
     "mouse": "mice", "tomato": "tomatoes", "potato": "potatoes",

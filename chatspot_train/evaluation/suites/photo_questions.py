@@ -22,8 +22,13 @@ from chatspot_train.data.sources.base import Job
 from chatspot_train.data.sources.class_folders import folder_kinds
 from chatspot_train.data.sources.class_mosaics import Kind
 from chatspot_train.data.sources.coco import load_coco
-from chatspot_train.data.sources.coco_mixed import Thing, things_of
-from chatspot_train.data.sources.coco_objects import CocoPicture, absent_names, image_of
+from chatspot_train.data.sources.coco_mixed import Thing, names_of, things_of
+from chatspot_train.data.sources.coco_objects import (
+    CocoObjectsImage,
+    CocoPicture,
+    absent_names,
+    image_of,
+)
 from chatspot_train.data.sources.json_reader import json_lines
 from chatspot_train.data.sources.mosaics import Mosaic, lay
 from chatspot_train.data.sources.notes import Note
@@ -32,8 +37,19 @@ from chatspot_train.evaluation.dataset_files import need_some, reading
 from chatspot_train.evaluation.suite import AskedTurn, Item
 
 MOST_NAMES = 100  # of a category: usual ones do not outweigh the others
-Picture = Path | Any
-Found = Iterator[tuple[Picture, Item]]
+Found = Iterator[tuple[Any, Item]]  # a file or a MosaicImage, and a question about it
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture of a COCO file. `counts` are of all annotations by name, `absent` names that are
+    not in it."""
+
+    image: CocoObjectsImage
+    file: Path
+    things: list[Thing]
+    counts: Counter[str]
+    absent: list[str]
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ def coco_items(annotations: Path, images: Path, wants: str, seed: int) -> Found:
 
     At most MOST_NAMES things of a category are named. Raises MissingDataError for an empty file.
     """
-    pictures: list[tuple[Any, Path, list[Thing], list[str]]] = []
+    pictures: list[_Picture] = []
     with reading(annotations, images) as job:
         coco = load_coco(annotations, job)
         groups, sought = coco.by_image(job), coco.annotated()
@@ -76,18 +92,17 @@ def coco_items(annotations: Path, images: Path, wants: str, seed: int) -> Found:
                 picture.annotations = groups.get(image.id, [])
                 things = list(things_of(picture, (image.width, image.height), job))
                 if things:
-                    present = sorted({thing.name for thing in things})
-                    absent = absent_names(image, present, picture)
-                    pictures.append((image, images / name, things, absent))
+                    counts = names_of(picture)
+                    absent = absent_names(image, sorted(counts), picture)
+                    pictures.append(_Picture(image, images / name, things, counts, absent))
         need_some(pictures, annotations, wants, job)
-    named = _named([thing for *_, things, _ in pictures for thing in things], seed)
-    names = sorted({thing.name for *_, things, _ in pictures for thing in things})
-    values = _values(pictures)
-    for image, file, things, absent in pictures:
-        rng = _rng(seed, "coco", image.id)
-        size = [image.width, image.height]
-        yield from ((file, item) for item in _things(things, named, names, values, size, rng))
-        yield from ((file, item) for item in _picture(image, things, absent, size, rng))
+    everything = [thing for picture in pictures for thing in picture.things]
+    named, names = _named(everything, seed), sorted({thing.name for thing in everything})
+    values = _values(everything)
+    for one in pictures:
+        rng = _rng(seed, "coco", one.image.id)
+        yield from ((one.file, item) for item in _things(one, named, names, values, rng))
+        yield from ((one.file, item) for item in _whole_picture(one, rng))
 
 
 def _named(things: Sequence[Thing], seed: int) -> set[str]:
@@ -101,26 +116,23 @@ def _named(things: Sequence[Thing], seed: int) -> set[str]:
     }
 
 
-def _values(pictures: Sequence[tuple[Any, Path, list[Thing], list[str]]]) -> dict[str, list[str]]:
+def _values(things: Sequence[Thing]) -> dict[str, list[str]]:
     """Return the values of each attribute."""
     found: dict[str, set[str]] = defaultdict(set)
-    for *_, things, _ in pictures:
-        for thing in things:
-            for attribute, value in thing.attributes.items():
-                found[attribute].add(value)
+    for thing in things:
+        for attribute, value in thing.attributes.items():
+            found[attribute].add(value)
     return {attribute: sorted(values) for attribute, values in found.items()}
 
 
 def _things(
-    things: Sequence[Thing],
+    picture: _Picture,
     named: set[str],
     names: list[str],
     values: dict[str, list[str]],
-    size: list[int],
     rng: np.random.Generator,
 ) -> Iterator[Item]:
-    counts = Counter(thing.name for thing in things)
-    for thing in things:
+    for thing in picture.things:
         if thing.key in named:
             told: dict[str, Any] = {"row": "photo_door_name", "answer": thing.name, "names": names}
             yield _item(f"name/{thing.key}", _word("name", rng), told, thing.box)
@@ -134,24 +146,21 @@ def _things(
                         "values": values[attribute], "attribute": attribute}  # fmt: skip
                 yield _item(f"state/{thing.key}/{attribute}/{number}", turn.question, told,
                             thing.box, task=turn.task)  # fmt: skip
-        if counts[thing.name] == 1:
-            told = {"row": "photo_locate", "box": list(thing.box.box_xyxy_px), "size": size}
+        if picture.counts[thing.name] == 1:
+            told = {"row": "photo_locate", "box": list(thing.box.box_xyxy_px)}
             question = _word("locate", rng, thing=thing.name)
             yield _item(f"locate/{thing.key}", question, told, task="locate")
 
 
-def _picture(
-    image: Any, things: Sequence[Thing], absent: list[str], size: list[int],
-    rng: np.random.Generator,
-) -> Iterator[Item]:  # fmt: skip
-    present = sorted({thing.name for thing in things})
+def _whole_picture(picture: _Picture, rng: np.random.Generator) -> Iterator[Item]:
+    present, absent = sorted(picture.counts), picture.absent
     for kind, some, there in (("is_there_scene", present, True), ("is_there_scene", absent, False),
                               ("locate", absent, False)):  # fmt: skip
         if some and absent:
             name = some[int(rng.integers(len(some)))]
             row = "there" if kind == "is_there_scene" else "locate_absent"
-            told = {"row": row, "there": there, "thing": name, "size": size}
-            yield _item(f"{row}/{image.id}/{there}", _word(kind, rng, thing=name), told,
+            told = {"row": row, "there": there, "thing": name}
+            yield _item(f"{row}/{picture.image.id}/{there}", _word(kind, rng, thing=name), told,
                         task="locate" if kind == "locate" else "")  # fmt: skip
 
 

@@ -181,7 +181,8 @@ def _right(p: Prediction) -> bool:
     if row == "photo_locate":
         return bool(p.boxes_xyxy_px) and iou(p.boxes_xyxy_px[0], tuple(told["box"])) > LOCATE_IOU
     if row == "there":
-        return bool(p.text) and denies(p.text) != told["there"]
+        named = says_yes(p.text) is True or contains(p.text, told["thing"])
+        return (named and not denies(p.text)) if told["there"] else denies(p.text)
     if row == "locate_absent":
         return not p.boxes_xyxy_px and denies(p.text)
     return p.uncertain

@@ -93,7 +93,7 @@ def test_coarser_kinds_as_csv_and_json(folder: Path) -> None:
         (["--mosaic", "1"], "a mosaic has no such number of pictures (got 1)"),
         (["--mosaic", "65"], "a mosaic has no such number of pictures (got 65)"),
         (["--mosaic", "9"], "there are fewer pictures than a mosaic has (got 8)"),
-        (["--without", "Leek"], "only mosaics leave kinds out"),
+        (["--without", "Leek"], "only mosaics have coarser kinds and leave some out"),
         (["--mosaic", "2", "--classes", "gone.csv"], "the classes cannot be read"),
         (["--first", "3"], "imagefolder has no use for --first"),
     ],
