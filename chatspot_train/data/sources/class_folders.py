@@ -7,7 +7,7 @@ With `--mosaic N` every picture is laid with others into one, and regions are as
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,22 +107,41 @@ def folder_kinds(job: Job, names: dict[str, Any] | None = None) -> dict[str, Kin
     Left out are the folders and kinds of `job.without`. Raises SourceError for unusable classes.
     """
     coarse = read_classes(job.classes) if job.classes else {}
-    left_out = {readable(one).lower() for one in job.without}
     kinds: dict[str, Kind] = {}
     for path in _files(job):
         with job.guard(path):
             exact = readable(_name(path, names))
-            kind = Kind(exact, coarse.get(path.partition("/")[0], exact.lower()))
             job.pictures.size(path)
-            if not left_out & {exact.lower(), kind.coarse}:
-                kinds[path] = kind
-    return kinds
+            kinds[path] = Kind(exact, coarse.get(path.partition("/")[0], exact.lower()))
+    left_out = paths_of(kinds, job.without)
+    return {path: kind for path, kind in kinds.items() if path not in left_out}
+
+
+def paths_of(kinds: dict[str, Kind], names: Sequence[str]) -> set[str]:
+    """Return the paths of the pictures whose folder, exact name or coarser kind is one of the
+    names. Raises SourceError for a name of nothing."""
+    found: set[str] = set()
+    for name in names:
+        wanted = readable(name).lower()
+        some = {
+            path for path, kind in kinds.items()
+            if wanted in (kind.exact.lower(), kind.coarse,
+                          readable(path.partition("/")[0]).lower())
+        }  # fmt: skip
+        if not some:
+            raise SourceError(
+                "no folder or kind has this name", value=name,
+                remedy="use the name of a folder, or of a kind in --classes",
+            )  # fmt: skip
+        found |= some
+    return found
 
 
 def _lay(one: _Mosaic, job: Job) -> Record:
-    rng = np.random.default_rng(draw_number(2**32, "imagefolder", *one.paths))
-    mosaic = lay([job.pictures.folder / path for path in one.paths], rng)
+    seed = draw_number(2**32, "imagefolder", *one.paths)
+    mosaic = lay([job.pictures.folder / path for path in one.paths], seed)
     mosaic.save(job.out / "images" / f"{one.key}.jpg")
+    rng = np.random.default_rng([seed, 2])
     turns = mosaic_turns(one.kinds, mosaic.boxes, one.known, mosaic.size, rng)
     return SOURCE.record(one.key, f"{one.key}.jpg", mosaic.size, turns[:TURNS_PER_RECORD])
 

@@ -21,7 +21,12 @@ from chatspot_train.data.sources.asides import aside, wants_aside
 from chatspot_train.data.sources.attribute_questions import state_turn, text_attributes
 from chatspot_train.data.sources.base import Entry, Job, Source, draw_number
 from chatspot_train.data.sources.coco import Coco, CocoAnnotation, load_coco, read_id
-from chatspot_train.data.sources.coco_objects import CocoPicture, absent_names, image_of
+from chatspot_train.data.sources.coco_objects import (
+    CocoPicture,
+    absent_names,
+    image_of,
+    outline_of,
+)
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.json_reader import box_xywh, clean
 from chatspot_train.data.sources.photo_wordings import ask, plural, there_text
@@ -133,9 +138,7 @@ def things_of(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator
             if one.iscrowd:
                 raise SkipError("the box is of a crowd, not of one thing", one.id)
             box = box_xywh(one.bbox).clipped(*size)
-            outline = one.polygon()
-            yield Thing(str(one.id), one.category_id, name, box,
-                        outline and outline.clipped(*size),
+            yield Thing(str(one.id), one.category_id, name, box, outline_of(one, size),
                         text_attributes(raw.get("attributes")))  # fmt: skip
 
 
@@ -149,18 +152,18 @@ def _turns(
     counts = {name: count for name, count in counted.items()
               if annotated[name] == count and name not in some_left}  # fmt: skip
     single = [thing for thing in things if counts.get(thing.name) == 1]
+    to_state = [thing for thing in things if _state_asks(thing, raw.values) > raw.number]
     for thing in single:
-        stated = _state_asks(thing, raw.values) > raw.number
-        if rng.random() < (0.25 if stated else 0.5):
+        if rng.random() < (0.25 if thing in to_state else 0.5):
             used.add(thing.key)
             question, _ = ask("locate", rng, thing=thing.name)
             yield RecordTurn(question, "<region>", (), "locate", (thing.box,))
-    stated = [t for t in things if t.key not in used and _state_asks(t, raw.values) > raw.number]
-    for k in rng.permutation(len(stated))[:STATES]:
-        thing = stated[int(k)]
+    left = [thing for thing in to_state if thing.key not in used]
+    for k in rng.permutation(len(left))[:STATES]:
+        thing = left[int(k)]
         used.add(thing.key)
-        turn = state_turn(thing.name, thing.attributes, _region(thing, things, size, rng), rng)
-        yield turn
+        region = _region(thing, things, size, rng)
+        yield state_turn(thing.name, thing.attributes, region, rng)
     yield from _names(raw, used, size, rng)
     yield from _whole_picture(raw, image, sorted(annotated), counts, rng)
 

@@ -137,7 +137,7 @@ def _things(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator[_
             box: Region | None = None
             with job.guard(where):
                 box = _box(one, size)
-            yield _Thing(one.id, one.category_id, name, box, box and _outline(one, size))
+            yield _Thing(one.id, one.category_id, name, box, box and outline_of(one, size))
 
 
 def _box(one: CocoAnnotation, size: tuple[int, int]) -> Region:
@@ -146,7 +146,7 @@ def _box(one: CocoAnnotation, size: tuple[int, int]) -> Region:
     return box_xywh(one.bbox).clipped(*size)
 
 
-def _outline(one: CocoAnnotation, size: tuple[int, int]) -> Region | None:
+def outline_of(one: CocoAnnotation, size: tuple[int, int]) -> Region | None:
     """Return the outline if it is a single usable polygon; run lengths are not read."""
     outline = one.polygon()
     if outline is None:

@@ -16,10 +16,9 @@ import numpy as np
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
-from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.sources.attribute_questions import state_turn
 from chatspot_train.data.sources.base import Job
-from chatspot_train.data.sources.class_folders import folder_kinds
+from chatspot_train.data.sources.class_folders import folder_kinds, paths_of
 from chatspot_train.data.sources.class_mosaics import Kind
 from chatspot_train.data.sources.coco import load_coco
 from chatspot_train.data.sources.coco_mixed import Thing, names_of, things_of
@@ -30,7 +29,7 @@ from chatspot_train.data.sources.coco_objects import (
     image_of,
 )
 from chatspot_train.data.sources.json_reader import json_lines
-from chatspot_train.data.sources.mosaics import Mosaic, lay
+from chatspot_train.data.sources.mosaics import Size, lay, layout
 from chatspot_train.data.sources.notes import Note
 from chatspot_train.data.sources.photo_wordings import ask, measuring_wordings
 from chatspot_train.evaluation.dataset_files import need_some, reading
@@ -59,13 +58,9 @@ class MosaicImage:
     files: tuple[Path, ...]
     seed: int
 
-    def mosaic(self) -> Mosaic:
-        """Lay the pictures. Raises OSError for one that cannot be read."""
-        return lay(self.files, np.random.default_rng(self.seed))
-
     def __call__(self) -> RgbImage:
-        """Return the picture, uint8 H x W x 3, RGB."""
-        return self.mosaic().pixels
+        """Return the picture, uint8 H x W x 3, RGB. Raises PictureError."""
+        return lay(self.files, self.seed).pixels
 
 
 def _rng(*key: object) -> np.random.Generator:
@@ -207,52 +202,39 @@ class Folders:
         with reading(self.classes or self.folder, self.folder) as job:
             kinds = folder_kinds(_with_classes(job, self.classes))
             need_some(list(kinds), self.folder, wants, job)
-        unknown = {path for path, kind in kinds.items() if _is_one(kind, path, self.unknown)}
-        known = {path: kind for path, kind in kinds.items() if path not in unknown}
-        yield from self._mosaics(known, seed)
-        exact = sorted({kind.exact for kind in known.values()})
-        for path, kind in known.items():
-            if _is_one(kind, path, self.exact):
-                yield from self._exact(path, kind, exact, seed)
+            unknown = paths_of(kinds, self.unknown)
+            known = {path: kind for path, kind in kinds.items() if path not in unknown}
+            exact = paths_of(known, self.exact)
+            sizes = {path: job.pictures.size(path) for path in kinds}
+        yield from self._mosaics(known, sizes, seed)
+        names = sorted({kind.exact for kind in known.values()})
+        for path in sorted(exact):
+            question = _word("exact", _rng(seed, "exact", path), thing=known[path].coarse)
+            told = {"answer": known[path].exact, "names": names}
+            for reader, row in (("on", "photo_carton_read"), ("off", "photo_carton_plain")):
+                item = _item(f"{row}/{path}", question, {"row": row, **told},
+                             Region.box(0, 0, *sizes[path]), reader=reader)  # fmt: skip
+                yield self.folder / path, item
         for path in sorted(unknown):
             question = _word("name", _rng(seed, "unknown", path))
-            yield self._alone(f"unknown/{path}", path, question, {"row": "photo_unknown_uncertain"})
+            item = _item(f"unknown/{path}", question, {"row": "photo_unknown_uncertain"},
+                         Region.box(0, 0, *sizes[path]))  # fmt: skip
+            yield self.folder / path, item
 
-    def _mosaics(self, kinds: dict[str, Kind], seed: int) -> Found:
+    def _mosaics(self, kinds: dict[str, Kind], sizes: dict[str, Size], seed: int) -> Found:
         paths = sorted(kinds)
         random.Random(seed).shuffle(paths)
         names = sorted({kind.coarse for kind in kinds.values()})
         for number, first in enumerate(range(0, len(paths), self.mosaic)):
             group = (paths[first:] + paths)[: self.mosaic]
             image = MosaicImage(tuple(self.folder / path for path in group), seed + number)
-            boxes = image.mosaic().boxes
+            _, boxes = layout([sizes[path] for path in group], image.seed)
             for k, (path, box) in enumerate(zip(group, boxes, strict=True)):
                 if first + k < len(paths):
                     told = {"row": "photo_grocery", "answer": kinds[path].coarse, "names": names}
                     question = _word("name", _rng(seed, "mosaic", path))
                     yield image, _item(f"mosaic/{path}", question, told, box)
 
-    def _exact(self, path: str, kind: Kind, names: list[str], seed: int) -> Found:
-        question = _word("exact", _rng(seed, "exact", path), thing=kind.coarse)
-        told = {"answer": kind.exact, "names": names}
-        for reader, row in (("on", "photo_carton_read"), ("off", "photo_carton_plain")):
-            yield self._alone(f"{row}/{path}", path, question, {"row": row, **told}, reader)
-
-    def _alone(
-        self, key: str, path: str, question: str, told: dict[str, Any], reader: str = ""
-    ) -> tuple[Path, Item]:
-        """Return a question about a picture by itself, marked as a whole."""
-        height, width = read_picture(self.folder / path).shape[:2]
-        whole = Region.box(0, 0, width, height)
-        return self.folder / path, _item(key, question, told, whole, reader=reader)
-
 
 def _with_classes(job: Job, classes: Path | None) -> Job:
     return replace(job, annotations=job.pictures.folder, classes=classes)
-
-
-def _is_one(kind: Kind, path: str, names: Sequence[str]) -> bool:
-    """True if a picture's folder, exact or coarser name is one of the names."""
-    wanted = {" ".join(name.replace("-", " ").replace("_", " ").lower().split()) for name in names}
-    folder = path.partition("/")[0].replace("-", " ").replace("_", " ").lower()
-    return bool(wanted & {kind.exact.lower(), kind.coarse, folder})

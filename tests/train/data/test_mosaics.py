@@ -12,7 +12,7 @@ from chatspot_train.data.build import build, main
 from chatspot_train.data.records import Record, Records
 from chatspot_train.data.sources import SourceError, find_source
 from chatspot_train.data.sources.class_mosaics import read_classes
-from chatspot_train.data.sources.mosaics import lay
+from chatspot_train.data.sources.mosaics import lay, layout
 
 COLOURS = {"Royal-Gala": (200, 20, 20), "Granny-Smith": (20, 200, 20), "Oat_Milk": (20, 20, 200),
            "Leek": (200, 200, 20)}  # fmt: skip
@@ -37,8 +37,9 @@ def made(folder: Path, **more: object) -> list[Record]:
 def test_a_box_holds_exactly_its_picture(folder: Path) -> None:
     files = [folder / "in" / name / "0.png" for name in COLOURS]
     for seed in range(4):
-        mosaic = lay(files, np.random.default_rng(seed))
+        mosaic = lay(files, seed)
         assert mosaic.size == (640, 640)
+        assert layout([(60, 80)] * 4, seed) == (mosaic.size, mosaic.boxes)
         for box, colour in zip(mosaic.boxes, COLOURS.values(), strict=True):
             (x1, y1), (x2, y2) = ((round(x), round(y)) for x, y in box.points_px)
             assert (mosaic.pixels[y1:y2, x1:x2] == colour).all()
@@ -93,6 +94,7 @@ def test_coarser_kinds_as_csv_and_json(folder: Path) -> None:
         (["--mosaic", "1"], "a mosaic has no such number of pictures (got 1)"),
         (["--mosaic", "65"], "a mosaic has no such number of pictures (got 65)"),
         (["--mosaic", "9"], "there are fewer pictures than a mosaic has (got 8)"),
+        (["--mosaic", "2", "--without", "Leak"], "no folder or kind has this name (got Leak)"),
         (["--without", "Leek"], "only mosaics have coarser kinds and leave some out"),
         (["--mosaic", "2", "--classes", "gone.csv"], "the classes cannot be read"),
         (["--first", "3"], "imagefolder has no use for --first"),

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from chatspot_ros.core.regions import Region
+from chatspot_train.data.sources import SourceError
 from chatspot_train.evaluation import engine_model
 from chatspot_train.evaluation.engine_model import NO_READER, EngineAnswerer
 from chatspot_train.evaluation.registry import make
@@ -203,6 +204,8 @@ def test_files_that_are_not_given_or_not_there(options: dict[str, Any], tmp_path
         make("photos", {"notes": options["notes"]})
     with pytest.raises(SuiteOptionError, match=r"no such number of pictures \(got 0\)"):
         make("photos", {**options, "mosaic": 0})
+    with pytest.raises(SourceError, match=r"no folder or kind has this name \(got Leak\)"):
+        list(make("photos", {**options, "exact": "Leak"}).items(Path(), 0, 0))
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingDataError, match="nothing to ask about"):
         list(make("photos", {"folders": tmp_path / "empty"}).items(Path(), 0, 0))
