@@ -43,6 +43,9 @@ class Sense:
 
 
 _PLAIN = Sense()
+_SENSES = {
+    "opposite": Sense(opposite=True), "either": Sense(either=True), "swapped": Sense(swapped=True),
+}  # fmt: skip
 
 
 def taught() -> Wordings:
@@ -102,8 +105,8 @@ def _load() -> dict[str, Any]:
 def _senses() -> dict[tuple[str, str], Sense]:
     found = _load()
     senses = {
-        (kind, text): Sense(**{how: True})
-        for how in ("opposite", "either", "swapped")
+        (kind, text): meant
+        for how, meant in _SENSES.items()
         for kind, texts in found[how].items() for text in texts
     }  # fmt: skip
     for about, texts in found["about"].items():
