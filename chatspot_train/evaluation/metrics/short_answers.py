@@ -43,7 +43,7 @@ def right_by_words(answer: str, truth: str) -> bool:
     for same in (_YES, _NO):
         if wanted[0] in same and _begins(truth, same):
             return said[0] in same
-    if wanted[0] in _NOBODY and (denies(answer) or said[0] == "0"):
+    if wanted[0] in _NOBODY and (denies(answer) or said[0] in {"0", *_NOBODY}):
         return True
     clauses = (_content(clause) for clause in _CLAUSE.split(normal(truth)))
     first = next((clause for clause in clauses if clause), set())
