@@ -12,10 +12,9 @@ from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.evaluation.suite import Identity, Item, Prediction
+from chatspot_train.evaluation.suite import NO_READER, Identity, Item, Prediction
 
 BATCH = 32  # questions about one image
-NO_READER = "the engine has no text reader"
 _HAS_READER = any(field.name == "reader" for field in fields(Question))
 # The files of a checkpoint that its answers depend on; chatspot.yaml is in the engine's spec.
 _FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.model", "*.jinja", "*.txt",
@@ -82,8 +81,7 @@ class EngineAnswerer:
 
 def _unreadable(item: Item) -> str:
     """Return the error of an item that wants a text reader from an engine without one."""
-    wants = any(turn.reader == "on" for turn in item.turns)
-    return "" if _HAS_READER or not wants else NO_READER
+    return "" if _HAS_READER or not item.wants_reader else NO_READER
 
 
 @dataclass

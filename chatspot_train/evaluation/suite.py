@@ -22,6 +22,7 @@ from chatspot_ros.core.regions import BoxXyxy, Point, Region
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 
+NO_READER = "the model has no text reader"  # the error of an item that wants one
 Identity = Mapping[str, Any]  # of a model, as plain JSON values
 
 
@@ -79,6 +80,11 @@ class Item:
             least_log_probability=min(log_probabilities, default=0.0),
             uncertain=answer.uncertain,
         )  # fmt: skip
+
+    @property
+    def wants_reader(self) -> bool:
+        """True if a text reader shall be used for one of its questions."""
+        return any(turn.reader == "on" for turn in self.turns)
 
     def failed(self, error: str) -> Prediction:
         """Return the prediction of an item without an answer."""

@@ -26,7 +26,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
         "I see. Ask me about anything in the picture.",
         "All right. I am ready for a question about the picture.",
         "I am glad to be of use. What shall I look at?",
-        "As a program I have no more to say on that, but I can look at the picture for you.",
+        "I have no more to say on that, but I can look at the picture.",
         "Fine. Mark something in the picture and ask me about it.",
         "You are welcome to ask about the picture at any time.",
         "Let us get back to the picture: what would you like to know?",

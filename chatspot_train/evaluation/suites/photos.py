@@ -15,7 +15,6 @@ import numpy as np
 
 from chatspot_ros.core.boxes import iou
 from chatspot_train.evaluation.dataset_files import sample
-from chatspot_train.evaluation.engine_model import NO_READER
 from chatspot_train.evaluation.metrics.calibration import calibration_error
 from chatspot_train.evaluation.metrics.category_match import PlainTextMatcher
 from chatspot_train.evaluation.metrics.intervals import Part, Parts, Row, mean_of
@@ -24,6 +23,7 @@ from chatspot_train.evaluation.metrics.text import contains, denies
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.report import headline_table
 from chatspot_train.evaluation.suite import (
+    NO_READER,
     Item,
     JudgingSuite,
     MissingDataError,

@@ -15,10 +15,11 @@ from PIL import Image
 from chatspot_ros.core.regions import Region
 from chatspot_train.data.sources import SourceError
 from chatspot_train.evaluation import engine_model
-from chatspot_train.evaluation.engine_model import NO_READER, EngineAnswerer
+from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.registry import make
 from chatspot_train.evaluation.runner import _hashes
 from chatspot_train.evaluation.suite import (
+    NO_READER,
     AskedTurn,
     Item,
     MissingDataError,
