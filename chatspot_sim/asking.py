@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatspot_ros.core.regions import Region
+from chatspot_sim.stranger_wordings import Sense, fitting, sense
 from chatspot_sim.truth import Box, Thing, Truth
 from chatspot_sim.wordings import Wordings
 
@@ -58,11 +60,16 @@ class Asker:
     shape: str = ""
 
     def word(self, kind: str, **names: str) -> str:
-        choices = self.wordings[kind]
-        text = choices[int(self.rng.integers(len(choices)))]
+        return self.worded(kind, **names)[0]
+
+    def worded(self, kind: str, values: Collection[str] = (), **names: str) -> tuple[str, Sense]:
+        """Draw a wording that fits a thing in a state of these values; return it with its sense."""
+        choices = fitting(kind, self.wordings[kind], values)
+        wording = choices[int(self.rng.integers(len(choices)))]
+        text = wording
         for key, value in names.items():
             text = text.replace("{" + key + "}", value)
-        return text
+        return text, sense(kind, wording)
 
     def asked_things(self) -> list[Thing]:
         """Return `clear_things` of the picture."""

@@ -38,8 +38,10 @@ def judge(
     if question.kind == "describe":
         facts = [_words(fact) for fact in question.answer.split(",")]
         return _subset(said, facts) and _kinds(said) == _kinds(true)
-    if question.kind in ("yes_no", "is_there"):
+    if question.kind in ("yes_no", "is_there") and true[:1] in (["yes"], ["no"]):
         return said[:1] == true[:1]
+    if question.kind == "yes_no":  # it offered both values
+        return _facts(question.answer) <= _facts(text)
     if question.kind == "state":
         return _facts(text) == _facts(question.answer)
     if question.answer.startswith("there is no"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chatspot_sim.asking import Asker, KitchenQuestion
 from chatspot_sim.goals import goals
 from chatspot_sim.kitchen import PART_NAMES, THING_KINDS, plural
+from chatspot_sim.stranger_wordings import Sense
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.wordings import TRAIN, Wordings
 
@@ -87,7 +88,7 @@ def _state(ask: Asker) -> Dialogue | None:
     thing = ask.pick([t for t in ask.asked_things() if t.state])
     if thing is None:
         return None
-    text = ask.word("state", thing=thing.name)
+    text, _ = ask.worded("state", tuple(thing.state.values()), thing=thing.name)
     answer = state_text(thing.state)
     return [KitchenQuestion("state", text, "state", (ask.region(thing),), answer, thing=thing.id)]
 
@@ -98,10 +99,21 @@ def _yes_no(ask: Asker) -> Dialogue | None:
         return None
     attribute = str(ask.rng.choice(list(thing.state)))
     wording, yes = YES_NO[attribute]
-    value = thing.state[attribute]
-    answer = f"{'yes' if value == yes else 'no'}, {attribute}: {value}"
-    return [KitchenQuestion("yes_no", ask.word(wording, thing=thing.name), "",
-                            (ask.region(thing),), answer, thing=thing.id)]  # fmt: skip
+    text, asked = ask.worded(wording, thing=thing.name)
+    answer = yes_no_text(attribute, thing.state[attribute], yes, asked)
+    return [KitchenQuestion("yes_no", text, "", (ask.region(thing),), answer,
+                            thing=thing.id)]  # fmt: skip
+
+
+def yes_no_text(attribute: str, value: str, yes: str, asked: Sense) -> str:
+    """Return `yes, door: open`, or `door: open` where the question offers both values.
+
+    `yes` is the value that means yes to a plain question.
+    """
+    fact = f"{attribute}: {value}"
+    if asked.either:
+        return fact
+    return f"{'yes' if (value == yes) != asked.opposite else 'no'}, {fact}"
 
 
 def _read(ask: Asker) -> Dialogue | None:
@@ -136,8 +148,10 @@ def _relation(ask: Asker) -> Dialogue | None:
         answer = relation_text(a, b, ask.truth.width)
         if answer:
             regions = (ask.region(a), ask.region(b))
-            return [KitchenQuestion("relation", ask.word("relation"), "", regions, answer,
-                                    thing=a.id)]  # fmt: skip
+            text, asked = ask.worded("relation")
+            if asked.swapped:
+                regions = (regions[1], regions[0])
+            return [KitchenQuestion("relation", text, "", regions, answer, thing=a.id)]
     return None
 
 

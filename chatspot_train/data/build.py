@@ -40,29 +40,40 @@ def build(
     licence: str = "",
     regions: str = "",
     blank: str = "",
+    first: int = 0,
+    mosaic: int = 0,
+    classes: Path | None = None,
+    without: tuple[str, ...] = (),
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
 
     `licence` is that of own data; empty: the source's. `regions` is one of the source's
     `region_forms`; empty: the first. `blank` is a picture in `images` for dialogues without one;
-    empty: they are dropped. A failed build leaves earlier records.
+    empty: they are dropped. `first` is the first kitchen's number, `mosaic` the number of pictures
+    to lay into one, `classes` a file that names the folders' kinds, `without` are folders or kinds
+    to leave out. A failed build leaves earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
     annotations, images = _files(source, annotations, images, out)
     _check_option(source, "split", split, source.splits)
     _check_option(source, "regions", regions, source.region_forms)
-    if blank and not source.takes_blank:
-        raise SourceError(
-            f"{source.name} has no use for a blank picture", value=blank,
-            remedy="leave --blank out",
-        )  # fmt: skip
+    for option, value in (
+        ("blank", blank), ("first", first), ("mosaic", mosaic), ("classes", classes),
+        ("without", without),
+    ):  # fmt: skip
+        if value and option not in source.takes:
+            raise SourceError(
+                f"{source.name} has no use for --{option}", value=value,
+                remedy=f"leave --{option} out",
+            )  # fmt: skip
     regions = regions or next(iter(source.region_forms), "")
     if limit is not None and limit < 1:
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     with closing(ConversionReport(out)) as report:
-        job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank)
+        job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank,
+                  first, mosaic, classes, without)  # fmt: skip
         write_records(_licensed(read_source(source, job, progress), licence), out)
         report.publish()
     about = {
@@ -152,10 +163,31 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--regions", default="", help=f"how texts write regions ({forms})")
     parser.add_argument(
         "--blank", default="", help="a picture in --images for dialogues without one "
-        f"({', '.join(one.name for one in SOURCES.values() if one.takes_blank)})",
+        f"({_takers('blank')})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--first", type=int, default=0, help=f"number of the first one ({_takers('first')})"
+    )
+    parser.add_argument(
+        "--mosaic", type=int, default=0, metavar="N",
+        help=f"lay N pictures into one, in images/ of --out ({_takers('mosaic')})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=Path, help="CSV or JSON file: folder, its coarser kind "
+        f"({_takers('classes')})",
     )  # fmt: skip
     parser.add_argument("--licence", default="", help="licence of own data, for the model's card")
     parser.add_argument("--limit", type=int, help="most records to keep; how many kitchens")
+
+    parser.add_argument(
+        "--without", default="", metavar="NAMES",
+        help=f"folders or kinds to leave out, with commas ({_takers('without')})",
+    )  # fmt: skip
+
+
+def _takers(option: str) -> str:
+    """Return the names of the sources that read an option."""
+    return ", ".join(one.name for one in SOURCES.values() if option in one.takes)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -163,7 +195,10 @@ def _run(options: argparse.Namespace) -> int:
     source = find_source(options.source)
     found = build(source, options.annotations, options.images, options.out,
                   split=options.split, limit=options.limit, licence=options.licence,
-                  regions=options.regions, blank=options.blank)  # fmt: skip
+                  regions=options.regions, blank=options.blank, first=options.first,
+                  mosaic=options.mosaic, classes=options.classes,
+                  without=tuple(one.strip() for one in options.without.split(",") if one.strip())
+                  )  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

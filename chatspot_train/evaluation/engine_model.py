@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.serial_engine import as_batching
 from chatspot_ros.errors import ChatspotError
-from chatspot_train.evaluation.suite import Identity, Item, Prediction
+from chatspot_train.evaluation.suite import NO_READER, Identity, Item, Prediction
 
 BATCH = 32  # questions about one image
+_HAS_READER = any(field.name == "reader" for field in fields(Question))
 # The files of a checkpoint that its answers depend on; chatspot.yaml is in the engine's spec.
 _FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.model", "*.jinja", "*.txt",
           "vocab.json", "added_tokens.json", "special_tokens_map.json")  # fmt: skip
@@ -54,7 +55,7 @@ class EngineAnswerer:
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See Answerer."""
         scene = self.engine.prepare(image_rgb)
-        conversations = [_Conversation(item) for item in items]
+        conversations = [_Conversation(item, error=_unreadable(item)) for item in items]
         while waiting := [one for one in conversations if not one.is_done]:
             for first in range(0, len(waiting), BATCH):
                 self._ask(scene, waiting[first : first + BATCH])
@@ -78,6 +79,11 @@ class EngineAnswerer:
                 self._ask(scene, [one])
 
 
+def _unreadable(item: Item) -> str:
+    """Return the error of an item that wants a text reader from an engine without one."""
+    return "" if _HAS_READER or not item.wants_reader else NO_READER
+
+
 @dataclass
 class _Conversation:
     """An item with the replies so far."""
@@ -93,7 +99,9 @@ class _Conversation:
     def next_question(self) -> Question:
         turn = self.item.turns[len(self.replies)]
         earlier = tuple(Turn(reply.prompt, reply.raw_text) for reply in self.replies)
-        return Question(turn.question, turn.regions, turn.task, earlier)
+        asked = Question(turn.question, turn.regions, turn.task, earlier)
+        given: dict[str, Any] = {"reader": turn.reader} if _HAS_READER and turn.reader else {}
+        return replace(asked, **given)
 
     def prediction(self) -> Prediction:
         if self.error:

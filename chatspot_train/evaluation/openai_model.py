@@ -21,7 +21,7 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.tasks import States
 from chatspot_ros.errors import RegionError, RequestError
-from chatspot_train.evaluation.suite import Identity, Item, Prediction
+from chatspot_train.evaluation.suite import NO_READER, Identity, Item, Prediction
 from chatspot_train.openai_client import (
     AskError,
     ChatClient,
@@ -103,6 +103,8 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
         turn = asyncio.Semaphore(self._concurrency)
 
         async def answer(item: Item) -> Prediction:
+            if item.wants_reader:
+                return item.failed(NO_READER)
             async with turn:
                 return await self._answer(picture, fit, item)
 

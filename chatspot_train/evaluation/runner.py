@@ -207,9 +207,14 @@ def _hashes(items: list[Item]) -> dict[str, str]:
     found = {}
     for item in items:
         whole = picture.copy()
-        whole.update(repr([(t.question, t.task, _corners(t)) for t in item.turns]).encode())
+        whole.update(repr([_told(turn) for turn in item.turns]).encode())
         found[item.key] = whole.hexdigest()
     return found
+
+
+def _told(turn: AskedTurn) -> tuple[object, ...]:
+    told = (turn.question, turn.task, _corners(turn))
+    return (*told, turn.reader) if turn.reader else told
 
 
 def _corners(turn: AskedTurn) -> tuple[tuple[Point, ...], ...]:

@@ -22,6 +22,7 @@ from chatspot_ros.core.regions import BoxXyxy, Point, Region
 from chatspot_ros.errors import ChatspotError
 from chatspot_train.evaluation.metrics.intervals import Parts, Row, rows_of
 
+NO_READER = "the model has no text reader"  # the error of an item that wants one
 Identity = Mapping[str, Any]  # of a model, as plain JSON values
 
 
@@ -42,11 +43,14 @@ class SuiteOptionError(ChatspotError):
 
 @dataclass(frozen=True)
 class AskedTurn:
-    """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS."""
+    """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS. `reader` "on"
+    or "off": with or without what a text reader reads in the regions; empty: as the model has it.
+    """
 
     question: str
     regions: tuple[Region, ...] = ()
     task: str = ""
+    reader: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,13 @@ class Item:
             answer.confidence, seconds, question=self.turns[-1].question, truth=self.truth,
             mean_log_probability=float(np.mean(log_probabilities or (0.0,))),
             least_log_probability=min(log_probabilities, default=0.0),
+            uncertain=answer.uncertain,
         )  # fmt: skip
+
+    @property
+    def wants_reader(self) -> bool:
+        """True if a text reader shall be used for one of its questions."""
+        return any(turn.reader == "on" for turn in self.turns)
 
     def failed(self, error: str) -> Prediction:
         """Return the prediction of an item without an answer."""
@@ -92,6 +102,7 @@ class Prediction:
     missing answer; `text` is then empty. `regions_px` are the corners of the regions in the
     question, `image` the image file, empty if there is none. Log-probabilities are natural ones
     over the answer's tokens, 0 if unknown. `asked` is a hash of the conversation and the image.
+    `uncertain` as in core.answer_parser.Answer.
     """
 
     key: str
@@ -110,6 +121,7 @@ class Prediction:
     mean_log_probability: float = 0.0
     least_log_probability: float = 0.0
     asked: str = ""
+    uncertain: bool = False
 
 
 @dataclass

@@ -35,7 +35,9 @@ class Job:
 
     `annotations` is the data set's own file, `pictures` are its images, `split` is the only split
     to take (empty: all), `limit` the maximum number of records, `out` the output folder. `regions`
-    is one of the source's `region_forms`, `blank` the picture of dialogues without one.
+    is one of the source's `region_forms`, `blank` the picture of dialogues without one. `first` is
+    the number of the first kitchen. `mosaic` is the number of pictures that are laid into one (0:
+    none), `classes` a file that names the kinds of folders, `without` are kinds to leave out.
     """
 
     annotations: Path
@@ -46,6 +48,10 @@ class Job:
     limit: int | None = None
     regions: str = ""
     blank: str = ""
+    first: int = 0
+    mosaic: int = 0
+    classes: Path | None = None
+    without: tuple[str, ...] = ()
 
     @contextmanager
     def guard(self, where: str, file: Path | None = None) -> Iterator[None]:
@@ -63,8 +69,8 @@ class Source:
     `entries` returns (place in the file, entry) pairs; `convert` turns an entry into records and
     raises one of ENTRY_ERRORS for an unusable one. `splits` are the valid values of `--split`.
     `annotations` names the file of the data set that is read; with `needs_annotations` False it may
-    be left out. `region_forms` are the valid values of `--regions`, the default first;
-    `takes_blank`: it reads `--blank`.
+    be left out. `region_forms` are the valid values of `--regions`, the default first; `takes` are
+    the other options that it reads, of blank, first, mosaic, classes and without.
     """
 
     name: str
@@ -77,7 +83,7 @@ class Source:
     needs_files: bool = True
     needs_annotations: bool = True
     region_forms: tuple[str, ...] = ()
-    takes_blank: bool = False
+    takes: tuple[str, ...] = ()
 
     def record(
         self,

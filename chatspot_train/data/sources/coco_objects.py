@@ -54,7 +54,7 @@ THERE_QUESTIONS = (
 SOUGHT_IN_VAIN = 5  # in every fifth picture an absent thing is to be located
 
 
-class _Image(CocoImage):
+class CocoObjectsImage(CocoImage):
     """With LVIS's lists, where they are given."""
 
     neg_category_ids: tuple[Id, ...] | None = None
@@ -62,7 +62,7 @@ class _Image(CocoImage):
 
 
 @dataclass
-class _Picture:
+class CocoPicture:
     """A picture to convert; `sought` are the categories that a picture may lack.
 
     `image`, `name` and `places` are known when its things were named.
@@ -72,7 +72,7 @@ class _Picture:
     annotations: list[Entry]
     coco: Coco
     sought: set[int | str]
-    image: _Image | None = None
+    image: CocoObjectsImage | None = None
     name: str = ""
     places: list[RecordTurn] = field(default_factory=list)
 
@@ -85,28 +85,35 @@ def _entries(job: Job) -> Iterator[Entry]:
     for where, raw in coco.images:
         image_id = read_id(raw.get("id")) if isinstance(raw, dict) else None
         found = groups.get(image_id, []) if image_id is not None else []
-        picture = _Picture(raw, found, coco, sought)
+        picture = CocoPicture(raw, found, coco, sought)
         yield where, picture
         if picture.places:
             later.append((where, picture))
     yield from later
 
 
-def _convert(raw: _Picture, where: str, job: Job) -> Iterator[Record]:
+def _convert(raw: CocoPicture, where: str, job: Job) -> Iterator[Record]:
     image = raw.image
     if image is not None:
         size = (image.width, image.height)
         yield from SOURCE.records(f"{image.id}-places", raw.name, size, raw.places)
         return
-    image = _Image.model_validate(raw.raw)
+    image, name = image_of(raw, job)
     size = (image.width, image.height)
-    name = image.find(job.pictures)
-    job.pictures.size(name, size)
     things = list(_things(raw, size, job))
     raw.image, raw.name = image, name
     raw.places = list(_place_turns(image, things, raw))
     turns = [turn for turn in map(_name_turn, things) if turn is not None]
     yield from SOURCE.records(str(image.id), name, size, turns)
+
+
+def image_of(picture: CocoPicture, job: Job) -> tuple[CocoObjectsImage, str]:
+    """Return the picture's entry and its name in the folder. Raises SkipError where it is missing
+    or of another size."""
+    image = CocoObjectsImage.model_validate(picture.raw)
+    name = image.find(job.pictures)
+    job.pictures.size(name, (image.width, image.height))
+    return image, name
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class _Thing:
     outline: Region | None = None
 
 
-def _things(picture: _Picture, size: tuple[int, int], job: Job) -> Iterator[_Thing]:
+def _things(picture: CocoPicture, size: tuple[int, int], job: Job) -> Iterator[_Thing]:
     """Yield every thing with a known category; report those without a usable box."""
     for where, raw in picture.annotations:
         with job.guard(where):
@@ -130,7 +137,7 @@ def _things(picture: _Picture, size: tuple[int, int], job: Job) -> Iterator[_Thi
             box: Region | None = None
             with job.guard(where):
                 box = _box(one, size)
-            yield _Thing(one.id, one.category_id, name, box, box and _outline(one, size))
+            yield _Thing(one.id, one.category_id, name, box, box and outline_of(one, size))
 
 
 def _box(one: CocoAnnotation, size: tuple[int, int]) -> Region:
@@ -139,7 +146,7 @@ def _box(one: CocoAnnotation, size: tuple[int, int]) -> Region:
     return box_xywh(one.bbox).clipped(*size)
 
 
-def _outline(one: CocoAnnotation, size: tuple[int, int]) -> Region | None:
+def outline_of(one: CocoAnnotation, size: tuple[int, int]) -> Region | None:
     """Return the outline if it is a single usable polygon; run lengths are not read."""
     outline = one.polygon()
     if outline is None:
@@ -158,7 +165,7 @@ def _name_turn(thing: _Thing) -> RecordTurn | None:
 
 
 def _place_turns(
-    image: _Image, things: Sequence[_Thing], picture: _Picture
+    image: CocoObjectsImage, things: Sequence[_Thing], picture: CocoPicture
 ) -> Iterator[RecordTurn]:
     """Yield whether a thing is there, then the places of things whose name occurs once, and in some
     pictures the place of one that is not there."""
@@ -166,7 +173,7 @@ def _place_turns(
         return
     key = ("coco", image.id)
     names = sorted({thing.name for thing in things})
-    absent = _absent(image, names, picture)
+    absent = absent_names(image, names, picture)
     if absent:  # or all answers were yes
         asked = draw(absent if draw_number(2, *key, "there") else names, *key, "asked")
         question = draw(THERE_QUESTIONS, *key, "there").replace("{thing}", asked)
@@ -184,7 +191,9 @@ def _place_turns(
         yield RecordTurn(question, f"there is no {sought} here", (), "locate")
 
 
-def _absent(image: _Image, present: Sequence[str], picture: _Picture) -> list[str]:
+def absent_names(
+    image: CocoObjectsImage, present: Sequence[str], picture: CocoPicture
+) -> list[str]:
     """Return names of categories that are not in the picture: no `door` beside a `fridge door`."""
     ids = picture.sought if image.neg_category_ids is None else image.neg_category_ids
     known = picture.coco.names

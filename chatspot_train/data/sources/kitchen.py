@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import count
 from typing import Any, cast
 
@@ -13,15 +14,18 @@ from chatspot_ros.core.regions import Region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.questions import KINDS, draw_dialogue
+from chatspot_sim.stranger_wordings import half_and_half, taught
 from chatspot_sim.unseen_wordings import TEST
-from chatspot_sim.wordings import TRAIN
+from chatspot_sim.wordings import TRAIN, Wordings
 from chatspot_train.data.records import Record, RecordTurn
+from chatspot_train.data.sources.asides import aside, wants_aside
 from chatspot_train.data.sources.base import (
     TURNS_PER_RECORD,
     Entry,
     Job,
     Source,
     SourceError,
+    draw_number,
 )
 from chatspot_train.data.sources.conversion_report import SkipError
 from chatspot_train.data.sources.registry import register
@@ -39,7 +43,7 @@ def _entries(job: Job) -> Iterator[Entry]:
             remedy="say how many with --limit",
         )  # fmt: skip
     split = job.split or "train"
-    return ((f"{split} kitchen {seed}", (split, seed)) for seed in count())
+    return ((f"{split} kitchen {seed}", (split, seed)) for seed in count(job.first))
 
 
 def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
@@ -51,7 +55,7 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     with World(draw_kitchen(seed, cast(Split, split)), *size) as world:
         frame = world.frame(measure_visibility=True)
     rng = np.random.default_rng([seed, _RNG_KEY])
-    wordings = TEST if split == "test" else TRAIN
+    wordings = TEST if split == "test" else _taught_wordings()
     asked: list[KitchenQuestion] = []
     for kind in rng.permutation(list(KINDS)):
         dialogue = draw_dialogue(frame.truth, str(kind), rng, wordings, labels=frame.labels) or []
@@ -63,7 +67,18 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     job.pictures.folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame.rgb).save(job.pictures.folder / name, quality=JPEG_QUALITY)
     turns = [_turn(question, size) for question in asked]
+    key = ("kitchen", split, seed)
+    if split != "test" and len(turns) < TURNS_PER_RECORD and wants_aside(len(turns), *key):
+        regions = [turn.regions[0] for turn in turns if len(turn.regions) == 1]
+        places = [k for k, question in enumerate(asked) if question.kind != "follow_up"]
+        turns.insert(places[draw_number(len(places), *key, "place")], aside(*key, regions=regions))
     yield SOURCE.record(f"{split}-{seed}", name, size, turns, split)
+
+
+@lru_cache(maxsize=1)
+def _taught_wordings() -> Wordings:
+    """Return the project's own wordings and those of strangers, each for half of the questions."""
+    return half_and_half(TRAIN, taught())
 
 
 def _turn(asked: KitchenQuestion, size: tuple[int, int]) -> RecordTurn:
@@ -83,5 +98,6 @@ SOURCE = Source(
     convert=_convert,
     splits=SPLITS,
     needs_files=False,
+    takes=("first",),
 )
 register(SOURCE)

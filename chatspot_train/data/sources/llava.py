@@ -76,6 +76,6 @@ SOURCE = Source(
     entries=list_or_lines,
     convert=_convert,
     region_forms=(KEEP, FRACTIONS, PADDED),
-    takes_blank=True,
+    takes=("blank",),
 )
 register(SOURCE)

@@ -127,6 +127,6 @@ SOURCE = Source(
     entries=_entries,
     convert=_convert,
     region_forms=(PIXELS, THOUSANDTHS),
-    takes_blank=True,
+    takes=("blank",),
 )
 register(SOURCE)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from chatspot_sim.kitchen import Split
+from chatspot_sim.questions import KINDS
+from chatspot_sim.stranger_wordings import measured
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import Wordings
 from chatspot_train.evaluation.kitchen import export_public_formats
@@ -25,7 +27,7 @@ from chatspot_train.evaluation.kitchen.questions import (
 )  # fmt: skip
 from chatspot_train.evaluation.kitchen.render import render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
-from chatspot_train.evaluation.metrics.intervals import Parts
+from chatspot_train.evaluation.metrics.intervals import Parts, mean_of
 from chatspot_train.evaluation.registry import register, suites
 from chatspot_train.evaluation.report import headline_table
 from chatspot_train.evaluation.suite import (
@@ -40,6 +42,8 @@ from chatspot_train.evaluation.suite import (
 
 KITCHENS = 100
 SPLITS: tuple[Split, ...] = ("val", "test")
+WORDINGS = ("own", "strangers")
+KIND_ROWS = ("name_box", "name_point", "name_polygon", *(k for k in KINDS if k != "name"))
 
 
 @register
@@ -55,6 +59,7 @@ class KitchenSuite(JudgingSuite):
     kitchens: int = KITCHENS
     only_kitchen: bool = False
     wordings: Wordings = field(default_factory=lambda: TEST)
+    by_strangers: bool = False
 
     name = "kitchen"
     headline: ClassVar[Mapping[str, str]] = {
@@ -79,12 +84,16 @@ class KitchenSuite(JudgingSuite):
         "absent_f1": "F1 of saying that a thing is absent",
         "noise_drop_03": "accuracy lost from exact boxes to ones moved by 0.3 of their sides",
         "hallucination": "wrong, and names a thing whose box overlaps the asked one (IoU > 0.5)",
+        "wording_mean": "mean of the rows by kind, in strangers' wordings",
     }
     lower_is_better = ("noise_drop_03", "hallucination")
     makes_data = True
     options = (
         Option("split", "val or test (default)"),
         Option("only_kitchen", "leave out the other suites on its images", None),
+        Option(
+            "wordings", "own (default), or strangers: wordings that nobody of the project wrote"
+        ),
     )
     wants = "nothing: its images are rendered"
 
@@ -96,7 +105,15 @@ class KitchenSuite(JudgingSuite):
             raise SuiteOptionError(
                 "the kitchen has no such split", value=split, remedy=f"use {' or '.join(SPLITS)}"
             )
-        return cls(split, only_kitchen=bool(options.get("only_kitchen")))
+        wordings = options.get("wordings") or "own"
+        if wordings not in WORDINGS:
+            raise SuiteOptionError(
+                "the kitchen has no such wordings", value=wordings,
+                remedy=f"use {' or '.join(WORDINGS)}",
+            )  # fmt: skip
+        strangers = wordings == "strangers"
+        return cls(split, only_kitchen=bool(options.get("only_kitchen")),
+                   wordings=measured() if strangers else TEST, by_strangers=strangers)  # fmt: skip
 
     def companions(self, data: Path, limit: int) -> dict[str, Suite]:
         """See Suite: all suites that can be asked about the kitchen's files."""
@@ -146,6 +163,8 @@ class KitchenSuite(JudgingSuite):
             if len(found) == 2:
                 lost = float(found[EXACT_ROW]) - float(found[NOISY_ROW])
                 parts["noise_drop_03"][kitchen] = (lost, 1.0)
+        if self.by_strangers:
+            parts["wording_mean"] = dict(mean_of([parts[row] for row in KIND_ROWS if row in parts]))
         return {row: parts[row] for row in self.headline if row in parts}
 
     def score(self, predictions: Sequence[Prediction]) -> Report:

@@ -59,6 +59,18 @@ def row_of(part: Part, draws: int = DRAWS, seed: int = 0) -> Row:
     }  # fmt: skip
 
 
+def mean_of(parts: Sequence[Part]) -> Part:
+    """Return the part of the mean of several rows: each row counts the same, whatever its number
+    of questions. Rows without questions are left out; no question is in two of them."""
+    sums = [(part, sum(under for _, under in part.values())) for part in parts]
+    filled = [(part, total) for part, total in sums if total > 0]
+    everything = sum(total for _, total in filled)
+    return {
+        key: (over * everything / total / len(filled), under * everything / total / len(filled))
+        for part, total in filled for key, (over, under) in part.items()
+    }  # fmt: skip
+
+
 def resampled(values: NDArray[np.float64], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Sum `values` (questions x columns) over `draws` bootstrap samples of the questions.
 

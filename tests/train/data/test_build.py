@@ -136,3 +136,10 @@ def test_kitchens_are_rendered_and_asked_about(tmp_path: Path) -> None:
         located = [t for t in record.turns if t.answer_regions]
         assert all((t.task, t.answer) == ("locate", "<region>") for t in located)
     assert found["tags"]["split: test"] == 2
+
+
+def test_kitchens_begin_with_the_first_one(tmp_path: Path) -> None:
+    build(find_source("kitchen"), None, None, tmp_path, limit=1, first=20000, progress=False)
+    (record,) = Records(tmp_path)
+    assert record.id == "train-20000"
+    assert (tmp_path / "images" / "train-020000.jpg").is_file()

@@ -54,7 +54,7 @@ def test_every_data_set_has_a_source() -> None:
         "cc595k", "ocr_vqa", "st_vqa", "docvqa", "textvqa", "objects365_image",
         "objects365_region", "coco_text", "hiertext", "art", "looktwice_qa", "pointqa_local",
         "visual_genome", "region_chat", "refcoco", "refcoco+", "refcocog", "kitchen",
-        "coco", "llava", "qwen", "imagefolder",
+        "coco", "coco_mixed", "llava", "qwen", "imagefolder", "notes",
     }  # fmt: skip
     for source in SOURCES.values():
         assert source.licence

@@ -15,6 +15,7 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.questions import KINDS
+from chatspot_sim.stranger_wordings import taught
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
@@ -26,7 +27,7 @@ from chatspot_train.evaluation.kitchen.suite import KitchenSuite
 from chatspot_train.evaluation.metrics.boxes import noisy_box
 from chatspot_train.evaluation.metrics.intervals import share
 from chatspot_train.evaluation.runner import read_predictions, run, to_line
-from chatspot_train.evaluation.suite import Item, Prediction
+from chatspot_train.evaluation.suite import Item, Prediction, SuiteOptionError
 
 MUG = Thing("mug_0", "mug", "red", (10, 10, 50, 50), ((10, 10), (50, 10), (50, 50)), 900)
 PLATE = Thing("plate_0", "plate", "", (10, 12, 50, 52), ((10, 12), (50, 12), (50, 52)), 900)
@@ -154,7 +155,7 @@ def test_the_rows_are_of_the_kept_answers_alone(data: Path, tmp_path: Path) -> N
     found = run(oracle, suite.items(data, 3, 0), file)
     assert oracle.pictures == 3
     report = suite.score(found)
-    assert set(report.rows) == set(KitchenSuite.headline)
+    assert set(report.rows) == set(KitchenSuite.headline) - {"wording_mean"}
     kept = read_predictions(file)
     assert kept == found
     assert suite.score(kept).rows == report.rows
@@ -261,3 +262,25 @@ def test_a_line_holds_the_regions_and_the_picture(data: Path, tmp_path: Path) ->
     assert by_row["scene"].regions_px == ()
     assert {p.image for p in found} == {str(data / "kitchens_test" / "0.jpg")}
     assert json.loads(to_line(found[0]))["image"] == found[0].image
+
+
+def test_strangers_ask_with_wordings_that_never_teach(data: Path) -> None:
+    suite = KitchenSuite.from_options({"wordings": "strangers"})
+    assert set(suite.wordings) > set(TEST)
+    taught_ones = {text for texts in taught().values() for text in texts}
+    assert not taught_ones & {text for texts in suite.wordings.values() for text in texts}
+    rows = {item.truth["row"] for item in suite.items(data, 3, 0)}
+    assert rows <= set(KitchenSuite.headline)
+    assert "yes_no" in rows
+    with pytest.raises(SuiteOptionError, match=r"got loud.*use own or strangers"):
+        KitchenSuite.from_options({"wordings": "loud"})
+
+
+def test_the_wording_mean_counts_each_row_alike() -> None:
+    said = [answered(told("colour", "colour", "red"), text) for text in ("red", "blue", "", "tan")]
+    said += [answered(told("count", "count", "2"), "2")]
+    said += [answered(told("name_box_exact", "name", "mug"), "jug")]  # a second one of a kind
+    rows = KitchenSuite(by_strangers=True).rows(said)
+    assert rows["wording_mean"]["value"] == pytest.approx((0.25 + 1.0) / 2)
+    assert rows["wording_mean"]["n"] == 5
+    assert "wording_mean" not in KitchenSuite().rows(said)

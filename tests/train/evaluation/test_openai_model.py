@@ -14,7 +14,7 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.regions import Region
 from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
 from chatspot_train.evaluation.runner import read_predictions, run
-from chatspot_train.evaluation.suite import AskedTurn, Item
+from chatspot_train.evaluation.suite import NO_READER, AskedTurn, Item
 
 SPEC = ModelSpec.model_validate({
     "name": "served", "dialect": {"name": "chatspot", "decimals": 2},
@@ -51,6 +51,15 @@ def picture_of(body: dict[str, Any]) -> np.ndarray:
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None
     return decoded[:, :, ::-1]
+
+
+def test_an_endpoint_has_no_text_reader(server: Any) -> None:
+    server.answer = lambda text, count: server.completion("a mug")
+    turns = [AskedTurn("What is it?", reader=reader) for reader in ("on", "off")]
+    with EndpointAnswerer(server.url, "served", SPEC) as answerer:
+        found = answerer.answer_all(PICTURE, [item(turn.reader, turn) for turn in turns])
+    assert [p.error for p in found] == [NO_READER, ""]
+    assert len(server.bodies) == 1
 
 
 def test_regions_are_said_and_read_in_the_models_dialect(server: Any) -> None:
