@@ -20,7 +20,7 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
-from chatspot_train.evaluation.engine_model import EngineAnswerer, identity_of
+from chatspot_train.evaluation.engine_model import EngineAnswerer, Looks, identity_of
 from chatspot_train.evaluation.measure import measure_suite
 from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.openai_model import EndpointAnswerer, EndpointDownError
@@ -64,7 +64,8 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
         )  # fmt: skip
         return stack.enter_context(answerer)
     engine = load_engine(config_from(options))
-    return EngineAnswerer(engine, identity_of(engine))
+    looks = Looks(options.look_twice, options.reader)
+    return EngineAnswerer(engine, identity_of(engine, looks), looks)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +77,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--served-model", default="", help="the model's name at an endpoint")
     add("--spec", type=Path, help="an endpoint's dialect and geometry: a file of config/models")
     add("--data", type=Path, default=Path("data"), help="the data set, in its own layout")
+    for name, words in (("look-twice", "show a region once more, larger"),
+                        ("reader", "tell the model of the print in a region")):  # fmt: skip
+        add(f"--{name}", choices=("auto", "on", "off"), default="auto", help=words)
     add("--limit", type=int, default=0, help="ask at most this many; 0: all, 100 kitchens")
     add("--seed", type=int, default=0, help="draws the questions")
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")

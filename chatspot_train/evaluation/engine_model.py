@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,32 @@ from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Question, RegionEngine, Reply, Turn
 from chatspot_ros.engine.engine import Engine
 from chatspot_ros.engine.serial_engine import as_batching
-from chatspot_ros.errors import ChatspotError
+from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_train.evaluation.suite import NO_READER, Identity, Item, Prediction
 
 BATCH = 32  # questions about one image
-_HAS_READER = any(field.name == "reader" for field in fields(Question))
 # The files of a checkpoint that its answers depend on; chatspot.yaml is in the engine's spec.
 _FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.model", "*.jinja", "*.txt",
           "vocab.json", "added_tokens.json", "special_tokens_map.json")  # fmt: skip
 
 
-def identity_of(engine: Engine) -> Identity:
+@dataclass(frozen=True)
+class Looks:
+    """How a model is shown regions: `look_twice` and `reader` of a Question."""
+
+    look_twice: str = "auto"
+    reader: str = "auto"
+
+
+AUTO = Looks()
+
+
+def identity_of(engine: Engine, looks: Looks = AUTO) -> Identity:
     """Return a model's name, settings and the hashes of its files."""
     files = sorted({path for pattern in _FILES for path in engine.folder.glob(pattern)})
     return {
         "name": engine.name,
+        **({} if looks == AUTO else asdict(looks)),
         "dtype": str(engine.dtype),
         "spec": engine.spec.model_dump(mode="json"),
         "skills": list(engine.skills),
@@ -44,8 +55,10 @@ class EngineAnswerer:
     an earlier answer are asked in batches. `identity` is that of `identity_of`, if answers shall
     be kept between runs."""
 
-    def __init__(self, engine: RegionEngine, identity: Identity | None = None) -> None:
-        self.engine, self.identity = as_batching(engine), identity
+    def __init__(
+        self, engine: RegionEngine, identity: Identity | None = None, looks: Looks = AUTO
+    ) -> None:
+        self.engine, self.identity, self.looks = as_batching(engine), identity, looks
 
     @property
     def name(self) -> str:
@@ -55,7 +68,7 @@ class EngineAnswerer:
     def answer_all(self, image_rgb: RgbImage, items: list[Item]) -> list[Prediction]:
         """See Answerer."""
         scene = self.engine.prepare(image_rgb)
-        conversations = [_Conversation(item, error=_unreadable(item)) for item in items]
+        conversations = [_Conversation(item, self.looks) for item in items]
         while waiting := [one for one in conversations if not one.is_done]:
             for first in range(0, len(waiting), BATCH):
                 self._ask(scene, waiting[first : first + BATCH])
@@ -73,15 +86,12 @@ class EngineAnswerer:
             self.engine.answer_many(scene, questions, on_reply=take)
         except ChatspotError as error:
             if len(conversations) == 1:
-                conversations[0].error = str(error)
+                (alone,) = conversations
+                no_reader = isinstance(error, ModelLoadError) and alone.item.wants_reader
+                alone.error = NO_READER if no_reader else str(error)
                 return
             for one in missing.values():
                 self._ask(scene, [one])
-
-
-def _unreadable(item: Item) -> str:
-    """Return the error of an item that wants a text reader from an engine without one."""
-    return "" if _HAS_READER or not item.wants_reader else NO_READER
 
 
 @dataclass
@@ -89,6 +99,7 @@ class _Conversation:
     """An item with the replies so far."""
 
     item: Item
+    looks: Looks
     replies: list[Reply] = field(default_factory=list)
     error: str = ""
 
@@ -99,9 +110,10 @@ class _Conversation:
     def next_question(self) -> Question:
         turn = self.item.turns[len(self.replies)]
         earlier = tuple(Turn(reply.prompt, reply.raw_text) for reply in self.replies)
-        asked = Question(turn.question, turn.regions, turn.task, earlier)
-        given: dict[str, Any] = {"reader": turn.reader} if _HAS_READER and turn.reader else {}
-        return replace(asked, **given)
+        return Question(
+            turn.question, turn.regions, turn.task, earlier,
+            look_twice=self.looks.look_twice, reader=turn.reader or self.looks.reader,
+        )  # fmt: skip
 
     def prediction(self) -> Prediction:
         if self.error:

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from chatspot_ros.core.regions import Region
+from chatspot_ros.engine.api import Question
+from chatspot_ros.errors import ModelLoadError
 from chatspot_train.data.sources import SourceError
-from chatspot_train.evaluation import engine_model
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.registry import make
 from chatspot_train.evaluation.runner import _hashes
@@ -174,17 +175,19 @@ def test_without_a_reader_its_row_is_left_out(options: dict[str, Any]) -> None:
     assert rows["photo_carton_plain"]["value"] == 1
 
 
-def test_an_engine_without_a_reader_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_without_a_reader_says_so() -> None:
     class Engine:
         name = "engine"
 
         def prepare(self, image: Any) -> Any:
             return image
 
-    monkeypatch.setattr(engine_model, "_HAS_READER", False)
-    monkeypatch.setattr(engine_model, "as_batching", lambda engine: engine)
+        def answer(self, scene: Any, question: Question, *_: Any) -> Any:
+            assert question.reader == "on"
+            raise ModelLoadError("no reader", value="rapidocr", remedy="install it")
+
     item = Item("1", Path(), (AskedTurn("What?", (Region(),), reader="on"),), {})
-    (found,) = EngineAnswerer(Engine()).answer_all(np.zeros((4, 4, 3), np.uint8), [item])  # type: ignore[arg-type]
+    (found,) = EngineAnswerer(Engine()).answer_all(np.zeros((4, 4, 3), np.uint8), [item])
     assert found.error == NO_READER
 
 
