@@ -24,7 +24,7 @@ _FORMATS = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 
 
 def photo_model() -> str:
-    """Return the bundled model that knows photographs, or chatspot-tiny where it is not composed."""
+    """Return the bundled model that knows photographs; chatspot-tiny without it."""
     try:
         return find_model(PHOTO_MODEL)
     except ModelLoadError:

@@ -34,6 +34,14 @@ COMMANDS = {
         "chatspot_ros.chatspot_small.pretrained",
         "write the pretrained parts of chatspot-small as folders",
     ),
+    "compose": (
+        "chatspot_ros.chatspot_small.compose",
+        "compose chatspot-small of its pretrained parts and its adaptation",
+    ),
+    "extract-adaptation": (
+        "chatspot_ros.chatspot_small.extract_adaptation",
+        "write what a trained chatspot-small learned, small enough to commit",
+    ),
     "train": ("chatspot_train.train", "train a model, or continue a run"),
     "convert-weights": (
         "chatspot_train.finetune.convert_weights",
