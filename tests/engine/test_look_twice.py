@@ -38,12 +38,17 @@ def test_the_region_is_shown_again_where_it_is_wanted(llava: Engine, image_rgb: 
     assert not llava.answer(scene, several).looked_twice
 
 
-def test_cuts_of_equal_words_do_not_mix(llava: Engine, image_rgb: np.ndarray) -> None:
-    scene = llava.prepare(image_rgb)
+@pytest.mark.parametrize("which", ["llava", "qwen"])
+def test_cuts_of_equal_words_do_not_mix(
+    which: str, image_rgb: np.ndarray, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(which)
+    scene = engine.prepare(image_rgb)
     questions = asked(look_twice="on")
-    together = llava.answer_many(scene, questions)
+    together = engine.answer_many(scene, questions)
     # Without the picture's cache every question is read whole, by the model's own code.
-    plain = [llava.answer(replace(scene, cache=None, prefix_ids=()), one) for one in questions]
+    plain = [engine.answer(replace(scene, cache=None, prefix_ids=()), one) for one in questions]
+    assert all(reply.looked_twice for reply in together)
     for packed, alone in zip(together, plain, strict=True):
         assert packed.raw_text == alone.raw_text
         assert packed.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-3)
@@ -77,9 +82,10 @@ def test_a_conversations_memory_holds_no_other_cut(llava: Engine, image_rgb: np.
 
 
 def test_a_family_of_one_picture_says_that_it_looked_once(
-    qwen: Engine, image_rgb: np.ndarray
+    llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reply = qwen.answer(qwen.prepare(image_rgb), asked(look_twice="on")[0])
+    monkeypatch.setattr(llava._runner, "takes_cuts", False)
+    reply = llava.answer(llava.prepare(image_rgb), asked(look_twice="on")[0])
     assert not reply.looked_twice
     assert ONE_PICTURE in reply.notes
 

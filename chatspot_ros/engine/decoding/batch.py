@@ -232,7 +232,7 @@ class Batch:
         with torch.inference_mode(), ModelFailure("look at the region"):
             spec, processor = self._conversation.builder.spec, self._runner.image_processor
             return [
-                None if region is None else self._runner.encode_image(
+                None if region is None else self._runner.encode_cut(
                     crop_inputs(image_rgb, region, spec, processor)
                 )
                 for region in looked_at

@@ -133,6 +133,7 @@ class PackedBatch:
         ends = torch.tensor([len(row.ids) for row in rows]).cumsum(0) - 1
         # A lone sequence needs no mask, and attention is faster without.
         alone = len(rows) == 1 and self._tree_mask.are_all(rows[0].number)
+        alone = alone and not self._moves(piece)
         out = self._model(
             input_ids=torch.tensor([[i for row in rows for i in row.ids]], device=self._device),
             past_key_values=columns.cache,
@@ -169,10 +170,33 @@ class PackedBatch:
     def _masked(self, rows: list[Row], prefix: int) -> dict[str, torch.Tensor]:
         """Return each new token's attention_mask (1, 1, new, columns) and position_ids (1, new)."""
         places = [prefix + row.begin + k for row in rows for k in range(len(row.ids))]
+        positions = torch.tensor([places], device=self._device)
+        if (offsets := self._offsets(rows)) is not None:
+            positions = positions + offsets
         return {
             "attention_mask": self._tree_mask.mask(rows, prefix)[None, None],
-            "position_ids": torch.tensor([places], device=self._device),
+            "position_ids": positions,
         }
+
+    def _offsets(self, rows: list[Row]) -> torch.Tensor | None:
+        """Return how far positions lie from a causal model's, (3, 1, new); None: not at all."""
+        if not self._moves(self._sequences):
+            return None
+        by_number = {one.number: one for one in self._sequences if one.cut is not None}
+        offsets = []
+        for row in rows:
+            one = by_number.get(row.number)
+            found = None if one is None or one.cut is None else self._runner.cut_offsets(
+                one.cut, one.ids.index(self._image_token_id), row.begin, len(row.ids)
+            )  # fmt: skip
+            offsets += found or [(0, 0, 0)] * len(row.ids)
+        return torch.tensor(offsets, device=self._device).T[:, None]
+
+    def _moves(self, piece: list[TokenSequence]) -> bool:
+        """Return whether a cut moves the positions of a sequence."""
+        return any(
+            one.cut is not None and self._runner.cut_offsets(one.cut, 0, 0, 1) for one in piece
+        )
 
     def _make_room(self, need: int, piece: list[TokenSequence]) -> PackedCache:
         """Make room for further columns; drop those of ended sequences when they are many."""
@@ -210,7 +234,7 @@ class PackedBatch:
         self, recorded: CudaGraphSteps, columns: PackedCache, piece: list[TokenSequence]
     ) -> bool:
         """Return whether recorded steps can decode these sequences; hand them the columns first."""
-        if any(sequence.read < len(sequence.ids) for sequence in piece):
+        if any(sequence.read < len(sequence.ids) for sequence in piece) or self._moves(piece):
             return False
         if not self._replays:
             more = sum(sequence.limit - len(sequence.answer) for sequence in piece)

@@ -16,6 +16,8 @@ from chatspot_ros.errors import ModelLoadError
 
 # The parts of the vision tower's output that the language model reads.
 _FEATURES = ("pooler_output", "deepstack_features")
+# Of each token, on the axes of time, height and width.
+Offsets = list[tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,15 @@ class Family:
         kept = {key: output[key] for key in _FEATURES if output.get(key) is not None}
         return {"mm_encoder_outputs": {"image": type(output)(**kept)}}
 
+    def cut_text(self, encoded: EncodedImage) -> str:
+        """Return what stands for a cut in a question, with its marks."""
+        return encoded.text
+
+    def cut_offsets(self, cut: EncodedImage, start: int, begin: int, count: int) -> Offsets | None:
+        """Return how far positions lie from a causal model's, on each axis, for `count` tokens of a
+        question from token `begin` on, whose cut begins at token `start`; None: not at all."""
+        return None
+
     @staticmethod
     def with_cuts(inputs: dict[str, Any], cuts: Sequence[EncodedImage]) -> dict[str, Any]:
         """Return a scene's inputs for a conversation in which these cuts stand behind the picture;
@@ -88,8 +99,15 @@ class Family:
         if not cuts:
             return inputs
         outputs = [one["mm_encoder_outputs"]["image"] for one in pictures]
-        features = [vectors for output in outputs for vectors in output.pooler_output]
-        return {"mm_encoder_outputs": {"image": type(outputs[0])(pooler_output=features)}}
+        seen = [output.pooler_output for output in outputs]
+        apart = not isinstance(seen[0], Tensor)
+        merged: dict[str, Any] = {
+            "pooler_output": [one for each in seen for one in each] if apart else torch.cat(seen)
+        }
+        if outputs[0].get("deepstack_features") is not None:
+            layers = zip(*(output.deepstack_features for output in outputs), strict=True)
+            merged["deepstack_features"] = [sum(map(tuple, layer), ()) for layer in layers]
+        return {"mm_encoder_outputs": {"image": type(outputs[0])(**merged)}}
 
     def prefix_end(self, ids: list[int]) -> int:
         """Return the length of a conversation's shared prefix: up to the end of the picture."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import EncodedImage, Family, PositionAdapter
+from chatspot_ros.engine.models.base import EncodedImage, Family, Offsets, PositionAdapter
 
 
 class Qwen(Family):
@@ -20,11 +21,37 @@ class Qwen(Family):
     last, is never used.
     """
 
-    takes_cuts = False
-
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
         self.model = PositionAdapter(self.whole, self)
+        self._merge = int(loaded.model.config.vision_config.spatial_merge_size)
+
+    def cut_text(self, encoded: EncodedImage) -> str:
+        """Return what stands for a cut in a question, with the marks that the template writes
+        around a picture."""
+        return f"<|vision_start|>{encoded.text}<|vision_end|>"
+
+    def cut_offsets(self, cut: EncodedImage, start: int, begin: int, count: int) -> Offsets:
+        """See Family: a picture's rows and columns count from its beginning, and the text behind it
+        from its longer side."""
+        _, rows, columns = (int(side) for side in cut.inputs["grid"][0])
+        rows, columns = rows // self._merge, columns // self._merge
+        offsets: Offsets = []
+        for place in range(begin - start, begin - start + count):
+            if place < 0:
+                offsets.append((0, 0, 0))
+            elif place < rows * columns:
+                row, column = divmod(place, columns)
+                offsets.append((-place, row - place, column - place))
+            else:
+                offsets.append((max(rows, columns) - rows * columns,) * 3)
+        return offsets
+
+    @staticmethod
+    def with_cuts(inputs: dict[str, Any], cuts: Sequence[EncodedImage]) -> dict[str, Any]:
+        """See Family."""
+        grids = [one["grid"] for one in (inputs, *(cut.inputs for cut in cuts)) if one]
+        return {**Family.with_cuts(inputs, cuts), "grid": torch.cat(grids)}
 
     def encode_image(self, pixels: dict[str, Tensor]) -> EncodedImage:
         """Run the vision tower on the image processor's output for one picture."""
@@ -45,6 +72,6 @@ class Qwen(Family):
 
     def positions(self, plain: Tensor, cache: Any) -> Tensor:
         """Return the positions (3, 1, tokens) of text behind the cache's picture, from those of a
-        causal model (1, tokens)."""
+        causal model (1, tokens), or with the offsets of cuts (3, 1, tokens)."""
         shifted: Tensor = plain + cache.position_shift
-        return shifted.expand(3, *plain.shape)
+        return shifted if plain.dim() == 3 else shifted.expand(3, *plain.shape)

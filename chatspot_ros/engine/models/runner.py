@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.engine.loading.checkpoint import Loaded
-from chatspot_ros.engine.models.base import EncodedImage
+from chatspot_ros.engine.models.base import EncodedImage, Offsets
 from chatspot_ros.engine.models.cache import share_cache
 from chatspot_ros.engine.models.registry import find_family
 from chatspot_ros.errors import ModelLoadError
@@ -93,9 +93,20 @@ class Runner:
         }
         return self._family.encode_image(inputs)
 
+    def encode_cut(self, pixels: dict[str, Any]) -> EncodedImage:
+        """Run the vision tower on a cut of the picture; its text has the family's marks."""
+        encoded = self.encode_image(pixels)
+        return replace(encoded, text=self._family.cut_text(encoded))
+
     def cut_inputs(self, cuts: Sequence[EncodedImage]) -> dict[str, Any]:
         """Return the model's inputs for tokens behind a picture with these cuts among them."""
-        return self._family.with_cuts({}, cuts)
+        if not cuts:
+            return {}
+        return {"mm_encoder_outputs": self._family.with_cuts({}, cuts)["mm_encoder_outputs"]}
+
+    def cut_offsets(self, cut: EncodedImage, start: int, begin: int, count: int) -> Offsets | None:
+        """See Family."""
+        return self._family.cut_offsets(cut, start, begin, count)
 
     def read(
         self, scene: Scene, ids: list[int], cuts: Sequence[EncodedImage] = ()
@@ -106,7 +117,8 @@ class Runner:
         pictures behind the scene's own.
         """
         known = len(scene.prefix_ids)
-        if scene.cache is None or tuple(ids[:known]) != scene.prefix_ids:
+        moved = any(self.cut_offsets(cut, 0, 0, 1) for cut in cuts)
+        if scene.cache is None or moved or tuple(ids[:known]) != scene.prefix_ids:
             cache = self._family.new_cache()
             inputs = self._family.with_cuts(scene.inputs, cuts)
             return self._family.prefill(ids, inputs, cache), cache

@@ -335,3 +335,22 @@ def test_tiles_are_laid_as_internvls_processor_lays_them(wh: tuple[int, int]) ->
 def test_tiles_and_a_view_of_the_whole(engine: Engine, name: str) -> None:
     assert engine.prepare(np.zeros((97, 211, 3), np.uint8)).image_tokens == 9 * 4
     assert engine.prepare(np.zeros((56, 56, 3), np.uint8)).image_tokens == 4
+
+
+def test_a_second_look_together_is_as_each_read_whole(
+    engine: Engine, image_rgb: np.ndarray
+) -> None:
+    """The cut enters behind the shared picture, with the family's marks and positions."""
+    scene = engine.prepare(image_rgb)
+    asked = [replace(one, look_twice="on", max_new_tokens=4) for one in QUESTIONS[:3]]
+    together = engine.answer_many(scene, asked)
+    if not engine._runner.takes_cuts:
+        assert all("looked once" in "".join(reply.notes) for reply in together)
+        return
+    whole = [engine.answer(replace(scene, cache=None, prefix_ids=()), one) for one in asked]
+    assert [reply.looked_twice for reply in together] == [True] * 3
+    assert [reply.raw_text for reply in together] == [reply.raw_text for reply in whole]
+    for packed, alone in zip(together, whole, strict=True):
+        assert packed.log_probabilities == pytest.approx(alone.log_probabilities, abs=2e-3)
+    once = engine.answer_many(scene, [replace(one, look_twice="off") for one in asked])
+    assert [one.log_probabilities for one in once] != [one.log_probabilities for one in together]
