@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -101,11 +101,13 @@ def packed_outputs(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Te
         found = plain.get_image_features(**batch, return_dict=True).pooler_output
         seen.update(zip(numbers, found, strict=True))
     features = [seen[number] for number in sorted(seen)]
+    # The class says one tensor, LLaVA's own code a list of them.
+    seen_all = BaseModelOutputWithPooling(pooler_output=cast(Any, features))
     hidden = plain.model(
         input_ids=inputs["input_ids"],
         position_ids=inputs["position_ids"],
         attention_mask=attention_mask(inputs[OWNERS], features[0].dtype),
-        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=features)},
+        mm_encoder_outputs={"image": seen_all},
         use_cache=False,
     ).last_hidden_state
     wanted = inputs["labels"][:, 1:]

@@ -178,19 +178,7 @@ class Batch:
             RequestError, RegionError: one of the questions cannot be asked; none is admitted.
         """
         began_s = time.perf_counter()
-        image_rgb = self._scene.image_rgb
-        if self._print is not None and image_rgb is not None:
-            questions = self._print.fill(image_rgb, questions)
-        cuts = self._see_again(questions)
-        questions = [
-            replace(one, notes=(*one.notes, ONE_PICTURE))
-            if one.look_twice == "on" and not self._runner.takes_cuts else one
-            for one in questions
-        ]  # fmt: skip
-        all_ready = [
-            self._conversation.read(self._scene, question, "" if cut is None else cut.text)
-            for question, cut in zip(questions, cuts, strict=True)
-        ]
+        all_ready, cuts = self._all_ready(questions)
         sequences: list[TokenSequence] = []
         asked = SequenceAdmission(sequences, self._tidy)
         for index, ready in enumerate(all_ready):
@@ -223,20 +211,34 @@ class Batch:
             self._packed.admit(sequence)
         return asked
 
-    def _see_again(self, questions: Sequence[Question]) -> list[EncodedImage | None]:
-        """Return each question's second look, or None."""
+    def _all_ready(
+        self, questions: Sequence[Question]
+    ) -> tuple[list[Ready], list[EncodedImage | None]]:
+        """Return the questions as ids, with the print in their regions, and their second looks."""
         image_rgb = self._scene.image_rgb
-        looked_at = [self._conversation.looked_at(self._scene, one) for one in questions]
-        if image_rgb is None or not self._runner.takes_cuts:
-            return [None] * len(looked_at)
+        if self._print is not None and image_rgb is not None:
+            questions = self._print.fill(image_rgb, questions)
+        if not self._runner.takes_cuts:
+            questions = [
+                replace(one, notes=(*one.notes, ONE_PICTURE)) if one.look_twice == "on" else one
+                for one in questions
+            ]
+        cuts = [self._second_look(question) for question in questions]
+        all_ready = [
+            self._conversation.read(self._scene, question, "" if cut is None else cut.text)
+            for question, cut in zip(questions, cuts, strict=True)
+        ]
+        return all_ready, cuts
+
+    def _second_look(self, question: Question) -> EncodedImage | None:
+        """Return the cut around a question's region, encoded; None: it is looked at once."""
+        region = self._conversation.looked_at(self._scene, question)
+        image_rgb = self._scene.image_rgb
+        if region is None or image_rgb is None or not self._runner.takes_cuts:
+            return None
         with torch.inference_mode(), ModelFailure("look at the region"):
             spec, processor = self._conversation.builder.spec, self._runner.image_processor
-            return [
-                None if region is None else self._runner.encode_cut(
-                    crop_inputs(image_rgb, region, spec, processor)
-                )
-                for region in looked_at
-            ]  # fmt: skip
+            return self._runner.encode_cut(crop_inputs(image_rgb, region, spec, processor))
 
     def step(self) -> None:
         """Decode a token of every question, or of the first one alone."""
