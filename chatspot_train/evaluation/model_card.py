@@ -26,7 +26,7 @@ def model_card(
 ) -> str:
     """Return the card in Markdown with the kitchen's own rows; without rows it states that the
     model was not measured."""
-    if training.get("recipe") == "instruct":
+    if training.get("recipe") in ("instruct", "align"):
         lines = [*_instructed(training, size_mb, calibration), *_measured(rows)]
     else:
         lines = [*_tiny(training, size_mb), *_measured(rows), *_tiny_limits(rows, calibration)]

@@ -201,11 +201,11 @@ def public(settings: InstructSettings) -> dict[str, Any]:
         (values, ("deepspeed",)),
     ):  # fmt: skip
         for key in keys if part else ():
-            part[key] = part[key] and _without_folders(part[key])
+            part[key] = part[key] and without_folders(part[key])
     return values
 
 
-def _without_folders(path: str) -> str:
+def without_folders(path: str) -> str:
     """Return a path's last part, with the run's name for a run's `model`; hub ids stay."""
     if not Path(path).expanduser().is_absolute() and not path.startswith("."):
         return path
