@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from chatspot_ros.core.answer_parser import read as read_answer
 from chatspot_ros.core.dialects import ChatSpotDialect
 from chatspot_ros.core.geometry import PictureGeometry, fit
 from chatspot_ros.core.regions import Region
+from chatspot_ros.engine.api import Reply
 from chatspot_ros.region_query_node import RegionQueryNode
 from chatspot_ros.ros.run_node import Stop, run_node
 from chatspot_sim.demo import SEED
@@ -68,10 +68,7 @@ class Oracle:
             skills=("open", "close", "pick", "place", "plug_in", "unplug", "turn_on", "turn_off",
                     "fill", "empty"), confidence=0.9, truncated=False,
         )  # fmt: skip
-        return SimpleNamespace(
-            answer=answer, prompt=question.text, raw_text=said, tokens=1, seconds=0.0, task=task,
-            notes=(),
-        )  # fmt: skip
+        return Reply(answer, prompt=question.text, raw_text=said, tokens=1, seconds=0.0, task=task)
 
     def _know(self, question: Any, picture: Any, dialect: Any) -> tuple[str, str]:
         if "ORACLE_SAYS" in os.environ:

@@ -104,6 +104,8 @@ class FakeEngine:
             seconds=0.0,
             task="",
             notes=(),
+            looked_twice=False,
+            print_lines=(),
         )
 
 
