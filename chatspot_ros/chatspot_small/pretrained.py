@@ -133,13 +133,16 @@ def write_language(folder: Path, source: Path) -> None:
 
     where: dict[str, Any] = {
         "pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name,
-        "local_files_only": True, "trust_remote_code": False,
+        "local_files_only": True,
     }  # fmt: skip
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+            **where,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
         )
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     # A cut or foreign file fails in the reader in many ways.
     except Exception as error:
         raise ModelLoadError(

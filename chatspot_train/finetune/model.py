@@ -175,7 +175,7 @@ def _seen_layer(tower_config: Any) -> dict[str, Any]:
 def _read_parts(vision: str, language: str, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return the tower and the language model. Raises OSError, ValueError or ImportError."""
     kind: Any = CLIPVisionModel if config.vision_config.model_type.startswith("clip") else AutoModel
-    tower = kind.from_pretrained(vision, dtype=dtype, use_safetensors=True)
+    tower = kind.from_pretrained(vision, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     words = AutoModelForCausalLM.from_pretrained(
         language, dtype=dtype, use_safetensors=True, trust_remote_code=False
     )

@@ -223,8 +223,8 @@ def test_the_vision_tower_is_written_and_loaded(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["stem.0.weight"], state["_conv_stem.weight"])
     last = model.state_dict()["stages.6.0.project.0.weight"]
     assert torch.equal(last, state["_blocks.20._project_conv.weight"])
-    cells = model.eval()(torch.zeros(1, 3, 64, 96)).last_hidden_state
-    assert cells.shape == (1, 6, model.config.hidden_size)
+    cells = model.eval()(torch.zeros(1, 3, 64, 128)).last_hidden_state
+    assert cells.shape == (1, 2, model.config.hidden_size)
 
 
 @pytest.mark.parametrize(

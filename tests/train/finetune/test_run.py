@@ -191,7 +191,7 @@ def test_the_robots_skills_and_states_go_into_the_prompts(
     class Stopped(Exception):  # noqa: N818
         pass
 
-    def encoder(start: Start, longest: int, skills: Any, states: Any) -> None:
+    def encoder(start: Start, longest: int, skills: Any, states: Any, **_: Any) -> None:
         raise Stopped(tuple(skills), dict(states))
 
     (tmp_path / "skills.yaml").write_text("open: open a door\n")
