@@ -58,6 +58,11 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
                 value=options.model,
                 remedy="give --served-model and --spec, a file of config/models",
             )  # fmt: skip
+        if "on" in (options.look_twice, options.reader):
+            raise ModelLoadError(
+                "an endpoint is shown each picture once, without a reader", value=options.model,
+                remedy="leave out --look-twice and --reader, or give a model's folder",
+            )  # fmt: skip
         answerer = EndpointAnswerer(
             options.model, options.served_model, read_spec(options.spec),
             skills=read_skills(options.skills), states=read_states(options.states),

@@ -19,10 +19,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from chatspot_ros.chatspot_small.pretrained import (
+    LANGUAGE_FOLDER,
+    SOURCE_STAMP,
+    VISION_FOLDER,
+    make_readable,
+)
 from chatspot_ros.errors import ModelLoadError, shorten
 
 ADAPTATION, WEIGHTS, STAMP = "adaptation.safetensors", "model.safetensors", "composed.sha256"
-VISION_FOLDER, LANGUAGE_FOLDER = "efficientnet-lite2", "smollm2-135m-instruct"
 # What is learned of a pretrained weight: all of it, two factors of its change, further rows.
 _WHOLE, _DOWN, _UP, _ROWS = "", ".lora_A", ".lora_B", ".new_rows"
 _KINDS = (_WHOLE, _DOWN, _UP, _ROWS)
@@ -107,6 +112,7 @@ def compose(parts: Path, adaptation: Path, out: Path) -> bool:
     shutil.copytree(adaptation, part, ignore=shutil.ignore_patterns(ADAPTATION))
     save_file(weights, part / WEIGHTS, {"format": "pt"})
     (part / STAMP).write_text(stamp + "\n")
+    make_readable(part)
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
     return True
@@ -120,6 +126,7 @@ def extract(parts: Path, trained: Path, out: Path, rank: int) -> int:
     shutil.copytree(trained, out, dirs_exist_ok=True,
                     ignore=shutil.ignore_patterns(WEIGHTS, STAMP))  # fmt: skip
     save_file(learned, out / ADAPTATION, {"format": "pt"})
+    make_readable(out)
     return (out / ADAPTATION).stat().st_size
 
 
@@ -160,7 +167,7 @@ def _foreign(name: str) -> ModelLoadError:
 def _stamp(parts: Path, adaptation: Path) -> str:
     """Return a hash of everything that the composed folder is made of."""
     digest = hashlib.sha256()
-    sources = [parts / folder / "source.sha256" for folder in (VISION_FOLDER, LANGUAGE_FOLDER)]
+    sources = [parts / folder / SOURCE_STAMP for folder in (VISION_FOLDER, LANGUAGE_FOLDER)]
     for path in [*sources, *sorted(p for p in adaptation.iterdir() if p.is_file())]:
         try:
             digest.update(path.name.encode() + path.read_bytes())

@@ -40,7 +40,7 @@ _PARTS = {
     "expand_conv": "expand.0", "bn0": "expand.1", "depthwise_conv": "filter.0", "bn1": "filter.1",
     "project_conv": "project.0", "bn2": "project.1",
 }  # fmt: skip
-_STAMP = "source.sha256"
+SOURCE_STAMP = "source.sha256"
 _STEM = {"_conv_stem": "stem.0", "_bn0": "stem.1"}
 
 
@@ -180,18 +180,22 @@ def write_parts(out: Path, parts: Sequence[Part] | None = None) -> list[Path]:
         with tempfile.TemporaryDirectory(dir=out, prefix=f".{part.folder}.") as name:
             made = Path(name)
             part.write(made, source)
-            (made / _STAMP).write_text(part.sha256 + "\n")
-            # Temporary folders and safetensors' files are their owner's alone.
-            for path in (made, *made.iterdir()):
-                path.chmod(path.stat().st_mode | 0o044 | (0o011 if path == made else 0))
+            (made / SOURCE_STAMP).write_text(part.sha256 + "\n")
+            make_readable(made)
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
     return [out / part.folder for part in parts]
 
 
+def make_readable(folder: Path) -> None:
+    """Let everybody read a folder; temporary folders and safetensors' files are their owner's."""
+    for path in (folder, *folder.iterdir()):
+        path.chmod(path.stat().st_mode | 0o044 | (0o011 if path == folder else 0))
+
+
 def _is_made_of(folder: Path, sha256: str) -> bool:
     try:
-        return (folder / _STAMP).read_text().strip() == sha256
+        return (folder / SOURCE_STAMP).read_text().strip() == sha256
     except OSError:
         return False
 

@@ -9,7 +9,8 @@ from chatspot_ros.core.crops import region_to_look_at
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks.read import asks_for_print
-from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.api import Question, ShouldStop
+from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.text_reader import TextReader
 from chatspot_ros.errors import ModelLoadError
 
@@ -27,17 +28,23 @@ class PrintReading:
         self._trained = trained
         self._reader: TextReader | None = None
 
-    def fill(self, image_rgb: RgbImage, questions: Sequence[Question]) -> list[Question]:
+    def fill(
+        self,
+        image_rgb: RgbImage,
+        questions: Sequence[Question],
+        should_stop: ShouldStop | None = None,
+    ) -> list[Question]:
         """Return the questions with the print of their regions, which are in the image's pixels.
 
         Raises RegionError: an unusable region; ModelLoadError: a question needs the reader (`on`)
-        and it is not installed.
+        and it is not installed; what `should_stop` raises, between two regions.
         """
         width, height = image_rgb.shape[1::-1]
         filled = list(questions)
         for number, question in enumerate(questions):
             if not self._wants(question):
                 continue
+            check_stop(should_stop)
             region = region_to_look_at([one.clipped(width, height) for one in question.regions])
             if region is not None:
                 filled[number] = self._read(image_rgb, region, question)

@@ -15,6 +15,8 @@ from chatspot_ros.engine import Engine
 from chatspot_ros.engine.api import Question, Reply
 from chatspot_ros.engine.decoding.batch import ONE_PICTURE
 from chatspot_ros.engine.look_first import NOT_FOUND, find_places
+from chatspot_ros.engine.model_errors import OutOfMemoryError
+from chatspot_ros.errors import CancelledError
 
 BOXES = [Region.box(5 + 20 * k, 10 + 9 * k, 60 + 30 * k, 50 + 11 * k) for k in range(5)]
 
@@ -159,8 +161,54 @@ def test_without_a_region_the_model_first_says_where() -> None:
     assert found[4] is questions[4]
 
 
-def test_the_bundled_model_looks_where_it_says(image_rgb: np.ndarray, llava: Engine) -> None:
-    """A model that talks nonsense names no place: it answers all the same, and says so."""
-    scene = llava.prepare(image_rgb)
-    reply = llava.answer(scene, Question("Is it open?", look_twice="on", max_new_tokens=5))
-    assert reply.looked_twice or NOT_FOUND in reply.notes
+def test_the_bundled_model_looks_where_it_says() -> None:
+    from chatspot_sim.kitchen import draw_kitchen
+    from chatspot_sim.world import World
+
+    tiny = Engine.load("models/chatspot-tiny", device="cpu")
+    with World(draw_kitchen(85, "test")) as world:
+        scene = tiny.prepare(world.frame().rgb)
+    asked_where = Question("Where is the fridge?", task="locate")
+    (place, *_) = tiny.answer(scene, asked_where).answer.grounded
+    about_all = Question("Is the fridge open?", task="state", look_twice="on")
+    (found,) = drive(find_places(tiny.open(scene), [replace(about_all, text=asked_where.text)]))
+    assert found.regions == (replace(place, label=""),)
+    assert NOT_FOUND not in tiny.answer(scene, about_all).notes
+
+
+def test_a_cancel_gets_through_between_two_regions(llava: Engine, image_rgb: np.ndarray) -> None:
+    scene, looks = llava.prepare(image_rgb), asked(look_twice="on")
+    calls = iter(range(100))
+    batch = llava.open(scene)
+    with pytest.raises(CancelledError):
+        batch.admit(looks, should_stop=lambda: next(calls) == 3)
+    assert next(calls) == 4  # not asked again: no further region was looked at
+    assert batch.live == 0
+    other = batch.admit(looks[:1])
+    while not other.done:
+        batch.step()
+    assert other.result()[0].looked_twice
+
+
+def test_full_memory_at_a_second_look_ends_one_question_alone(
+    llava: Engine, image_rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, looks = llava.prepare(image_rgb), asked(look_twice="on")
+    expected = [reply.raw_text for reply in llava.answer_many(scene, looks)]
+    batch = llava.open(scene)
+    monkeypatch.setattr(batch, "_most", 1)  # as after memory was full twice
+    doomed, fine = batch.admit(looks[:1]), batch.admit(looks[1:])
+    encode = llava._runner.encode_cut
+    calls = iter(range(100))
+
+    def fail_first(pixels: Any) -> Any:
+        if next(calls) == 0:
+            raise OutOfMemoryError("full", value=1, remedy="ask less")
+        return encode(pixels)
+
+    monkeypatch.setattr(llava._runner, "encode_cut", fail_first)
+    while not (doomed.done and fine.done):
+        batch.step()
+    with pytest.raises(OutOfMemoryError):
+        doomed.result()
+    assert [reply.raw_text for reply in fine.result()] == expected[1:]

@@ -18,6 +18,7 @@ from chatspot_ros.engine.api import (
     for_index,
 )
 from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
+from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
@@ -176,9 +177,10 @@ class Batch:
 
         Raises:
             RequestError, RegionError: one of the questions cannot be asked; none is admitted.
+            CancelledError, DeadlineError: `should_stop` said so between two regions; the same.
         """
         began_s = time.perf_counter()
-        all_ready, cuts = self._all_ready(questions)
+        all_ready, cuts = self._all_ready(questions, should_stop)
         sequences: list[TokenSequence] = []
         asked = SequenceAdmission(sequences, self._tidy)
         for index, ready in enumerate(all_ready):
@@ -212,18 +214,24 @@ class Batch:
         return asked
 
     def _all_ready(
-        self, questions: Sequence[Question]
+        self, questions: Sequence[Question], should_stop: ShouldStop | None
     ) -> tuple[list[Ready], list[EncodedImage | None]]:
-        """Return the questions as ids, with the print in their regions, and their second looks."""
+        """Return the questions as ids, with the print in their regions, and their second looks.
+
+        Raises what `should_stop` raises, between two regions.
+        """
         image_rgb = self._scene.image_rgb
         if self._print is not None and image_rgb is not None:
-            questions = self._print.fill(image_rgb, questions)
+            questions = self._print.fill(image_rgb, questions, should_stop)
         if not self._runner.takes_cuts:
             questions = [
                 replace(one, notes=(*one.notes, ONE_PICTURE)) if one.look_twice == "on" else one
                 for one in questions
             ]
-        cuts = [self._second_look(question) for question in questions]
+        cuts: list[EncodedImage | None] = []
+        for question in questions:
+            check_stop(should_stop)
+            cuts.append(self._second_look(question))
         all_ready = [
             self._conversation.read(self._scene, question, "" if cut is None else cut.text)
             for question, cut in zip(questions, cuts, strict=True)

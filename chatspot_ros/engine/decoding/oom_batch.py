@@ -221,7 +221,11 @@ class OomBatch:
         for one in self._asked:
             one.check()
             while one.waiting and one.error is None and sum(a.live for a in self._asked) < most:
-                one.ask(self._batch, [one.waiting.pop(0)])
+                try:
+                    one.ask(self._batch, [one.waiting.pop(0)])
+                # Its second look may not fit, or its caller gives up: the others go on.
+                except Exception as error:
+                    one.error = error
 
 
 def _as_ours(error: Exception) -> OutOfMemoryError:

@@ -194,9 +194,7 @@ class PackedBatch:
 
     def _moves(self, piece: list[TokenSequence]) -> bool:
         """Return whether a cut moves the positions of a sequence."""
-        return any(
-            one.cut is not None and self._runner.cut_offsets(one.cut, 0, 0, 1) for one in piece
-        )
+        return self._runner.cuts_move_positions and any(one.cut is not None for one in piece)
 
     def _make_room(self, need: int, piece: list[TokenSequence]) -> PackedCache:
         """Make room for further columns; drop those of ended sequences when they are many."""

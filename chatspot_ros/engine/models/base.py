@@ -39,11 +39,13 @@ class Family:
     `model` reads further tokens behind a cache. `placeholder` is the token that the chat template
     writes for the picture, `opening` the text that begins every conversation although the template
     leaves it out. `shares_prefix` says whether one picture's keys and values serve every question
-    about it, `takes_cuts` whether a question may bring a second picture: a cut of the first one.
+    about it, `takes_cuts` whether a question may bring a second picture: a cut of the first one;
+    `cuts_move_positions` whether `cut_offsets` says how it counts positions then.
     """
 
     shares_prefix = True
     takes_cuts = True
+    cuts_move_positions = False
     opening = ""
     # Text around the image tokens that the template leaves out.
     before, after = "", ""

@@ -21,6 +21,8 @@ class Qwen(Family):
     last, is never used.
     """
 
+    cuts_move_positions = True
+
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded)
         self.model = PositionAdapter(self.whole, self)

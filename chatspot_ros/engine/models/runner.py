@@ -65,6 +65,7 @@ class Runner:
         self.end_ids = _end_ids(loaded.model, loaded.tokenizer)
         self.caches_prefix = self._family.shares_prefix
         self.takes_cuts = self._family.takes_cuts
+        self.cuts_move_positions = self._family.cuts_move_positions
         text_config = loaded.model.config.get_text_config()
         # The longest conversation, in tokens.
         self.max_tokens = int(getattr(text_config, "max_position_embeddings", 0) or _LONG)
@@ -117,7 +118,7 @@ class Runner:
         pictures behind the scene's own.
         """
         known = len(scene.prefix_ids)
-        moved = any(self.cut_offsets(cut, 0, 0, 1) for cut in cuts)
+        moved = bool(cuts) and self.cuts_move_positions
         if scene.cache is None or moved or tuple(ids[:known]) != scene.prefix_ids:
             cache = self._family.new_cache()
             inputs = self._family.with_cuts(scene.inputs, cuts)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from chatspot_ros.core.regions import Region
+from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.data.records import RecordTurn
 from chatspot_train.data.sources.asides import aside, wants_aside
 from chatspot_train.data.sources.base import SourceError
 from chatspot_train.data.sources.json_reader import clean, load_json
 from chatspot_train.data.sources.photo_wordings import ask, there_text
 
-NOISE = 0.06  # of a box's side
+NOISE = 0.12  # of a box's side, as noisy_box takes it
 MOST = 64  # pictures in one
 
 
@@ -122,12 +123,9 @@ def _alike(kind: str, present: Sequence[str]) -> bool:
 
 
 def _region(box: Region, size: tuple[int, int], rng: np.random.Generator) -> Region:
-    """Draw a box moved by up to NOISE of its sides, or a point near the middle."""
+    """Draw a box with moved edges, or a point near the middle."""
     (x1, y1), (x2, y2) = box.points_px
     if rng.random() < 0.25:
         return Region.point(*(a + (b - a) * float(rng.uniform(0.35, 0.65))
                               for a, b in ((x1, x2), (y1, y2))))  # fmt: skip
-    spread = NOISE * np.array([x2 - x1, y2 - y1]) * rng.random()
-    corners = np.array([[x1, y1], [x2, y2]]) + rng.uniform(-1, 1, (2, 2)) * spread
-    (a, b), (c, d) = np.clip(corners, 0, size)
-    return Region.box(a, b, c, d)
+    return Region.box(*noisy_box((x1, y1, x2, y2), NOISE, *size, rng))

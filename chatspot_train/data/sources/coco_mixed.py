@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from chatspot_ros.core.regions import Region
+from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.asides import aside, wants_aside
 from chatspot_train.data.sources.attribute_questions import state_turn, text_attributes
@@ -34,7 +35,7 @@ from chatspot_train.data.sources.registry import register
 
 STATE_ASKS, MOST_STATE_ASKS = 2, 7  # of the most usual value of an attribute; of a rare one
 NAMES, STATES, MOST_COUNTED = 3, 5, 6  # names: of a category in a picture
-NOISE = 0.05  # of a box's side
+NOISE = 0.1  # of a box's side, as noisy_box takes it
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,8 @@ def _whole_picture(
 def _region(
     thing: Thing, things: Sequence[Thing], size: tuple[int, int], rng: np.random.Generator
 ) -> Region:
-    """Draw the thing's outline, a point on it that is on no smaller thing, or its box moved by up
-    to NOISE of its sides."""
+    """Draw the thing's outline, a point on it that is on no smaller thing, or its box with moved
+    edges."""
     shape = rng.random()
     if shape < 0.3 and thing.outline is not None:
         return thing.outline
@@ -225,9 +226,7 @@ def _region(
             x, y = (a + (b - a) * float(rng.uniform(0.3, 0.7)) for a, b in ((x1, x2), (y1, y2)))
             if not any(_covers(other, x, y) and other.area < thing.area for other in things):
                 return Region.point(x, y)
-    spread = NOISE * np.array([x2 - x1, y2 - y1]) * rng.random()
-    corners = np.array([[x1, y1], [x2, y2]]) + rng.uniform(-1, 1, (2, 2)) * spread
-    (a, b), (c, d) = np.clip(corners, 0, size)
+    a, b, c, d = noisy_box((x1, y1, x2, y2), NOISE, *size, rng)
     return thing.box if c - a < 2 or d - b < 2 else Region.box(a, b, c, d)
 
 

@@ -14,7 +14,7 @@ from chatspot_sim.judging import judge, kinds_named
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.truth import Box, Truth
 from chatspot_sim.wordings import Wordings
-from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.evaluation.metrics.text import denies
 from chatspot_train.evaluation.suite import AskedTurn, Prediction
 

@@ -24,7 +24,7 @@ from chatspot_train.evaluation.kitchen.questions import kitchen_questions, truth
 from chatspot_train.evaluation.kitchen.render import RenderError, render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.evaluation.metrics.boxes import noisy_box
+from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.evaluation.metrics.intervals import share
 from chatspot_train.evaluation.runner import read_predictions, run, to_line
 from chatspot_train.evaluation.suite import Item, Prediction, SuiteOptionError
