@@ -111,8 +111,8 @@ def _join(
     """
     try:
         # The projection first: it is the same for a seed, whatever the other weights' format is.
-        tower_config = _vision_config(vision)
-        seen = _seen_layer(tower_config)
+        tower_config = read_tower_config(vision)
+        seen = seen_layer(tower_config)
         config = LlavaConfig(
             vision_config=tower_config,
             text_config=AutoConfig.from_pretrained(language, trust_remote_code=False), **seen,
@@ -154,7 +154,7 @@ def _join(
     return Start(model, tokenizer, images, spec.chat_template or VICUNA_TEMPLATE, spec)
 
 
-def _vision_config(vision: str) -> Any:
+def read_tower_config(vision: str) -> Any:
     """Return a vision tower's config. Raises OSError or ValueError."""
     file = Path(vision) / "config.json"
     if file.is_file():
@@ -164,7 +164,7 @@ def _vision_config(vision: str) -> Any:
     return CLIPVisionConfig.from_pretrained(vision) if is_clip else config
 
 
-def _seen_layer(tower_config: Any) -> dict[str, Any]:
+def seen_layer(tower_config: Any) -> dict[str, Any]:
     """Return which vectors of a tower LLaVA reads: of CLIP the last layer's but one, as the paper,
     without the class token; of others all of the last layer."""
     if isinstance(tower_config, CLIPVisionConfig):

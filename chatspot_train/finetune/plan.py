@@ -11,7 +11,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    CLIPVisionConfig,
     LlavaConfig,
 )
 
@@ -21,7 +20,13 @@ from chatspot_ros.engine.loading.model_classes import import_classes
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.finetune import memory_plan
 from chatspot_train.finetune.config import InstructSettings, ModelSettings
-from chatspot_train.finetune.model import IMAGE_TOKEN, choose_parts, own_strings
+from chatspot_train.finetune.model import (
+    IMAGE_TOKEN,
+    choose_parts,
+    own_strings,
+    read_tower_config,
+    seen_layer,
+)
 from chatspot_train.finetune.prepare import with_adapters
 
 
@@ -54,8 +59,8 @@ def meta_model(settings: InstructSettings, shape: Path | None = None) -> Any:
     choose_parts(model, settings.learn)
     if settings.lora is None:
         return model
-    keep = "projection" in settings.learn
-    return with_adapters(model, settings.lora, keep, range(_new_rows(settings.model)))
+    rows = range(_new_rows(settings.model))
+    return with_adapters(model, settings.lora, settings.learn, rows)
 
 
 def _new_rows(model: ModelSettings) -> int:
@@ -81,9 +86,11 @@ def _config(model: ModelSettings, shape: Path | None) -> Any:
             return AutoConfig.for_model(**values)
         if model.checkpoint is not None:
             return _config_in(checkpoint.find_folder(model.checkpoint, local_only=False))
+        tower = read_tower_config(str(model.vision))
         config = LlavaConfig(
-            vision_config=CLIPVisionConfig.from_pretrained(str(model.vision)),
+            vision_config=tower,
             text_config=AutoConfig.from_pretrained(str(model.language), trust_remote_code=False),
+            **seen_layer(tower),
         )
     except (OSError, ValueError, TypeError, ModelLoadError) as error:
         problem = error.problem if isinstance(error, ModelLoadError) else str(error)

@@ -14,10 +14,14 @@ from transformers import BitsAndBytesConfig
 
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.common.bf16 import use_bf16
-from chatspot_train.finetune.config import InstructSettings, LoraSettings, ModelSettings
+from chatspot_train.finetune.config import InstructSettings, LoraSettings, ModelSettings, Part
 from chatspot_train.finetune.model import Start, choose_parts, load_start, own_tokens
 
 PROJECTIONS = ("multi_modal_projector", "merger")
+# Beside adapters: the modules that are trained entirely, with all that is in them.
+WHOLE: dict[Part, tuple[str, ...]] = {
+    "projection": PROJECTIONS, "vision": ("vision_tower", "visual"),
+}  # fmt: skip
 
 
 def computes_in_bf16(settings: InstructSettings, on_gpu: bool = False) -> bool:
@@ -110,8 +114,7 @@ def prepare(start: Start, settings: InstructSettings) -> Any:
     model = start.model
     model.config.use_cache = False
     if settings.lora is not None:
-        keep = "projection" in settings.learn
-        model = with_adapters(model, settings.lora, keep, own_tokens(start))
+        model = with_adapters(model, settings.lora, settings.learn, own_tokens(start))
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -119,9 +122,9 @@ def prepare(start: Start, settings: InstructSettings) -> Any:
 
 
 def with_adapters(
-    model: Any, lora: LoraSettings, keep: bool, tokens: Sequence[int] = ()
+    model: Any, lora: LoraSettings, learn: Sequence[Part] = (), tokens: Sequence[int] = ()
 ) -> PeftModel:
-    """Add low-rank adapters to the language model; with `keep` train the whole projection too.
+    """Add low-rank adapters to the language model; train the other parts of `learn` entirely.
 
     `tokens` are ids whose rows of the embedding and of the head are trained. Only these rows get
     gradients and moments, a few MB; the two tables as `modules_to_save` would take 16 bytes for
@@ -129,15 +132,14 @@ def with_adapters(
     """
     names = "|".join(lora.targets)
     rows = {table: list(tokens) for table in _tables(model)} if tokens else None
-    whole = [
-        name for name, _ in model.named_modules() if name.split(".")[-1] in PROJECTIONS
-    ]  # fmt: skip
+    whole = [name for part in learn for name in WHOLE.get(part, ())]
+    kept = [name for name, _ in model.named_modules() if name.split(".")[-1] in whole]
     return get_peft_model(
         model,
         LoraConfig(
             r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
             target_modules=rf".*language_model.*\.({names})",
-            modules_to_save=whole if keep else None,
+            modules_to_save=kept or None,
             trainable_token_indices=rows,
         ),
     )  # fmt: skip
