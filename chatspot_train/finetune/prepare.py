@@ -115,9 +115,11 @@ def prepare(start: Start, settings: InstructSettings) -> Any:
     model.config.use_cache = False
     if settings.lora is not None:
         model = with_adapters(model, settings.lora, settings.learn, own_tokens(start))
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    for module in model.modules():
+        trained = [one for one in module.parameters(recurse=False) if one.requires_grad]
+        # With a trained weight also what stands beside it: a batch normalisation's statistics.
+        for one in (*trained, *(module.buffers(recurse=False) if trained else ())):
+            one.data = one.data.float() if one.is_floating_point() else one.data
     return model
 
 

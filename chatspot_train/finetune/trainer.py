@@ -83,7 +83,9 @@ class InstructTrainer(WholeCheckpoints):
                 self.drops.add(drop)
         outputs: Any = None
         if PICTURES in inputs:
-            loss = packed_loss(model, inputs, num_items_in_batch)
+            # Accelerate computes the model's own forward in the run's format; this is around it.
+            with self.accelerator.autocast():
+                loss = packed_loss(model, inputs, num_items_in_batch)
         else:
             loss, outputs = cast(
                 "tuple[Tensor, Any]",

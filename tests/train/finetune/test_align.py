@@ -15,12 +15,20 @@ from torch.nn import functional as F
 
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import RecordError, Records, RecordTurn, write_records
-from chatspot_train.finetune import align as module
-from chatspot_train.finetune.align import find_projection, name_embeddings, name_of, run_recipe
+from chatspot_train.finetune.align import name_embeddings, run_recipe
+from chatspot_train.finetune.align_regions import (
+    NAME,
+    Vocabulary,
+    find_projection,
+    name_of,
+    read_shown,
+    states_of,
+)
 from chatspot_train.finetune.config import ModelSettings
 from chatspot_train.finetune.model import load_start, part_of
 
 Painted = Callable[..., dict[str, str]]
+STATES = {"red": "door: open", "green": "door: closed", "blue": "door: closed"}
 
 
 def settings(out: Path, parts: dict[str, Any], data: dict[str, str], **more: Any) -> dict[str, Any]:
@@ -28,12 +36,14 @@ def settings(out: Path, parts: dict[str, Any], data: dict[str, str], **more: Any
             "progress": False, **more}  # fmt: skip
 
 
+@pytest.mark.parametrize("learn", [["projection"], ["projection", "vision"]])
 def test_cuts_come_to_lie_at_their_names(
-    parts: dict[str, Any], painted: Painted, tmp_path: Path
+    learn: list[str], parts: dict[str, Any], painted: Painted, tmp_path: Path
 ) -> None:
     data = painted(12)
     before = load_start(ModelSettings.model_validate(parts))
-    folder = run_recipe(settings(tmp_path / "run", parts, data, steps=200, learning_rate=3e-3))
+    folder = run_recipe(settings(tmp_path / "run", parts, data, learn=learn, learning_rate=3e-3,
+                                 vision_rate=1e-3, bf16=False, steps=200))  # fmt: skip
     after = load_start(ModelSettings(checkpoint=str(folder)))
 
     untaught = dict(before.model.named_parameters())
@@ -41,24 +51,64 @@ def test_cuts_come_to_lie_at_their_names(
         part_of(name) for name, value in after.model.named_parameters()
         if not torch.allclose(value.float(), untaught[name].float(), atol=2e-3, rtol=2e-3)
     }  # fmt: skip
-    assert moved == {"projection"}
+    assert moved == set(learn)
 
-    names: dict[str, int] = {}
+    vocabulary = Vocabulary()
     regions = [
         one for record in Records(Path(data["records"]))
-        for one in module._named(record, read_picture(Path(data["images"]) / record.image), after,
-                                 names)
+        for one in read_shown(record, read_picture(Path(data["images"]) / record.image), after,
+                              vocabulary)
     ]  # fmt: skip
+    names = list(vocabulary.words[NAME])
     assert set(names) == {"red", "green", "blue"}
-    middle, words = name_embeddings(after, list(names))
+    middle, words = name_embeddings(after, names)
     right = []
     for one in regions:
         seen = find_projection(after.model)(one.cut.to(words.dtype)).mean(0) - middle
-        right.append(int(F.cosine_similarity(seen[None], words).argmax()) in one.names)
+        nearest = int(F.cosine_similarity(seen[None], words).argmax())
+        right.append((0, nearest) in one.labels)
     assert np.mean(right) > 0.9
     card = (folder / "README.md").read_text()
-    assert "moved: projection" in card
+    assert f"moved: {', '.join(learn)}" in card
     assert str(tmp_path) not in card
+
+
+def test_states_are_told_apart_too(
+    parts: dict[str, Any], painted: Painted, tmp_path: Path
+) -> None:
+    """What is red is open, whatever its name says; without these turns nothing says so."""
+    data = painted(12)
+    records = [
+        replace(record, turns=tuple(
+            one for turn in record.turns if len(turn.regions) == 1 and name_of(turn.answer)
+            for one in (turn, replace(turn, task="state", answer=STATES[turn.answer]))
+        ))
+        for record in Records(Path(data["records"]))
+    ]  # fmt: skip
+    write_records(records, Path(data["records"]))
+    folder = run_recipe(settings(tmp_path / "run", parts, data, steps=200, learning_rate=3e-3))
+    start = load_start(ModelSettings(checkpoint=str(folder)))
+    vocabulary = Vocabulary()
+    shown = [one for record in records
+             for one in read_shown(record, read_picture(Path(data["images"]) / record.image), start,
+                                   vocabulary)]  # fmt: skip
+    words = list(vocabulary.words["door"])
+    assert sorted(words) == ["closed", "open"]
+    middle, vectors = name_embeddings(start, words)
+    right = []
+    for one in shown:
+        seen = find_projection(start.model)(one.cut.to(vectors.dtype)).mean(0) - middle
+        nearest = int(F.cosine_similarity(seen[None], vectors).argmax())
+        right.append((1, nearest) in one.labels)
+    assert np.mean(right) > 0.9
+
+
+@pytest.mark.parametrize(("answer", "states"), [
+    ("door: open", {"door": "open"}), ("Door: open, plug: in.", {"door": "open", "plug": "in"}),
+    ("open", {}), ("time: 12:30", {}), ("", {}), ("door: open, 5", {}),
+])  # fmt: skip
+def test_what_counts_as_a_state(answer: str, states: dict[str, str]) -> None:
+    assert states_of(answer) == states
 
 
 @pytest.mark.parametrize(("answer", "name"), [
@@ -77,7 +127,8 @@ def test_records_that_name_nothing_are_refused(
     counts = tuple(RecordTurn("How many?", "3") for _ in range(2))
     records = [replace(record, turns=counts) for record in Records(Path(data["records"]))]
     write_records(records, Path(data["records"]))
-    with pytest.raises(RecordError, match="name nothing"):
-        run_recipe(settings(tmp_path / "run", parts, data, steps=2))
+    for learn in (["projection"], ["vision"]):
+        with pytest.raises(RecordError, match="name nothing"):
+            run_recipe(settings(tmp_path / "run", parts, data, steps=2, learn=learn))
     with pytest.raises(ValidationError):
         run_recipe(settings(tmp_path / "run", parts, data, steps=0))

@@ -64,14 +64,16 @@ def test_near_numbers_begin_alike(start: Start) -> None:
     assert near > 0
 
 
+@pytest.mark.parametrize("base", ["float32", "bfloat16"])
 def test_what_a_joined_tower_learned_is_served(
-    joined: dict[str, Any], painted: Callable[..., dict[str, str]], tmp_path: Path
+    base: str, joined: dict[str, Any], painted: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     tower = EfficientNetLiteModel.from_pretrained(joined["vision"])
     before = {k: v.clone() for k, v in tower.state_dict().items()}
     settings = InstructSettings.model_validate({
         "recipe": "instruct", "out": tmp_path / "run", "model": joined, "data": [painted(6)],
         "learn": ["projection", "language", "vision"], "packed": True, "look_twice": 1.0,
+        "base": base,
         "lora": {"rank": 2, "alpha": 4, "dropout": 0.0},
         "optim": {"learning_rate": 1e-2, "projection_rate": 2e-2, "batch": 2, "per_device": 2,
                   "epochs": 2, "workers": 0, "bf16": False, "progress": False, "warmup": 0.0,
@@ -81,8 +83,9 @@ def test_what_a_joined_tower_learned_is_served(
     after = load_start(ModelSettings(checkpoint=str(folder))).model.model.vision_tower.state_dict()
     moved = {k for k, v in after.items() if not torch.allclose(v, before[k], atol=1e-3)}
     assert moved
-    # The statistics stay ImageNet's.
-    assert not any("running" in name for name in moved)
+    # The statistics stay ImageNet's; bfloat16 rounds them.
+    statistics = [name for name in after if "running" in name]
+    assert all(torch.allclose(after[k], before[k], rtol=1e-2, atol=1e-2) for k in statistics)
     engine = Engine.load(str(folder), device="cpu")
     picture = np.random.default_rng(2).integers(0, 255, (90, 160, 3), dtype=np.uint8)
     for shape, vectors in (((90, 160, 3), 2), ((160, 90, 3), 2)):
