@@ -13,9 +13,10 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import RecordError, Records, RecordTurn, write_records
-from chatspot_train.finetune.align import name_embeddings, run_recipe
+from chatspot_train.finetune.align import AlignSettings, name_embeddings, run_recipe
 from chatspot_train.finetune.align_regions import (
     NAME,
     Vocabulary,
@@ -71,6 +72,12 @@ def test_cuts_come_to_lie_at_their_names(
     card = (folder / "README.md").read_text()
     assert f"moved: {', '.join(learn)}" in card
     assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize("name", ["chatspot_small_align", "chatspot_small_tower"])
+def test_the_recipes_are_valid(name: str) -> None:
+    found = AlignSettings.model_validate(load_yaml(Path("config/train") / f"{name}.yaml"))
+    assert ("vision" in found.learn) == (name == "chatspot_small_tower")
 
 
 def test_states_are_told_apart_too(
