@@ -34,5 +34,6 @@ def measure_suite(
         rows |= prefixed(report, prefix)
     if companions:
         reports = {"summary": Report({}, summary(reports, companions)), suite.name: own, **reports}
-    write_report(out, f"{answerer.name}: {suite.name}", rows, reports or {suite.name: own})
+    title = f"{answerer.name}: {suite.name}"
+    write_report(out, suite.name, title, rows, reports or {suite.name: own})
     return rows

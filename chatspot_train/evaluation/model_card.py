@@ -1,13 +1,15 @@
 """The model card, generated from the run's settings and the measured rows.
 
-`chatspot model-card --model DIR --results results.json`
+`chatspot model-card --model DIR --results DIR/results.json ...`
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,34 @@ from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation.registry import suites
 from chatspot_train.evaluation.report import headline_table
+from chatspot_train.evaluation.wrong_answers import SHEET
+
+Rows = Mapping[str, Mapping[str, float]]
+# What is said of a suite's table; of others, their command.
+_HOW = {
+    "kitchen": "On unseen test kitchens (no seed, no wording and no light shared with training), "
+    "regions off by up to about 5 %: `chatspot evaluate --suite kitchen --split test`.",
+    "photos": "On photographs that training did not show: `chatspot evaluate --suite photos`.",
+}
 
 
 def model_card(
     training: dict[str, Any],
-    rows: dict[str, dict[str, float]],
+    measured: Mapping[str, Rows],
     size_mb: float,
     calibration: Calibration | None = None,
+    sheets: Sequence[str] = (),
 ) -> str:
-    """Return the card in Markdown with the kitchen's own rows; without rows it states that the
-    model was not measured."""
+    """Return the card in Markdown with the rows by suite; without any it states that the model was
+    not measured. `sheets` are pictures of wrong answers in the model's folder."""
     if training.get("recipe") in ("instruct", "align"):
-        lines = [*_instructed(training, size_mb, calibration), *_measured(rows)]
+        lines = [*_instructed(training, size_mb, calibration), *_measured(measured)]
     else:
-        lines = [*_tiny(training, size_mb), *_measured(rows), *_tiny_limits(rows, calibration)]
+        lines = [*_tiny(training, size_mb), *_measured(measured)]
+        lines += _tiny_limits(measured.get("kitchen", {}), calibration)
+    if sheets:
+        lines += ["", "## What it gets wrong", "? question, - answer, + truth"]
+        lines += [line for sheet in sheets for line in ("", f"![wrong answers]({sheet})")]
     return "\n".join(lines) + "\n"
 
 
@@ -95,7 +111,7 @@ def _tiny(training: dict[str, Any], size_mb: float) -> list[str]:
     return lines
 
 
-def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | None) -> list[str]:
+def _tiny_limits(rows: Rows, calibration: Calibration | None) -> list[str]:
     lines = ["", "## Limits", "- a simulated kitchen only; no photographs were seen in training"]
     kitchen = suites()["kitchen"]
     weak = [
@@ -107,18 +123,14 @@ def _tiny_limits(rows: dict[str, dict[str, float]], calibration: Calibration | N
     return [*lines, _confidence(calibration)]
 
 
-def _measured(rows: dict[str, dict[str, float]]) -> list[str]:
-    headline = suites()["kitchen"].headline
-    if not rows.keys() & headline.keys():
-        return ["", "## Measured", "Not measured yet: `chatspot evaluate`."]
-    return [
-        "",
-        "## Measured",
-        "On unseen test kitchens (no seed, no wording and no light shared with training), regions "
-        "off by up to about 5 %: `chatspot evaluate --suite kitchen --split test`.",
-        "",
-        headline_table(rows, headline),
-    ]
+def _measured(measured: Mapping[str, Rows]) -> list[str]:
+    lines = ["", "## Measured"]
+    for suite, rows in measured.items():
+        headline = suites()[suite].headline
+        if rows.keys() & headline.keys():
+            how = _HOW.get(suite, f"`chatspot evaluate --suite {suite}`")
+            lines += [how, "", headline_table(rows, headline), ""]
+    return lines[:-1] if len(lines) > 2 else [*lines, "Not measured yet: `chatspot evaluate`."]
 
 
 def _instructed(
@@ -175,21 +187,41 @@ def _confidence(calibration: Calibration | None) -> str:
     )
 
 
-def write_card(folder: Path, rows: dict[str, dict[str, float]]) -> None:
-    """Write README.md into a model's folder, from its `training.json` and the measured rows."""
+def write_card(
+    folder: Path, measured: Mapping[str, Rows], sheets: Mapping[str, Path] | None = None
+) -> None:
+    """Write README.md into a model's folder, from its `training.json` and the rows by suite;
+    `sheets` are pictures of wrong answers by suite, to be copied there."""
     training = json.loads((folder / "training.json").read_text())
     size_mb = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
     calibration = read_spec(folder / SPEC_FILE).calibration
-    (folder / "README.md").write_text(model_card(training, rows, size_mb, calibration))
+    shown = []
+    for suite, sheet in (sheets or {}).items():
+        shown.append(f"wrong-{suite}.jpg")
+        shutil.copyfile(sheet, folder / shown[-1])
+    (folder / "README.md").write_text(model_card(training, measured, size_mb, calibration, shown))
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--results", type=Path, required=True, help="results.json of `evaluate`")
+    parser.add_argument(
+        "--results", type=Path, required=True, nargs="+", help="results.json files of `evaluate`"
+    )
+    parser.add_argument(
+        "--wrong", action="store_true",
+        help="show the results' sheets of wrong answers: pictures that may be made public",
+    )  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> None:
-    write_card(options.model, json.loads(options.results.read_text())["rows"])
+    measured, sheets = {}, {}
+    for file in options.results:
+        found = json.loads(file.read_text())
+        name = found.get("suite", "kitchen")
+        measured[name] = found["rows"]
+        if options.wrong and (file.parent / SHEET).is_file():
+            sheets[name] = file.parent / SHEET
+    write_card(options.model, measured, sheets)
 
 
 main = Command(

@@ -59,11 +59,13 @@ def print_rows(rows: Mapping[str, Row], paper: Mapping[str, float] | None = None
 
 
 def write_report(
-    out: Path, title: str, rows: Mapping[str, Row], reports: Mapping[str, Report]
+    out: Path, suite: str, title: str, rows: Mapping[str, Row], reports: Mapping[str, Report]
 ) -> None:
-    """Write `results.json`, `report.md` (a section for each report) and the plots into `out`."""
+    """Write `results.json` (the suite's name and its rows), `report.md` (a section for each report)
+    and the plots into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(json.dumps({"rows": dict(rows)}, indent=1) + "\n")
+    results = {"suite": suite, "rows": dict(rows)}
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     lines = [f"# {title}"]
     for name, report in reports.items():
         lines += ["", f"## {name}", "", report.table]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import blake2b
 from itertools import groupby
@@ -29,10 +30,12 @@ from chatspot_train.evaluation.suite import (
     AskedTurn,
     Identity,
     Item,
+    JudgingSuite,
     Prediction,
     Report,
     Suite,
 )
+from chatspot_train.evaluation.wrong_answers import write_sheet
 
 PREDICTIONS = "predictions.jsonl"  # in a result folder
 MODEL = "model.json"  # beside it
@@ -86,6 +89,7 @@ def evaluate(
     fresh: bool = False,
 ) -> Report:  # fmt: skip
     """Ask a suite's items, resuming a killed run in `out` unless `fresh`, and score the answers.
+    Wrong ones are drawn on a sheet (`wrong_answers`).
 
     Raises MissingDataError for missing data, OtherModelError for another model's answers in `out`,
     OtherGraderError for another grader's grades.
@@ -96,7 +100,12 @@ def evaluate(
     claim(out, answerer.identity, fresh)
     predictions = run(answerer, items, out / PREDICTIONS, len(items))
     suite.export(predictions, out)
-    return scored(suite, suite.judged(predictions, out))
+    judged = suite.judged(predictions, out)
+    if isinstance(suite, JudgingSuite):
+        # The truth about a detector's boxes is unknown.
+        with suppress(ValueError):
+            write_sheet(items, judged, suite.right(judged), out)
+    return scored(suite, judged)
 
 
 def scored(suite: Suite, predictions: Sequence[Prediction]) -> Report:

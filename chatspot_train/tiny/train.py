@@ -191,4 +191,4 @@ def measure(folder: Path, kitchens: int) -> None:
     suite = make("kitchen", {"only_kitchen": True})
     found = measure_suite(suite, answerer, out, kitchens, 0, out)
     print_rows(found)
-    write_card(folder, found)
+    write_card(folder, {"kitchen": found})

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import RequestError
-from chatspot_train.data.sources.base import draw_number
 from chatspot_train.data.noisy_boxes import noisy_box
+from chatspot_train.data.sources.base import draw_number
 from chatspot_train.evaluation.metrics.intervals import Part, Parts, Row, rows_of
 from chatspot_train.evaluation.metrics.text import percent
 from chatspot_train.evaluation.registry import make_region_suite, register

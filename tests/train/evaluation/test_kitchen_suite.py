@@ -19,12 +19,12 @@ from chatspot_sim.stranger_wordings import taught
 from chatspot_sim.truth import Thing, Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
+from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.evaluation.kitchen import render
 from chatspot_train.evaluation.kitchen.questions import kitchen_questions, truth_of
 from chatspot_train.evaluation.kitchen.render import RenderError, render_kitchens
 from chatspot_train.evaluation.kitchen.render import truth_of as truth_of_picture
 from chatspot_train.evaluation.kitchen.suite import KitchenSuite
-from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.evaluation.metrics.intervals import share
 from chatspot_train.evaluation.runner import read_predictions, run, to_line
 from chatspot_train.evaluation.suite import Item, Prediction, SuiteOptionError

@@ -80,9 +80,7 @@ def test_the_recipes_are_valid(name: str) -> None:
     assert ("vision" in found.learn) == (name == "chatspot_small_tower")
 
 
-def test_states_are_told_apart_too(
-    parts: dict[str, Any], painted: Painted, tmp_path: Path
-) -> None:
+def test_states_are_told_apart_too(parts: dict[str, Any], painted: Painted, tmp_path: Path) -> None:
     """What is red is open, whatever its name says; without these turns nothing says so."""
     data = painted(12)
     records = [

@@ -172,8 +172,8 @@ def test_wrong_settings_are_named(change: dict[str, Any], message: str) -> None:
         InstructSettings.model_validate({**good, **change})
 
 
-@pytest.mark.parametrize("name", ["chatspot_7b_stage1", "chatspot_7b_stage2",
-                                  "chatspot_7b_stage2_lora", "distill", "chatspot_small"])  # fmt: skip
+@pytest.mark.parametrize("name", ["chatspot_7b_stage1", "chatspot_7b_stage2", "distill",
+                                  "chatspot_7b_stage2_lora", "chatspot_small"])  # fmt: skip
 def test_the_recipes_are_valid(name: str) -> None:
     found = InstructSettings.read(Path("config/train") / f"{name}.yaml")
     stages = {"chatspot_7b_stage1": (["projection"], 2e-3),
