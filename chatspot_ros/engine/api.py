@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
+from chatspot_ros.errors import CancelledError
 
 OnText = Callable[[str], None]
 # Returns whether to stop, or raises the error that ends the answer.
@@ -191,3 +192,9 @@ class BatchingEngine(RegionEngine, Protocol):
 def for_index(on_text: OnTextOf | None, index: int) -> OnText | None:
     """Return the text callback of one question."""
     return None if on_text is None else lambda added: on_text(index, added)
+
+
+def check_stop(should_stop: ShouldStop | None) -> None:
+    """Raise CancelledError when the callback returns True; its own errors go through."""
+    if should_stop is not None and should_stop():
+        raise CancelledError("the answer was stopped", value="a stop request", remedy="ask again")

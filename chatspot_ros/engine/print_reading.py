@@ -9,8 +9,7 @@ from chatspot_ros.core.crops import region_to_look_at
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks.read import asks_for_print
-from chatspot_ros.engine.api import Question, ShouldStop
-from chatspot_ros.engine.decoding.greedy import check_stop
+from chatspot_ros.engine.api import Question, ShouldStop, check_stop
 from chatspot_ros.engine.text_reader import TextReader
 from chatspot_ros.errors import ModelLoadError
 

@@ -15,10 +15,10 @@ from chatspot_ros.engine.api import (
     Question,
     Reply,
     ShouldStop,
+    check_stop,
     for_index,
 )
 from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
-from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from chatspot_ros.engine.api import ShouldStop
 from chatspot_ros.engine.decoding_types import Constraint
-from chatspot_ros.errors import CancelledError
 
 
 def constrain(
@@ -57,9 +55,3 @@ def likeliest(
         (int(token), min(0.0, top - total) if math.isfinite(top - total) else math.nan)
         for total, top, token in rows
     ]
-
-
-def check_stop(should_stop: ShouldStop | None) -> None:
-    """Raise CancelledError when the callback returns True; its own errors go through."""
-    if should_stop is not None and should_stop():
-        raise CancelledError("the answer was stopped", value="a stop request", remedy="ask again")

@@ -18,9 +18,9 @@ from chatspot_ros.engine.api import (
     Question,
     Reply,
     ShouldStop,
+    check_stop,
     for_index,
 )
-from chatspot_ros.engine.decoding.greedy import check_stop
 from chatspot_ros.engine.decoding.oom_recovery import (
     MemoryHolder,
     NewTextOnly,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from chatspot_ros.engine.api import ShouldStop
-from chatspot_ros.engine.decoding.greedy import check_stop, likeliest
+from chatspot_ros.engine.api import ShouldStop, check_stop
+from chatspot_ros.engine.decoding.greedy import likeliest
 from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.decoding_types import Constraint, Decoded, OnIds
 from chatspot_ros.engine.model_errors import ModelFailure
