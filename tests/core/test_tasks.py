@@ -12,7 +12,6 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks import (
-    TASKS,
     Parsed,
     Task,
     TaskContext,
@@ -93,11 +92,6 @@ def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RequestError, match="dance") as caught:
         find_task("dance")
     assert "use one of describe, read, state, plan, locate, or" in caught.value.remedy
-
-
-def test_every_wording_has_a_rank_of_its_own() -> None:
-    ranks = [one.rank for task in TASKS.values() for one in task.wordings]
-    assert len(ranks) == len(set(ranks))
 
 
 def test_tags_stand_in_the_order_of_the_bundled_tokenizer() -> None:

@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 64, 48
 NAMES = (
     *("OK", "BAD_REQUEST", "BAD_REGION", "BAD_IMAGE", "NO_IMAGE", "STALE_IMAGE"),
     *("FRAME_EXPIRED", "BUSY", "TIMEOUT", "CANCELLED", "NOT_ACTIVE", "MODEL_ERROR"),
+    *("SMALL_TALK", "UNSUPPORTED", "COMMAND", "STOP"),
 )
 STATUSES: dict[int, str] = {}
 _gates = itertools.count()
