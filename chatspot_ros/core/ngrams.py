@@ -33,7 +33,7 @@ def tokens(question: str) -> list[str]:
 def hashed(question: str) -> NDArray[np.int64]:
     """Return the buckets of a question's n-grams, each once, in [0, BUCKETS)."""
     return np.fromiter(
-        {crc32(gram.encode()) % BUCKETS for gram in _grams(tokens(question))}, np.int64
+        {crc32(gram.encode(errors="replace")) % BUCKETS for gram in _grams(tokens(question))}, np.int64
     )
 
 

@@ -19,7 +19,15 @@ from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_sim import stranger_wordings, wordings
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.wording_patterns import spelled_out
-from chatspot_train.data.sources import coco_objects, objects365, refcoco
+from chatspot_train.data.sources import (
+    cc595k,
+    class_folders,
+    coco_objects,
+    objects365,
+    refcoco,
+    region_reading,
+    visual_genome,
+)
 from chatspot_train.data.sources.base import draw, draw_number
 
 HERE = Path(__file__).parent
@@ -54,7 +62,7 @@ def teaching() -> list[Example]:
     for one in (*_kitchen(), *_by_hand(), *_strangers(), *_sources()):
         found.setdefault(one.text, one)
     sizes = Counter(one.pattern for one in found.values())
-    learnt = set(_kitchen())
+    learnt = {*_kitchen(), *_sources()}
     return [one if one in learnt else replace(one, weight=sizes[one.pattern] ** -0.5)
             for one in found.values()]  # fmt: skip
 
@@ -116,7 +124,9 @@ def _sources() -> Iterator[Example]:
     asked: dict[str, Iterable[str]] = {
         SHORT: (*refcoco.NAME_QUESTIONS, *coco_objects.NAME_QUESTIONS,
                 *coco_objects.THERE_QUESTIONS, *objects365.REGION_QUESTIONS,
-                *objects365.LIST_QUESTIONS, *objects365.COUNT_QUESTIONS),
+                *objects365.LIST_QUESTIONS, *objects365.COUNT_QUESTIONS, *cc595k.QUESTIONS,
+                *class_folders.QUESTIONS, *visual_genome.QUESTIONS),
+        "read": region_reading.QUESTIONS,
         "locate": (*refcoco.LOCATE_QUESTIONS, *coco_objects.LOCATE_QUESTIONS),
     }  # fmt: skip
     for intent, texts in asked.items():

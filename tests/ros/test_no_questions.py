@@ -16,13 +16,16 @@ SAID = {
 
 @pytest.fixture
 def screening(start_fake: Any) -> Any:
-    world = start_fake("-p", "screen_questions:=true")
+    world = start_fake()
     world.wait_for_node()
+    world.stamp = world.publish_frame()  # asks until the frame is there, in words of its own
+    assert world.set_parameter("screen_questions", True).successful
     return world
 
 
-def test_words_that_are_no_question_get_a_status_and_a_text(screening: Any) -> None:
-    world = screening
+def test_words_that_are_no_question_get_a_status_and_a_text(start_fake: Any) -> None:
+    world = start_fake("-p", "screen_questions:=true")
+    world.wait_for_node()
     # No frame has come: to say so would be no answer to "Stop!".
     for status, said in SAID.items():
         reply = world.ask(said)
@@ -37,7 +40,7 @@ def test_words_that_are_no_question_get_a_status_and_a_text(screening: Any) -> N
 
 def test_a_task_and_the_parameter_win(screening: Any) -> None:
     world = screening
-    stamp = world.publish_frame()
+    stamp = world.stamp
     assert world.ask("say stop", stamp=stamp, task="read").name == "OK"
     assert world.ask(SAID["STOP"], stamp=stamp, task="plan").name == "OK"
     assert world.ask("What is this?", stamp=stamp).name == "OK"
@@ -48,7 +51,7 @@ def test_a_task_and_the_parameter_win(screening: Any) -> None:
 
 def test_it_is_no_fault_and_no_turn_of_a_conversation(screening: Any) -> None:
     world = screening
-    stamp = world.publish_frame()
+    stamp = world.stamp
     assert world.ask("What is this?", stamp=stamp, session="talk").name == "OK"
     assert world.ask(SAID["SMALL_TALK"], session="talk").name == "SMALL_TALK"
     reply = world.ask("And that?", session="talk")
