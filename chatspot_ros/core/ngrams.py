@@ -32,9 +32,8 @@ def tokens(question: str) -> list[str]:
 
 def hashed(question: str) -> NDArray[np.int64]:
     """Return the buckets of a question's n-grams, each once, in [0, BUCKETS)."""
-    return np.fromiter(
-        {crc32(gram.encode(errors="replace")) % BUCKETS for gram in _grams(tokens(question))}, np.int64
-    )
+    spelled = (gram.encode(errors="replace") for gram in _grams(tokens(question)))
+    return np.fromiter({crc32(one) % BUCKETS for one in spelled}, np.int64)
 
 
 def _grams(words: list[str]) -> Iterator[str]:
