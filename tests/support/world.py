@@ -248,7 +248,7 @@ class World:
             until = time.monotonic() + 2.0
             stamp = message.header.stamp
             while time.monotonic() < until:
-                if self.ask("come?", stamp=stamp, camera=camera).name in ("OK", "BAD_IMAGE"):
+                if self.ask("Has it come?", stamp=stamp, camera=camera).name in ("OK", "BAD_IMAGE"):
                     return True
             return False
 
