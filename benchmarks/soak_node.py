@@ -59,6 +59,7 @@ STATUSES = {
     for name in (
         *("OK", "BAD_REQUEST", "BAD_REGION", "BAD_IMAGE", "NO_IMAGE", "STALE_IMAGE"),
         *("FRAME_EXPIRED", "BUSY", "TIMEOUT", "CANCELLED", "NOT_ACTIVE", "MODEL_ERROR"),
+        *("SMALL_TALK", "UNSUPPORTED", "COMMAND", "STOP"),
     )
 }
 # Kind of query -> its weight.

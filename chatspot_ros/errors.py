@@ -116,6 +116,34 @@ class NotActiveError(ChatspotError):
         return f"{self.problem}: {shorten(self.value, self.value_chars)}; {self.remedy}"
 
 
+class NoQuestionError(ChatspotError):
+    """The words are no question about a picture: a class for each kind, which is no fault."""
+
+
+class SmallTalkError(NoQuestionError):
+    """The words are small talk."""
+
+    status = "SMALL_TALK"
+
+
+class UnsupportedError(NoQuestionError):
+    """The words ask for what no picture can tell."""
+
+    status = "UNSUPPORTED"
+
+
+class CommandError(NoQuestionError):
+    """The words command the robot itself; nothing was done."""
+
+    status = "COMMAND"
+
+
+class StopCommandError(NoQuestionError):
+    """The words command the robot to stop; nothing was stopped."""
+
+    status = "STOP"
+
+
 class ModelError(ChatspotError):
     """The model failed while it ran."""
 

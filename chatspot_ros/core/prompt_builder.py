@@ -41,9 +41,12 @@ class PromptBuilder:
         self.context = TaskContext(self.dialect, tuple(skills), states or {}, spec.none)
         self._control = tuple(control_strings)
 
-    def task(self, question: str, task: str = "") -> str:
-        """Return the name of the task, by the question's wording where none is given."""
-        return task or route(question)
+    def task(self, question: str, task: str = "", previous: str = "") -> str:
+        """Return the name of the task, by the question's wording where none is given.
+
+        `previous` is the task of the turn before, which "And this one?" asks for again.
+        """
+        return task or route(question, previous)
 
     def user_text(self, question: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
         """Return the user's turn as the model reads it.

@@ -20,11 +20,12 @@ ShouldStop = Callable[[], bool]
 class Turn:
     """An earlier question and its answer about the same picture, exactly as the model read them.
 
-    They are the `prompt` and `raw_text` of that turn's Reply.
+    They are the `prompt` and `raw_text` of that turn's Reply, and its `task`.
     """
 
     user_text: str
     answer_text: str
+    task: str = ""
 
 
 @dataclass(frozen=True)

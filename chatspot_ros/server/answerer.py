@@ -155,7 +155,7 @@ class Answerer:
         finally:
             asked.leave()
         if session:
-            said = [Turn(reply.prompt, reply.raw_text) for reply in replies]
+            said = [Turn(reply.prompt, reply.raw_text, reply.task) for reply in replies]
             self._sessions.add_turns(session, picture, said)
             if asked.memory is not None:
                 self._memories.put(session, (key, asked.memory), asked.memory.nbytes)

@@ -8,12 +8,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
+from chatspot_ros.server.no_questions import STATUSES
 from chatspot_ros.server.request import OK, QueryReply
 
 _RECENT = 50
 _MODEL_ERROR = "MODEL_ERROR"
 # Statuses that a caller or an operator has caused on purpose.
-_NO_ERRORS = ("CANCELLED", "NOT_ACTIVE")
+_NO_ERRORS = ("CANCELLED", "NOT_ACTIVE", *STATUSES)
 
 
 class Metrics:

@@ -21,10 +21,11 @@ from chatspot_ros.errors import (
     DeadlineError,
     ModelError,
     NoImageError,
+    NoQuestionError,
     NotActiveError,
     one_line,
 )
-from chatspot_ros.server import request_validation
+from chatspot_ros.server import no_questions, request_validation
 from chatspot_ros.server.cameras import Cameras
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.server.inflight_request import InflightRequest, OnReply, OnText
@@ -207,6 +208,8 @@ class RequestHandler:
             raise self._not_active()
         query, settings = inflight.query, self.settings
         text = request_validation.check(query, settings)
+        if settings.screen_questions:
+            no_questions.check_is_question(query, text)
         try:
             picture, detections = self._cameras.choose(
                 query,
@@ -287,6 +290,8 @@ class RequestHandler:
             inflight.stopped_by = error
             self._inflight.pop(inflight.id, None)
             answers = list(inflight.answers)
+            if isinstance(error, NoQuestionError):
+                answers = [no_questions.answer_to(error)]
             # Read them now: `let_go` in the worker's thread may clear them at any time.
             on_reply, picture, handle = inflight.on_reply, inflight.picture, inflight.handle
         query, now_s = inflight.query, time.monotonic()

@@ -98,6 +98,11 @@ class Settings:
         "one region; off: never.",
         choices=("auto", "on", "off"),
     )  # fmt: skip
+    screen_questions: bool = _of(
+        True,
+        "Reply to small talk, commands and what no picture can tell with a status of their "
+        "own, without asking the model, if the request names no task. Off: ask the model.",
+    )
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),

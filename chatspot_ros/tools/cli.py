@@ -43,6 +43,10 @@ COMMANDS = {
         "write what a trained chatspot-small learned, small enough to commit",
     ),
     "train": ("chatspot_train.train", "train a model, or continue a run"),
+    "train-router": (
+        "chatspot_train.router.train_router",
+        "train the router that tells what a question wants",
+    ),
     "convert-weights": (
         "chatspot_train.finetune.convert_weights",
         "make safetensors of pickled weights, without running code",

@@ -111,7 +111,7 @@ def _ask_again(
     except ChatspotError as error:
         return [_skipped(one, str(error))]
     if session:
-        turns[session] += [Turn(reply.prompt, reply.raw_text) for reply in replies]
+        turns[session] += [Turn(reply.prompt, reply.raw_text, reply.task) for reply in replies]
     return [
         _compare(one, ask, before, reply.answer)
         for ask, before, reply in zip(asks, message.answers, replies, strict=False)

@@ -52,7 +52,7 @@ def relabel(engine: Engine, record: Record, images: Path) -> Record:
             continue
         if reply.answer.truncated or not reply.raw_text.strip():
             continue
-        said.append(Turn(reply.prompt, reply.raw_text))
+        said.append(Turn(reply.prompt, reply.raw_text, reply.task))
         turns.append(_with_regions(turn, reply.raw_text, engine, scene.fit))
     taught = replace(record, turns=tuple(turns), tags=(*record.tags, f"answers: {engine.name}"))
     check(taught)

@@ -109,7 +109,7 @@ class _Conversation:
 
     def next_question(self) -> Question:
         turn = self.item.turns[len(self.replies)]
-        earlier = tuple(Turn(reply.prompt, reply.raw_text) for reply in self.replies)
+        earlier = tuple(Turn(reply.prompt, reply.raw_text, reply.task) for reply in self.replies)
         return Question(
             turn.question, turn.regions, turn.task, earlier,
             look_twice=self.looks.look_twice, reader=turn.reader or self.looks.reader,

@@ -137,9 +137,10 @@ class EndpointAnswerer(AbstractContextManager["EndpointAnswerer"]):
     async def _converse(self, picture: str, fit: Fit, item: Item) -> tuple[str, ChatReply]:
         """Ask turn after turn; return the task and the reply of the last."""
         said: list[ChatCompletionMessageParam] = []
+        task = ""
         for turn in item.turns:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
-            task = self._builder.task(turn.question, turn.task)
+            task = self._builder.task(turn.question, turn.task, task)
             text = self._builder.user_text(turn.question, regions, task, fit)
             said.append(_user(text, "" if said else picture))
             reply = await self._client.ask(said)

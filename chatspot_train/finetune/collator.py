@@ -78,7 +78,9 @@ class Encoder:
             rng = np.random.default_rng(0) if rng is None else rng
             branches = [self._branch(turn, image_rgb, fit, tokens, rng) for turn in record.turns]
             return {**self._pack(branches, tokens, inputs), "name": name}
-        turns = tuple(self.say(turn, fit) for turn in record.turns)
+        turns: tuple[Turn, ...] = ()
+        for turn in record.turns:
+            turns = (*turns, self.say(turn, fit, turns[-1].task if turns else ""))
         for count in range(len(turns), 0, -1):
             ids, learned = self._chat.example(turns[:count], tokens)
             if len(ids) <= self.longest:
@@ -141,18 +143,20 @@ class Encoder:
         if ids.count(self._start.image_token_id) != image_tokens or ends > answers:
             raise RecordError("its words hold control tokens of the model")
 
-    def say(self, turn: RecordTurn, fit: Fit) -> Turn:
-        """Return the turn as the node's engine writes the question and reads the answer.
+    def say(self, turn: RecordTurn, fit: Fit, previous: str = "") -> Turn:
+        """Return the turn as the node's engine writes the question and reads the answer; `previous`
+        is the task of the turn before.
 
         Raises RecordError where the model has no prompt for the task, or a region is unusable.
         """
         try:
             regions = [region.clipped(*fit.image_wh) for region in turn.regions]
             answered = [region.clipped(*fit.image_wh) for region in turn.answer_regions]
-            task = self._builder.task(turn.question, turn.task)
+            task = self._builder.task(turn.question, turn.task, previous)
             return Turn(
                 self._builder.user_text(turn.question, regions, task, fit),
                 self._builder.answer_text(turn.answer, answered, task, fit),
+                task,
             )
         except ChatspotError as error:
             raise RecordError(str(error)) from error

@@ -65,7 +65,7 @@ def test_every_interface_is_there_with_every_field_explained(root: Path) -> None
 def test_every_status_is_there_with_its_meaning(root: Path) -> None:
     page = sections(interfaces_reference(root))["srv/RegionQuery"]
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\S.*) \|$", page, re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 16
     for name, value, _ in rows:
         assert getattr(RegionQuery.Response, name) == int(value)
 

@@ -11,6 +11,7 @@ TASKS = [
     "add a model family",
     "add a field to `RegionAnswer`",
     "add a task",
+    "route a wording to another task",
     "add a data source",
     "add a suite",
     "change the frame buffer",

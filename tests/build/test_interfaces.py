@@ -31,6 +31,10 @@ STATUS = {
     "CANCELLED": 9,
     "NOT_ACTIVE": 10,
     "MODEL_ERROR": 11,
+    "SMALL_TALK": 12,
+    "UNSUPPORTED": 13,
+    "COMMAND": 14,
+    "STOP": 15,
 }
 
 

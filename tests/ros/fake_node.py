@@ -13,6 +13,7 @@ should.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,5 +134,13 @@ def load(_: Any) -> FakeEngine:
     return FakeEngine()
 
 
+def take_every_word() -> None:
+    """Have the node ask the engine whatever is said, unless the command line says otherwise: its
+    script is no question."""
+    if not any("screen_questions" in one for one in sys.argv):
+        sys.argv += ["--ros-args", "-p", "screen_questions:=false"]
+
+
 if __name__ == "__main__":
+    take_every_word()
     run_node(partial(RegionQueryNode, load=load))

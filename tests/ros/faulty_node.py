@@ -122,4 +122,5 @@ def load(settings: Any) -> Any:
 
 
 if __name__ == "__main__":
+    fake_node.take_every_word()
     run_node(partial(RegionQueryNode, load=load))

@@ -58,7 +58,7 @@ class Desk:
     """The service with a worker of its own; free of ROS."""
 
     def __init__(self) -> None:
-        settings = Settings()
+        settings = Settings(screen_questions=False)
         self.answerer = Answerer()
         self.worker: InferenceWorker[None] = InferenceWorker(None, queue_size=4)
         self.service = RequestHandler(

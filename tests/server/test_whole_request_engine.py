@@ -82,7 +82,7 @@ class Desk:
     """The node's server with such an engine; free of ROS."""
 
     def __init__(self) -> None:
-        self.engine, settings = Remote(), Settings()
+        self.engine, settings = Remote(), Settings(screen_questions=False)
         sessions: SessionStore[Picture, Any] = SessionStore(
             max_sessions=2, max_idle_s=60.0, max_turns=4
         )

@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 64, 48
 NAMES = (
     *("OK", "BAD_REQUEST", "BAD_REGION", "BAD_IMAGE", "NO_IMAGE", "STALE_IMAGE"),
     *("FRAME_EXPIRED", "BUSY", "TIMEOUT", "CANCELLED", "NOT_ACTIVE", "MODEL_ERROR"),
+    *("SMALL_TALK", "UNSUPPORTED", "COMMAND", "STOP"),
 )
 STATUSES: dict[int, str] = {}
 _gates = itertools.count()
@@ -247,7 +248,7 @@ class World:
             until = time.monotonic() + 2.0
             stamp = message.header.stamp
             while time.monotonic() < until:
-                if self.ask("come?", stamp=stamp, camera=camera).name in ("OK", "BAD_IMAGE"):
+                if self.ask("Has it come?", stamp=stamp, camera=camera).name in ("OK", "BAD_IMAGE"):
                     return True
             return False
 

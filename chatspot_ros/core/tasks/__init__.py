@@ -3,7 +3,7 @@
 A new task is a file with its record and a place in the list below.
 """
 
-from chatspot_ros.core.tasks.base import Parsed, States, Step, Task, TaskContext, Wording, wording
+from chatspot_ros.core.tasks.base import Parsed, States, Step, Task, TaskContext
 from chatspot_ros.core.tasks.describe import DESCRIBE
 from chatspot_ros.core.tasks.locate import LOCATE
 from chatspot_ros.core.tasks.plan import PLAN
@@ -22,9 +22,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskContext",
-    "Wording",
     "find_task",
     "register",
     "task_tags",
-    "wording",
 ]

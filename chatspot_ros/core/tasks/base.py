@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -49,19 +48,6 @@ class Parsed:
     readable: bool = True
 
 
-@dataclass(frozen=True)
-class Wording:
-    """A wording of questions that asks for a task; of several that match the lowest rank wins."""
-
-    rank: int
-    pattern: re.Pattern[str]
-
-
-def wording(rank: int, pattern: str) -> Wording:
-    """Return a wording by its regular expression; capitals do not matter."""
-    return Wording(rank, re.compile(pattern, re.IGNORECASE))
-
-
 def free_text(context: TaskContext) -> None:
     """Return None: answers have no grammar."""
 
@@ -86,17 +72,16 @@ class Task:
 
     `tag` requests it from a model that was trained on tags, `instruction` from any other one.
     `question` is asked where a request names the task alone; empty: a request must have its own.
-    `wordings` are the questions that ask for the task by their form. `grammar` returns the EBNF of
-    its answers, None for free text. `parse` reads an answer: its text, the regions found in it (in
-    pixels), and True if the answer was cut off. `write` turns an answer of the training data, with
-    a `<region>` for each of its regions (clipped), into the form that `grammar` and `parse` have.
+    `grammar` returns the EBNF of its answers, None for free text. `parse` reads an answer: its
+    text, the regions found in it (in pixels), and True if the answer was cut off. `write` turns an
+    answer of the training data, with a `<region>` for each of its regions (clipped), into the form
+    that `grammar` and `parse` have.
     """
 
     name: str
     tag: str
     instruction: Callable[[TaskContext], str]
     question: str = ""
-    wordings: tuple[Wording, ...] = ()
     grammar: Callable[[TaskContext], str | None] = free_text
     parse: Callable[[str, Sequence[Region], bool, TaskContext], Parsed] = any_text
     write: Callable[[str, Sequence[Region], Fit, TaskContext], str] = inline

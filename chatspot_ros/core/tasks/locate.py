@@ -9,7 +9,7 @@ from chatspot_ros.core.answer_grammars import LETTERS
 from chatspot_ros.core.dialects import phrase_before
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.regions import REGION_MARK, Region
-from chatspot_ros.core.tasks.base import Parsed, Task, TaskContext, inline, wording
+from chatspot_ros.core.tasks.base import Parsed, Task, TaskContext, inline
 
 _ABSENT = re.compile(
     r"\b(there (is|are) no|there (isn't|aren't)|no such|not (there|here|visible|present)"
@@ -18,27 +18,6 @@ _ABSENT = re.compile(
 )
 _NO_NAME = re.compile(rf"^[^{LETTERS}]+|[^{LETTERS}' -]|\s+$")
 _AND = re.compile(r"^\s*(?:and|or)\b\s*", re.IGNORECASE)
-_WORDINGS = (
-    wording(
-        30,
-        r"\bbounding box|\bcoordinates\b"
-        r"|\b(box|frame|circle|outline|rectangle|ring) (around|round|of)\b",
-    ),
-    wording(80, r"^(do|can|could|would) you\b.*\bwhere\b|(\band|\bor|[?.,;]) where\b"),
-    wording(
-        150,
-        r"\bwhere\b|^whereabouts\b|^(find|locate|point|pinpoint|mark|highlight|outline"
-        r"|circle|box|spot|search|seek|look for|draw|select|track|detect|pick out)\b"
-        r"|^show (me )?(the|a|an|all|every|each|which|my|any)\b"
-        r"|\blooking for\b|\b(can't|cannot|can not|could not|couldn't) find\b",
-    ),
-    wording(
-        160,
-        r"^(in|at|on|under|behind) (which|what)\b|\b(in|at|on) which\b"
-        r"|^(which|what) (part|bit|section|half|area|corner|side) of the (picture|image"
-        r"|photo|scene)\b|\b(position|location|place) of\b",
-    ),
-)
 
 
 def _instruction(context: TaskContext) -> str:
@@ -78,7 +57,6 @@ LOCATE = Task(
     name="locate",
     tag="[locate]",
     instruction=_instruction,
-    wordings=_WORDINGS,
     grammar=_grammar,
     parse=_parse,
     write=_write,

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from chatspot_ros.core.tasks.base import Task, TaskContext, wording
-
-_WORDINGS = (
-    wording(70, r"<region>.*<region>|^(how many|count\b)|\bnumber of\b"),
-    wording(
-        100,
-        r"^(is|are|was|were|does|do|did|has|have|had|can|could|would|should|will|may|might"
-        r"|must|any|anyone|anybody|anything|who|whose|why)\b(?! idea)",
-    ),
-)
+from chatspot_ros.core.tasks.base import Task, TaskContext
 
 
 def _instruction(context: TaskContext) -> str:
@@ -22,5 +13,4 @@ SHORT = Task(
     name="",
     tag="[short]",
     instruction=_instruction,
-    wordings=_WORDINGS,
 )

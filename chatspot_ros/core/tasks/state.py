@@ -14,30 +14,11 @@ from chatspot_ros.core.tasks.base import (
     Task,
     TaskContext,
     inline,
-    wording,
 )
 
 # Up to here the grammar knows which attributes were said; it has 2^n rules.
 MAX_DISTINCT_ATTRIBUTES = 8
 _PAIR = re.compile(r"\s*([^:,;\n]{1,60}?)\s*[:=]\s*([^:,;\n]{1,60}?)\s*\.?\s*")
-_EITHER = r"(on or off|open or (closed|shut)|full or empty|locked or (un|not )\w+)"
-_WORDINGS = (
-    wording(
-        20,
-        r"\b(attributes?|keys?) and (a |its )?values?\b"
-        r"|\bas (a )?(state|level|attribute)\b"
-        r"|\b(give|tell|report)( me)? (its|their) stat"
-        r"|^(report|list|give|tell|say|fill|update)\b.*\battributes?\b"
-        rf"|\b{_EITHER}\b.*\b{_EITHER}\b",
-    ),
-    wording(
-        110,
-        r"\b(states?|status|condition|settings?)\b|\b(what|which) mode\b"
-        r"|\bposition of the (switch|valve|lever|knob|dial|handle)\b"
-        r"|^(tell me|say|report|list|give)\b.*\b(whether|on or off|or closed|or shut"
-        r"|or empty)\b|^check\b",
-    ),
-)
 
 
 def _instruction(context: TaskContext) -> str:
@@ -122,7 +103,6 @@ STATE = Task(
     tag="[state]",
     instruction=_instruction,
     question="What is the state of this?",
-    wordings=_WORDINGS,
     grammar=_grammar,
     parse=_parse,
     write=_write,

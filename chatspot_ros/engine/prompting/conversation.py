@@ -92,7 +92,8 @@ class Conversation:
         Earlier answers may hold the dialect's control strings, and no others. `cut` stands for the
         picture of a second look, before the question.
         """
-        task = self.builder.task(question.text, question.task)
+        previous = question.turns[-1].task if question.turns else ""
+        task = self.builder.task(question.text, question.task, previous)
         width, height = scene.image_wh
         clipped = tuple(region.clipped(width, height) for region in question.regions)
         question = replace(question, regions=clipped)

@@ -142,6 +142,9 @@ def test_sides_are_exchanged(text: str, other: str) -> None:
 
 def test_neither_side_is_favoured() -> None:
     for answer in ("It is left of it", "the one on the left", "She is left", "all right"):
-        there, back = record(turn("What?", answer)), record(turn("What?", mirrored(answer)))
+        there, back = (
+            record(turn("What is it?", answer)),
+            record(turn("What is it?", mirrored(answer))),
+        )
         assert can_mirror(there) == can_mirror(back)
-    assert can_mirror(record(turn("What?", "It is right of it")))
+    assert can_mirror(record(turn("What is it?", "It is right of it")))

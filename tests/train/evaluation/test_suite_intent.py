@@ -1,7 +1,6 @@
-"""Intent: the labelled questions are new to training, F1 and confusions are scikit-learn's, and the
-router keeps the tasks of the wordings that models were taught on."""
+"""Intent: what measures never teaches, F1 and confusions are scikit-learn's, and the router keeps
+the tasks of the wordings that models were taught on."""
 
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from chatspot_ros.core.task_router import route
-from chatspot_ros.core.tasks import TASKS
 from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings
@@ -18,15 +16,18 @@ from chatspot_train.evaluation.dataset_files import MalformedDataError
 from chatspot_train.evaluation.runner import run
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.intent import (
+    ALL,
     LISTS,
     NAMES,
     IntentSuite,
     RouteAnswerer,
+    strangers,
     weighted_f1,
 )
+from chatspot_train.router.examples import teaching
 
-# What the router may not fall below: on the list it was tuned on, and on the other.
-FLOORS = {"intents": 0.95, "intents_held_out": 0.9}
+# What the router may not fall below, by list.
+FLOORS = {"intents_held_out": 0.88, "strangers": 0.87}
 # The task of every kind of kitchen question; what is not named here wants a short answer.
 TASK_OF_KIND = {
     "state": "state", "read": "read", "read_number": "read", "scene": "describe",
@@ -35,28 +36,34 @@ TASK_OF_KIND = {
 }  # fmt: skip
 
 
-def test_the_labelled_questions_are_many_and_new() -> None:
+def test_what_measures_is_much_and_never_teaches() -> None:
     items = list(IntentSuite().items(Path(), 0, 0))
-    questions = [item.turns[0].question for item in items]
-    assert len(set(questions)) == len(questions)
-    for name in LISTS:
-        counts = Counter(i.truth["task"] for i in items if i.truth["list"] == name)
-        assert counts.total() >= 120
-        assert set(counts) == set(NAMES)
-        assert min(counts.values()) >= 15
-    known = [
-        re.compile(re.sub(r"\\{\w+\\}", r"\\w+( \\w+)?", re.escape(text)), re.IGNORECASE)
-        for texts in TRAIN.values()
-        for text in texts
-    ]
-    assert known[0].fullmatch("what is this?")
-    assert [q for q in questions if any(pattern.fullmatch(q) for pattern in known)] == []
+    assert len({item.key for item in items}) == len(items)
+    counts = {name: Counter(i.truth["task"] for i in items if i.truth["list"] == name)
+              for name in LISTS}  # fmt: skip
+    assert counts["intents_held_out"].total() >= 120
+    assert min(counts["intents_held_out"].values()) >= 15
+    assert counts["strangers"].total() > 2 * counts["intents_held_out"].total()
+    assert set(counts["strangers"]) == set(NAMES)
+    taught = {one.text.casefold().strip(" .?!") for one in teaching()}
+    asked = [turn.question for item in items for turn in item.turns[-1:]]
+    both = [one for one in asked if one.casefold().strip(" .?!") in taught]
+    # Two people may say the same few words; no list may leak into the other.
+    assert len(both) < 0.05 * len(asked), both
+
+
+def test_a_follow_up_wants_what_the_turn_before_it_wanted() -> None:
+    dialogues = [one for one in strangers() if len(one.turns) > 1]
+    assert len(dialogues) >= 20
+    assert len({one.intent for one in dialogues}) >= 3
+    alone = {one.turns[0]: one.intent for one in strangers() if len(one.turns) == 1}
+    assert all(alone[one.turns[0]] == one.intent for one in dialogues)
 
 
 def test_the_router_is_asked_like_a_model(tmp_path: Path) -> None:
     suite = IntentSuite()
     found = run(RouteAnswerer(), suite.items(Path(), 0, 0), tmp_path / "p.jsonl")
-    assert {p.text for p in found} <= {task or "short" for task in TASKS}
+    assert {p.text for p in found} <= set(NAMES)
     report = suite.score(found)
     for name, floor in FLOORS.items():
         some = [p for p in found if p.truth["list"] == name]
@@ -67,12 +74,16 @@ def test_the_router_is_asked_like_a_model(tmp_path: Path) -> None:
         assert row["low"] <= row["value"] <= row["high"]
         counts = confusion_matrix(true, said, labels=NAMES)
         assert weighted_f1(np.stack([counts, counts])) == pytest.approx(row["value"])
-        by_task = f1_score(true, said, average=None, labels=list(NAMES))
-        assert [report.rows[f"{name}/f1/{task}"]["value"] for task in NAMES] == pytest.approx(
+        seen = sorted({*true, *said})
+        by_task = f1_score(true, said, average=None, labels=seen)
+        assert [report.rows[f"{name}/f1/{task}"]["value"] for task in seen] == pytest.approx(
             list(by_task)
         )
         report.plots[f"confusion-{name}.png"].savefig(tmp_path / "confusion.png")
         assert (tmp_path / "confusion.png").stat().st_size > 1000
+    true, said = [p.truth["task"] for p in found], [p.text for p in found]
+    assert report.rows[ALL]["value"] == pytest.approx(f1_score(true, said, average="weighted"))
+    assert report.rows["refused"]["value"] <= 0.01
 
 
 @pytest.mark.parametrize("wordings", [TRAIN, TEST], ids=["taught", "unseen"])
@@ -113,14 +124,19 @@ def test_scores_by_hand() -> None:
     assert rows["mine/weighted_f1"]["value"] == pytest.approx((2 * 2 / 3 + 2 / 3) / 4)
     assert rows["mine/accuracy"]["value"] == 0.5
     assert suite.right(predictions) == [True, False, True, False]
-    assert "| read | 1 | 0 | 1 | 0 | 0 | 0 |" in suite.score(predictions).table
+    assert "| read | 1 | 0 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |" in suite.score(predictions).table
     with pytest.raises(ValueError, match="no answers"):
         suite.score([])
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("sing: [La]", "keys"), ("read: [A]\nplan: [A]", "'A' is there twice"), ("[", "line 1")],
+    [
+        ("sing: [La]", "keys"),
+        ("read: [A]\nplan: [A]", "'A' is there twice"),
+        ("[", "line 1"),
+        ("read: [[]]", "no turn"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
     file = tmp_path / "intents.yaml"

@@ -1,0 +1,1 @@
+"""The router's training: wordings by intent, the fit and its command."""
