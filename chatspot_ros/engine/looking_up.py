@@ -87,7 +87,7 @@ def _name_of(question: Question, region: Region) -> Question:
 
 
 class LookUp:
-    """Looks questions up for one model and one robot's skills. Keeps the indexes of some folders."""
+    """Looks questions up for one model and one robot's skills; keeps the indexes of folders."""
 
     def __init__(self, skills: Sequence[str], told: bool, embed: Embed | None = None) -> None:
         """`told`: the model reads passages in its prompt; `embed` as for NoteIndex."""
@@ -131,7 +131,8 @@ class LookUp:
             answer, ruled, more = self._ruled(found.index, question, answer)
             used, doubts = [*ruled, *used], [*doubts, *more]
         needs = question.needs_note and reply.task == "plan"
-        if not used and not doubts and (needs or _ASKS_FOR_NOTE.search(question.text)):
+        needs = needs or bool(_ASKS_FOR_NOTE.search(question.text))
+        if needs and not doubts and not self._is_served(question, found, used):
             doubts.append(NO_NOTE)
         places = dict(used)
         answer = replace(
@@ -141,6 +142,13 @@ class LookUp:
             uncertain=answer.uncertain or bool(doubts),
         )
         return replace(reply, answer=answer, notes=(*reply.notes, *doubts))
+
+    def _is_served(
+        self, question: Question, found: LookedUp, used: Sequence[tuple[str, Passage]]
+    ) -> bool:
+        """Return whether a note that was used is about what was asked, not about a stray plan."""
+        about = content_words(*question.names) or content_words(question.text)
+        return any(about & content_words(one.heading, one.text) for _, one in used)
 
     def _ruled(
         self, index: NoteIndex, question: Question, answer: Answer

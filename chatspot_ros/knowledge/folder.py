@@ -16,7 +16,7 @@ from chatspot_ros.knowledge.passages import Passage, passages_of
 from chatspot_ros.knowledge.pdf import read_pages
 
 MAX_PASSAGES = 5000
-# A folder is listed again after this time, and a question waits this long for what has changed.
+# A folder is listed again after this time.
 LOOK_AGAIN_S = 1.0
 # The longest wait for the first index, which PDFs may make slow.
 FIRST_WAIT_S = 20.0
@@ -31,6 +31,9 @@ class NotesFolder:
 
     Files that cannot be used are named in the log, once, and left out.
     """
+
+    # How long a question waits for what has changed, in s.
+    _wait_s = 1.0
 
     def __init__(self, folder: str, embed: Embed | None = None) -> None:
         """`folder` need not exist yet; `embed` as for NoteIndex."""
@@ -53,7 +56,7 @@ class NotesFolder:
             NotesError: the folder cannot be read, or was not read in time for the first time.
         """
         thread = self._look()
-        until = time.monotonic() + (FIRST_WAIT_S if self._index is None else LOOK_AGAIN_S)
+        until = time.monotonic() + (FIRST_WAIT_S if self._index is None else self._wait_s)
         while thread is not None and thread.is_alive() and time.monotonic() < until:
             thread.join(_SLICE_S)
             if check is not None:

@@ -40,6 +40,7 @@ class NoteIndex:
         self._texts = [f"{one.heading}\n{one.text}" for one in self.passages]
         pairs = zip(self.passages, self._texts, strict=True)
         self._words = {id(passage): content_words(text) for passage, text in pairs}
+        self.words: frozenset[str] = frozenset().union(*self._words.values())
         self._embed = embed
         self._vectors: NDArray[np.float32] | None = None
         self._bm25: Any = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chatspot_ros.errors import one_line
 
-MAX_PASSAGE_CHARS = 800
+MAX_PASSAGE_CHARS = 1500
 MAX_HEADING_CHARS = 120
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r"\s{0,3}(=+|-{3,})\s*$")
@@ -23,6 +23,7 @@ class Passage:
 
     `file` is the path below the folder, `line` its first line, from 1; `page` that of a PDF, from
     1, whose lines are then those of the page; 0: no pages. `heading` is the nearest one above.
+    `goes_on`: it was cut, and the next passage is its rest.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Passage:
     text: str
     heading: str = ""
     page: int = 0
+    goes_on: bool = False
 
     def place(self, lines_below: int = 0) -> str:
         """Return `fridge.md:12`, or `manual.pdf:p3:12` of a PDF's page 3."""
@@ -43,9 +45,9 @@ class Passage:
 
 
 def passages_of(text: str, file: str, *, markdown: bool, page: int = 0) -> Iterator[Passage]:
-    """Yield the paragraphs of a text; blank lines and headings part them.
+    """Yield the paragraphs of a text; blank lines, headings and the items of lists part them.
 
-    A list stays with the line above it that ends in a colon. What is longer than
+    A list stays whole with the line above it where that ends in a colon. What is longer than
     MAX_PASSAGE_CHARS is cut between lines, or within a line where it must be.
     """
     lines = [_UNSEEN.sub(" ", line) for line in re.split(r"\r\n|\r|\n", text)]
@@ -63,9 +65,26 @@ def passages_of(text: str, file: str, *, markdown: bool, page: int = 0) -> Itera
             block = []
             heading = named[1].strip()[:MAX_HEADING_CHARS] if named else heading
             continue
+        if block and _LIST.match(line) and not _lists_steps(block, line):
+            yield from _cut(block, begin, file, heading, page)
+            block = []
         if not block:
             begin = number
         block.append(line)
+
+
+def _lists_steps(block: list[str], item: str) -> bool:
+    """Return whether an item belongs to a line of the block that ends in a colon, with its list."""
+    for above in reversed(block):
+        if above.rstrip(" *_").endswith(":"):
+            return not _LIST.match(above) or _indent(item) > _indent(above)
+        if above.strip() and not _LIST.match(above) and not _indent(above):
+            return False
+    return False
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _goes_on(block: list[str], lines: list[str], number: int) -> bool:
@@ -84,10 +103,10 @@ def _cut(block: list[str], begin: int, file: str, heading: str, page: int) -> It
     first, size = begin, 0
     for offset, line in enumerate(block):
         if piece and size + len(line) > MAX_PASSAGE_CHARS:
-            yield Passage(file, first + 1, "\n".join(piece), heading, page)
+            yield Passage(file, first + 1, "\n".join(piece), heading, page, True)
             piece, size = [], 0
         while len(line) > MAX_PASSAGE_CHARS:
-            yield Passage(file, begin + offset + 1, line[:MAX_PASSAGE_CHARS], heading, page)
+            yield Passage(file, begin + offset + 1, line[:MAX_PASSAGE_CHARS], heading, page, True)
             line = line[MAX_PASSAGE_CHARS:]
         if not piece:
             first = begin + offset

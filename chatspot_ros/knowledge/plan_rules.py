@@ -11,8 +11,9 @@ from chatspot_ros.knowledge.rules import Rule, RuleKind, is_about, step_of
 from chatspot_ros.knowledge.words import content_words, share_of
 
 MAX_PLAN_STEPS = 64
-# A goal in other words than its rule's: this share of the question's own words must be in the note.
-LEAST_SHARE = 0.4
+# A goal in other words than its rule's: these shares of the question's own words must be in the
+# rule's passage: of all of them, and of those that are in any note.
+LEAST_SHARE, LEAST_KNOWN_SHARE = 0.3, 0.6
 
 
 @dataclass
@@ -99,6 +100,8 @@ class PlanRules:
         """Return a rule's steps; those that are no skill become a doubt of the plan."""
         if rule not in plan.used:
             plan.used.append(rule)
+        if rule.cut and (doubt := f"{rule.source} is too long to be followed") not in plan.doubts:
+            plan.doubts.append(doubt)
         read = [(text, step_of(text, self._skills)) for text in rule.steps]
         for text, step in read:
             if step is None:
@@ -116,13 +119,17 @@ class PlanRules:
         own = content_words(asked.question) - named - self._skill_words
         if not own:
             return None  # it asks for a skill of a thing
+        things = named or query
         best: tuple[float, Rule | None] = (0.0, None)
         for found in self._index.search(" ".join((asked.question, *asked.names))):
-            share = share_of(own, self._index.words_of(found.passage))
-            for rule, words in self._goals:
-                is_of = rule.passage is found.passage and words & (named or query)
-                if is_of and share >= LEAST_SHARE and share > best[0]:
-                    best = share, rule
+            said = self._index.words_of(found.passage)
+            share, known = share_of(own, said), share_of(own & self._index.words, said)
+            if share < max(LEAST_SHARE, best[0]) or known < LEAST_KNOWN_SHARE:
+                continue
+            rules = (r for r, words in self._goals if r.passage is found.passage and words & things)
+            rule = next(rules, None)
+            if rule is not None and share > best[0]:
+                best = share, rule
         return best[1]
 
 

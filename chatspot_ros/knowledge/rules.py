@@ -33,13 +33,17 @@ class RuleKind(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as written: what it is about, its steps, and its place (`fridge.md:12`)."""
+    """A rule as written: what it is about, its steps, and its place (`fridge.md:12`).
+
+    `cut`: it has more steps than were read, and must not be followed.
+    """
 
     kind: RuleKind
     about: str
     steps: tuple[str, ...]
     source: str
     passage: Passage
+    cut: bool = False
 
 
 _ITEM = r"(?:[-*•+]|\d{1,3}[.)])\s+"
@@ -61,13 +65,17 @@ def rules_of(passage: Passage) -> Iterator[Rule]:
     text = passage.text
     for found in _RULE.finditer(text):
         rest = text[found.end() :]
-        inline = rest[: end.start()] if (end := _END.search(rest)) else rest
+        end = _END.search(rest)
+        inline = rest[: end.start()] if end else rest
         written = [inline] if inline.strip(" *_\n") else list(_list_below(rest))
-        pieces = (_plain(piece) for one in written for piece in one.split(";"))
-        steps = tuple(piece for piece in pieces if piece)[:MAX_STEPS]
+        pieces = [_plain(piece) for one in written for piece in one.split(";")]
+        steps = tuple(piece for piece in pieces if piece)
         if steps:
             kind, about = RuleKind(found[1].lower()), _plain(found[2])
-            yield Rule(kind, about, steps, _place(passage, found.start(1)), passage)
+            reaches_end = _plain(text).endswith(_plain(written[-1]))
+            cut = len(steps) > MAX_STEPS or (passage.goes_on and reaches_end)
+            place = _place(passage, found.start(1))
+            yield Rule(kind, about, steps[:MAX_STEPS], place, passage, cut)
     for found in _NEVER.finditer(text):
         yield Rule(RuleKind.NEVER, _plain(found[1]), (), _place(passage, found.start(1)), passage)
 

@@ -12,7 +12,7 @@ import Stemmer
 MAX_WORD_CHARS = 40
 _WORD = re.compile(r"[^\W_]+")
 # Words without a thing or a deed of their own.
-_EMPTY = frozenset(
+_EMPTY_WORDS = (
     "a about above after again all am an and any are as at away be because been before being below"
     " between both but by can could did do does doing done down during each every few for from"
     " further get give go had has have having he her here him his how i if in into is it its just"
@@ -20,7 +20,7 @@ _EMPTY = frozenset(
     " other our out over own please put region same shall she should so some such tell than that"
     " the their them then there these they thing this those through to too under until up us very"
     " want was way we were what when where which while who why will with would you your step steps"
-    " note notes say says".split()
+    " note notes say says"
 )
 _stemmer = Stemmer.Stemmer("english")
 _lock = threading.Lock()
@@ -37,7 +37,7 @@ def all_words(text: str) -> list[str]:
     return [_stem(word[:MAX_WORD_CHARS]) for word in _WORD.findall(text.lower())]
 
 
-_EMPTY_STEMS = frozenset(_stem(word) for word in _EMPTY)
+_EMPTY_STEMS = frozenset(_stem(word) for word in _EMPTY_WORDS.split())
 
 
 def content_words(*texts: str) -> frozenset[str]:

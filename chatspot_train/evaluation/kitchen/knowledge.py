@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chatspot_ros.core.tasks.plan import read_steps
+from chatspot_ros.knowledge.folder import NotesFolder
+from chatspot_ros.knowledge.rules import RuleKind
 from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_ros.util.resources import bundled_notes, share_folder
 from chatspot_sim.actions import ACTIONS
@@ -28,7 +30,13 @@ from chatspot_train.evaluation.report import headline_table
 from chatspot_train.evaluation.suite import AskedTurn, Item, JudgingSuite, Prediction, Report, need
 
 KITCHENS = 60
-NOTED = ("goal", "other_words", "rule", "forbidden")  # kinds of questions that need a note
+NOTED = (
+    "goal",
+    "other_words",
+    "held_out",
+    "rule",
+    "forbidden",
+)  # kinds of questions that need a note
 _RNG_KEY = 818
 
 
@@ -48,10 +56,12 @@ class KnowledgeSuite(JudgingSuite):
         "plan_without_note": "the same questions, that note missing: marked uncertain",
         "plan_goal": "with the note: its goal, in its words",
         "plan_other_words": "with the note: its goal, in other words",
+        "plan_held_out": "with the note: its goal, in other words that the method never saw",
         "plan_rule": "with the note: a step more, which it wants",
         "plan_forbidden": "with the note: no steps and a mark, as it forbids one",
         "plan_plain": "plans that no note is about, with the notes: right steps, no source",
         "plan_plain_off": "the same, nothing looked up: right steps",
+        "plan_near_miss": "a note is about the thing, but answers something else: not taken",
         "describe_with_note": "descriptions, with the notes: names the thing's note first, or none",
     }
     makes_data = True
@@ -60,6 +70,8 @@ class KnowledgeSuite(JudgingSuite):
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
         """See Suite; `limit` counts kitchens. Raises RenderError, MissingDataError."""
         told = load_yaml(need(share_folder() / "config/evaluation/knowledge.yaml", "reinstall"))
+        rules = NotesFolder(str(bundled_notes())).index().rules
+        told["places"] = [rule.source for rule in rules if rule.kind is RuleKind.TO]
         without = _folders_without(data, set(told["notes"].values()))
         for number, picture in enumerate(render_kitchens(data, "test", limit or KITCHENS)):
             rng = np.random.default_rng([number, _RNG_KEY, seed])
@@ -77,7 +89,8 @@ class KnowledgeSuite(JudgingSuite):
         for p, right in zip(predictions, self.right(predictions), strict=True):
             kind, arm = p.truth["kind"], p.truth["arm"]
             if kind not in NOTED:
-                rows = [f"{kind}_with_note" if kind == "describe" else f"plan_{kind}{_end(arm)}"]
+                named = "describe_with_note" if kind == "describe" else f"plan_{kind}"
+                rows = [f"{named}_off" if arm == "off" else named]
             else:
                 rows = [{"with": "plan_with_note", "off": "plan_off"}.get(arm, "plan_without_note")]
                 rows += [f"plan_{kind}"] if arm == "with" else []
@@ -89,10 +102,6 @@ class KnowledgeSuite(JudgingSuite):
         """See Suite."""
         rows = self.rows(predictions)
         return Report(rows, headline_table(rows, self.headline))
-
-
-def _end(arm: str) -> str:
-    return "_off" if arm == "off" else ""
 
 
 def _folders_without(data: Path, files: set[str]) -> dict[str, Path]:
@@ -111,7 +120,7 @@ def _arms(
 ) -> Iterator[Item]:
     """Yield a question with the notes, with nothing looked up, and with its own note missing."""
     arms = {"with": (str(bundled_notes()), False)}
-    if turn.task == "plan":
+    if truth["kind"] in (*NOTED, "plain"):
         arms["off"] = ("", False)
     if truth["kind"] in NOTED:
         arms["without"] = (str(without[truth["file"]]), True)
@@ -125,11 +134,16 @@ def _questions(ask: Asker, told: dict[str, Any]) -> Iterator[tuple[AskedTurn, di
     things = ask.asked_things()
     for goal in told["goals"]:
         thing = ask.pick([one for one in things if one.name == goal["thing"]])
-        for kind, wordings in (("goal", goal["asked"]), ("other_words", goal["other_words"])):
+        for kind, key in (("goal", "asked"), ("other_words",) * 2, ("held_out",) * 2):
             if thing is not None:
-                text = wordings[int(ask.rng.integers(len(wordings)))]
+                text = _drawn(ask, goal[key])
                 truth = {"kind": kind, "steps": goal["steps"], "file": goal["file"]}
                 yield AskedTurn(text, (ask.region(thing),), "plan"), truth
+    for miss in told["near_misses"]:
+        thing = ask.pick([one for one in things if one.name == miss["thing"]])
+        if thing is not None:
+            truth = {"kind": "near_miss", "steps": "", "file": "", "wrong": told["places"]}
+            yield AskedTurn(_drawn(ask, miss["asked"]), (ask.region(thing),), "plan"), truth
     ruled = {rule["before"]: rule for rule in told["rules"]}
     for thing in things:
         for question, steps in _plain_plans(ask, thing, ask.truth):
@@ -143,6 +157,10 @@ def _questions(ask: Asker, told: dict[str, Any]) -> Iterator[tuple[AskedTurn, di
         text = ask.word("describe")
         truth = {"kind": "describe", "steps": "", "file": told["notes"].get(thing.name, "")}
         yield AskedTurn(text, (ask.region(thing),), "describe"), truth
+
+
+def _drawn(ask: Asker, wordings: Sequence[str]) -> str:
+    return wordings[int(ask.rng.integers(len(wordings)))]
 
 
 def _plain_plans(ask: Asker, thing: Thing, truth: Truth) -> Iterator[tuple[AskedTurn, list[str]]]:
@@ -170,9 +188,14 @@ def _is_right(p: Prediction) -> bool:
         return files[:1] == ([file] if file else [])
     if arm == "without":
         return p.uncertain
+    if kind == "near_miss":
+        return not set(p.sources) & set(p.truth["wrong"])
     named = arm == "off" or file in files or (not file and not files)
     if kind == "forbidden":
         return named and p.uncertain and not p.steps
-    wanted, _ = read_steps(p.truth["steps"], ACTIONS)
     said = tuple((action, target.lower()) for action, target in p.steps)
-    return named and not p.uncertain and said == tuple((s.action, s.target) for s in wanted)
+    return named and not p.uncertain and said == _steps(p.truth["steps"])
+
+
+def _steps(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((step.action, step.target) for step in read_steps(text, ACTIONS)[0])
