@@ -79,7 +79,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     add("--states", default=default.states_file, metavar="FILE",
         help="the states of things, as the node's parameter states_file (%(default)s)")  # fmt: skip
     add("--embeddings", default=default.knowledge_embeddings, metavar="DIR_OR_ID",
-        help="ranks notes: a text encoder, as the node's parameter knowledge_embeddings")  # fmt: skip
+        help="a text encoder to rank notes: the node's knowledge_embeddings")  # fmt: skip
 
 
 def config_from(options: argparse.Namespace) -> EngineConfig:

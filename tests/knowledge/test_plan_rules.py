@@ -29,7 +29,8 @@ def said(plan: RuledPlan) -> str:
     ("note", "steps"),
     [
         ("Before open fridge: unplug fridge", "unplug fridge; open fridge; pick cola"),
-        ("**Before you open the fridge:** unplug the fridge.", "unplug fridge; open fridge; pick cola"),
+        ("**Before you open the fridge:** unplug the fridge.",
+         "unplug fridge; open fridge; pick cola"),
         ("* Before opening it look.\n* After you open the fridge: turn off the\n  stove. Wait.",
          "open fridge; turn_off stove; pick cola"),
         ("It is old. Before you open the\nfridge door: unplug the fridge. Then wait.",
