@@ -21,7 +21,7 @@ from chatspot_ros.knowledge.folder import NotesFolder
 from chatspot_ros.knowledge.index import Embed, NoteIndex
 from chatspot_ros.knowledge.looked_up import LookedUp
 from chatspot_ros.knowledge.passages import Passage
-from chatspot_ros.knowledge.plan_rules import Asked, PlanRules
+from chatspot_ros.knowledge.plan_rules import Asked, PlanRules, RuledPlan
 from chatspot_ros.knowledge.words import content_words
 
 NO_NOTE = "no note was found for this: look it up before acting on it"
@@ -126,13 +126,14 @@ class LookUp:
             return reply
         answer, doubts = reply.answer, [found.fault] if found.fault else []
         told = found.passages if self._told or reply.task == "describe" else ()
-        used = [(one.place(), one) for one in told]
+        used, served = [(one.place(), one) for one in told], bool(told)
         if reply.task == "plan" and not found.fault:
-            answer, ruled, more = self._ruled(found.index, question, answer)
-            used, doubts = [*ruled, *used], [*doubts, *more]
+            answer, plan = self._ruled(found.index, question, answer)
+            used = [*((rule.source, rule.passage) for rule in plan.used), *used]
+            doubts, served = [*doubts, *plan.doubts], served or plan.asked
         needs = question.needs_note and reply.task == "plan"
         needs = needs or bool(_ASKS_FOR_NOTE.search(question.text))
-        if needs and not doubts and not self._is_served(question, found, used):
+        if needs and not doubts and not served:
             doubts.append(NO_NOTE)
         places = dict(used)
         answer = replace(
@@ -143,17 +144,10 @@ class LookUp:
         )
         return replace(reply, answer=answer, notes=(*reply.notes, *doubts))
 
-    def _is_served(
-        self, question: Question, found: LookedUp, used: Sequence[tuple[str, Passage]]
-    ) -> bool:
-        """Return whether a note that was used is about what was asked, not about a stray plan."""
-        about = content_words(*question.names) or content_words(question.text)
-        return any(about & content_words(one.heading, one.text) for _, one in used)
-
     def _ruled(
         self, index: NoteIndex, question: Question, answer: Answer
-    ) -> tuple[Answer, list[tuple[str, Passage]], list[str]]:
-        """Return a plan after the rules, their places and passages, and the doubts."""
+    ) -> tuple[Answer, RuledPlan]:
+        """Return a plan's answer after the rules, and what they did."""
         if self._rules is None or self._rules[0] is not index:
             self._rules = index, PlanRules(index, self._skills)
         names = (*question.names, *(step.target for step in answer.steps))
@@ -162,7 +156,7 @@ class LookUp:
         doubtful = plan.refused or (answer.uncertain and not plan.replaced)
         cut = answer.truncated and not plan.replaced
         ruled = replace(answer, steps=tuple(plan.steps), uncertain=doubtful, truncated=cut)
-        return ruled, [(rule.source, rule.passage) for rule in plan.used], plan.doubts
+        return ruled, plan
 
 
 def _about(index: NoteIndex, question: Question) -> tuple[Passage, ...]:

@@ -20,7 +20,8 @@ LEAST_SHARE, LEAST_KNOWN_SHARE = 0.3, 0.6
 class RuledPlan:
     """A plan after the rules: its steps, the rules used, and why it must not be done as it is.
 
-    `replaced`: all of it is a goal's own rule; `refused`: it has no steps, for the `doubts`.
+    `replaced`: all of it is a goal's own rule; `asked`: so it is, or a rule is about the very step
+    that was asked for; `refused`: it has no steps, for the `doubts`.
     """
 
     steps: list[Step]
@@ -28,6 +29,7 @@ class RuledPlan:
     doubts: list[str] = field(default_factory=list)
     refused: bool = False
     replaced: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class PlanRules:
             if never and any(is_about(rule.kind, about, step) for step in plan.steps):
                 plan.used.append(rule)
                 plan.doubts.append(f"{rule.source} forbids: {about.action} {about.target}".rstrip())
+        query = content_words(asked.question, *asked.names)
+        plan.asked = plan.replaced or any(content_words(one.about) <= query for one in plan.used)
         if plan.doubts:
             plan.steps, plan.refused = [], True
         return plan

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chatspot_ros.core.answer_parser import Answer, Step
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine import Engine
-from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.api import Question, Reply
 from chatspot_ros.engine.looking_up import NO_NOTE, LookUp
 
 BOX = Region.box(30, 20, 190, 90)
@@ -85,6 +86,20 @@ def test_a_plan_that_needs_a_note_and_has_none_is_marked(
         assert reply.answer.uncertain
         assert NO_NOTE in reply.notes
     assert NO_NOTE not in engine.answer(scene, asked).notes
+
+
+def test_a_rule_on_a_stray_plans_step_is_no_note_for_what_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "n.md").write_text("After you close the fridge: unplug the fridge")
+    look_up = LookUp(SKILLS, told=False)
+    stray = Answer("close fridge", steps=(Step("close", "fridge", "close fridge"),))
+    for text, marked in (("Turn it upside down", True), ("Close this", False)):
+        (asked,) = look_up.fill([
+            Question(text, (NAMED,), "plan", knowledge=str(tmp_path), needs_note=True,
+                     names=("fridge",))
+        ])  # fmt: skip
+        reply = look_up.complete(asked, Reply(stray, text, "close fridge", 1, 0.0, "plan"))
+        assert [step.action for step in reply.answer.steps] == ["close", "unplug"]
+        assert reply.answer.uncertain == marked
 
 
 def test_a_folder_that_is_not_there_is_said(engine: Engine, image_rgb: np.ndarray) -> None:
