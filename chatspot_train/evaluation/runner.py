@@ -213,7 +213,7 @@ def _hashes(items: list[Item]) -> dict[str, str]:
 
 
 def _told(turn: AskedTurn) -> tuple[object, ...]:
-    told = (turn.question, turn.task, _corners(turn))
+    told: tuple[object, ...] = (turn.question, turn.task, _corners(turn))
     told = (*told, turn.reader) if turn.reader else told
     return told if turn.knowledge is None else (*told, turn.knowledge, turn.needs_note)
 
