@@ -56,7 +56,7 @@ class KnowledgeSuite(JudgingSuite):
         "plan_without_note": "the same questions, that note missing: marked uncertain",
         "plan_goal": "with the note: its goal, in its words",
         "plan_other_words": "with the note: its goal, in other words",
-        "plan_held_out": "with the note: its goal, in other words that the method never saw",
+        "plan_held_out": "with the note: its goal, in words whose answers were not looked at",
         "plan_rule": "with the note: a step more, which it wants",
         "plan_forbidden": "with the note: no steps and a mark, as it forbids one",
         "plan_plain": "plans that no note is about, with the notes: right steps, no source",
