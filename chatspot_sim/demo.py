@@ -104,6 +104,7 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
     # Imported while the model loads in the other process.
     from chatspot_sim.demo_client import Planner
     from chatspot_sim.demo_kitchen import ask_dozen, do_steps
+    from chatspot_sim.demo_notes import ask_with_notes
     from chatspot_sim.demo_picture import draw, save
     from chatspot_sim.demo_questions import find_kitchen
 
@@ -123,9 +124,12 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         node.wait_ready(_READY_S)
         detector.wait_ready(_READY_S)
         moment, results, steps = ask_dozen(planner, options.seed, say)
+        looked_up = ask_with_notes(planner, moment, say)
         say(do_steps(planner, steps, moment.truth))
     title = f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"
     out.print(table(results, title, out.width))
+    if looked_up is not None:
+        out.print(f"looked up: {looked_up}", markup=False, soft_wrap=True)
     save(draw(moment.image_rgb, results), options.picture)
     return _finish(options, out, results, began)
 

@@ -14,10 +14,12 @@ from builtin_interfaces.msg import Duration
 from chatspot_ros.action import AskRegion
 from chatspot_ros.msg import ActionStep
 from chatspot_ros.srv import KitchenAct, RegionQuery
+from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -83,6 +85,7 @@ class Planner:
         self._detections: dict[int, int] = {}
         self._query = self._node.create_client(RegionQuery, f"{_NODE}/region_query")
         self._ask = ActionClient(self._node, AskRegion, f"{_NODE}/ask_region")
+        self._set = self._node.create_client(SetParameters, f"{_NODE}/set_parameters")
         self._act = self._node.create_client(KitchenAct, "kitchen/act")
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -193,6 +196,14 @@ class Planner:
         self._wait_for_server(self._act.service_is_ready, "kitchen/act")
         response = self._result(self._act.call_async(KitchenAct.Request(step=step)))
         return response.done, response.message
+
+    def set_parameter(self, name: str, value: str) -> None:
+        """Set a text parameter of the node. Raises DemoError: it refuses the value."""
+        self._wait_for_server(self._set.service_is_ready, "set_parameters")
+        one = Parameter(name, Parameter.Type.STRING, value).to_parameter_msg()
+        response = self._result(self._set.call_async(SetParameters.Request(parameters=[one])))
+        if not response.results[0].successful:
+            raise DemoError(f"{name} cannot be set: {response.results[0].reason}")
 
     def _wait_for_server(self, is_ready: Callable[[], bool], name: str) -> None:
         until = time.monotonic() + 15.0

@@ -17,6 +17,7 @@ from chatspot_ros.core.model_spec import read_spec
 from chatspot_ros.core.skills import read_skills, read_states
 from chatspot_ros.engine.engine_config import add_engine_options, config_from, load_engine
 from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.knowledge.files import list_files
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation import registry
 from chatspot_train.evaluation.compare import compare
@@ -58,10 +59,11 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
                 value=options.model,
                 remedy="give --served-model and --spec, a file of config/models",
             )  # fmt: skip
-        if "on" in (options.look_twice, options.reader):
+        if "on" in (options.look_twice, options.reader) or options.knowledge:
             raise ModelLoadError(
-                "an endpoint is shown each picture once, without a reader", value=options.model,
-                remedy="leave out --look-twice and --reader, or give a model's folder",
+                "an endpoint is shown each picture once, without a reader or notes",
+                value=options.model,
+                remedy="leave out --look-twice, --reader and --knowledge, or give a model's folder",
             )  # fmt: skip
         answerer = EndpointAnswerer(
             options.model, options.served_model, read_spec(options.spec),
@@ -69,7 +71,9 @@ def _answerer(options: argparse.Namespace, stack: ExitStack) -> Answerer:
         )  # fmt: skip
         return stack.enter_context(answerer)
     engine = load_engine(config_from(options))
-    looks = Looks(options.look_twice, options.reader)
+    if options.knowledge:
+        list_files(Path(options.knowledge))
+    looks = Looks(options.look_twice, options.reader, options.knowledge)
     return EngineAnswerer(engine, identity_of(engine, looks), looks)
 
 
@@ -85,6 +89,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, words in (("look-twice", "show a region once more, larger"),
                         ("reader", "tell the model of the print in a region")):  # fmt: skip
         add(f"--{name}", choices=("auto", "on", "off"), default="auto", help=words)
+    add("--knowledge", default="", metavar="DIR",
+        help="look plans and descriptions up in this folder of notes")  # fmt: skip
     add("--limit", type=int, default=0, help="ask at most this many; 0: all, 100 kitchens")
     add("--seed", type=int, default=0, help="draws the questions")
     add("--compare", nargs=2, type=Path, metavar=("A", "B"), help="two result folders")

@@ -15,6 +15,7 @@ from chatspot_ros.core.confidence import confidence_of, threshold_of
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
 from chatspot_ros.core.model_spec import ModelSpec
+from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.core.task_router import route
 from chatspot_ros.core.tasks import States, TaskContext, find_task
@@ -62,6 +63,18 @@ class PromptBuilder:
     def print_text(self, lines: Iterable[str]) -> str:
         """Return the line before a question that tells the print in its region; see prompts."""
         return prompts.print_text(lines, (*self.dialect.control_strings, *self._control))
+
+    @property
+    def reads_notes(self) -> bool:
+        """Whether the model reads notes before a question: a chat model, taught no tags or phrases.
+
+        chatspot-tiny's tags come with a language of 700 tokens, in which no note makes sense.
+        """
+        return self.spec.phrases is None and self.spec.prompt_style is PromptStyle.WORDS
+
+    def notes_text(self, notes: Iterable[str]) -> str:
+        """Return the lines before a question that tell what notes say; see prompts."""
+        return prompts.notes_text(notes, (*self.dialect.control_strings, *self._control))
 
     def _say(self, about: _About, fixed: task_prompts.TaskPrompts | None) -> str:
         if fixed is not None:

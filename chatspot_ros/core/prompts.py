@@ -16,6 +16,8 @@ from chatspot_ros.errors import RequestError
 MAX_QUESTION_CHARS = 2000
 # What a prompt shows of the print in a region.
 MAX_PRINT_LINES, MAX_PRINT_CHARS = 8, 120
+# What a prompt shows of the notes about it.
+MAX_NOTES, MAX_NOTE_CHARS = 3, 400
 # Forbidden to users, whatever the model: chat roles, turn ends, pictures, regions.
 CONTROL_STRINGS = (
     "<image>",
@@ -133,6 +135,23 @@ def print_text(lines: Iterable[str], control: Iterable[str] = ()) -> str:
         if len(said) == MAX_PRINT_LINES or left <= 0:
             break
     return "Print: " + " ".join(f'"{text}"' for text in said.values()) + "\n" if said else ""
+
+
+def notes_text(notes: Iterable[str], control: Iterable[str] = ()) -> str:
+    """Return the lines that tell a model what notes say, put before the question.
+
+    At most MAX_NOTES notes of MAX_NOTE_CHARS characters, each in quotes on one line. Brackets and
+    quotes leave them, and no string of `control` or of `control_strings()` remains.
+    """
+    forbidden = (*control_strings(), *control)
+    said = []
+    for note in notes:
+        plain = " ".join(_MARKS.sub(" ", note).split())[:MAX_NOTE_CHARS]
+        text = " ".join(neutralise(plain, forbidden).split())
+        said += [f'"{text}"'] if text else []
+    if not said:
+        return ""
+    return "Notes of this place, to follow where they fit:\n" + "\n".join(said[:MAX_NOTES]) + "\n"
 
 
 @lru_cache(maxsize=64)

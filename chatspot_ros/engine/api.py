@@ -10,6 +10,7 @@ from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import CancelledError
+from chatspot_ros.knowledge.looked_up import LookedUp
 
 OnText = Callable[[str], None]
 # Returns whether to stop, or raises the error that ends the answer.
@@ -42,6 +43,10 @@ class Question:
     region the model first says where the answer lies; off: never. `reader` is auto, on or off:
     whether a reader of print reads the one region first; what it read are `print_lines`. `notes` go
     into the reply's.
+
+    `knowledge` is a folder of notes in which a plan or a description is looked up; empty: in none.
+    With `needs_note` a plan without a note is uncertain. `names` are what the regions are called,
+    `looked_up` what was found.
     """
 
     text: str
@@ -56,6 +61,10 @@ class Question:
     reader: str = "auto"
     print_lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    knowledge: str = ""
+    needs_note: bool = False
+    names: tuple[str, ...] = ()
+    looked_up: LookedUp | None = None
 
 
 @dataclass(frozen=True)

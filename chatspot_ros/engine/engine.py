@@ -24,6 +24,7 @@ from chatspot_ros.engine.decoding.oom_batch import OomBatch
 from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.look_first import find_places
+from chatspot_ros.engine.looking_up import LookUp, name_things
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.registry import family_of
@@ -35,6 +36,7 @@ from chatspot_ros.engine.prompting.grammar_constraint import Grammars
 from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.engine.warm_up import warm_up as ask_some
 from chatspot_ros.errors import ChatspotError, ModelLoadError
+from chatspot_ros.knowledge.index import Embed
 
 _ANYHOW = memory_estimate.Plan()
 _log = logging.getLogger(__name__)
@@ -56,10 +58,11 @@ class Engine:
         skills: Iterable[str] = (),
         states: States | None = None,
         constrain_answers: bool = True,
+        embed: Embed | None = None,
     ) -> None:
         """`skills` are the names of the actions that a plan may use, `states` the attributes of a
         state with the values of each; empty: any words. With `constrain_answers` a grammar holds
-        states, plans and places to their form."""
+        states, plans and places to their form. `embed` ranks notes, None: their words do."""
         self.name = name
         self.spec = spec
         self.folder = loaded.folder
@@ -84,6 +87,7 @@ class Engine:
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
         )
+        self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)
 
     @property
     def skills(self) -> tuple[str, ...]:
@@ -117,6 +121,7 @@ class Engine:
         compile: str = "off",  # noqa: A002 (as torch calls it)
         warm_up: bool = False,
         picture_pixels: int = 0,
+        embed: Embed | None = None,
     ) -> Engine:
         """Load a checkpoint and try it once.
 
@@ -126,7 +131,7 @@ class Engine:
         weights' quantisation and the memory needed besides; `compile` off, auto (record decoding
         steps on a GPU) or on (fuse their kernels first, which takes minutes); `warm_up` asks some
         questions, so that the first real one is not slow; `picture_pixels` the largest picture,
-        where the model takes several sizes, 0: the family's.
+        where the model takes several sizes, 0: the family's; `embed` ranks notes, None: BM25 does.
 
         Raises:
             ModelLoadError: the fault and its remedy.
@@ -142,7 +147,7 @@ class Engine:
         spec = spec or find_spec(name, str(config["model_type"]), folder)
         spec = spec.with_budget(picture_pixels)
         loaded = checkpoint.load(folder, device, dtype, plan)
-        engine = cls(loaded, spec, name, skills, states, constrain_answers)
+        engine = cls(loaded, spec, name, skills, states, constrain_answers, embed)
         engine._smoke_test(plan.cache_tokens, compile, warm_up)
         return engine
 
@@ -206,13 +211,14 @@ class Engine:
             CancelledError, ModelError: as `answer`; replies that were complete went to `on_reply`.
         """
         batch = self.open(scene)
-        places = find_places(batch, questions, should_stop)
-        while True:
-            try:
-                next(places).step()
-            except StopIteration as found:
-                questions = found.value
-                break
+        for ask_first in (find_places, name_things):
+            asking = ask_first(batch, questions, should_stop)
+            while True:
+                try:
+                    next(asking).step()
+                except StopIteration as found:
+                    questions = found.value
+                    break
         asked = batch.admit(questions, on_text, should_stop, on_reply)
         try:
             while not asked.done:
@@ -224,7 +230,7 @@ class Engine:
     def open(self, scene: Scene) -> OomBatch:
         """Return an empty batch for questions about a scene."""
         parts = (self.conversation, self._runner, scene, self.cuda_graphs, self._print)
-        return OomBatch(Batch(*parts), self)
+        return OomBatch(Batch(*parts, self._look_up), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return a hash of the picture's pixels, the model and its geometry.

@@ -34,6 +34,7 @@ class EngineConfig:
     memory_tokens: int = 4096
     memory_reserve_mb: int = 512
     picture_pixels: int = 0
+    knowledge_embeddings: str = ""
 
 
 def load_engine(config: EngineConfig) -> Engine:
@@ -48,7 +49,9 @@ def load_engine(config: EngineConfig) -> Engine:
     from chatspot_ros.engine.engine import Engine
     from chatspot_ros.engine.loading.host_resources import cores
     from chatspot_ros.engine.loading.memory_estimate import MB, Plan
+    from chatspot_ros.engine.text_embeddings import load_embedder
 
+    embedder, local = config.knowledge_embeddings, not config.allow_download
     return Engine.load(
         model,
         device=config.device,
@@ -62,6 +65,7 @@ def load_engine(config: EngineConfig) -> Engine:
         compile=config.compile,
         warm_up=config.warm_up,
         picture_pixels=config.picture_pixels,
+        embed=load_embedder(embedder, local_only=local) if embedder else None,
     )
 
 
@@ -74,6 +78,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help="the robot's skills, as the node's parameter skills_file (%(default)s)")  # fmt: skip
     add("--states", default=default.states_file, metavar="FILE",
         help="the states of things, as the node's parameter states_file (%(default)s)")  # fmt: skip
+    add("--embeddings", default=default.knowledge_embeddings, metavar="DIR_OR_ID",
+        help="a text encoder to rank notes: the node's knowledge_embeddings")  # fmt: skip
 
 
 def config_from(options: argparse.Namespace) -> EngineConfig:
@@ -83,4 +89,5 @@ def config_from(options: argparse.Namespace) -> EngineConfig:
         device=options.device,
         skills_file=options.skills,
         states_file=options.states,
+        knowledge_embeddings=options.embeddings,
     )

@@ -195,6 +195,8 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
         uncertain=bool(answer.uncertain),
         looked_twice=bool(answer.looked_twice),
         print_lines=list(answer.print_lines),
+        sources=list(answer.sources),
+        passages=list(answer.passages),
     )
 
 

@@ -15,6 +15,7 @@ from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.engine.api import Batch, BatchingEngine, OnReplyOf, Question, Reply, Turn
 from chatspot_ros.engine.look_first import find_places
+from chatspot_ros.engine.looking_up import name_things
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import InflightRequest
@@ -140,6 +141,7 @@ class Answerer:
         batch = cached.batch(engine)
         questions = self._questions(inflight, turns)
         questions = yield from find_places(batch, questions, inflight.should_stop)
+        questions = yield from name_things(batch, questions, inflight.should_stop)
         asked = batch.admit(
             questions,
             inflight.on_text,
@@ -171,6 +173,8 @@ class Answerer:
                 min_confidence=None if least < 0 else least,
                 look_twice=self.settings.look_twice,
                 reader=self.settings.reader,
+                knowledge=self.settings.knowledge,
+                needs_note=self.settings.plans_need_notes,
             )
             for ask in inflight.asks
         ]

@@ -103,6 +103,19 @@ class Settings:
         "Reply to small talk, commands and what no picture can tell with a status of their "
         "own, without asking the model, if the request names no task. Off: ask the model.",
     )
+    knowledge: str = _of(
+        "", "Folder of notes (Markdown, text, PDF) in which plans and descriptions are looked up; "
+        "docs/models.md says how. Empty: nothing is looked up.",
+    )  # fmt: skip
+    plans_need_notes: bool = _of(
+        False, "With `knowledge`: mark a plan uncertain that no note says anything about."
+    )
+    knowledge_embeddings: str = _of(
+        EngineConfig.knowledge_embeddings,
+        "Text encoder that ranks the notes by meaning: a folder or hub id (of the kind of "
+        "all-MiniLM-L6-v2). Empty: BM25 ranks them by their words.",
+        fixed=True,
+    )
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),

@@ -43,6 +43,22 @@ def find_model(name: str) -> str:
     return name
 
 
+def bundled_notes() -> Path:
+    """Return the folder of the example notes.
+
+    Raises:
+        ModelLoadError: it is not installed.
+    """
+    folder = share_folder() / "examples" / "notes"
+    note = next(iter(sorted(folder.glob("*.md"))), None)
+    if note is None:
+        raise ModelLoadError(
+            "the example notes are not installed", value=str(folder),
+            remedy="install the package again",
+        )  # fmt: skip
+    return note.resolve().parent  # installed may be links to the sources
+
+
 def read_yaml(file: str, what: str) -> tuple[Path, Any]:
     """Return the path and contents of a YAML file; a bare name may be a file of the package.
 

@@ -22,10 +22,12 @@ _FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.model", "*.jinja", "
 
 @dataclass(frozen=True)
 class Looks:
-    """How a model is shown regions: `look_twice` and `reader` of a Question."""
+    """How a model is asked: `look_twice`, `reader`, `knowledge` and `needs_note` of a Question."""
 
     look_twice: str = "auto"
     reader: str = "auto"
+    knowledge: str = ""
+    needs_note: bool = False
 
 
 AUTO = Looks()
@@ -113,6 +115,8 @@ class _Conversation:
         return Question(
             turn.question, turn.regions, turn.task, earlier,
             look_twice=self.looks.look_twice, reader=turn.reader or self.looks.reader,
+            knowledge=self.looks.knowledge if turn.knowledge is None else turn.knowledge,
+            needs_note=self.looks.needs_note or turn.needs_note,
         )  # fmt: skip
 
     def prediction(self) -> Prediction:

@@ -222,8 +222,9 @@ def _hashes(items: list[Item]) -> dict[str, str]:
 
 
 def _told(turn: AskedTurn) -> tuple[object, ...]:
-    told = (turn.question, turn.task, _corners(turn))
-    return (*told, turn.reader) if turn.reader else told
+    told: tuple[object, ...] = (turn.question, turn.task, _corners(turn))
+    told = (*told, turn.reader) if turn.reader else told
+    return told if turn.knowledge is None else (*told, turn.knowledge, turn.needs_note)
 
 
 def _corners(turn: AskedTurn) -> tuple[tuple[Point, ...], ...]:
@@ -252,7 +253,8 @@ def read_predictions(file: Path) -> list[Prediction]:
         if values is None:
             break
         values["boxes_xyxy_px"] = tuple(tuple(box) for box in values["boxes_xyxy_px"])
-        values["phrases"] = tuple(values["phrases"])
+        for name in ("phrases", "sources"):
+            values[name] = tuple(values.get(name, ()))
         values["steps"] = tuple(tuple(step) for step in values["steps"])
         values["regions_px"] = tuple(
             tuple(tuple(point) for point in region) for region in values.get("regions_px", ())

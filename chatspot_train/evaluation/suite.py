@@ -45,12 +45,16 @@ class SuiteOptionError(ChatspotError):
 class AskedTurn:
     """One question; `regions` in pixels, `task` one of chatspot_ros.core.tasks.TASKS. `reader` "on"
     or "off": with or without what a text reader reads in the regions; empty: as the model has it.
+    `knowledge` is a folder of notes, empty: none, None: as the model has it; `needs_note` as in a
+    Question.
     """
 
     question: str
     regions: tuple[Region, ...] = ()
     task: str = ""
     reader: str = ""
+    knowledge: str | None = None
+    needs_note: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Item:
             answer.confidence, seconds, question=self.turns[-1].question, truth=self.truth,
             mean_log_probability=float(np.mean(log_probabilities or (0.0,))),
             least_log_probability=min(log_probabilities, default=0.0),
-            uncertain=answer.uncertain,
+            uncertain=answer.uncertain, sources=answer.sources,
         )  # fmt: skip
 
     @property
@@ -102,7 +106,7 @@ class Prediction:
     missing answer; `text` is then empty. `regions_px` are the corners of the regions in the
     question, `image` the image file, empty if there is none. Log-probabilities are natural ones
     over the answer's tokens, 0 if unknown. `asked` is a hash of the conversation and the image.
-    `uncertain` as in core.answer_parser.Answer.
+    `uncertain` and `sources` as in core.answer_parser.Answer.
     """
 
     key: str
@@ -122,6 +126,7 @@ class Prediction:
     least_log_probability: float = 0.0
     asked: str = ""
     uncertain: bool = False
+    sources: tuple[str, ...] = ()
 
 
 @dataclass

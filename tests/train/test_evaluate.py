@@ -122,14 +122,14 @@ def test_an_endpoint_needs_a_name_and_a_dialect(
     assert "--served-model and --spec" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("look", ["--look-twice", "--reader"])
+@pytest.mark.parametrize("look", ["--look-twice", "--reader", "--knowledge"])
 def test_an_endpoint_is_refused_a_second_look(
     look: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["--suite", "pope", "--model", "http://localhost:1/v1", look, "on"]
     command += ["--served-model", "m", "--spec", "config/models/qwen2_5_vl.yaml"]
     assert evaluate.main([*command, "--out", str(tmp_path / "out")]) == 1
-    assert "leave out --look-twice and --reader" in capsys.readouterr().err
+    assert "leave out --look-twice, --reader and --knowledge" in capsys.readouterr().err
 
 
 def test_an_endpoint_is_told_the_robots_skills(tmp_path: Path, chat_server: Any) -> None:
@@ -152,7 +152,7 @@ def test_an_endpoint_is_told_the_robots_skills(tmp_path: Path, chat_server: Any)
 
 
 def test_every_name_makes_its_suite() -> None:
-    assert len(suites()) == 16
+    assert len(suites()) == 17
     for name in suites():
         assert make(name).name == name
     with pytest.raises(SuiteOptionError, match="coco_region"):

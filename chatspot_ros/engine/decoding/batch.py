@@ -22,6 +22,7 @@ from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
+from chatspot_ros.engine.looking_up import LookUp
 from chatspot_ros.engine.model_errors import ModelFailure
 from chatspot_ros.engine.models.base import EncodedImage
 from chatspot_ros.engine.models.image_inputs import crop_inputs
@@ -138,10 +139,11 @@ class Batch:
         scene: Scene,
         cuda_graphs: CudaGraphSteps | None = None,
         print_reading: PrintReading | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         """`cuda_graphs` decode a question that is alone in the batch, where they fit;
-        `print_reading` reads for the questions that want it."""
-        self._print = print_reading
+        `print_reading` reads and `look_up` looks up for the questions that want it."""
+        self._print, self._look_up = print_reading, look_up
         self._conversation, self._runner, self._scene = conversation, runner, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
@@ -192,6 +194,8 @@ class Batch:
                 seconds = time.perf_counter() - began_s
                 decoded = sequences[index].decoded
                 reply = self._conversation.reply(self._scene, ready, decoded, words, seconds)
+                if self._look_up is not None:
+                    reply = self._look_up.complete(ready.question, reply)
                 asked.replies[index] = reply
                 if on_reply is not None:
                     on_reply(index, reply)
@@ -223,6 +227,8 @@ class Batch:
         image_rgb = self._scene.image_rgb
         if self._print is not None and image_rgb is not None:
             questions = self._print.fill(image_rgb, questions, should_stop)
+        if self._look_up is not None:
+            questions = self._look_up.fill(questions, lambda: check_stop(should_stop))
         if not self._runner.takes_cuts:
             questions = [
                 replace(one, notes=(*one.notes, ONE_PICTURE)) if one.look_twice == "on" else one

@@ -228,6 +228,10 @@ class ChatTemplate:
                 remedy="ask in plain words",
             )
 
+    def holds_control_tokens(self, text: str) -> bool:
+        """Return whether a text, which no user wrote, becomes a control token of the model."""
+        return bool(self._control_counts(text))
+
     def _control_counts(self, text: str) -> Counter[int]:
         return Counter(i for i in self._ids(text) if i in self._control_ids)
 

@@ -163,8 +163,15 @@ class Conversation:
         """Return the user's turn as the model reads it; its regions are clipped. Raises
         RequestError."""
         words = question.text + question.hint
-        prompt = self.builder.print_text(question.print_lines)
+        prompt = self._notes_of(question) + self.builder.print_text(question.print_lines)
         prompt += self.builder.user_text(words, question.regions, task, scene.fit)
         scaffold = self.builder.scaffold(words, question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt
+
+    def _notes_of(self, question: Question) -> str:
+        """Return what the prompt tells of notes; nothing where they would hold control tokens."""
+        if question.looked_up is None or not self.builder.reads_notes:
+            return ""
+        notes = self.builder.notes_text(one.shown for one in question.looked_up.passages)
+        return "" if self.chat.holds_control_tokens(notes) else notes
