@@ -11,7 +11,8 @@ from detected import detection, publish
 def detect(world: Any, stamp: Any, *detections: Any) -> None:
     """Publish the detections of a frame that the node has, and wait until it has them."""
     publish(world, stamp, *detections)
-    world.wait_until(lambda: world.ask("Has it come?", stamp=stamp, use_detections=True).name == "OK")
+    asked = {"stamp": stamp, "use_detections": True}
+    world.wait_until(lambda: world.ask("Has it come?", **asked).name == "OK")
 
 
 def xs(answer: Any) -> list[float]:
