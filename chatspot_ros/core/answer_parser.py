@@ -23,7 +23,8 @@ class Answer:
     phrase). `confidence` is in [0, 1]. `truncated`: the text was cut off; the pair or step at its
     end is left out. `uncertain`: the text has not the form of its task, or the confidence is low;
     look again before acting on it. `looked_twice`: the region was shown to the model once more,
-    larger. `print_lines` is the print in it, as the reader of print read it.
+    larger. `print_lines` is the print in it, as the reader of print read it. `task` is the one that
+    was used, `id` the answer's name; only a node sets them.
     """
 
     text: str
@@ -36,6 +37,8 @@ class Answer:
     uncertain: bool = False
     looked_twice: bool = False
     print_lines: tuple[str, ...] = ()
+    task: str = ""
+    id: str = ""
 
 
 def clean(text: str) -> str:

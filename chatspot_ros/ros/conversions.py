@@ -195,6 +195,7 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
         uncertain=bool(answer.uncertain),
         looked_twice=bool(answer.looked_twice),
         print_lines=list(answer.print_lines),
+        answer_id=answer.id,
     )
 
 
