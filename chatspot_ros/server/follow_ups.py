@@ -16,6 +16,7 @@ from chatspot_ros.core.feedback_events import FollowUpKind
 from chatspot_ros.core.regions import BoxXyxy, Region, RegionKind
 
 WITHIN_S = 10.0
+BY_HAND_S = 0.5  # nobody draws a region sooner: a program asks about several
 SAME_PLACE_IOU = 0.8
 SIMILAR_WORDS = 60.0  # per cent of the letters, of which the same words have 100
 SAME_WORDS = 95.0
@@ -71,7 +72,11 @@ class FollowUps:
         after_s = began_s - before.ended_s if before is not None else -1.0
         if before is None or not 0 <= after_s <= WITHIN_S:
             return []
-        return [FollowUp(one.id, kind, after_s) for one, kind in _followed(before, asked)]
+        return [
+            FollowUp(one.id, kind, after_s)
+            for one, kind in _followed(before, asked)
+            if kind == "asked_again" or after_s >= BY_HAND_S
+        ]
 
 
 def _followed(before: _Asked, asked: _Asked) -> Iterator[tuple[Answer, FollowUpKind]]:

@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 from scipy.stats import pearsonr
 from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.multitest import multipletests
 
 from chatspot_train.feedback.graph import FACTORS, adjustment_set, make_graph
 from chatspot_train.feedback.log_table import Flags, Numbers, Table
@@ -68,15 +67,22 @@ def effects(table: Table, outcome: Flags, factors: Iterable[str] = FACTORS) -> l
     ]  # fmt: skip
     if not found:
         return []
-    holm = [
-        multipletests([getattr(one, name) for one in found], method="holm")[1]
-        for name in ("p", "plain_p")
-    ]
+    holm = [corrected([getattr(one, name) for one in found]) for name in ("p", "plain_p")]
     found = [
         replace(one, p=float(p), plain_p=float(plain_p))
         for one, p, plain_p in zip(found, *holm, strict=True)
     ]
     return sorted(found, key=lambda one: -one.share)
+
+
+def corrected(p: Sequence[float]) -> Numbers:
+    """Return p-values corrected for their number (Holm, 1979)."""
+    values = np.asarray(p, float)
+    order = np.argsort(values)
+    found = np.empty_like(values)
+    steps = values[order] * np.arange(len(values), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return found
 
 
 def varies(table: Table, factor: str) -> bool:

@@ -24,7 +24,7 @@ Names = NDArray[np.str_]
 Flags = NDArray[np.bool_]
 PARTS_OF_DAY = ("night", "morning", "afternoon", "evening")  # of six hours each, from midnight
 OTHER = "(other)"
-NONE = "(none)"
+SHORT = "short"  # the task of short answers, which has no name
 _MOST_LEVELS = 12
 _LEAST_OF_LEVEL = 0.02  # of the answers
 _OLDER_FILES = 9
@@ -150,7 +150,7 @@ def make_table(answers: Sequence[JudgedAnswer]) -> Table:
         "seconds": np.log(np.maximum(seconds, 1e-3)),
     }
     names = {
-        "task": _levels([one.task for one in lines]),
+        "task": _levels([one.task or SHORT for one in lines]),
         "model": _levels([one.model for one in lines]),
         "camera": _levels([one.camera for one in lines]),
         "part_of_day": _levels([PARTS_OF_DAY[one.time.hour // 6] for one in lines]),
@@ -172,7 +172,7 @@ def _lines(files: Sequence[Path]) -> Iterator[bytes]:
 
 def _levels(values: Sequence[str]) -> Names:
     """Return names with the rare ones under one."""
-    named = [shorten(value, 60) or NONE for value in values]
+    named = [shorten(value, 40) for value in values]
     counts = Counter(named).most_common(_MOST_LEVELS)
     kept = {name for name, count in counts if count >= _LEAST_OF_LEVEL * len(named)}
     return np.array([name if name in kept else OTHER for name in named])
