@@ -59,20 +59,17 @@ def _measure(image_rgb: RgbImage, region: Region) -> RegionQuality:
     x1, y1, x2, y2 = bounds(region, (width, height))
     grey = cv2.cvtColor(np.ascontiguousarray(image_rgb[y1:y2, x1:x2]), cv2.COLOR_RGB2GRAY)
     edges = cv2.Laplacian(grey, cv2.CV_32F)
-    inside: NDArray[np.bool_] = np.ones(grey.shape, np.bool_)
+    mask: NDArray[np.uint8] | None = None
     area = float((x2 - x1) * (y2 - y1))
     if region.kind is RegionKind.POLYGON:
         corners = np.array(region.points_px) - (x1, y1)
-        drawn = np.zeros(grey.shape, np.uint8)
-        cv2.fillPoly(drawn, [np.round(corners).astype(np.int32)], 1)
-        inside = drawn.astype(np.bool_)
+        mask = np.zeros(grey.shape, np.uint8)
+        cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
         xs, ys = corners.T
         area = float(abs(np.dot(xs, np.roll(ys, 1)) - np.dot(ys, np.roll(xs, 1))) / 2)
-    return RegionQuality(
-        min(area / (width * height), 1.0),
-        float(edges[inside].var(dtype=np.float64)),
-        float(grey[inside].mean(dtype=np.float64) / 255),
-    )
+    deviation = float(cv2.meanStdDev(edges, mask=mask)[1].item())
+    light = cv2.mean(grey, mask=mask)[0] / 255
+    return RegionQuality(min(area / (width * height), 1.0), deviation**2, min(light, 1.0))
 
 
 def _span(first: float, last: float, whole: int) -> tuple[int, int]:
