@@ -35,7 +35,7 @@ def topics(answers: Sequence[JudgedAnswer]) -> list[Topic]:
     """Group the comments of rated answers, the most frequent topic first.
 
     The number of topics, 2 to 8, is the one with the best silhouette. Fewer than six comments, or
-    comments without words, make one topic.
+    comments without a word in common, make one topic.
     """
     said = [one for one in answers if one.rating and one.comment.strip()]
     if not said:
@@ -54,21 +54,24 @@ def topics(answers: Sequence[JudgedAnswer]) -> list[Topic]:
 def _grouped(texts: list[str]) -> tuple[np.ndarray, dict[int, str], np.ndarray]:
     """Return each text's group, the groups' names, and how near each is to its group's middle."""
     rest = np.full(len(texts), -1), {-1: _REST}, np.zeros(len(texts))
+    if len(texts) < LEAST_COMMENTS:
+        return rest
+    # A word of one comment alone makes no topic.
+    weights = TfidfVectorizer(stop_words="english", sublinear_tf=True, token_pattern=_WORD,
+                              min_df=2, max_features=2000)  # fmt: skip
     try:
-        weights = TfidfVectorizer(stop_words="english", sublinear_tf=True,
-                                  token_pattern=_WORD, max_features=2000)  # fmt: skip
         words = weights.fit_transform(texts)
-    except ValueError:  # nothing but stop words
+    except ValueError:  # no such word
         return rest
     told = np.asarray(words.sum(1)).ravel() > 0
     vectors = words[told].toarray()
     distinct = len(np.unique(vectors, axis=0))
-    if len(texts) < LEAST_COMMENTS or distinct < 3:
-        return rest
+    most = min(MOST_TOPICS, distinct, len(vectors) - 1)
     best = max(
         (KMeans(k, n_init=4, random_state=0).fit(vectors)
-         for k in range(2, min(MOST_TOPICS, distinct - 1) + 1)),
+         for k in range(2, most + 1)),
         key=lambda one: silhouette_score(vectors, one.labels_),
+        default=KMeans(1, n_init=1, random_state=0).fit(vectors),
     )  # fmt: skip
     vocabulary = weights.get_feature_names_out()
     groups, names, nearness = rest
