@@ -16,6 +16,7 @@ LEAST_COMMENTS = 6
 MOST_TOPICS = 8
 _NAMED_BY = 3  # words
 _EXAMPLES = 3
+_TELLING = 0.1  # weight of a word in the middle of its topic
 _WORD = r"(?u)\b[^\W\d]\w+\b"  # two letters at least, no number
 _REST = "(other)"
 
@@ -56,11 +57,11 @@ def _grouped(texts: list[str]) -> tuple[np.ndarray, dict[int, str], np.ndarray]:
     rest = np.full(len(texts), -1), {-1: _REST}, np.zeros(len(texts))
     if len(texts) < LEAST_COMMENTS:
         return rest
-    # A word of one comment alone makes no topic.
+    # A word of one comment alone, however often it was sent, makes no topic.
     weights = TfidfVectorizer(stop_words="english", sublinear_tf=True, token_pattern=_WORD,
                               min_df=2, max_features=2000)  # fmt: skip
     try:
-        words = weights.fit_transform(texts)
+        words = weights.fit(list(dict.fromkeys(texts))).transform(texts)
     except ValueError:  # no such word
         return rest
     told = np.asarray(words.sum(1)).ravel() > 0
@@ -78,6 +79,6 @@ def _grouped(texts: list[str]) -> tuple[np.ndarray, dict[int, str], np.ndarray]:
     groups[told] = best.labels_
     nearness[told] = (vectors * best.cluster_centers_[best.labels_]).sum(1)
     for k, middle in enumerate(best.cluster_centers_):
-        top = [int(i) for i in np.argsort(-middle)[:_NAMED_BY] if middle[i] > 0]
+        top = [int(i) for i in np.argsort(-middle)[:_NAMED_BY] if middle[i] > _TELLING]
         names[k] = ", ".join(str(vocabulary[i]) for i in top)
     return groups, names, nearness
