@@ -29,7 +29,7 @@ class _Lines(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Drop what is buffered, and raise the error."""
         stream: TextIOWrapper | None = self.stream
-        self.stream = None  # type: ignore[assignment]  # the next line opens the file again
+        self.stream = None  # the next line opens the file again
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
