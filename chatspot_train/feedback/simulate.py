@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from chatspot_ros.core.feedback_events import AnswerLine, FollowUpLine, RatingLine, write_line
+from chatspot_ros.core.feedback_events import (
+    AnswerLine,
+    FollowUpKind,
+    FollowUpLine,
+    RatingLine,
+    write_line,
+)
 
 ANSWERS = 2000
 _RATED = 0.4  # of the answers
@@ -116,5 +122,5 @@ def _lines(
         comment = _COMMENTS.get(scenario.cause, "") if unhappy and rng.random() < 0.2 else ""
         yield write_line(RatingLine(time=time, answer_id=name, rating=rating, comment=comment))
     if rng.random() < (_FOLLOWED if unhappy else _FOLLOWED_ALL_THE_SAME):
-        kind = "asked_again" if rng.random() < 0.5 else "another_region"
+        kind: FollowUpKind = "asked_again" if rng.random() < 0.5 else "another_region"
         yield write_line(FollowUpLine(time=time, answer_id=name, kind=kind, after_s=2.0))
