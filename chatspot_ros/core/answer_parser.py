@@ -24,7 +24,8 @@ class Answer:
     end is left out. `uncertain`: the text has not the form of its task, or the confidence is low;
     look again before acting on it. `looked_twice`: the region was shown to the model once more,
     larger. `print_lines` is the print in it, as the reader of print read it. `sources` are the
-    places of the notes used (`fridge.md:12`), `passages` their texts, in the same order.
+    places of the notes used (`fridge.md:12`), `passages` their texts, in the same order. `task` is
+    the one that was used, `id` the answer's name; only a node sets them.
     """
 
     text: str
@@ -39,6 +40,8 @@ class Answer:
     print_lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     passages: tuple[str, ...] = ()
+    task: str = ""
+    id: str = ""
 
 
 def clean(text: str) -> str:

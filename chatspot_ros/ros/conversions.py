@@ -197,6 +197,7 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
         print_lines=list(answer.print_lines),
         sources=list(answer.sources),
         passages=list(answer.passages),
+        answer_id=answer.id,
     )
 
 

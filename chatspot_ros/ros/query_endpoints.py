@@ -1,9 +1,11 @@
-"""The ways to ask the node, and to hear its replies: service, action, clicks, ~/answers."""
+"""The ways to ask the node, to hear its replies and to rate them: services, action, clicks,
+~/answers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse
@@ -20,12 +22,13 @@ from chatspot_ros.ros.conversions import fill, to_answers_message, to_query
 from chatspot_ros.ros.deferred_service import DeferredService, SendReply
 from chatspot_ros.ros.feedback_stream import FeedbackStream
 from chatspot_ros.server.cameras import Camera
+from chatspot_ros.server.feedback import Feedback, RatingError
 from chatspot_ros.server.inflight_request import InflightRequest, OnText
 from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import OK, Query, QueryReply
 from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.server.settings import Settings
-from chatspot_ros.srv import RegionQuery
+from chatspot_ros.srv import RateAnswer, RegionQuery
 
 _TICK_S = 0.02
 _POLL_S = 0.01
@@ -37,7 +40,7 @@ _FEEDBACK = QoSProfile(depth=100)
 
 
 class QueryEndpoints:
-    """Offers ~/region_query and ~/ask_region; publishes the reply to every request on ~/answers."""
+    """Offers ~/region_query, ~/ask_region and ~/rate_answer; publishes every reply on ~/answers."""
 
     def __init__(
         self,
@@ -47,7 +50,11 @@ class QueryEndpoints:
         group: CallbackGroup,
         steady: Clock,
     ) -> None:
-        """`group` is reentrant: requests await their answers. Nothing is offered before `open`."""
+        """`group` is reentrant: requests await their answers. Nothing is offered before `open`.
+
+        Raises RequestError if the feedback log cannot be written to.
+        """
+        self._feedback = Feedback(handler.settings)
         self._node = node
         self._handler = handler
         self._metrics = metrics
@@ -72,6 +79,13 @@ class QueryEndpoints:
             callback_group=self._group,
         )
         self.configure(self._handler.settings)
+        self._node.create_service(
+            RateAnswer,
+            "~/rate_answer",
+            self._on_rating,
+            qos_profile=_REQUESTS,
+            callback_group=self._group,
+        )
         self._action = ActionServer(
             self._node,
             AskRegion,
@@ -95,6 +109,7 @@ class QueryEndpoints:
         until_s = time.monotonic() + timeout_s
         while self._unsent and time.monotonic() < until_s:
             time.sleep(_POLL_S)
+        self._feedback.close()
         # rclpy sends the result of a goal in a step of its own, after the callback.
         time.sleep(_LAST_REPLY_S)
 
@@ -134,7 +149,8 @@ class QueryEndpoints:
     async def on_click(self, camera: Camera, x: float, y: float) -> None:
         """Ask the default question about a point (pixels) of the newest frame."""
         question = self._handler.settings.default_question or Settings.default_question
-        await self.ask(Query(question, camera=camera.name, regions=(Region.point(x, y),)))
+        point = (Region.point(x, y),)
+        await self.ask(Query(question, camera=camera.name, regions=point, via="click"))
 
     @property
     def _unsent(self) -> int:
@@ -157,6 +173,17 @@ class QueryEndpoints:
     def _publish(self, reply: QueryReply) -> None:
         self._metrics.note_reply(reply)
         self._answers.publish(to_answers_message(reply))
+        self._feedback.note_reply(reply)
+
+    def _on_rating(
+        self, request: RateAnswer.Request, response: RateAnswer.Response
+    ) -> RateAnswer.Response:
+        try:
+            self._feedback.rate(request.answer_id, request.rating, request.comment)
+        except RatingError as error:
+            response.status = getattr(RateAnswer.Response, error.status)
+            response.message = str(error)
+        return response
 
     async def _on_goal(self, goal: Any) -> AskRegion.Result:
         key = bytes(goal.goal_id.uuid)
@@ -177,7 +204,8 @@ class QueryEndpoints:
 
         stream = self._streams[key] = FeedbackStream(publish)
         try:
-            reply = await self.ask(to_query(goal.request), send_text, on_inflight)
+            query = replace(to_query(goal.request), via="action")
+            reply = await self.ask(query, send_text, on_inflight)
             while not stream.flush(at_end=True):
                 await self._next_tick()
         finally:

@@ -19,7 +19,7 @@ from chatspot_ros.engine.looking_up import name_things
 from chatspot_ros.engine.scheduling.byte_cache import MEGABYTE, ByteCache
 from chatspot_ros.engine.scheduling.job import StepwiseJob
 from chatspot_ros.server.inflight_request import InflightRequest
-from chatspot_ros.server.request import Picture
+from chatspot_ros.server.request import Picture, new_answer_id
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import Settings
 
@@ -186,7 +186,11 @@ class Answerer:
         def on_reply(index: int, reply: Reply) -> None:
             self._on_answered(reply.tokens, reply.seconds)
             complete[index] = replace(
-                reply.answer, looked_twice=reply.looked_twice, print_lines=reply.print_lines
+                reply.answer,
+                looked_twice=reply.looked_twice,
+                print_lines=reply.print_lines,
+                task=reply.task,
+                id=new_answer_id(),
             )
             inflight.notes += [note for note in reply.notes if note not in inflight.notes]
             inflight.answers[:] = [complete[k] for k in sorted(complete)]

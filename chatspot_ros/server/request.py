@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NewType
@@ -15,6 +16,13 @@ from chatspot_ros.images.decode import check_size, image_size, message_to_rgb
 OK = "OK"
 PictureId = NewType("PictureId", int)
 _picture_ids = itertools.count()
+
+_ID_CHARS = 16
+
+
+def new_answer_id() -> str:
+    """Return a name that no other answer has: 16 hexadecimal digits."""
+    return uuid.uuid4().hex[:_ID_CHARS]
 
 
 class Picture:
@@ -67,7 +75,7 @@ class Query:
     """One request, with the fields of RegionQuery.
 
     `picture` is the picture in the request; `stamp_ns` 0 means the newest frame. A `background`
-    query gives way to requests of callers.
+    query gives way to requests of callers. `via` is the way it came: service, action or click.
     """
 
     question: str
@@ -80,6 +88,7 @@ class Query:
     session: str = ""
     timeout_s: float = 0.0
     background: bool = False
+    via: str = "service"
 
 
 @dataclass

@@ -277,6 +277,19 @@ class Settings:
         "package's); changes of state are published on ~/states. Empty: no questions.",
         fixed=True,
     )
+    feedback_log: str = _of(
+        "", "File to log answers, their ratings (~/rate_answer) and follow-ups into, as JSON lines "
+        "for `chatspot feedback`. Empty: no log.",
+        fixed=True,
+    )  # fmt: skip
+    feedback_log_mb: int = _of(
+        64, "Size of that log with its three older files, in MB.", low=1, high=65536, fixed=True
+    )
+    feedback_pictures_mb: int = _of(
+        0, "Size of the folder of pictures of the asked regions beside that log, in MB; 0: no "
+        "picture is kept.",
+        low=0, high=65536, fixed=True,
+    )  # fmt: skip
     relabel_question: str = _of(
         "What is this?",
         "The question about every detected box while somebody subscribes to ~/detections; the "

@@ -60,6 +60,10 @@ COMMANDS = {
     ),
     "model-card": ("chatspot_train.evaluation.model_card", "write a model's README.md"),
     "replay": ("chatspot_ros.tools.replay", "ask the questions of a recorded bag again"),
+    "feedback": (
+        "chatspot_train.feedback.command",
+        "tell why people were unhappy with answers, from the node's log",
+    ),
     "docs": ("chatspot_ros.tools.reference_docs", "write the reference pages of docs/"),
     "completion": ("chatspot_ros.tools.completion", "print the completion code for a shell"),
 }

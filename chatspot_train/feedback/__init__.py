@@ -1,0 +1,1 @@
+"""Why people were unhappy: the feedback log, the causal graph, effects, topics and a page."""
