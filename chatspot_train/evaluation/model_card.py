@@ -16,11 +16,12 @@ from typing import Any
 from chatspot_ros.core.confidence import Calibration
 from chatspot_ros.core.model_spec import SPEC_FILE, read_spec
 from chatspot_ros.util.command_line import Command
+from chatspot_train.evaluation.metrics.intervals import Row
 from chatspot_train.evaluation.registry import suites
 from chatspot_train.evaluation.report import headline_table
 from chatspot_train.evaluation.wrong_answers import SHEET
 
-Rows = Mapping[str, Mapping[str, float]]
+Rows = Mapping[str, Row]
 # What is said of a suite's table; of others, their command.
 _HOW = {
     "kitchen": "On unseen test kitchens (no seed, no wording and no light shared with training), "

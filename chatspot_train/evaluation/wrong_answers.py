@@ -71,7 +71,7 @@ def _tile(image_rgb: RgbImage, prediction: Prediction) -> RgbImage:
     """Return the picture with regions, the answer and the truth, of TILE_WH pixels."""
     scale = min(TILE_WH[0] / image_rgb.shape[1], (TILE_WH[1] - 60) / image_rgb.shape[0])
     size = [max(1, round(side * scale)) for side in image_rgb.shape[1::-1]]
-    small = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
+    small: RgbImage = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     regions = [
         Region(tuple((x * scale, y * scale) for x, y in one)) for one in prediction.regions_px
     ]

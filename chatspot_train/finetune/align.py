@@ -238,7 +238,8 @@ def _read(
     records: PictureRecords, start: Start, settings: AlignSettings, vocabulary: Vocabulary
 ) -> list[Shown]:
     """Return the regions of a source that have labels."""
-    source, shown = records.source, []
+    source = records.source
+    shown: list[Shown] = []
     step = max(1, len(records) // settings.pictures) if settings.pictures else 1
     title = f"seeing {source.records.name}"
     for number in tqdm(range(0, len(records), step), desc=title, disable=not settings.progress):
