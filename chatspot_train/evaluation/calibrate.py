@@ -1,9 +1,10 @@
 """Calibrate a model's confidence: `chatspot calibrate --model DIR`.
 
-It asks about validation kitchens in unseen wordings, fits maps from token probabilities to the
-share of right answers (`confidence_fit`), chooses the least confidence with at most a tenth of
-wrong answers from there on, and writes both into the model's chatspot.yaml. All figures are from
-five-fold cross-validation over kitchens.
+It asks about validation kitchens in unseen wordings, or takes the answers of result folders of
+`chatspot evaluate` (`--answers DIR ...`, of pictures that training did not show). It fits maps from
+token probabilities to the share of right answers (`confidence_fit`), chooses the least confidence
+with at most a tenth of wrong answers from there on, and writes both into the model's chatspot.yaml.
+All figures are from five-fold cross-validation over pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,14 +33,14 @@ from chatspot_ros.engine.engine_config import (
     config_from,
     load_engine,
 )
-from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.metrics.calibration import TARGET_RISK, calibration_error, risk_area
 from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
 from chatspot_train.evaluation.registry import make
-from chatspot_train.evaluation.runner import run
+from chatspot_train.evaluation.runner import MODEL, read_predictions, run
 from chatspot_train.evaluation.suite import Item, JudgingSuite, Prediction
 
 KITCHENS = 100
@@ -74,9 +76,50 @@ def judged(
     ]  # fmt: skip
     if not given:
         raise ValueError("the model gave no answers")
+    return _answers(given)
+
+
+def _answers(given: Sequence[tuple[Any, ...]]) -> Answers:
     group, task, mean, least, ok = zip(*given, strict=True)
     return Answers(np.array(group), np.array(task), np.array(mean, float), np.array(least, float),
                    np.array(ok, float))  # fmt: skip
+
+
+def kept(folders: Sequence[Path], model: str) -> Answers:
+    """Return the answers in result folders of `chatspot evaluate`.
+
+    Raises ModelLoadError: a folder holds no answers, or those of another model.
+    """
+    given: list[tuple[str, str, float, float, bool]] = []
+    for folder in folders:
+        try:
+            name = json.loads((folder / "results.json").read_text(encoding="utf-8"))["suite"]
+            asked = json.loads((folder / MODEL).read_text(encoding="utf-8"))["spec"]["name"]
+            suite = make(name, {})
+        except (OSError, ValueError, KeyError, TypeError, ChatspotError) as error:
+            raise _no_answers(folder, str(error)) from error
+        if not isinstance(suite, JudgingSuite) or asked != model:
+            raise _no_answers(folder, f"not of a suite with right answers, or not of {model}")
+        # What is right because it was called uncertain says nothing about the probabilities.
+        predictions = [
+            replace(p, uncertain=False) for p in read_predictions(folder / PREDICTIONS)
+            if not p.error and p.text
+        ]  # fmt: skip
+        given += [
+            (p.image or p.key, route(p.question), p.mean_log_probability,
+             p.least_log_probability, ok)
+            for p, ok in zip(predictions, suite.right(predictions), strict=True)
+        ]  # fmt: skip
+    if not given:
+        raise _no_answers(folders[0], "empty")
+    return _answers(given)
+
+
+def _no_answers(folder: Path, why: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"the folder has no answers to calibrate with ({why})", value=folder,
+        remedy="give folders that chatspot evaluate wrote with this model",
+    )  # fmt: skip
 
 
 def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
@@ -118,7 +161,7 @@ def results(answers: Answers, fitted: Fitted, target_risk: float) -> dict[str, A
     }
     chosen = fitted.threshold
     return {
-        "kitchens": len(np.unique(answers.group)),
+        "pictures": len(np.unique(answers.group)),
         "answers": len(answers),
         "accuracy": float(answers.right.mean()),
         "error_before": calibration_error(before, answers.right),
@@ -142,21 +185,25 @@ def notes_of(found: dict[str, Any]) -> list[str]:
     """Return the comments for chatspot.yaml."""
     return [
         "Measured by chatspot_train.evaluation.calibrate on "
-        f"{found['kitchens']} validation kitchens "
+        f"{found['pictures']} {found['of']} "
         f"({found['answers']} answers),",
         f"{found['way']}:",
         f"expected calibration error {found['error_before']:.3f} before, "
-        f"{found['error_after']:.3f} after (on kitchens not fitted to).",
+        f"{found['error_after']:.3f} after (on pictures not fitted to).",
         f"From the threshold on are {found['coverage']:.0%} of the answers, {found['risk']:.1%} of "
         "them wrong.",
     ]
 
 
-def calibrate(config: EngineConfig, kitchens: int, out: Path, target_risk: float) -> dict[str, Any]:
-    """Ask, fit, write the model's chatspot.yaml; write results and plots into `out`.
+def calibrate(
+    config: EngineConfig, kitchens: int, out: Path, target_risk: float,
+    folders: Sequence[Path] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Ask about kitchens, or take the answers of result folders; fit, write the model's
+    chatspot.yaml; write results and plots into `out`.
 
     Raises:
-        ModelLoadError: the model has no chatspot.yaml.
+        ModelLoadError: the model has no chatspot.yaml, or a folder no answers of it.
     """
     settings = Path(config.model) / SPEC_FILE
     if not settings.is_file():
@@ -165,12 +212,12 @@ def calibrate(config: EngineConfig, kitchens: int, out: Path, target_risk: float
             value=settings,
             remedy=f"copy its family's file of config/models to {SPEC_FILE} beside its weights",
         )
-    read_spec(settings)
-    engine = load_engine(config)
+    spec = read_spec(settings)
     out.mkdir(parents=True, exist_ok=True)
-    answers = ask(engine, kitchens, out)
+    answers = kept(folders, spec.name) if folders else ask(load_engine(config), kitchens, out)
     fitted = fit(answers, target_risk)
-    found = results(answers, fitted, target_risk)
+    of = "pictures of kept results" if folders else "validation kitchens"
+    found = {**results(answers, fitted, target_risk), "of": of}
     write(settings, fitted.calibration, notes_of(found))
     (out / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plots = {
@@ -197,7 +244,10 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    _show(calibrate(config_from(options), options.kitchens, options.out, options.target_risk))
+    found = calibrate(
+        config_from(options), options.kitchens, options.out, options.target_risk, options.answers
+    )
+    _show(found)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -206,6 +256,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder with chatspot.yaml, which is written")  # fmt: skip
     add_engine_options(parser)
     add("--kitchens", type=int, default=KITCHENS, help="number of validation kitchens")
+    add("--answers", type=Path, nargs="+", default=(), metavar="DIR",
+        help="result folders of evaluate, instead of kitchens")  # fmt: skip
     add("--target-risk", type=float, default=TARGET_RISK,
         help="accepted share of wrong answers among the certain ones")  # fmt: skip
     add("--out", type=Path, default=Path("runs/calibrate"), help="answers, results and plots")

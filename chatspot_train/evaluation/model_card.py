@@ -181,10 +181,8 @@ def _confidence(calibration: Calibration | None) -> str:
     if calibration is None:
         return "- `confidence` is not calibrated"
     return (
-        "- `confidence` is calibrated on kitchens of the validation split "
-        f"(`chatspot_train.evaluation.calibrate`; figures in `{SPEC_FILE}`); "
-        f"an answer is `uncertain` below "
-        f"{calibration.threshold:.2f}"
+        f"- `confidence` is calibrated by `chatspot calibrate` (on what: `{SPEC_FILE}`); an answer "
+        f"is `uncertain` below {calibration.threshold:.2f}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -23,6 +24,7 @@ from chatspot_train.evaluation.confidence_fit import (
     fit_maps,
 )
 from chatspot_train.evaluation.metrics.calibration import calibration_error
+from chatspot_train.evaluation.runner import to_line
 from chatspot_train.evaluation.suite import AskedTurn, Item, Prediction
 
 
@@ -183,13 +185,48 @@ def test_the_whole_way_with_the_bundled_model(tmp_path: Path, root: Path) -> Non
     out = tmp_path / "out"
     calibrate.main(["--model", str(model), "--kitchens", "2", "--out", str(out)])
     found = yaml.safe_load((out / calibrate.RESULTS).read_text())
-    assert found["kitchens"] == 2
+    assert found["pictures"] == 2
     assert found["answers"] > 20
     assert 0 <= found["error_after"] <= 1
     calibration = read_spec(model / SPEC_FILE).calibration
     assert calibration is not None
     assert calibration.threshold == found["threshold"]
     assert {path.name for path in out.glob("*.png")} == {"before.png", "after.png", "risk.png"}
+
+
+def test_kept_answers_are_taken_without_asking_again(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    shutil.copyfile(root / "models" / "chatspot-tiny" / SPEC_FILE, model / SPEC_FILE)
+    told = tmp_path / "told"
+    told.mkdir()
+    (told / "results.json").write_text(json.dumps({"suite": "photos", "rows": {}}))
+    (told / "model.json").write_text(json.dumps({"spec": {"name": "chatspot-tiny"}}))
+    rng = np.random.default_rng(1)
+    with (told / "predictions.jsonl").open("w") as file:
+        for k in range(200):
+            mean = float(np.log(rng.uniform(0.3, 1.0)))
+            text = "mug" if rng.random() < np.exp(mean) ** 2 else "bowl"
+            truth = {"row": "photo_grocery", "answer": "mug", "names": ["mug", "bowl"]}
+            file.write(to_line(Prediction(
+                str(k), text, question="What is this?", image=f"{k // 4}.jpg", truth=truth,
+                mean_log_probability=mean, least_log_probability=mean,
+            )))  # fmt: skip
+    command = ["--model", str(model), "--answers", str(told), "--out", str(tmp_path / "out")]
+    assert calibrate.main(command) == 0
+    found = json.loads((tmp_path / "out" / calibrate.RESULTS).read_text())
+    assert (found["pictures"], found["answers"]) == (50, 200)
+    assert found["error_after"] < found["error_before"]
+    settings = (model / SPEC_FILE).read_text()
+    assert "50 pictures of kept results" in settings
+    # Another model's answers, and none.
+    (told / "model.json").write_text(json.dumps({"spec": {"name": "another"}}))
+    assert calibrate.main(command) == 1
+    assert "no answers to calibrate with" in capsys.readouterr().err
+    assert calibrate.main([*command[:2], "--answers", str(tmp_path)]) == 1
+    assert (model / SPEC_FILE).read_text() == settings
 
 
 def test_a_model_without_settings_is_refused(
