@@ -32,6 +32,8 @@ _TAG_NAMES = r"(?:b?box(?:es)?|points?|polygons?|rect(?:angle)?|regions?)\b"
 _MEANT = re.compile(rf"<\s*/?\s*{_TAG_NAMES}[^<>]*>|</?{_TAG_NAMES}", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SEPARATORS = re.compile(r"[\s,;()\[\]]+")
+# The width of a stroke's pen, as a share of the image's shorter side; the most corners around it.
+_PEN_SHARE, _STROKE_CORNERS = 0.02, 16
 # Beyond this, areas lose their meaning in double precision.
 _FARTHEST_PX = 1e9
 # A self-crossing outline whose largest loop has less than this share is read as its hull.
@@ -46,6 +48,7 @@ class RegionKind(StrEnum):
     POINT = "point"
     BOX = "box"
     POLYGON = "polygon"
+    STROKE = "stroke"
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Region:
     """A part of one image; the number of its points gives their meaning.
 
     0 points: the whole image; 1: a point; 2: a box by opposite corners; 3 or more: a polygon, its
-    corners in order, not closed. `points_px` may lie outside the image until `clipped`.
+    corners in order, not closed. With `stroke` two or more are the way of a pen, as a person
+    scribbles over a thing or around it. `points_px` may lie outside the image until `clipped`.
     """
 
     points_px: tuple[Point, ...] = ()
     id: str = ""
     label: str = ""
+    stroke: bool = False
 
     @classmethod
     def image(cls) -> Region:
@@ -85,6 +90,8 @@ class Region:
     @property
     def kind(self) -> RegionKind:
         """Return the kind, by the number of points."""
+        if self.stroke and len(self.points_px) > 1:
+            return RegionKind.STROKE
         kinds = (RegionKind.IMAGE, RegionKind.POINT, RegionKind.BOX)
         return kinds[len(self.points_px)] if len(self.points_px) < 3 else RegionKind.POLYGON
 
@@ -111,6 +118,8 @@ class Region:
         A box's corners are sorted. A polygon loses repeated corners (two that remain make a box).
         A polygon that crosses itself becomes its main loop, or its convex hull where no loop is the
         main one (corners in the wrong order). Of several parts in the image the largest is kept.
+        A stroke becomes the polygon around all it touches, as if drawn with a pen of two hundredths
+        of the image's shorter side.
         With `max_corners`, a polygon of more loses those on straight edges.
 
         Raises:
@@ -132,9 +141,27 @@ class Region:
             if not (0 <= x <= width and 0 <= y <= height):
                 raise self._outside(width, height)
             return self
+        if kind is RegionKind.STROKE:
+            return self._around_stroke(width, height)
         if kind is RegionKind.BOX:
             return self._clipped_box(width, height)
         return self._clipped_polygon(width, height, max_corners)
+
+    def _around_stroke(self, width: int, height: int) -> Region:
+        if any(abs(value) > _FARTHEST_PX for point in self.points_px for value in point):
+            raise RegionError(
+                "a point of the stroke is too far away", value=_text(self.points_px[:8]),
+                remedy=_FIX_REGION,
+            )  # fmt: skip
+        half = max(1.0, _PEN_SHARE * min(width, height) / 2)
+        outline = MultiPoint(self.points_px).convex_hull.buffer(
+            half, quad_segs=1, join_style="bevel"
+        )
+        while len(outline.exterior.coords) - 1 > _STROKE_CORNERS:
+            outline = outline.simplify(half)
+            half *= 2
+        corners = tuple(outline.exterior.coords[:-1])
+        return replace(self, points_px=corners, stroke=False).clipped(width, height)
 
     def _clipped_box(self, width: int, height: int) -> Region:
         left, top, right, bottom = self.box_xyxy_px

@@ -38,13 +38,13 @@ def to_time(stamp_ns: int) -> Time:
 def to_region(message: RegionMessage) -> Region:
     """Return a Region message as a region, without checking its points."""
     points_px = tuple((float(point.x), float(point.y)) for point in message.points)
-    return Region(points_px, id=message.id, label=message.label)
+    return Region(points_px, id=message.id, label=message.label, stroke=bool(message.stroke))
 
 
 def to_region_message(region: Region) -> RegionMessage:
     """Return a region as a message."""
     points = [Point32(x=float(x), y=float(y)) for x, y in region.points_px]
-    return RegionMessage(id=region.id, label=region.label, points=points)
+    return RegionMessage(id=region.id, label=region.label, points=points, stroke=region.stroke)
 
 
 def detections_stamp_ns(message: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NewType
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.core.regions import Region
+from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.images.decode import check_size, image_size, message_to_rgb
 
 OK = "OK"
@@ -70,6 +70,9 @@ class Picture:
         return message_to_rgb(self._load_message(), max_pixels)
 
 
+STROKE_NOTE = "a stroke was taken for the polygon around it"
+
+
 @dataclass(frozen=True)
 class Query:
     """One request, with the fields of RegionQuery.
@@ -89,6 +92,12 @@ class Query:
     timeout_s: float = 0.0
     background: bool = False
     via: str = "service"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the reply on how the request was read."""
+        drawn = any(region.kind is RegionKind.STROKE for region in self.regions)
+        return (STROKE_NOTE,) if drawn else ()
 
 
 @dataclass

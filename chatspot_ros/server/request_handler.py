@@ -236,6 +236,7 @@ class RequestHandler:
             self._end(inflight, None)
             inflight.let_go()
             return
+        inflight.notes += query.notes
         if query.session:
             note = self._sessions.enter(query.session, picture)
             inflight.notes += [note] if note else []

@@ -138,7 +138,9 @@ def _asks(message: Any, size_wh: tuple[int, int], settings: Settings) -> list[Qu
 
 def _region(message: Any) -> Region:
     points = tuple((float(point.x), float(point.y)) for point in message.points)
-    return Region(points, id=message.id, label=message.label)
+    # Bags of before this field have none.
+    stroke = bool(getattr(message, "stroke", False))
+    return Region(points, id=message.id, label=message.label, stroke=stroke)
 
 
 # --- comparing

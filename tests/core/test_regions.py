@@ -182,3 +182,40 @@ def test_an_error_reads_as_one_sentence_with_its_value_shortened() -> None:
     error = RegionError("it is wrong", value="x" * 500, remedy="mend it")
     assert str(error) == f"it is wrong (got {'x' * 117}...): mend it"
     assert error.value == "x" * 500
+
+
+def stroke(*points: tuple[float, float]) -> Region:
+    return Region(tuple(points), stroke=True)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "bounds"),
+    [
+        (stroke((20, 50), (80, 50)), (19, 49, 81, 51)),  # straight along a handle
+        (stroke((20, 20), (80, 24), (30, 60), (70, 70)), (19, 19, 81, 71)),  # scribbled over
+        (stroke((50, 50), (50, 50)), (49, 49, 51, 51)),  # a dot
+        (stroke((-20, 50), (130, 50)), (0, 49, 100, 51)),
+        (stroke(*((50 + 40 * math.cos(k / 9), 50 + 40 * math.sin(k / 9)) for k in range(500))),
+         (9, 9, 91, 91)),  # round and round
+    ],
+)  # fmt: skip
+def test_a_stroke_becomes_the_polygon_around_it(drawn: Region, bounds: tuple[float, ...]) -> None:
+    assert drawn.kind is RegionKind.STROKE
+    taken = drawn.clipped(100, 100)
+    assert taken.kind is RegionKind.POLYGON
+    assert len(taken.points_px) <= 20
+    assert taken.box_xyxy_px == pytest.approx(bounds, abs=2.5)
+    assert taken.clipped(100, 100) == taken
+
+
+@pytest.mark.parametrize("drawn", [
+    stroke((200, 200), (300, 300)), stroke((math.nan, 3), (4, 5)), stroke((0, 0), (1e300, 5)),
+])  # fmt: skip
+def test_a_stroke_that_marks_nothing_is_refused(drawn: Region) -> None:
+    with pytest.raises(RegionError):
+        drawn.clipped(100, 100)
+
+
+def test_a_stroke_of_one_point_is_a_point() -> None:
+    assert stroke((3, 4)).kind is RegionKind.POINT
+    assert Region(((0, 0), (3, 4)), stroke=True).clipped(10, 10).stroke is False
