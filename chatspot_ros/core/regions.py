@@ -154,9 +154,8 @@ class Region:
                 remedy=_FIX_REGION,
             )  # fmt: skip
         half = max(1.0, _PEN_SHARE * min(width, height) / 2)
-        outline = MultiPoint(self.points_px).convex_hull.buffer(
-            half, quad_segs=1, join_style="bevel"
-        )
+        hull = MultiPoint(self.points_px).convex_hull
+        outline = hull.buffer(half, quad_segs=1, join_style="bevel")
         while len(outline.exterior.coords) - 1 > _STROKE_CORNERS:
             outline = outline.simplify(half)
             half *= 2

@@ -137,6 +137,17 @@ def test_a_region_over_the_edge_is_clipped(fake: Any, stamp: Any) -> None:
     assert max(p.y for p in region.points) == 48
 
 
+def test_a_stroke_is_answered_about_the_polygon_around_it(fake: Any, stamp: Any) -> None:
+    drawn = fake.region((5, 5), (40, 8), (8, 30), (41, 33))
+    drawn.stroke = True
+    reply = fake.ask("what", stamp=stamp, regions=[drawn])
+    assert (reply.name, reply.message) == ("OK", "a stroke was taken for the polygon around it")
+    (region,) = reply.answers[0].regions
+    assert len(region.points) > 2
+    assert not region.stroke
+    assert (min(p.x for p in region.points), max(p.y for p in region.points)) == (4, 34)
+
+
 def test_a_self_crossing_polygon_is_answered_or_refused_by_name(fake: Any, stamp: Any) -> None:
     bow = fake.region((5, 5), (40, 40), (40, 5), (5, 40))
     reply = fake.ask("what", stamp=stamp, regions=[bow])
