@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NewType
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region, RegionKind
+from chatspot_ros.images.annotate import Note, annotate
 from chatspot_ros.images.decode import check_size, image_size, message_to_rgb
 
 OK = "OK"
@@ -73,6 +74,23 @@ class Picture:
 STROKE_NOTE = "a stroke was taken for the polygon around it"
 
 
+class MarkedPicture(Picture):
+    """A picture on which regions are drawn with their numbers, from 1 on (set-of-marks prompting,
+    arXiv 2310.11441)."""
+
+    def __init__(self, plain: Picture, regions: Sequence[Region]) -> None:
+        """`regions` are in the picture's pixels, clipped to it."""
+        super().__init__(
+            plain._load_message, stamp_ns=plain.stamp_ns, frame_id=plain.frame_id,
+            camera=plain.camera, size_wh=plain._size_wh,
+        )  # fmt: skip
+        self._notes = [Note((one,), str(number)) for number, one in enumerate(regions, 1)]
+
+    def rgb(self, max_pixels: int) -> RgbImage:
+        """Return the pixels with the marks, uint8 H x W x 3, RGB. Raises ImageError."""
+        return annotate(super().rgb(max_pixels), self._notes)
+
+
 @dataclass(frozen=True)
 class Query:
     """One request, with the fields of RegionQuery.
@@ -87,6 +105,7 @@ class Query:
     picture: Picture | None = None
     regions: tuple[Region, ...] = ()
     use_detections: bool = False
+    marks: bool = False
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0

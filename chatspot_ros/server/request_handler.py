@@ -225,6 +225,8 @@ class RequestHandler:
         inflight.picture = picture
         size_wh = picture.size(settings.max_pixels)
         inflight.asks = request_validation.compose(query, text, detections, size_wh, settings)
+        picture = request_validation.mark(query, picture, detections, size_wh, settings)
+        inflight.picture = picture
         if not inflight.asks:
             found = self._cameras.found_on(picture)
             inflight.notes.append(

@@ -11,7 +11,7 @@ from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
 from chatspot_ros.core.tasks import TASKS, find_task
 from chatspot_ros.engine.api import Question
 from chatspot_ros.errors import RegionError, RequestError, shorten
-from chatspot_ros.server.request import Query
+from chatspot_ros.server.request import MarkedPicture, Picture, Query
 from chatspot_ros.server.settings import Settings
 
 # A label for the model: no mark that a prompt, a chat template or a region is written with.
@@ -56,7 +56,8 @@ def compose(
 ) -> list[Question]:
     """Return the questions in order, their regions clipped to the picture of `size_wh` pixels.
 
-    Without a `<region>` in the text: one question for each region, or one about the whole picture
+    With `marks` one question about the whole picture, on which `mark` draws the regions. Without a
+    `<region>` in the text: one question for each region, or one about the whole picture
     if there is no region. Else a single question about all regions. An empty list: all detections
     were requested, and there is none.
 
@@ -87,6 +88,10 @@ def compose(
             remedy=f"write as many {REGION_MARK} as there are regions, or none to ask about each "
             "by itself",
         )
+    if query.marks and regions:
+        for number in range(1, marks + 1):
+            text = text.replace(REGION_MARK, str(number), 1)
+        return [Question(text, (Region.image(),), query.task)]
     if marks:
         return [Question(text, regions, query.task)]
     if not regions:
@@ -94,6 +99,24 @@ def compose(
     return [
         Question(text, (region,), query.task, hint=_hint(region, settings)) for region in regions
     ]
+
+
+def mark(
+    query: Query,
+    picture: Picture,
+    detections: tuple[Region, ...],
+    size_wh: tuple[int, int],
+    settings: Settings,
+) -> Picture:
+    """Return the picture as the model sees it: with the regions drawn on it, if the query wants so.
+
+    The query has been composed: its regions are usable.
+    """
+    given = (*query.regions, *detections)
+    if not query.marks or not given:
+        return picture
+    clipped = [_clipped(index, region, size_wh, settings) for index, region in enumerate(given)]
+    return MarkedPicture(picture, clipped)
 
 
 def _check_names(query: Query, settings: Settings) -> None:

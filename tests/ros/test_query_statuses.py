@@ -148,6 +148,25 @@ def test_a_stroke_is_answered_about_the_polygon_around_it(fake: Any, stamp: Any)
     assert (min(p.x for p in region.points), max(p.y for p in region.points)) == (4, 34)
 
 
+def test_marks_are_drawn_on_the_picture_that_the_model_sees(fake: Any, stamp: Any) -> None:
+    regions = [fake.region((5, 5), (30, 40)), fake.region((50, 30))]
+    plain = fake.ask("what is between 1 and 2", stamp=stamp)
+    marked = fake.ask("what is between 1 and 2", stamp=stamp, regions=regions, marks=True)
+    assert marked.name == "OK", marked.message
+    (answer,) = marked.answers
+    assert "size=64x48" in answer.text
+    assert "colour=10,20,30" in plain.answers[0].text
+    assert "colour=10,20,30" not in answer.text
+    assert "text='what is between 1 and 2'" in answer.text
+    named = fake.ask("is <region> left of <region>", stamp=stamp, regions=regions, marks=True)
+    assert "text='is 1 left of 2'" in named.answers[0].text
+    # Without regions there is nothing to draw.
+    bare = fake.ask("what is between 1 and 2", stamp=stamp, marks=True)
+    assert "colour=10,20,30" in bare.answers[0].text
+    wrong = fake.ask("is <region> big", stamp=stamp, regions=regions, marks=True)
+    assert wrong.name == "BAD_REQUEST"
+
+
 def test_a_self_crossing_polygon_is_answered_or_refused_by_name(fake: Any, stamp: Any) -> None:
     bow = fake.region((5, 5), (40, 40), (40, 5), (5, 40))
     reply = fake.ask("what", stamp=stamp, regions=[bow])
