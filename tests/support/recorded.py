@@ -103,7 +103,7 @@ class FakeEngine:
     def answer(self, scene: int, question: Question, *rest: Any) -> Any:
         self.asked.append((scene, question))
         return SimpleNamespace(
-            answer=self._say(question), prompt=f"[{question.text}]", raw_text="said"
+            answer=self._say(question), prompt=f"[{question.text}]", raw_text="said", task=""
         )
 
     def _say(self, question: Question) -> Answer:

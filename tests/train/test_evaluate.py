@@ -31,7 +31,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(out: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = json.loads((out / "results.json").read_text())["rows"]
-    return found
+    return {name: row for name, row in found.items() if name != "intent/milliseconds"}
 
 
 @pytest.mark.timeout(240)
@@ -152,7 +152,7 @@ def test_an_endpoint_is_told_the_robots_skills(tmp_path: Path, chat_server: Any)
 
 
 def test_every_name_makes_its_suite() -> None:
-    assert len(suites()) == 17
+    assert len(suites()) == 18
     for name in suites():
         assert make(name).name == name
     with pytest.raises(SuiteOptionError, match="coco_region"):
