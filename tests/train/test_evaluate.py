@@ -56,10 +56,11 @@ def test_every_suite_has_rows_on_the_kitchen(done: Path) -> None:
 def test_the_same_answers_give_the_same_numbers_and_nothing_is_asked_again(done: Path) -> None:
     before = {f: f.stat().st_mtime_ns for f in done.rglob("predictions.jsonl") if f.stat().st_size}
     first = rows(done)
-    lines = {file: file.read_text() for file in before}
+    # The router is asked anew, in other times.
+    lines = {file: file.read_text() for file in before if file.parent.name != "intent"}
     evaluate.main(["--suite", "kitchen", "--model", TINY, "--limit", "3", "--out", str(done)])
     assert rows(done) == first
-    assert {file: file.read_text() for file in before} == lines
+    assert {file: file.read_text() for file in lines} == lines
 
 
 def test_one_suite_by_name_and_two_results_side_by_side(done: Path, tmp_path: Path) -> None:
