@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import shapely
 from shapely.geometry import MultiPoint, Polygon, box
@@ -155,11 +156,11 @@ class Region:
             )  # fmt: skip
         half = max(1.0, _PEN_SHARE * min(width, height) / 2)
         hull = MultiPoint(self.points_px).convex_hull
-        outline = hull.buffer(half, quad_segs=1, join_style="bevel")
+        outline: Any = hull.buffer(half, quad_segs=1, join_style="bevel")
         while len(outline.exterior.coords) - 1 > _STROKE_CORNERS:
             outline = outline.simplify(half)
             half *= 2
-        corners = tuple(outline.exterior.coords[:-1])
+        corners = tuple((float(x), float(y)) for x, y in outline.exterior.coords[:-1])
         return replace(self, points_px=corners, stroke=False).clipped(width, height)
 
     def _clipped_box(self, width: int, height: int) -> Region:
