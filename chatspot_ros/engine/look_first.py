@@ -34,13 +34,7 @@ def find_places(
     asked = list(questions)
     if not numbers:
         return asked
-    admission = batch.admit([_place_of(questions[n]) for n in numbers], should_stop=should_stop)
-    try:
-        while not admission.done:
-            yield batch
-        replies = admission.result()
-    finally:
-        admission.leave()
+    replies = yield from ask_first(batch, [_place_of(questions[n]) for n in numbers], should_stop)
     for number, reply in zip(numbers, replies, strict=True):
         region = _place(reply)
         asked[number] = (
@@ -48,6 +42,20 @@ def find_places(
             else replace(asked[number], regions=(region,))
         )  # fmt: skip
     return asked
+
+
+def ask_first(
+    batch: Batch, questions: Sequence[Question], should_stop: ShouldStop | None = None
+) -> Generator[Batch, None, list[Reply]]:
+    """Ask what must be known before the questions proper, a step of the batch at a time; return the
+    replies in order. Raises what `Batch.step` and `Admission.result` raise."""
+    admission = batch.admit(questions, should_stop=should_stop)
+    try:
+        while not admission.done:
+            yield batch
+        return admission.result()
+    finally:
+        admission.leave()
 
 
 def _place_of(question: Question) -> Question:

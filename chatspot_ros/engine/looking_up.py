@@ -16,6 +16,7 @@ from chatspot_ros.core.prompts import MAX_NOTES
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.task_router import route
 from chatspot_ros.engine.api import Batch, Question, Reply, ShouldStop
+from chatspot_ros.engine.look_first import ask_first
 from chatspot_ros.knowledge.files import NotesError
 from chatspot_ros.knowledge.folder import NotesFolder
 from chatspot_ros.knowledge.index import Embed, NoteIndex
@@ -63,15 +64,8 @@ def name_things(
         wanted += [(number, one) for one in regions if not one.label]
     if not wanted:
         return asked
-    admission = batch.admit(
-        [_name_of(questions[number], region) for number, region in wanted], should_stop=should_stop
-    )
-    try:
-        while not admission.done:
-            yield batch
-        replies = admission.result()
-    finally:
-        admission.leave()
+    names_of = [_name_of(questions[number], region) for number, region in wanted]
+    replies = yield from ask_first(batch, names_of, should_stop)
     for (number, _), reply in zip(wanted, replies, strict=True):
         if reply.answer.text and not reply.answer.uncertain:
             names = (*asked[number].names, reply.answer.text)

@@ -128,7 +128,7 @@ def to_query(request: Any) -> Query:
         picture=picture,
         regions=tuple(to_region(region) for region in request.regions),
         use_detections=request.use_detections,
-        marks=bool(getattr(request, "marks", False)),
+        marks=request.marks,
         task=request.task,
         session=request.session,
         timeout_s=to_ns(request.timeout) / NS,
