@@ -14,6 +14,7 @@ import json
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,9 +64,9 @@ def ask_all(engine: Engine, truth: Truth, rgb: RgbImage, number: int, words: Wor
             found[task, way].append((right, seconds))
 
 
-def table(found: Asked) -> list[dict[str, float | str]]:
+def table(found: Asked) -> list[dict[str, Any]]:
     """Return a row for each task and way: share right, its interval, seconds, ratio of times."""
-    rows: list[dict[str, float | str]] = []
+    rows: list[dict[str, Any]] = []
     for (task, way), some in found.items():
         plain = float(np.median([seconds for _, seconds in found[task, WAYS[0]]]))
         right = share([one for one, _ in some])
@@ -93,10 +94,9 @@ def main() -> None:
         ask_all(engine, frame.truth, frame.rgb, number, words, found)
     rows = table(found)
     for row in rows:
-        print(
-            "{task:8} look twice {look_twice:3}  reader {reader:3}  right {value:.3f} "
-            "({low:.3f} to {high:.3f}, n {n})  {seconds:.2f} s, {times:.2f} times".format(**row)
-        )
+        print(f"{row['task']:8} look twice {row['look_twice']:3}  reader {row['reader']:3}  right "
+              f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}, n {row['n']})  "
+              f"{row['seconds']:.2f} s, {row['times']:.2f} times")  # fmt: skip
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
