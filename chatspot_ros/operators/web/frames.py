@@ -1,12 +1,13 @@
 """A camera's newest frame for many browsers: encoded once, at each browser's own pace.
 
-A browser asks for the next frame when it has the last one, and gets the newest. So a slow link drops
-frames and queues none.
+A browser asks for the next frame when it has the last one, and gets the newest. So a slow link
+drops frames and queues none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from typing import Any
 
 import cv2
 
-from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ImageError
 from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.operators.client import Frame, OperatorClient
@@ -24,6 +24,7 @@ from chatspot_ros.operators.client import Frame, OperatorClient
 WIDEST_PX = 1280
 _QUALITY, _SENT_QUALITY = 80, 95
 _IDLE_S = 10.0
+_numbers = itertools.count(1)
 
 
 def to_jpeg(image_rgb: RgbImage, widest_px: int = 0, quality: int = _SENT_QUALITY) -> bytes:
@@ -40,14 +41,16 @@ def to_jpeg(image_rgb: RgbImage, widest_px: int = 0, quality: int = _SENT_QUALIT
     done, jpeg = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ImageError(
-            "the picture cannot be encoded", value=f"{width} x {height}", remedy="use another camera"
+            "the picture cannot be encoded",
+            value=f"{width} x {height}",
+            remedy="use another camera",
         )
     return jpeg.tobytes()
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A frame with the number under which browsers know it, from 1; each number is used once."""
+class NumberedFrame:
+    """A frame with the number under which browsers know it; no other frame of any camera has it."""
 
     frame: Frame
     number: int
@@ -67,16 +70,15 @@ class CameraFeed:
 
     def __init__(self, client: OperatorClient, camera: str) -> None:
         self.camera = camera
-        self.newest: Shown | None = None
+        self.newest: NumberedFrame | None = None
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._end: Callable[[], None] | None = None
-        self._count = 0
         self._used_s = 0.0
         self._jpeg: tuple[int, asyncio.Future[bytes]] | None = None
 
-    async def after(self, number: int, timeout_s: float) -> Shown | None:
+    async def after(self, number: int, timeout_s: float) -> NumberedFrame | None:
         """Return the newest frame once its number is another one; None when the time is over."""
         self._watch()
         until_s = self._loop.time() + timeout_s
@@ -89,13 +91,13 @@ class CameraFeed:
         self._used_s = time.monotonic()
         return self.newest
 
-    async def jpeg(self, shown: Shown) -> bytes:
+    async def jpeg(self, numbered: NumberedFrame) -> bytes:
         """Return a frame as JPEG, at most WIDEST_PX wide; browsers share the newest one's."""
-        if self._jpeg is None or self._jpeg[0] != shown.number:
+        if self._jpeg is None or self._jpeg[0] != numbered.number:
             work = self._loop.run_in_executor(
-                None, to_jpeg, shown.frame.image_rgb, WIDEST_PX, _QUALITY
+                None, to_jpeg, numbered.frame.image_rgb, WIDEST_PX, _QUALITY
             )
-            self._jpeg = shown.number, work
+            self._jpeg = numbered.number, work
         # One browser that leaves does not cancel the work for the others.
         return await asyncio.shield(self._jpeg[1])
 
@@ -121,22 +123,21 @@ class CameraFeed:
         self._loop.call_soon_threadsafe(self._take, frame)
 
     def _take(self, frame: Frame) -> None:
-        self._count += 1
-        self.newest = Shown(frame, self._count)
+        self.newest = NumberedFrame(frame, next(_numbers))
         news, self._news = self._news, asyncio.Event()
         news.set()
 
 
-def packed(shown: Shown, jpeg: bytes, detections: tuple[Region, ...]) -> bytes:
+def packed(numbered: NumberedFrame, jpeg: bytes) -> bytes:
     """Return a frame for the browser: 4 bytes with the length N (big endian), N bytes of JSON with
     number, stamp in s, size and the detections' boxes and labels, then the JPEG."""
     about: dict[str, Any] = {
-        "number": shown.number,
-        "stamp_s": shown.frame.stamp_ns / 1e9,
-        "size": shown.size_wh,
+        "number": numbered.number,
+        "stamp_s": numbered.frame.stamp_ns / 1e9,
+        "size": numbered.size_wh,
         "detections": [
             {"box": region.box_xyxy_px, "label": region.label}
-            for region in detections
+            for region in numbered.frame.detections
             if len(region.points_px) > 1
         ],
     }
