@@ -22,7 +22,7 @@ class AnswerRow:
             number = ui.label(str(shown.number)).classes("mark-inline")
             number.style(f"background: {to_css(shown.colour)}").tooltip(shown.about)
             with ui.element("div").classes("answer-body"):
-                self._text = ui.label().classes("answer-text").mark("answer")
+                self._text = ui.label().classes("answer-text")
                 self._more = ui.element("div").classes("answer-more")
         self._is_complete = False
         self.update(shown)
@@ -74,7 +74,7 @@ def _show_details(answer: Answer, rate: Rate) -> None:
         if answer.answer_id:
             ui.rating(
                 max=5, size="1.3em", on_change=lambda event: rate(answer.answer_id, event.value)
-            ).props('aria-label="Rate this answer" color=amber-8').mark("rating")
+            ).props('aria-label="Rate this answer" color=amber-8')
 
 
 class ExchangeCard:
@@ -87,7 +87,7 @@ class ExchangeCard:
         with ui.element("section").classes("exchange") as self.element:
             ui.label(exchange.ask.question).classes("question")
             self._body = ui.element("div")
-            self._end = ui.label("Waiting for the first word ...").classes("detail").mark("end")
+            self._end = ui.label("Waiting for the first word ...").classes("detail")
 
     def update(self) -> None:
         """Show what has come since."""

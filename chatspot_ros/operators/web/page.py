@@ -57,63 +57,58 @@ class OperatorPage:
     # --- the parts
 
     def _build_top(self) -> None:
-        self._problem = ui.label().classes("banner problem").props("role=alert").mark("problem")
+        self._problem = ui.label().classes("banner problem").props("role=alert")
         with ui.element("div").classes("bar"):
-            self._state = ui.label("Live").classes("tag").mark("state")
+            self._state = ui.label("Live").classes("tag")
             self._camera = ui.select([], label="Camera", on_change=self._on_camera)
-            self._camera.props("dense outlined").classes("camera").mark("camera")
+            self._camera.props("dense outlined").classes("camera")
             ui.element("div").classes("space")
             self._freeze = ui.button("Freeze", icon="pause", on_click=self._on_freeze)
-            self._freeze.props("flat dense no-caps").mark("freeze")
+            self._freeze.props("flat dense no-caps")
             ui.button("New session", icon="restart_alt", on_click=self._on_new).props(
                 'flat dense no-caps aria-label="New session"'
-            ).classes("short").mark("new session")
+            ).classes("short")
 
     def _build_tools(self) -> None:
         with ui.element("div").classes("bar"):
             self._tool = ui.toggle(
                 {False: "Point, box", True: "Polygon"}, value=False, on_change=self._on_tool
             )
-            self._tool.props("dense no-caps unelevated").mark("tool")
+            self._tool.props("dense no-caps unelevated")
             self._close = ui.button("Close polygon", on_click=lambda: self._do("close"))
-            self._close.props("flat dense no-caps").mark("close")
+            self._close.props("flat dense no-caps")
             ui.button(icon="undo", on_click=lambda: self._do("undo")).props(
                 'flat dense round aria-label="Drop the last region"'
             ).tooltip("Drop the last region")
-            ui.button("Clear", on_click=lambda: self._do("clear")).props("flat dense no-caps").mark(
-                "clear"
-            )
+            ui.button("Clear", on_click=lambda: self._do("clear")).props("flat dense no-caps")
         with ui.element("div").classes("bar"):
             self._detections = ui.switch("Detections", value=True, on_change=self._on_detections)
-            self._detections.props("dense").mark("detections")
+            self._detections.props("dense")
             self._detections.tooltip("Show what the detector found; a click in a box selects it")
-            self._at_once = ui.switch("Ask at once").props("dense").mark("at once")
+            self._at_once = ui.switch("Ask at once").props("dense")
             self._at_once.tooltip("Ask when a region is drawn")
             self._marks = ui.switch("Numbers", on_change=self._on_marks).props("dense")
-            self._marks.mark("numbers").tooltip(
-                'Draw the numbers for the model: "What is between 1 and 2?"'
-            )
-        self._regions = ui.element("div").classes("regions").mark("regions")
+            self._marks.tooltip('Draw the numbers for the model: "What is between 1 and 2?"')
+        self._regions = ui.element("div").classes("regions")
 
     def _build_question(self, quick_questions: Sequence[str]) -> None:
         with ui.element("div").classes("quick"):
             for question in quick_questions:
                 ui.button(question, on_click=lambda _, text=question: self._ask(text)).props(
                     "outline rounded dense no-caps size=sm"
-                ).mark("quick")
+                )
         with ui.element("div").classes("ask"):
             self._question = ui.input(placeholder="Ask about the regions, or the whole picture")
             self._question.props('outlined dense maxlength=2000 aria-label="Question"')
-            self._question.mark("question").classes("question-line")
+            self._question.classes("question-line")
             self._question.on("keydown.enter", lambda: self._ask())
             self._question.on("keydown.up.prevent", lambda: self._walk(self._history.older))
             self._question.on("keydown.down.prevent", lambda: self._walk(self._history.newer))
             with ui.button(icon="history").props('flat dense round aria-label="Asked before"'):
                 self._menu = ui.menu()
             self._ask_button = ui.button("Ask", on_click=lambda: self._ask()).props("no-caps")
-            self._ask_button.mark("ask")
             self._cancel = ui.button("Cancel", on_click=lambda: self.conversation.cancel())
-            self._cancel.props("outline no-caps").mark("cancel")
+            self._cancel.props("outline no-caps")
 
     # --- what the person does
 
