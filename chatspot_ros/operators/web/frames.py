@@ -16,8 +16,8 @@ from typing import Any
 
 import cv2
 
+from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.errors import ImageError
-from chatspot_ros.images.decode import RgbImage
 from chatspot_ros.operators.client import Frame, OperatorClient
 
 # Wider pictures are made smaller for the browser; regions stay in pixels of the camera's picture.
@@ -36,8 +36,10 @@ def to_jpeg(image_rgb: RgbImage, widest_px: int = 0, quality: int = _SENT_QUALIT
     height, width = image_rgb.shape[:2]
     if 0 < widest_px < width:
         smaller = (widest_px, max(1, round(height * widest_px / width)))
-        image_rgb = cv2.resize(image_rgb, smaller, interpolation=cv2.INTER_AREA)
-    image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+        fitting = cv2.resize(image_rgb, smaller, interpolation=cv2.INTER_AREA)
+    else:
+        fitting = image_rgb
+    image_bgr = cv2.cvtColor(fitting, cv2.COLOR_RGB2BGR)
     done, jpeg = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ImageError(
