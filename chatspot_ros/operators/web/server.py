@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Sequence
 
@@ -118,4 +120,7 @@ def serve(app: AccessGuard, listening: socket.socket, on_start: Callable[[], Non
             await super().startup(sockets)
             on_start()
 
-    Server(config).run(sockets=[listening])
+    # uvicorn ends in order, then raises the signal again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run(sockets=[listening])

@@ -99,10 +99,10 @@ def test_two_people_each_have_their_own(person: Come) -> None:
     one, two = person().sees_a_picture(), person().sees_a_picture()
     one.click(10, 10)
     two.drag(30, 10, 50, 40)
-    one.ask("take 100")
-    one.reads("w w")
+    one.ask("say for one")
     two.ask("say for two")
-    two.reads("Answered in")
+    one.reads("for one")
+    two.reads("for two")
     assert two.page.locator(".region-chip").inner_text().split()[1] == "box"
     assert one.page.locator(".region-chip").inner_text().split()[1] == "point"
     assert "for two" not in one.page.locator(".answers").inner_text()
