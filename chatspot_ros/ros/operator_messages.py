@@ -11,6 +11,7 @@ from chatspot_ros.operators.client import Answer, Ask, Reply
 from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
+from sensor_msgs.msg import CompressedImage
 
 _STATUSES = {
     value: name
@@ -34,8 +35,17 @@ def to_goal(ask: Ask) -> AskRegion.Goal:
         question=ask.question,
         task=ask.task,
         session=ask.session,
+        image=_to_image(ask),
         timeout=Duration(sec=timeout_ns // NS, nanosec=timeout_ns % NS),
     )
+
+
+def _to_image(ask: Ask) -> CompressedImage:
+    image = CompressedImage()
+    if ask.image_jpeg:
+        image.header.stamp = to_time(ask.stamp_ns)
+        image.format, image.data = "jpeg", ask.image_jpeg
+    return image
 
 
 def to_reply(result: Any) -> Reply:

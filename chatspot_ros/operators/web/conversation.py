@@ -78,9 +78,12 @@ class Conversation:
         return await self._feed(self.camera).jpeg(shown)
 
     def look_at(self, camera: str) -> None:
-        """Show another camera; the drawing was made on another picture and is dropped."""
-        if camera != self.camera:
-            self.camera = camera
+        """Show another camera; the drawing was made on another picture and is dropped.
+
+        An empty name is the first camera, until its name is known.
+        """
+        before, self.camera = self.camera, camera
+        if before and camera != before:
             self.shown = None
             self.drawing.clear()
             self.go_live()

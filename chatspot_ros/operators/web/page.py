@@ -176,6 +176,8 @@ class OperatorPage:
             self.conversation.restore(json.loads(str(event.args)))
         except ValueError:
             return
+        if self.conversation.camera in self._cameras:
+            self._camera.set_value(self.conversation.camera)
 
     def _on_tool(self) -> None:
         self.picture.take_corners(bool(self._tool.value))

@@ -106,8 +106,10 @@ class Person:
             box["y"] + y / size_wh[1] * box["height"],
         )
 
-    def click(self, *at: float, **more: Any) -> None:
-        self.page.mouse.click(*self.at(*at), **more)
+    def click(
+        self, x: float, y: float, size_wh: tuple[int, int] = (64, 48), button: str = "left"
+    ) -> None:
+        self.page.mouse.click(*self.at(x, y, size_wh), button=button)
 
     def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
         self.page.mouse.move(*self.at(x1, y1))
@@ -195,3 +197,8 @@ def page_url(module_spawn: Any, camera: LiveCamera) -> str:
 @pytest.fixture(scope="session")
 def start() -> Callable[..., tuple[Any, str]]:
     return start_page
+
+
+@pytest.fixture(scope="session")
+def live_camera() -> type[LiveCamera]:
+    return LiveCamera
