@@ -2,9 +2,10 @@
 `python -m benchmarks.page_latency --json FILE`.
 
 Row `page_over_action`: the ratio of the medians. Both sides ask the same node the same question
-about the same point of a kitchen's newest frame, in turns; each frame is a new one, so that both
-wait for the picture too. The page's time is taken in a headless Chromium: from its event
-`pointerup` to the change of the document that shows a word.
+about the same point of a kitchen's newest frame in a new session, in turns that change their order;
+each frame is a new one, so that both wait for the picture too. Before either, the page shows a new
+frame, and is frozen during the answer. The page's time is taken in a headless Chromium: from its
+event `pointerup` to the change of the document that shows a word.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class BareClient:
             if message.feedback.text:
                 heard.append(time.perf_counter())
 
-        goal = AskRegion.Goal(question=QUESTION)
+        goal = AskRegion.Goal(question=QUESTION, session=f"page_latency {time.monotonic_ns()}")
         goal.regions = [to_region_message(Region.point(*POINT))]
         begun = time.perf_counter()
         taken = self.action.send_goal_async(goal, feedback_callback=on_feedback)
@@ -114,13 +115,23 @@ class Browser:
         page.wait_for_selector(".picture-frame:not([data-number='0'])")
         page.get_by_role("switch", name="Ask at once").click()
 
-    def first_word_s(self) -> float:
-        """Click at the point on a new frame; return the seconds until a word is shown."""
+    def look(self) -> None:
+        """Begin anew, and wait for a new frame."""
         page = self.page
-        before = page.locator(".picture-frame").get_attribute("data-number")
         page.get_by_role("button", name="New session").click()
-        page.wait_for_selector(f".picture-frame:not([data-number='{before}'])")
         page.wait_for_function("!document.querySelector('.exchange')")
+        page.locator(".tag-live").wait_for()
+        before = page.locator(".picture-frame").get_attribute("data-number")
+        page.wait_for_selector(f".picture-frame:not([data-number='{before}'])")
+
+    def freeze(self) -> None:
+        """Keep the frame."""
+        self.page.get_by_role("button", name="Freeze").click()
+        self.page.locator(".tag-frozen").wait_for()
+
+    def first_word_s(self) -> float:
+        """Click at the point; return the seconds until a word is shown."""
+        page = self.page
         box = page.locator(".picture-frame").bounding_box()
         x, y = (
             box[corner] + at / size * box[side]
@@ -133,6 +144,26 @@ class Browser:
         seconds = page.evaluate("window.first") / 1000
         page.locator(".exchange").filter(has_text="Answered in").wait_for()
         return float(seconds)
+
+
+def in_turns(person: Browser, bare: BareClient, count: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of the page and those of the bare client."""
+
+    def ask_there() -> None:
+        person.look()
+        page.append(person.first_word_s())
+
+    def ask_here() -> None:
+        person.look()
+        person.freeze()
+        action.append(bare.first_word_s())
+
+    page: list[float] = []
+    action: list[float] = []
+    for number in range(count):
+        for ask in (ask_there, ask_here) if number % 2 else (ask_here, ask_there):
+            ask()
+    return page, action
 
 
 def find_browser() -> str:
@@ -162,11 +193,9 @@ def measure(count: int) -> dict[str, Any]:
         with page_address() as address:
             browser = playwright.chromium.launch(executable_path=find_browser(), args=flags)
             person = Browser(browser.new_page(), address)
-            pairs = [(person.first_word_s(), bare.first_word_s()) for _ in range(WARM_UP + count)][
-                WARM_UP:
-            ]
+            seconds = in_turns(person, bare, WARM_UP + count)
             browser.close()
-    page_s, action_s = (statistics.median(side) for side in zip(*pairs, strict=True))
+    page_s, action_s = (statistics.median(side[WARM_UP:]) for side in seconds)
     value = page_s / action_s
     return {
         "page_over_action": {"value": value, "page_s": page_s, "action_s": action_s, "n": count}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from builtin_interfaces.msg import Duration
+from sensor_msgs.msg import CompressedImage
 
 from chatspot_ros.action import AskRegion
 from chatspot_ros.operators.client import Answer, Ask, Reply
 from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
-from sensor_msgs.msg import CompressedImage
 
 _STATUSES = {
     value: name

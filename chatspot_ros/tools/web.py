@@ -11,7 +11,7 @@ from pathlib import Path
 from chatspot_ros.errors import RequestError
 from chatspot_ros.operators.questions import read_quick_questions
 from chatspot_ros.operators.web.access import check_token, is_loopback
-from chatspot_ros.operators.web.server import make_app, serve
+from chatspot_ros.operators.web.server import OperatorPages, serve
 from chatspot_ros.ros.operator_client import DEFAULT_NODE, RosOperatorClient
 from chatspot_ros.util.command_line import Command
 
@@ -79,7 +79,9 @@ def run(options: Namespace) -> None:
     """Serve the page until interrupted."""
     token = read_token(options.token_file)
     check_token(options.host, token)
-    text = options.questions.read_text(encoding="utf-8") if options.questions else ""
+    questions: tuple[str, ...] = ()
+    if options.questions:
+        questions = read_quick_questions(options.questions.read_text(encoding="utf-8"))
     with listen(options.host, options.port) as listening:
         port = listening.getsockname()[1]
         shown = f"[{options.host}]" if ":" in options.host else options.host
@@ -94,14 +96,11 @@ def run(options: Namespace) -> None:
                 file=sys.stderr,
             )
         with RosOperatorClient(options.node) as client:
-            serve(
-                make_app(client, options.host, token, read_quick_questions(text)),
-                listening,
-                on_start,
-            )
+            pages = OperatorPages(client, questions)
+            serve(pages, listening, on_start, host=options.host, token=token)
 
 
-main = Command("web", add_arguments, run, description=__doc__)
+main = Command("web", add_arguments, run, description=__doc__, errors=(UnicodeDecodeError,))
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -114,9 +114,13 @@ class Conversation:
         if before is None or before.size_wh != shown.size_wh:
             self._on_change()
 
-    def _turn(self) -> None:
+    def wake(self) -> None:
+        """Let what waits for a frame look again."""
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
+
+    def _turn(self) -> None:
+        self.wake()
         self._on_change()
 
     # --- the drawing

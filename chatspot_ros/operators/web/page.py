@@ -266,7 +266,8 @@ class OperatorPage:
 
     def _show_answers(self) -> None:
         exchanges = self.conversation.exchanges
-        for card in [one for one in self._cards if one.exchange not in exchanges]:
+        kept = {id(one) for one in exchanges}
+        for card in [one for one in self._cards if id(one.exchange) not in kept]:
             card.element.delete()
             self._cards.remove(card)
         for exchange in exchanges[len(self._cards) :]:

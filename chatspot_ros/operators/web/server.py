@@ -30,7 +30,7 @@ _END_S = 1
 class OperatorPages:
     """The pages of all people: the cameras' frames once for all, a conversation for each."""
 
-    def __init__(self, client: OperatorClient, quick_questions: Sequence[str]) -> None:
+    def __init__(self, client: OperatorClient, quick_questions: Sequence[str] = ()) -> None:
         self._client = client
         self._quick_questions = tuple(quick_questions) or QUICK_QUESTIONS
         self._feeds: dict[str, CameraFeed] = {}
@@ -68,20 +68,24 @@ class OperatorPages:
             data, media_type="application/octet-stream", headers={"cache-control": "no-store"}
         )
 
+    def end(self) -> None:
+        """End the cameras' watches, and what browsers wait for."""
+        for feed in self._feeds.values():
+            feed.close()
+        for person in self._people.values():
+            person.wake()
+
     def _rest(self) -> None:
         for feed in self._feeds.values():
             feed.rest()
 
 
-def make_app(
-    client: OperatorClient, host: str, token: str = "", quick_questions: Sequence[str] = ()
-) -> AccessGuard:
-    """Return the page for one node as an ASGI application; there is one in a process.
+def make_app(pages: OperatorPages, host: str, token: str = "") -> AccessGuard:
+    """Return the pages as an ASGI application; there is one in a process.
 
     Raises:
         RequestError: as `access.check_token`.
     """
-    pages = OperatorPages(client, quick_questions)
     app = FastAPI(openapi_url=None)
 
     @app.get("/picture/{key}")
@@ -104,8 +108,20 @@ def make_app(
     return guard
 
 
-def serve(app: AccessGuard, listening: socket.socket, on_start: Callable[[], None]) -> None:
-    """Serve until the process is told to end (SIGINT, SIGTERM)."""
+def serve(
+    pages: OperatorPages,
+    listening: socket.socket,
+    on_start: Callable[[], None],
+    *,
+    host: str,
+    token: str = "",
+) -> None:
+    """Serve until the process is told to end (SIGINT, SIGTERM).
+
+    Raises:
+        RequestError: as `access.check_token`.
+    """
+    app = make_app(pages, host, token)
     logging.getLogger("nicegui").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
@@ -119,6 +135,10 @@ def serve(app: AccessGuard, listening: socket.socket, on_start: Callable[[], Non
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             on_start()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            pages.end()
+            await super().shutdown(sockets)
 
     # uvicorn ends in order, then raises the signal again.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
