@@ -1,4 +1,4 @@
-"""`chatspot web`: the operators' page in the browser, for one region query node."""
+"""Serve a page on which people draw regions on the live picture of a region query node, and ask."""
 
 from __future__ import annotations
 

@@ -59,11 +59,8 @@ def _show_details(answer: Answer, rate: Rate) -> None:
         if text:
             ui.label(f"{title}: {text}").classes("detail")
     with ui.element("div").classes("marks"):
-        confidence = round(100 * answer.confidence)
-        ui.linear_progress(answer.confidence, show_value=False, size="6px").classes(
-            "confidence"
-        ).props(f'aria-label="confidence {confidence} %"')
-        ui.label(f"{confidence} %").classes("detail").tooltip("Confidence of the answer")
+        if answer.confidence:  # a text of the node's own has none
+            _show_confidence(answer.confidence)
         for is_so, word, hint in (
             (answer.uncertain, "uncertain", "Do not act on it without another look"),
             (answer.truncated, "cut off", "The text is longer than the node allows"),
@@ -75,6 +72,13 @@ def _show_details(answer: Answer, rate: Rate) -> None:
             ui.rating(
                 max=5, size="1.3em", on_change=lambda event: rate(answer.answer_id, event.value)
             ).props('aria-label="Rate this answer" color=amber-8')
+
+
+def _show_confidence(confidence: float) -> None:
+    words = f"{round(100 * confidence)} %"
+    bar = ui.linear_progress(confidence, show_value=False, size="6px")
+    bar.props(f'aria-label="confidence {words}"')
+    ui.label(words).classes("detail").tooltip("Confidence of the answer")
 
 
 class ExchangeCard:
