@@ -53,7 +53,6 @@ class Ask:
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0
-    image_jpeg: bytes = b""
     picture: Frame | None = field(default=None, compare=False)
 
 

@@ -19,7 +19,7 @@ from chatspot_ros.operators.client import OK, Ask, AskedQuestion, OperatorClient
 from chatspot_ros.operators.drawing import Drawing
 from chatspot_ros.operators.exchange import Exchange
 from chatspot_ros.operators.questions import History
-from chatspot_ros.operators.web.frames import CameraFeed, NumberedFrame, to_jpeg
+from chatspot_ros.operators.web.frames import CameraFeed, NumberedFrame
 
 _LONGEST_WAIT_S = 5.0
 _MOST_REGIONS, _MOST_POINTS, _FARTHEST_PX = 64, 64, 1e5
@@ -186,8 +186,7 @@ class Conversation:
         ask, frame = exchange.ask, exchange.frame
         if frame is not None and with_picture:
             # The node holds a frame for seconds; a person looks at it for minutes.
-            jpeg = to_jpeg(frame.image_rgb)
-            ask = replace(ask, stamp_ns=frame.stamp_ns, image_jpeg=jpeg)
+            ask = replace(ask, stamp_ns=frame.stamp_ns, picture=frame)
         elif frame is not None and not self._continues:
             ask = replace(ask, stamp_ns=frame.stamp_ns)
 

@@ -22,25 +22,25 @@ from chatspot_ros.operators.client import Frame, OperatorClient
 
 # Wider pictures are made smaller for the browser; regions stay in pixels of the camera's picture.
 WIDEST_PX = 1280
-_QUALITY, _SENT_QUALITY = 80, 95
+_QUALITY = 80
 _IDLE_S = 10.0
 _numbers = itertools.count(1)
 
 
-def to_jpeg(image_rgb: RgbImage, widest_px: int = 0, quality: int = _SENT_QUALITY) -> bytes:
-    """Return a picture (H x W x 3, RGB, uint8) as JPEG, at most `widest_px` wide where not 0.
+def to_jpeg(image_rgb: RgbImage) -> bytes:
+    """Return a picture (H x W x 3, RGB, uint8) as JPEG, at most WIDEST_PX wide.
 
     Raises:
         ImageError: it cannot be encoded.
     """
     height, width = image_rgb.shape[:2]
-    if 0 < widest_px < width:
-        smaller = (widest_px, max(1, round(height * widest_px / width)))
+    if width > WIDEST_PX:
+        smaller = (WIDEST_PX, max(1, round(height * WIDEST_PX / width)))
         fitting = cv2.resize(image_rgb, smaller, interpolation=cv2.INTER_AREA)
     else:
         fitting = image_rgb
     image_bgr = cv2.cvtColor(fitting, cv2.COLOR_RGB2BGR)
-    done, jpeg = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, jpeg = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
         raise ImageError(
             "the picture cannot be encoded",
@@ -96,9 +96,7 @@ class CameraFeed:
     async def jpeg(self, numbered: NumberedFrame) -> bytes:
         """Return a frame as JPEG, at most WIDEST_PX wide; browsers share the newest one's."""
         if self._jpeg is None or self._jpeg[0] != numbered.number:
-            work = self._loop.run_in_executor(
-                None, to_jpeg, numbered.frame.image_rgb, WIDEST_PX, _QUALITY
-            )
+            work = self._loop.run_in_executor(None, to_jpeg, numbered.frame.image_rgb)
             self._jpeg = numbered.number, work
         # One browser that leaves does not cancel the work for the others.
         return await asyncio.shield(self._jpeg[1])
