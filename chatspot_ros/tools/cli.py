@@ -59,6 +59,7 @@ COMMANDS = {
         "measure a detector on rendered kitchens",
     ),
     "model-card": ("chatspot_train.evaluation.model_card", "write a model's README.md"),
+    "web": ("chatspot_ros.tools.web", "serve a page on which people draw regions and ask a node"),
     "replay": ("chatspot_ros.tools.replay", "ask the questions of a recorded bag again"),
     "feedback": (
         "chatspot_train.feedback.command",
