@@ -34,7 +34,8 @@ class Frame:
 class Ask:
     """A question; the fields have the meaning of RegionQuery's.
 
-    `stamp_ns` 0: the newest frame. `timeout_s` 0: the node's own deadline.
+    `stamp_ns` 0: the newest frame. `timeout_s` 0: the node's own deadline. `picture`: sent along,
+    where the node may no longer hold a frame of that stamp; None: the camera's frame.
     """
 
     question: str
@@ -46,6 +47,7 @@ class Ask:
     task: str = ""
     session: str = ""
     timeout_s: float = 0.0
+    picture: Frame | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
