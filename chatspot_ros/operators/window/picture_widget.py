@@ -157,6 +157,7 @@ class PictureWidget(QtWidgets.QWidget):
         if self.hint:
             self._paint_hint(painter)
         if self.hasFocus():
+            painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(
                 QtGui.QPen(self.palette().color(QtGui.QPalette.ColorRole.Highlight), 2.0)
             )
