@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fake_operator import FakeClient
-
-# Before Qt is imported, and also where there is a screen: a test takes nobody's focus.
-os.environ["QT_QPA_PLATFORM"] = "offscreen"
-os.environ.setdefault("PYTEST_QT_API", "pyside6")
 
 
 @pytest.fixture
