@@ -98,7 +98,7 @@ def run_window(
     looking = QtCore.QTimer()
     looking.timeout.connect(look)
     looking.start(1000)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: window.close())
     window.show()
     status = app.exec()
