@@ -22,12 +22,18 @@ UNREACHABLE = "UNREACHABLE"
 
 @dataclass(frozen=True)
 class Frame:
-    """A camera's picture, H x W x 3, RGB, 0 to 255, with its stamp and its detections in pixels."""
+    """A camera's picture, H x W x 3, RGB, 0 to 255, with its stamp and its detections in pixels.
+
+    `detections_stamp_ns` is the stamp of the frame that the detector saw: this one, or one up to
+    2 s before where the detector is slower than the camera. Ask about a detection with that stamp.
+    0: there are no detections.
+    """
 
     camera: str
     stamp_ns: int
     image_rgb: NDArray[np.uint8]
     detections: tuple[Region, ...] = ()
+    detections_stamp_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,10 @@ class OperatorClient(Protocol):
         """Return the names of the node's cameras, as far as they are known by now."""
 
     def watch(self, camera: str, on_frame: Callable[[Frame], None]) -> Callable[[], None]:
-        """Call back with every new frame; return what ends it.
+        """Call back with every new frame; return what ends it. An empty name is the first camera.
 
-        Frames that come while `on_frame` runs are dropped, never queued.
+        Frames that come while `on_frame` runs are dropped, never queued. A frame comes again, with
+        the same picture, when its detections come after it.
         """
 
     def ask(
@@ -107,7 +114,8 @@ class OperatorClient(Protocol):
     ) -> AskedQuestion:
         """Ask; `on_text` gets (index of the answer, more of its text), `on_reply` exactly one end.
 
-        It comes even where the node is missing or dies: UNREACHABLE, within seconds.
+        The reply comes even where the node is missing or dies: UNREACHABLE, within seconds. The
+        last words may come with it alone.
         """
 
     def rate(

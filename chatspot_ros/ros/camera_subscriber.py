@@ -151,6 +151,7 @@ class CameraSubscriber:
             name=self.camera.name,
             topic=self.topic,
             subscribed=bool(self._subscriptions),
+            detections_topic=self._node.resolve_topic_name(f"{self._prefix}detections"),
             frames=self._frames,
             lost=self._lost,
             rate_hz=(self._frames - before) / max(now_s - since_s, 1e-3),

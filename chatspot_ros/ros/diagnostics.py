@@ -23,6 +23,7 @@ class CameraReport:
     name: str
     topic: str
     subscribed: bool
+    detections_topic: str = ""
     frames: int = 0
     lost: int = 0
     rate_hz: float = 0.0
@@ -104,6 +105,7 @@ def _because(camera: CameraReport) -> str:
 def _camera_values(camera: CameraReport) -> dict[str, object]:
     return {
         "topic": camera.topic,
+        "detections topic": camera.detections_topic,
         "frames received": camera.frames,
         "frames dropped": camera.lost,
         "images a second": f"{camera.rate_hz:.1f}",

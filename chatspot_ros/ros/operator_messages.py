@@ -1,0 +1,70 @@
+"""Conversion between an operator's questions and replies and the messages of AskRegion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builtin_interfaces.msg import Duration
+
+from chatspot_ros.action import AskRegion
+from chatspot_ros.operators.client import Answer, Ask, Reply
+from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
+from chatspot_ros.server.frame_buffer import NS
+from chatspot_ros.srv import RegionQuery
+
+_STATUSES = {
+    value: name
+    for name in dir(RegionQuery.Response)
+    if name.isupper() and isinstance(value := getattr(RegionQuery.Response, name), int)
+}
+
+
+def to_goal(ask: Ask) -> AskRegion.Goal:
+    """Return a question as a goal of AskRegion.
+
+    Raises whatever rclpy raises for values that a message cannot hold.
+    """
+    timeout_ns = round(ask.timeout_s * NS)
+    return AskRegion.Goal(
+        camera=ask.camera,
+        stamp=to_time(ask.stamp_ns),
+        regions=[to_region_message(region) for region in ask.regions],
+        use_detections=ask.use_detections,
+        marks=ask.marks,
+        question=ask.question,
+        task=ask.task,
+        session=ask.session,
+        timeout=Duration(sec=timeout_ns // NS, nanosec=timeout_ns % NS),
+    )
+
+
+def to_reply(result: Any) -> Reply:
+    """Return the result of an AskRegion, or the response of a RegionQuery, as a reply."""
+    return Reply(
+        status=_STATUSES.get(int(result.status), f"status {result.status}"),
+        message=result.message,
+        answers=tuple(to_answer(answer) for answer in result.answers),
+        stamp_ns=to_ns(result.header.stamp),
+        model=result.model,
+        queued_s=float(result.queued_s),
+        seeing_s=float(result.seeing_s),
+        answering_s=float(result.answering_s),
+    )
+
+
+def to_answer(message: Any) -> Answer:
+    """Return a RegionAnswer as an answer."""
+    return Answer(
+        text=message.text,
+        regions=tuple(to_region(region) for region in message.regions),
+        state={pair.key: pair.value for pair in message.state},
+        steps=tuple(step.text or f"{step.action} {step.target}".strip() for step in message.steps),
+        grounded=tuple(to_region(region) for region in message.grounded),
+        confidence=float(message.confidence),
+        uncertain=bool(message.uncertain),
+        truncated=bool(message.truncated),
+        looked_twice=bool(message.looked_twice),
+        print_lines=tuple(message.print_lines),
+        sources=tuple(message.sources),
+        answer_id=message.answer_id,
+    )
