@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import array
 from typing import Any
 
+import cv2
 from builtin_interfaces.msg import Duration
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 
 from chatspot_ros.action import AskRegion
-from chatspot_ros.operators.client import Answer, Ask, Reply
+from chatspot_ros.operators.client import Answer, Ask, Frame, Reply
 from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
 
+_FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _STATUSES = {
     value: name
     for name in dir(RegionQuery.Response)
@@ -25,7 +30,9 @@ def to_goal(ask: Ask) -> AskRegion.Goal:
     Raises whatever rclpy raises for values that a message cannot hold.
     """
     timeout_ns = round(ask.timeout_s * NS)
+    sent = {} if ask.picture is None else {"image": to_compressed(ask.picture)}
     return AskRegion.Goal(
+        **sent,
         camera=ask.camera,
         stamp=to_time(ask.stamp_ns),
         regions=[to_region_message(region) for region in ask.regions],
@@ -36,6 +43,13 @@ def to_goal(ask: Ask) -> AskRegion.Goal:
         session=ask.session,
         timeout=Duration(sec=timeout_ns // NS, nanosec=timeout_ns % NS),
     )
+
+
+def to_compressed(frame: Frame) -> CompressedImage:
+    """Return a frame's picture, without loss, with its stamp."""
+    bgr = cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR)
+    data = array.array("B", cv2.imencode(".png", bgr, _FAST_PNG)[1].tobytes())
+    return CompressedImage(header=Header(stamp=to_time(frame.stamp_ns)), format="png", data=data)
 
 
 def to_reply(result: Any) -> Reply:
