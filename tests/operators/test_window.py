@@ -311,6 +311,22 @@ def test_ratings_go_to_the_node_with_their_comment(qtbot, client, seen):
     assert "Thank you" in card.rating_said.text()
 
 
+def test_a_region_alone_asks_where_a_person_wants_it(qtbot, client, seen):
+    seen.question.at_once.click()
+    drag(qtbot, seen, (300, 300), (400, 400))
+    assert client.asked[0].ask.question == seen.question.quick_questions[0]
+    client.answer("a mug")
+    qtbot.waitUntil(seen.question.ask_button.isEnabled)
+    qtbot.keyClicks(seen.question.line, "Is it hot?")
+    click(qtbot, seen, (50, 50))
+    assert client.asked[1].ask.question == "Is it hot?"
+    assert len(client.asked[1].ask.regions) == 1
+    client.answer("no")
+    qtbot.waitUntil(seen.question.ask_button.isEnabled)
+    seen.tools.undo.click()
+    assert len(client.asked) == 2, "nothing is left to ask about"
+
+
 def test_the_history_is_walked_by_the_arrow_keys(qtbot, client, seen):
     for question in ("One?", "Two?"):
         typed(qtbot, seen, question)

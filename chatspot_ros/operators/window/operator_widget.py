@@ -178,6 +178,8 @@ class OperatorWidget(QtWidgets.QWidget):
 
     def _drawing_changed(self) -> None:
         self.picture.show_grounded(())
+        if self.drawing.regions and not self.drawing.is_busy:
+            self.question.region_drawn()
 
     def clear(self) -> None:
         """Drop what is unfinished; else all regions, and let the picture live again."""
@@ -336,6 +338,7 @@ class OperatorWidget(QtWidgets.QWidget):
         return {
             "camera": self._wanted_camera,
             "detections": int(self.tools.detections.isChecked()),
+            "at_once": int(self.question.at_once.isChecked()),
             "history": list(self.question.history.questions),
             "quick_questions": list(self.question.quick_questions),
         }
@@ -346,8 +349,12 @@ class OperatorWidget(QtWidgets.QWidget):
             self.question.history.add(question)
         if quick := _texts(kept.get("quick_questions")):
             self.question.show_quick_questions(read_quick_questions("\n".join(quick)))
-        if "detections" in kept:
-            self.tools.detections.setChecked(str(kept["detections"]) not in ("0", "false"))
+        for key, box in (
+            ("detections", self.tools.detections),
+            ("at_once", self.question.at_once),
+        ):
+            if key in kept:
+                box.setChecked(str(kept[key]) not in ("0", "false"))
         camera = kept.get("camera")
         if isinstance(camera, str) and camera:
             self.watch(camera)

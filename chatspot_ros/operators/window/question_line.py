@@ -32,6 +32,9 @@ class QuestionLine(QtWidgets.QWidget):
         self.line.installEventFilter(self)
         self.ask_button = QtWidgets.QPushButton("&Ask")
         self.ask_button.clicked.connect(self._ask)
+        self.at_once = QtWidgets.QCheckBox("At once")
+        self.at_once.setToolTip("Ask the question as soon as a region is drawn")
+        self.at_once.setAccessibleName("ask as soon as a region is drawn")
         self.cancel_button = QtWidgets.QPushButton("&Cancel")
         self.cancel_button.clicked.connect(self.cancelled)
         self.edit_button = QtWidgets.QToolButton()
@@ -42,8 +45,9 @@ class QuestionLine(QtWidgets.QWidget):
         self._flow = FlowLayout()
         self._flow.addWidget(self.edit_button)
         row = QtWidgets.QHBoxLayout()
-        for widget, stretch in ((self.line, 1), (self.ask_button, 0), (self.cancel_button, 0)):
-            row.addWidget(widget, stretch)
+        row.addWidget(self.line, 1)
+        for widget in (self.at_once, self.ask_button, self.cancel_button):
+            row.addWidget(widget)
         column = QtWidgets.QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._flow)
@@ -77,6 +81,12 @@ class QuestionLine(QtWidgets.QWidget):
         for button in (self.ask_button, *self.buttons):
             button.setEnabled(not is_asking)
         self.cancel_button.setEnabled(is_asking)
+
+    def region_drawn(self) -> None:
+        """Ask the typed question, else the first quick one, if a region alone shall do."""
+        if self.at_once.isChecked():
+            self.line.setText(self.line.text().strip() or self.quick_questions[0])
+            self._ask()
 
     def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
         """Walk through the history by Up and Down."""
