@@ -1,5 +1,7 @@
 """The window on a client without a node; tests/ros/test_window_and_node.py has a node."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -442,3 +444,12 @@ def test_a_small_window_has_the_answers_below_and_shows_all(qtbot, client, seen)
     for widget in (seen.question.ask_button, seen.tools.save, seen.picture, seen.status):
         box = QtCore.QRect(widget.mapTo(seen, QtCore.QPoint(0, 0)), widget.size())
         assert seen.rect().contains(box), widget
+
+
+def test_qt_takes_no_references_from_none(qtbot, client, seen):
+    """As PySide6 6.12.0 does; before Python 3.12 the program ends when none is left."""
+    before = sys.getrefcount(None)
+    for _ in range(500):
+        seen.status.setText("a")
+        seen.picture.update()
+    assert sys.getrefcount(None) > before - 100
