@@ -20,7 +20,7 @@ from typing import Any
 from chatspot_sim.demo import KITCHEN_MODEL, SEED
 from chatspot_sim.processes import NodeProcesses, installed
 
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0
 SIZE_WH, SMALL_WH = (1120, 700), (440, 780)
 QUESTIONS = (("fridge", "Is this plugged in?"),)
 IMAGE = re.compile(r"images/([\w.-]+\.(?:png|jpg|svg))")

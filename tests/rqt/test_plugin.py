@@ -114,23 +114,9 @@ def test_the_plugin_keeps_its_settings_and_its_node(qtbot: Any, plugin_class: An
 
 
 @pytest.mark.ros_distro
-def test_rqt_itself_discovers_and_loads_the_plugin(qtbot: Any) -> None:
-    """Through rqt's own provider and settings, as its menu does it."""
-    import rclpy
-    from qt_gui.plugin_descriptor import PluginDescriptor
-    from rqt_gui_py.ros_py_plugin_provider import RosPyPluginProvider
-
-    provider = RosPyPluginProvider()
-    descriptors: list[PluginDescriptor] = provider.discover(None)
-    found = [one for one in descriptors if one.attributes().get("class_type") == CLASS]
-    assert found, "rqt does not find the plugin"
-    context = Context()
-    try:
-        plugin = provider.load(found[0].plugin_id(), context)
-        qtbot.addWidget(context.widgets[0])
-        assert type(plugin).__name__ == "RegionQuestions"
-        qtbot.waitUntil(lambda: bool(plugin.window.problem.text()), timeout=20_000)
-        plugin.shutdown_plugin()
-    finally:
-        provider.shutdown()
-        rclpy.try_shutdown()
+def test_rqt_itself_discovers_and_loads_the_plugin(spawn: Any, tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    program = Path(__file__).with_name("open_in_rqt.py")
+    rqt = spawn(sys.executable, str(program), env=home)
+    rqt.wait_for("the window is there: True", timeout_s=120.0)
+    assert rqt.wait(60.0) == 0

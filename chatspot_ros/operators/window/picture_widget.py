@@ -35,6 +35,8 @@ _ARROWS: dict[int, tuple[int, int]] = {
     Qt.Key.Key_Up: (0, -1),
     Qt.Key.Key_Down: (0, 1),
 }
+# Behind and beside the picture, in every theme.
+_GROUND = QtGui.QColor(32, 33, 36)
 Xy = tuple[float, float]
 
 
@@ -132,7 +134,7 @@ class PictureWidget(QtWidgets.QWidget):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Paint picture, detections, places and regions."""
         painter = QtGui.QPainter(self)
-        painter.fillRect(self.rect(), self.palette().color(QtGui.QPalette.ColorRole.Dark))
+        painter.fillRect(self.rect(), _GROUND)
         if self._image is None:
             self._paint_words(painter, self.hint or "waiting for a picture")
             painter.end()
@@ -165,7 +167,7 @@ class PictureWidget(QtWidgets.QWidget):
         painter.end()
 
     def _paint_words(self, painter: QtGui.QPainter, words: str) -> None:
-        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.BrightText))
+        painter.setPen(QtGui.QColor(255, 255, 255))
         box = self.rect().adjusted(20, 20, -20, -20)
         painter.drawText(
             QtCore.QRectF(box),
