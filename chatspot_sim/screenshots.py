@@ -22,7 +22,8 @@ from chatspot_sim.processes import NodeProcesses, installed
 
 PATIENCE_S = 900.0
 SIZE_WH, SMALL_WH = (1120, 700), (440, 780)
-QUESTIONS = (("fridge", "Is this plugged in?"),)
+# Of the answers the last one is seen; the first warms the model up.
+CHOSEN, QUESTIONS = "fridge", ("What is this?", "Is this plugged in?")
 IMAGE = re.compile(r"images/([\w.-]+\.(?:png|jpg|svg))")
 
 
@@ -48,7 +49,7 @@ class Window:
         self.widget.resize(*size_wh)
         self.widget.show()
         # A detector's boxes come after the picture.
-        self.wait(lambda: self.detection("fridge") is not None)
+        self.wait(lambda: self.detection(CHOSEN) is not None)
 
     def detection(self, label: str) -> Any:
         """Return the largest detection with this label, or None."""
@@ -73,7 +74,8 @@ class Window:
         self._test.QTest.keyClicks(line, question)
         self._test.QTest.keyClick(line, self._core.Qt.Key.Key_Return)
         line.deselect()
-        self.wait(lambda: self.widget.exchange is not None and bool(self.widget.exchange.reply))
+        asked = self.widget.exchange
+        self.wait(lambda: asked is not None and bool(asked.reply))
 
     def save(self, file: Path) -> None:
         """Save what is seen."""
@@ -117,8 +119,8 @@ def kitchen() -> Iterator[None]:
 def draw_window(file: Path, theme: str = "light", size_wh: tuple[int, int] = SIZE_WH) -> None:
     """The window with the fridge chosen, and its answer."""
     window = Window(theme, size_wh)
-    for label, question in QUESTIONS:
-        window.choose(label)
+    window.choose(CHOSEN)
+    for question in QUESTIONS:
         window.ask(question)
     window.save(file)
 
