@@ -35,7 +35,7 @@ from chatspot_sim.processes import NodeProcesses, installed
 
 COUNT = 30
 WARM_UP = 3
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 QUESTION = "What is this?"
 SIZE_WH = (640, 480)
 POINT = (320.0, 240.0)
@@ -155,8 +155,8 @@ def measure_window(count: int) -> dict[str, Any]:
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     with tempfile.TemporaryDirectory() as logs, NodeProcesses(Path(logs)) as processes:
-        for name in (NODE, CAMERA):
-            processes.start(name, installed(name)).wait_ready(120.0)
+        for name, parameters in ((NODE, {"default_timeout": str(PATIENCE_S)}), (CAMERA, {})):
+            processes.start(name, installed(name), **parameters).wait_ready(2 * PATIENCE_S)
         bare, person = BareClient(), Person()
         with contextlib.closing(person):
             pairs = [(person.first_word_s(), bare.first_word_s()) for _ in range(WARM_UP + count)]
