@@ -14,12 +14,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
+from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import INTERRUPTED, Command
 from chatspot_sim.demo_report import Result, console, table, write_json
 from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
@@ -50,6 +51,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="region of the photo in pixels (x,y: a point; more pairs: a polygon); "
                         "may be given again")  # fmt: skip
     parser.add_argument("--ask", metavar="QUESTION", help="what to ask about the photo")
+    parser.add_argument("--window", action="store_true",
+                        help="open the window on the kitchen, to ask yourself")  # fmt: skip
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -58,6 +61,10 @@ def _check(options: argparse.Namespace) -> None:
         raise argparse.ArgumentError(None, "--box and --ask need --image FILE")
     if options.image is not None and not options.ask:
         raise argparse.ArgumentError(None, "--image needs --ask QUESTION")
+    if options.window and (options.image is not None or options.json is not None):
+        raise argparse.ArgumentError(
+            None, "--window shows the kitchen; it takes no --image or --json"
+        )
     if options.seed < 0:
         raise argparse.ArgumentError(None, f"--seed must be 0 or more (got {options.seed})")
 
@@ -73,13 +80,19 @@ def _run(options: argparse.Namespace) -> NoReturn:
     out = console()
     status = 2
     try:
+        if options.window:
+            from chatspot_ros.operators.window.program import check_screen
+
+            check_screen()
         with NodeProcesses(logs) as nodes:
             ask = _photo if options.image is not None else _kitchen
+            if options.window:
+                ask = _window
             status = ask(options, nodes, out)
     except KeyboardInterrupt:
         main.say("interrupted")
         status = INTERRUPTED
-    except (RuntimeError, LookupError, ValueError, OSError) as error:
+    except (RuntimeError, LookupError, ValueError, OSError, ChatspotError) as error:
         main.say(error)
     finally:
         if status in (0, INTERRUPTED) or not any(logs.iterdir()):
@@ -91,33 +104,15 @@ def _run(options: argparse.Namespace) -> NoReturn:
 
 def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
     began = time.monotonic()
-
-    def say(text: str) -> None:
-        out.print(
-            f"[{time.monotonic() - began:5.1f} s] {text}", style="dim", markup=False, soft_wrap=True
-        )
-
-    model = options.model or KITCHEN_MODEL
-    say(f"starting {NODE} with {model} "
-        f"(ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']})")  # fmt: skip
-    node = _start_node(nodes, model)
+    say = _teller(out, began)
+    node = _start_kitchen_node(options, nodes, say)
     # Imported while the model loads in the other process.
     from chatspot_sim.demo_client import Planner
     from chatspot_sim.demo_kitchen import ask_dozen, do_steps
     from chatspot_sim.demo_notes import ask_with_notes
     from chatspot_sim.demo_picture import draw, save
-    from chatspot_sim.demo_questions import find_kitchen
 
-    kitchen = find_kitchen(options.seed, WIDTH, HEIGHT)
-    say(f"starting kitchen_camera in test kitchen {kitchen}, and {DETECTOR_NODE} with {DETECTOR}")
-    camera = nodes.start(
-        "kitchen_camera", installed("kitchen_camera"),
-        seed=str(kitchen), width=str(WIDTH), height=str(HEIGHT), rate=str(RATE),
-    )  # fmt: skip
-    detector = nodes.start(
-        DETECTOR_NODE, installed(DETECTOR_NODE),
-        model=json.dumps(DETECTOR), threads="1", threshold=THRESHOLD, image_reliability="reliable",
-    )  # fmt: skip
+    kitchen, (camera, detector) = _start_kitchen(options, nodes, say)
     with Planner(nodes.check) as planner:
         planner.watch()
         camera.wait_ready(_READY_S)
@@ -132,6 +127,56 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         out.print(f"looked up: {looked_up}", markup=False, soft_wrap=True)
     save(draw(moment.image_rgb, results), options.picture)
     return _finish(options, out, results, began)
+
+
+def _window(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
+    say = _teller(out, time.monotonic())
+    node = _start_kitchen_node(options, nodes, say)
+    from chatspot_ros.operators.window.program import run_window
+    from chatspot_ros.ros.operator_client import DEFAULT_NODE, RosOperatorClient
+
+    _, parts = _start_kitchen(options, nodes, say)
+    for part in (*parts, node):
+        part.wait_ready(_READY_S)
+    say("the window is open: click the fridge, type a question, press Enter; close it to end")
+    return run_window(RosOperatorClient(DEFAULT_NODE), DEFAULT_NODE, check=nodes.check)
+
+
+def _teller(out: Console, began: float) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        out.print(
+            f"[{time.monotonic() - began:5.1f} s] {text}", style="dim", markup=False, soft_wrap=True
+        )
+
+    return say
+
+
+def _start_kitchen_node(
+    options: argparse.Namespace, nodes: NodeProcesses, say: Callable[[str], None]
+) -> NodeProcess:
+    model = options.model or KITCHEN_MODEL
+    say(f"starting {NODE} with {model} "
+        f"(ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']})")  # fmt: skip
+    return _start_node(nodes, model)
+
+
+def _start_kitchen(
+    options: argparse.Namespace, nodes: NodeProcesses, say: Callable[[str], None]
+) -> tuple[int, tuple[NodeProcess, NodeProcess]]:
+    """Return the kitchen's number, its camera and its detector."""
+    from chatspot_sim.demo_questions import find_kitchen
+
+    kitchen = find_kitchen(options.seed, WIDTH, HEIGHT)
+    say(f"starting kitchen_camera in test kitchen {kitchen}, and {DETECTOR_NODE} with {DETECTOR}")
+    camera = nodes.start(
+        "kitchen_camera", installed("kitchen_camera"),
+        seed=str(kitchen), width=str(WIDTH), height=str(HEIGHT), rate=str(RATE),
+    )  # fmt: skip
+    detector = nodes.start(
+        DETECTOR_NODE, installed(DETECTOR_NODE),
+        model=json.dumps(DETECTOR), threads="1", threshold=THRESHOLD, image_reliability="reliable",
+    )  # fmt: skip
+    return kitchen, (camera, detector)
 
 
 def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:

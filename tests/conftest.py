@@ -19,7 +19,22 @@ from typing import IO, Any
 import pytest
 from programs import Process, spawner
 
+
+def qt_binding() -> str:
+    """Name the window's Qt binding as pytest-qt does: rqt's own, else PySide6."""
+    if importlib.util.find_spec("python_qt_binding") is None:
+        return "pyside6"
+    from python_qt_binding import QtCore
+
+    return QtCore.__name__.split(".")[0].lower()
+
+
 ROOT = Path(__file__).resolve().parents[1]
+
+# Before Qt is imported: no screen is needed, and no window takes anybody's focus.
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+# pytest-qt must drive the binding that the window uses.
+os.environ["PYTEST_QT_API"] = qt_binding()
 
 # Above 101 the ports of a domain overlap those that Linux hands out to outgoing connections.
 LAST_DOMAIN_ID = 101

@@ -18,6 +18,7 @@ from chatspot_ros.util.command_line import FAILED, Command
 # Name, module, one line of help.
 COMMANDS = {
     "demo": ("chatspot_sim.demo", "ask about a simulated kitchen, or about a photo, over ROS 2"),
+    "window": ("chatspot_ros.tools.window", "click, draw and ask on a robot's live picture"),
     "render": ("chatspot_sim.dataset", "render simulated kitchens to disk"),
     "build": ("chatspot_train.data.build", "convert a data set to records"),
     "preview": ("chatspot_train.data.preview", "show random records as an HTML page"),

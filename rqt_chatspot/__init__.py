@@ -1,0 +1,1 @@
+"""The window of chatspot_ros as a plugin of rqt."""
