@@ -19,6 +19,7 @@ from chatspot_ros.util.command_line import FAILED, Command
 COMMANDS = {
     "ask": ("chatspot_ros.tools.ask", "ask about a region of a camera's picture, or of a photo"),
     "watch": ("chatspot_ros.tools.watch", "show a node's answers and changes of state, live"),
+    "doctor": ("chatspot_ros.tools.doctor", "look what would keep the node from working"),
     "demo": ("chatspot_sim.demo", "ask about a simulated kitchen, or about a photo, over ROS 2"),
     "render": ("chatspot_sim.dataset", "render simulated kitchens to disk"),
     "build": ("chatspot_train.data.build", "convert a data set to records"),
