@@ -190,5 +190,8 @@ class OperatorLink:
         return [
             topic.removesuffix(_FEEDBACK)
             for topic, types in self._node.get_topic_names_and_types()
-            if _GOAL_TYPE in types and topic.endswith(_FEEDBACK)
+            if _GOAL_TYPE in types
+            and topic.endswith(_FEEDBACK)
+            # A client has the topic, too.
+            and self._node.count_publishers(topic)
         ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
@@ -46,24 +46,29 @@ def check_transport(client: RosOperatorClient, count: int = IMAGES) -> Finding:
         if len(came) == count:
             all_came.set()
 
-    client.in_thread(lambda: client.node.create_subscription(Image, topic, on_image, qos, raw=True))
-    probe = subprocess.Popen(
+    made: list[Any] = []
+    client.in_thread(
+        lambda: made.append(client.node.create_subscription(Image, topic, on_image, qos, raw=True))
+    )
+    with subprocess.Popen(
         [sys.executable, "-m", _PROBE, topic, str(count)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    ended = threading.Event()
-    threading.Thread(target=_until_published, args=(probe, ended), daemon=True).start()
-    try:
-        done = ended.wait(_PROBE_S)
-        all_came.wait(_ON_ITS_WAY_S)
-    finally:
-        # Not by its end of input: Fast DDS may wait for ever as it ends (eProsima/Fast-DDS#6066).
-        probe.send_signal(signal.SIGKILL)
-        probe.wait()
+    ) as probe:  # fmt: skip
+        ended = threading.Event()
+        reader = threading.Thread(target=_until_published, args=(probe, ended), daemon=True)
+        reader.start()
+        try:
+            ended.wait(_PROBE_S)
+            all_came.wait(_ON_ITS_WAY_S)
+        finally:
+            # Told to end, it may wait for ever in Fast DDS (eProsima/Fast-DDS#6066).
+            probe.kill()
+            reader.join()
+        errors = [line for line in (probe.stderr or ()) if line.strip()]
+    client.in_thread(lambda: client.node.destroy_subscription(made[0]))
     said = f"{len(came)} of {count} 1080p images came (best effort, from another process)"
-    if not done or (probe.stderr is not None and not came):
-        why = (probe.stderr.read() if probe.stderr else "").strip().splitlines()
-        said += f"; {why[-1]}" if why else ""
+    if not came and errors:
+        said += f"; {errors[-1].strip()}"
     if len(came) >= _ENOUGH * count:
         return ok(about, said)
     if len(came) >= _SOME * count:
