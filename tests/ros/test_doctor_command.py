@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from chatspot_ros.ros.operator_client import RosOperatorClient
 from chatspot_ros.ros.operator_link import CameraTopics
 from chatspot_ros.ros.transports import LARGER_BUFFERS, VARIABLE
-from chatspot_ros.tools.checks.finding import Finding, Level
+from chatspot_ros.tools.checks.finding import Finding, Level, ok
 from chatspot_ros.tools.checks.ros import (
     check_clock,
     check_node,
@@ -49,6 +49,12 @@ def test_large_images_get_through_with_larger_buffers_and_not_without(
 def test_the_report_and_its_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What takes long, torch and the images, has tests of its own."""
+    monkeypatch.setattr("chatspot_ros.tools.doctor.check_gpu", lambda: ok("GPU", "none"))
+    monkeypatch.setattr("chatspot_ros.tools.doctor.check_models", lambda given, device: ())
+    monkeypatch.setattr(
+        "chatspot_ros.tools.checks.ros.check_transport", lambda client: ok("large images", "all")
+    )
     monkeypatch.setenv(VARIABLE, LARGER_BUFFERS)
     assert doctor(["--json", "--node", "/nowhere"]) == 0
     told = json.loads(capsys.readouterr().out)
