@@ -75,7 +75,9 @@ def read(
     """
     text = clean(text)
     found = dialect.find(text, fit)
-    scores = box_scores if len(box_scores) == len(found) else [1.0] * len(found)
+    # The last one of a cut text may not be whole.
+    scores = list(box_scores)[: len(found)]
+    scores += [1.0] * (len(found) - len(scores))
     grounded = tuple(
         replace(spoken.region_px, label=spoken.phrase)
         for spoken, score in zip(found, scores, strict=True) if score >= min_box_score

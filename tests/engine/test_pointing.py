@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import LLAVA_SPEC, make_llava
 
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.engine import Engine
@@ -40,14 +40,17 @@ def make_head(folder: Path, seed: int = 1) -> GroundingHead:
     return load_head(folder / HEAD_FILE)
 
 
-def write_spec(folder: Path, **pointing: Any) -> None:
-    spec = {**LLAVA_SPEC, "pointing": pointing, "max_new_tokens": LONG}
-    (folder / "chatspot.yaml").write_text(yaml.safe_dump(spec))
+def write_spec(folder: Path, dialect: dict[str, Any] | None = None, **pointing: Any) -> None:
+    file = folder / "chatspot.yaml"
+    spec = yaml.safe_load(file.read_text())
+    spec |= {"pointing": pointing, "max_new_tokens": LONG, "dialect": dialect or spec["dialect"]}
+    file.write_text(yaml.safe_dump(spec))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_llava(tmp_path_factory.mktemp("pointing") / "pointing-llava")
+def folder(llava_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pointing") / "pointing-llava"
+    shutil.copytree(llava_folder, folder)
     make_head(folder)
     return folder
 
@@ -175,8 +178,7 @@ def test_faults_of_a_head_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "broken").write_bytes(b"no head")
     with pytest.raises(ModelLoadError, match="cannot be loaded"):
         load_head(tmp_path / "broken")
-    spec = {**LLAVA_SPEC, "dialect": {"name": "pixel_json"}, "pointing": {}}
-    (folder / "chatspot.yaml").write_text(yaml.safe_dump(spec))
+    write_spec(folder, {"name": "pixel_json"})
     with pytest.raises(ModelLoadError, match="opens a box"):
         Engine.load(str(folder), device="cpu")
     with pytest.raises(ValueError, match="no such shape"):

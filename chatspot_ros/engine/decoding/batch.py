@@ -272,7 +272,8 @@ class Batch:
         if self._pointing is None or self._scene.maps is None:
             return None
         turns = [turn.answer_text for turn in ready.question.turns]
-        return self._pointing.pointer(self._scene.maps, self._scene.fit, ready.task, turns)
+        reasons = self._conversation.chat.reasons
+        return self._pointing.pointer(self._scene.maps, self._scene.fit, ready.task, turns, reasons)
 
     def step(self) -> None:
         """Decode a token of every question, or of the first one alone."""

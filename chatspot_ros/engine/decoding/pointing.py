@@ -44,8 +44,9 @@ class Pointer:
 
     `opening_id` is the token that opens a box. `maps` are the head's of the picture, `say` writes a
     box (x1, y1, x2, y2 in the picture's unit) as the tokens behind the opening one; `known` are the
-    boxes of earlier turns, `bounds` those of the image in the picture. A first box below
-    `threshold` is withdrawn where it `rejects`: the model then has to answer without a box.
+    boxes of earlier turns, `bounds` those of the image in the picture. Where it `rejects`, the
+    answer begins with a box; one below `threshold` is withdrawn, and the model then has to answer
+    without a box.
     """
 
     def __init__(
@@ -115,8 +116,11 @@ class Pointing:
             )
         return int(ids[0])
 
-    def pointer(self, maps: Tensor, fit: Fit, task: str, answers: Sequence[str]) -> Pointer:
-        """Return what points for a question of a task; `answers` are those of earlier turns."""
+    def pointer(
+        self, maps: Tensor, fit: Fit, task: str, answers: Sequence[str], reasons: bool = False
+    ) -> Pointer:
+        """Return what points for a question of a task; `answers` are those of earlier turns. Before
+        an answer that `reasons` first nothing is known to be there or not."""
         bounds = _bounds(fit.to_unit([(0.0, 0.0), fit.image_wh]))
         known = [
             _bounds(fit.to_unit(one.region_px.points_px))
@@ -129,7 +133,7 @@ class Pointing:
             return self._ids(self._dialect.say(Region(corners).clipped(*fit.image_wh), fit))[1:]
 
         return Pointer(self._head, maps, self.opening_id, say, known, bounds, self._threshold,
-                       rejects=task == LOCATE.name)  # fmt: skip
+                       rejects=task == LOCATE.name and not reasons)  # fmt: skip
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))

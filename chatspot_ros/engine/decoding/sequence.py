@@ -77,6 +77,11 @@ class TokenSequence:
         pointer = self.pointer
         return pointer is not None and self.answer[-1:] == [pointer.opening_id] == self.unread
 
+    @property
+    def asks_head(self) -> bool:
+        """Whether the answer begins with a box, for the head to say whether the thing is there."""
+        return self.pointer is not None and self.pointer.rejects and not self.answer
+
     def point(self, hidden_states: Sequence[torch.Tensor], token: int) -> None:
         """Let the head say where the box is that a token of a row opened.
 
@@ -171,6 +176,9 @@ def take(live: list[TokenSequence], logits: torch.Tensor, end_ids: frozenset[int
     with ModelFailure("answer"):
         chosen = likeliest(logits, [(sequence.constraint, sequence.answer) for sequence in live])
     for sequence, (token, log_probability) in zip(live, chosen, strict=True):
+        if sequence.asks_head and sequence.pointer is not None:
+            sequence.append_token(sequence.pointer.opening_id, 0.0, end_ids)
+            continue
         if not log_probability <= 0:
             sequence.fail(
                 ModelError(
