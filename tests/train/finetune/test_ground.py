@@ -29,7 +29,7 @@ COLOURS = ("red", "green", "blue")
 @pytest.fixture
 def data(painted: Callable[..., dict[str, str]]) -> dict[str, str]:
     """Painted rectangles, each sought, and another colour sought in vain."""
-    source = painted(40, source="pointed")
+    source = painted(24, source="pointed")
     folder = Path(source["records"])
     records = []
     for record in Records(folder):
@@ -47,7 +47,7 @@ def test_a_head_learns_to_point_and_travels_with_its_checkpoint(
 ) -> None:
     folder = run_recipe({
         "recipe": "ground", "out": tmp_path / "run", "model": parts, "data": [data], "width": 16,
-        "steps": 250, "batch": 8, "learning_rate": 5e-3, "progress": False, "depths": [0.5, 1.0],
+        "steps": 160, "batch": 8, "learning_rate": 5e-3, "progress": False, "depths": [0.5, 1.0],
         "held_out": 0.2,
     })  # fmt: skip
     note = json.loads((folder / "training.json").read_text())
