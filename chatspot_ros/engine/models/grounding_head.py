@@ -97,8 +97,6 @@ class GroundingHead(nn.Module):
         # From a logit to that of the probability that its box is right; fitted after training.
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         nn.init.zeros_(self.found.weight)
-        nn.init.constant_(self.found.bias[:_SEEN], _RARE)
-        nn.init.zeros_(self.found.bias[_SEEN:])
 
     def maps(self, grids: Tensor) -> Tensor:
         """Return the maps of pictures: B x rows x columns x patch_size (see `patches.on_grid`) to
@@ -106,7 +104,7 @@ class GroundingHead(nn.Module):
         fold = self.config.unfold
         cells = self.keys(self.patch_norm(grids.float())).permute(0, 3, 1, 2)
         cells = F.pixel_shuffle(cells, fold)
-        places = self.places(_places(*cells.shape[-2:], cells.device))
+        places = self.places(_places(cells.shape[-2], cells.shape[-1], cells.device))
         maps: Tensor = self.blocks(cells + places)
         return maps
 
@@ -127,7 +125,7 @@ class GroundingHead(nn.Module):
         far = (F.softplus(found[:, _SEEN:]) * (_NEAR / math.log(2))).flatten(2).transpose(1, 2)
         middles = cell_middles(height, width, found.device)
         boxes = torch.cat([middles - far[..., :2], middles + far[..., 2:]], -1).clamp(0, 1)
-        return found[:, 0].flatten(1), boxes
+        return found[:, 0].flatten(1) + _RARE, boxes
 
     def scored(self, maps: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each query the probability that a sub-cell's box is right, Q x cells, and its
