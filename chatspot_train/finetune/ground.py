@@ -87,7 +87,7 @@ def run_recipe(values: Any) -> Path:
     folder = settings.out / "model"
     folder.mkdir(parents=True, exist_ok=True)
     head.save(folder / HEAD_FILE)
-    spec = PointingSpec(threshold=measured["threshold"])
+    spec = PointingSpec(file=HEAD_FILE, threshold=measured["threshold"])
     note = _note(settings, losses, measured)
     return export_start(start, folder, note, pointing=spec)
 

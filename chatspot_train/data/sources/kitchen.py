@@ -79,8 +79,8 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
         regions = [turn.regions[0] for turn in turns if len(turn.regions) == 1]
         places = [k for k, question in enumerate(asked) if question.kind != "follow_up"]
         turns.insert(places[draw_number(len(places), *key, "place")], aside(*key, regions=regions))
-    if places := places_of(frame.truth):
-        last = _grounded(places, split, size, np.random.default_rng([seed, _RNG_KEY, 1]))
+    if there := places_of(frame.truth):
+        last = _grounded(there, split, size, np.random.default_rng([seed, _RNG_KEY, 1]))
         turns = [*turns[: TURNS_PER_RECORD - 1], last]
     yield SOURCE.record(f"{split}-{seed}", name, size, turns, split)
 

@@ -36,6 +36,7 @@ from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     NoAnswersError,
+    Option,
     Prediction,
     Report,
     Suite,
@@ -117,7 +118,7 @@ class GroundingSuite(Suite):
         "f1": "phrases with boxes, F1",
         "hallucinated": "phrases with boxes that no thing has, for each description",
     }
-    options = OWN_FILES
+    options: ClassVar[tuple[Option, ...]] = OWN_FILES
     prefix: ClassVar[str] = ""
 
     def __init__(
