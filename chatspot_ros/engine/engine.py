@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.look_first import find_places
 from chatspot_ros.engine.looking_up import LookUp, name_things
 from chatspot_ros.engine.model_errors import ModelFailure
-from chatspot_ros.engine.models.grounding_head import load_head
+from chatspot_ros.engine.models.grounding_head import GroundingHead, load_head
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.registry import family_of
 from chatspot_ros.engine.models.runner import Runner, Scene
@@ -68,9 +69,7 @@ class Engine:
         self.name = name
         self.spec = spec
         self.folder = loaded.folder
-        head = None
-        if spec.pointing is not None:
-            head = load_head(loaded.folder / spec.pointing.file, loaded.device)
+        head = _head_of(loaded, spec)
         self._runner = Runner(loaded, head)
         self._print = PrintReading(spec.reads_print)
         self.device, self.dtype = loaded.device, loaded.dtype
@@ -92,10 +91,7 @@ class Engine:
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
         )
-        self._pointing = None
-        if head is not None and spec.pointing is not None:
-            dialect, tokenizer = self.conversation.builder.dialect, loaded.tokenizer
-            self._pointing = Pointing(head, spec.pointing.threshold, dialect, tokenizer)
+        self._pointing = _pointing_of(head, spec, loaded.tokenizer)
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)
 
     @property
@@ -282,3 +278,17 @@ class Engine:
         steps = CudaGraphSteps(self._runner.model, tokens=tokens, compiler=compiler)
         with torch.inference_mode(), ModelFailure("record its steps"):
             return steps if steps.prepare(cache) else None
+
+
+def _head_of(loaded: checkpoint.Loaded, spec: ModelSpec) -> GroundingHead | None:
+    """Return the grounding head beside a checkpoint; None: it has none. Raises ModelLoadError."""
+    if spec.pointing is None:
+        return None
+    return load_head(loaded.folder / spec.pointing.file, loaded.device)
+
+
+def _pointing_of(head: GroundingHead | None, spec: ModelSpec, tokenizer: Any) -> Pointing | None:
+    """Return what makes pointers of a head. Raises ModelLoadError where no token opens a box."""
+    if head is None or spec.pointing is None:
+        return None
+    return Pointing(head, spec.pointing.threshold, spec.dialect.make(), tokenizer)
