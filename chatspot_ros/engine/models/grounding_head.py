@@ -116,7 +116,7 @@ class GroundingHead(nn.Module):
         state_size) the hidden states at the tokens that open their boxes. Sub-cells go row by row.
         """
         mixed = (self.state_norm(states.float()) * self.mix.softmax(0)[:, None]).sum(1)
-        asked = self.query(mixed).unflatten(1, (2, 2, -1))
+        asked = self.query(mixed).reshape(len(mixed), 2, 2, -1)
         for k, (norm, look) in enumerate(zip(self.norms, self.looks, strict=True)):
             scale, shift = asked[:, k, 0, :, None, None], asked[:, k, 1, :, None, None]
             maps = look(F.gelu(norm(maps) * (1 + scale) + shift)) + (maps if k else 0)
@@ -170,6 +170,5 @@ def _places(height: int, width: int, device: torch.device) -> Tensor:
     """Return sines and cosines of the places of sub-cells, 1 x 4 _WAVES x height x width."""
     at = cell_middles(height, width, device)
     angles = at[:, :, None] * math.pi * 2.0 ** torch.arange(_WAVES, device=device)
-    return (
-        torch.cat([angles.sin(), angles.cos()], -1).flatten(1).T.unflatten(1, (height, width))[None]
-    )
+    codes = torch.cat([angles.sin(), angles.cos()], -1).flatten(1).T
+    return codes.reshape(1, -1, height, width)

@@ -14,7 +14,9 @@ PROJECTIONS = ("multi_modal_projector", "merger")
 
 def find_projection(model: nn.Module) -> nn.Module:
     """Return the module between the vision tower and the language model. Raises LookupError."""
-    found = [one for name, one in model.named_modules() if name.split(".")[-1] in PROJECTIONS]
+    found: list[nn.Module] = [
+        one for name, one in model.named_modules() if name.split(".")[-1] in PROJECTIONS
+    ]  # fmt: skip
     if len(found) != 1:
         raise LookupError(f"the model has {len(found)} projections, one is needed")
     return found[0]
