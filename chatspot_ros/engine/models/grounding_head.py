@@ -32,6 +32,8 @@ _RARE = -4.0
 # A distance to an edge of about this share of the picture where a new head says 0.
 _NEAR = 0.15
 _SEEN, _EDGES = 1, 4
+# Numbers of a patch that its sub-cells are made of, over the head's width.
+_NARROW = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ class GroundingHead(nn.Module):
         self.config = config
         width, cells = config.width, config.unfold**2
         self.patch_norm = nn.LayerNorm(config.patch_size, elementwise_affine=False)
-        self.keys = nn.Linear(config.patch_size, width * cells)
+        # In two steps: from a patch of thousands of numbers at once it is most of the head.
+        self.keys = nn.Sequential(
+            nn.Linear(config.patch_size, _NARROW * width, bias=False),
+            nn.Linear(_NARROW * width, width * cells),
+        )
         self.places = nn.Conv2d(4 * _WAVES, width, 1)
         self.blocks = nn.Sequential(_Block(width), _Block(width))
         self.state_norm = nn.LayerNorm(config.state_size, elementwise_affine=False)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -21,7 +19,6 @@ from chatspot_ros.operators.client import (
 )
 from chatspot_ros.operators.drawing import Drawing
 from chatspot_ros.operators.exchange import Exchange, with_answers
-from chatspot_ros.operators.questions import read_quick_questions
 from chatspot_ros.operators.service_call import service_call
 from chatspot_ros.operators.window.answers_panel import AnswersPanel
 from chatspot_ros.operators.window.bridge import Bridge
@@ -53,7 +50,7 @@ class OperatorWidget(QtWidgets.QWidget):
         self._asked: AskedQuestion | None = None
         self._session = ""
         self._stands_by_itself = False
-        self._wanted_camera = ""
+        self.wanted_camera = ""
         self.picture = PictureWidget(self.drawing)
         self.panel = AnswersPanel()
         self.question = QuestionLine()
@@ -128,7 +125,7 @@ class OperatorWidget(QtWidgets.QWidget):
 
     def watch(self, camera: str) -> None:
         """Show another camera of the node."""
-        self._wanted_camera = camera
+        self.wanted_camera = camera
         self._newest = None
         self.clear()
         self.bridge.watch(camera)
@@ -205,7 +202,7 @@ class OperatorWidget(QtWidgets.QWidget):
         ask = Ask(
             question=question,
             regions=self.drawing.regions,
-            camera=self._wanted_camera,
+            camera=self.wanted_camera,
             # The session holds its frame longer than the node's buffer does.
             stamp_ns=0 if frame is None or continues else frame.stamp_ns,
             task=self.tools.task,
@@ -286,7 +283,7 @@ class OperatorWidget(QtWidgets.QWidget):
         problem = self.bridge.problem()
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
-        self.tools.show_cameras(self.bridge.cameras(), self._wanted_camera)
+        self.tools.show_cameras(self.bridge.cameras(), self.wanted_camera)
 
     # --- what leaves the window ---
 
@@ -297,7 +294,7 @@ class OperatorWidget(QtWidgets.QWidget):
         if ask is None or (typed and typed != ask.question) or self.drawing.regions != ask.regions:
             stamp_ns = self.frame.stamp_ns if self.frame is not None and self.is_still else 0
             ask = Ask(
-                typed or "What is this?", self.drawing.regions, self._wanted_camera, stamp_ns,
+                typed or "What is this?", self.drawing.regions, self.wanted_camera, stamp_ns,
                 task=self.tools.task, session=self._session,
             )  # fmt: skip
         QtGui.QGuiApplication.clipboard().setText(service_call(ask, self.node))
@@ -331,34 +328,6 @@ class OperatorWidget(QtWidgets.QWidget):
         else:
             self.status.setText(f"Saved {file}.")
 
-    # --- what rqt or the window keeps ---
-
-    def settings(self) -> dict[str, Any]:
-        """Return what to keep for the next time, as texts, numbers and lists of texts."""
-        return {
-            "camera": self._wanted_camera,
-            "detections": int(self.tools.detections.isChecked()),
-            "at_once": int(self.question.at_once.isChecked()),
-            "history": list(self.question.history.questions),
-            "quick_questions": list(self.question.quick_questions),
-        }
-
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Take what `settings` returned; what is missing or of another kind stays as it is."""
-        for question in _texts(kept.get("history")):
-            self.question.history.add(question)
-        if quick := _texts(kept.get("quick_questions")):
-            self.question.show_quick_questions(read_quick_questions("\n".join(quick)))
-        for key, box in (
-            ("detections", self.tools.detections),
-            ("at_once", self.question.at_once),
-        ):
-            if key in kept:
-                box.setChecked(str(kept[key]) not in ("0", "false"))
-        camera = kept.get("camera")
-        if isinstance(camera, str) and camera:
-            self.watch(camera)
-
     def close_client(self) -> None:
         """End the client; the widget then shows what it has."""
         self._looking.stop()
@@ -375,12 +344,6 @@ class OperatorWidget(QtWidgets.QWidget):
         wished = Qt.Orientation.Vertical if is_narrow else Qt.Orientation.Horizontal
         if self.splitter.orientation() != wished:
             self.splitter.setOrientation(wished)
-
-
-def _texts(kept: object) -> list[str]:
-    if isinstance(kept, str):  # Qt keeps a list of one as a text
-        return [kept]
-    return [one for one in kept if isinstance(one, str)] if isinstance(kept, list | tuple) else []
 
 
 def _status_label(name: str) -> QtWidgets.QLabel:
