@@ -114,7 +114,7 @@ def _convert(raw: _Round, where: str, job: Job) -> Iterator[Record]:
         raw.rounds = max([0, *asks]) + 1  # in the last one these things are named
     if not raw.things:
         return
-    key = ("coco_mixed", image.id, raw.number)
+    key = ("coco_mixed", image.id, raw.number, *job.draw_key)
     rng = np.random.default_rng(draw_number(2**32, *key))
     turns = list(_turns(raw, image, size, rng))
     if wants_aside(len(turns), *key):
@@ -251,5 +251,6 @@ SOURCE = Source(
     annotations="a JSON file of COCO's form: images, annotations, categories",
     entries=_entries,
     convert=_convert,
+    takes=("seed",),
 )
 register(SOURCE)

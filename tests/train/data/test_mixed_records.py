@@ -149,3 +149,13 @@ def test_plurals() -> None:
         "people", "cabinet doors", "boxes", "berries", "keys", "knives", "wine glasses", "women",
         "shelves",
     ]  # fmt: skip
+
+
+def test_another_seed_asks_anew_about_the_same_pictures(build: Build) -> None:
+    first, again, other = (
+        build("coco_mixed", doors(6, 12), "--seed", seed) for seed in ("0", "0", "1")
+    )  # fmt: skip
+    assert first == again
+    assert {record.image for record in first} == {record.image for record in other}
+    words = [{turn.question for record in some for turn in record.turns} for some in (first, other)]
+    assert len(words[1] - words[0]) > len(words[1]) / 4
