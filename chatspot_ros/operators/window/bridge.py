@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from chatspot_ros.operators.client import AskedQuestion, Frame, OperatorClient, Reply
@@ -25,7 +26,7 @@ class Bridge(QtCore.QObject):
         self._client = client
         self._lock = threading.Lock()
         self._newest: Frame | None = None
-        self._stop_watching = lambda: None
+        self._stop_watching: Callable[[], None] = lambda: None
         self._watched = 0
         self._is_open = True
         self._has_frame.connect(self.framed, Qt.ConnectionType.QueuedConnection)
