@@ -9,8 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from chatspot_ros.operators.client import (
     UNREACHABLE,
     Ask,
@@ -20,13 +18,13 @@ from chatspot_ros.operators.client import (
     Reply,
 )
 from chatspot_ros.operators.drawing import Drawing
-from chatspot_ros.operators.exchange import Exchange, with_answers
-from chatspot_ros.operators.questions import read_quick_questions
+from chatspot_ros.operators.exchange import Exchange
 from chatspot_ros.operators.service_call import service_call
+from chatspot_ros.operators.window import kept_settings, save_picture
 from chatspot_ros.operators.window.answers_panel import AnswersPanel
 from chatspot_ros.operators.window.bridge import Bridge
 from chatspot_ros.operators.window.picture_widget import PictureWidget
-from chatspot_ros.operators.window.qt import Qt, QtCore, QtGui, QtWidgets, bind_key
+from chatspot_ros.operators.window.qt import Qt, QtCore, QtGui, QtWidgets, bind_key, status_label
 from chatspot_ros.operators.window.question_line import QuestionLine
 from chatspot_ros.operators.window.toolbar import Toolbar
 
@@ -53,13 +51,13 @@ class OperatorWidget(QtWidgets.QWidget):
         self._asked: AskedQuestion | None = None
         self._session = ""
         self._stands_by_itself = False
-        self._wanted_camera = ""
+        self.wanted_camera = ""
         self.picture = PictureWidget(self.drawing)
         self.panel = AnswersPanel()
         self.question = QuestionLine()
         self.tools = Toolbar()
-        self.status = _status_label("status")
-        self.problem = _status_label("problem with the node")
+        self.status = status_label("status")
+        self.problem = status_label("problem with the node")
         self.problem.hide()
         self._lay_out()
         self._connect()
@@ -128,7 +126,7 @@ class OperatorWidget(QtWidgets.QWidget):
 
     def watch(self, camera: str) -> None:
         """Show another camera of the node."""
-        self._wanted_camera = camera
+        self.wanted_camera = camera
         self._newest = None
         self.clear()
         self.bridge.watch(camera)
@@ -205,7 +203,7 @@ class OperatorWidget(QtWidgets.QWidget):
         ask = Ask(
             question=question,
             regions=self.drawing.regions,
-            camera=self._wanted_camera,
+            camera=self.wanted_camera,
             # The session holds its frame longer than the node's buffer does.
             stamp_ns=0 if frame is None or continues else frame.stamp_ns,
             task=self.tools.task,
@@ -286,7 +284,7 @@ class OperatorWidget(QtWidgets.QWidget):
         problem = self.bridge.problem()
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
-        self.tools.show_cameras(self.bridge.cameras(), self._wanted_camera)
+        self.tools.show_cameras(self.bridge.cameras(), self.wanted_camera)
 
     # --- what leaves the window ---
 
@@ -297,7 +295,7 @@ class OperatorWidget(QtWidgets.QWidget):
         if ask is None or (typed and typed != ask.question) or self.drawing.regions != ask.regions:
             stamp_ns = self.frame.stamp_ns if self.frame is not None and self.is_still else 0
             ask = Ask(
-                typed or "What is this?", self.drawing.regions, self._wanted_camera, stamp_ns,
+                typed or "What is this?", self.drawing.regions, self.wanted_camera, stamp_ns,
                 task=self.tools.task, session=self._session,
             )  # fmt: skip
         QtGui.QGuiApplication.clipboard().setText(service_call(ask, self.node))
@@ -307,57 +305,28 @@ class OperatorWidget(QtWidgets.QWidget):
         """Ask for a file, then save the picture there."""
         if self.frame is None:
             self.status.setText("There is no picture yet.")
-            return
-        dialog = QtWidgets.QFileDialog(self, "Save the picture with its answers", "answers.png")
-        dialog.setAcceptMode(QtWidgets.QFileDialog.AcceptMode.AcceptSave)
-        dialog.setNameFilter("Pictures (*.png *.jpg)")
-        dialog.setDefaultSuffix("png")
-        dialog.selectFile("answers.png")
-        dialog.fileSelected.connect(lambda name: self.save(Path(name)))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
+        else:
+            save_picture.choose_file(self, self.save)
 
     def save(self, file: Path) -> None:
         """Save the picture with regions and answers; say where, or what was wrong."""
         exchange, frame = self.exchange, self.frame
-        if frame is None:
-            return
-        shown = exchange.shown if exchange is not None and exchange.frame is frame else ()
-        regions = exchange.ask.regions if shown and exchange else self.drawing.regions
-        try:
-            Image.fromarray(with_answers(frame.image_rgb, regions, shown)).save(file)
-        except (OSError, ValueError) as error:
-            self.status.setText(f"The picture was not saved: {error}")
-        else:
-            self.status.setText(f"Saved {file}.")
+        if frame is not None:
+            is_its = exchange is not None and exchange.frame is frame
+            said = save_picture.save(
+                file, frame, exchange if is_its else None, self.drawing.regions
+            )
+            self.status.setText(said)
 
     # --- what rqt or the window keeps ---
 
     def settings(self) -> dict[str, Any]:
         """Return what to keep for the next time, as texts, numbers and lists of texts."""
-        return {
-            "camera": self._wanted_camera,
-            "detections": int(self.tools.detections.isChecked()),
-            "at_once": int(self.question.at_once.isChecked()),
-            "history": list(self.question.history.questions),
-            "quick_questions": list(self.question.quick_questions),
-        }
+        return kept_settings.read(self)
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Take what `settings` returned; what is missing or of another kind stays as it is."""
-        for question in _texts(kept.get("history")):
-            self.question.history.add(question)
-        if quick := _texts(kept.get("quick_questions")):
-            self.question.show_quick_questions(read_quick_questions("\n".join(quick)))
-        for key, box in (
-            ("detections", self.tools.detections),
-            ("at_once", self.question.at_once),
-        ):
-            if key in kept:
-                box.setChecked(str(kept[key]) not in ("0", "false"))
-        camera = kept.get("camera")
-        if isinstance(camera, str) and camera:
-            self.watch(camera)
+        kept_settings.restore(self, kept)
 
     def close_client(self) -> None:
         """End the client; the widget then shows what it has."""
@@ -375,18 +344,3 @@ class OperatorWidget(QtWidgets.QWidget):
         wished = Qt.Orientation.Vertical if is_narrow else Qt.Orientation.Horizontal
         if self.splitter.orientation() != wished:
             self.splitter.setOrientation(wished)
-
-
-def _texts(kept: object) -> list[str]:
-    if isinstance(kept, str):  # Qt keeps a list of one as a text
-        return [kept]
-    return [one for one in kept if isinstance(one, str)] if isinstance(kept, list | tuple) else []
-
-
-def _status_label(name: str) -> QtWidgets.QLabel:
-    label = QtWidgets.QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setAccessibleName(name)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
