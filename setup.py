@@ -19,7 +19,9 @@ setup(
     license=package.findtext("license"),
     python_requires=">=3.11",
     packages=find_packages(include=["chatspot_*"]),
-    package_data={"": ["*.json", "*.npz", "*.yaml", "*.css", "*.js", "templates/*.jinja"]},
+    package_data={
+        "": ["*.json", "*.npz", "*.yaml", "*.css", "*.html", "*.js", "templates/*.jinja"]
+    },
     entry_points={"console_scripts": ["chatspot = chatspot_ros.tools.cli:main"]},
     # Weights in 8 or 4 bits (docs/adr/0009).
     extras_require={"quantised": ["torchao>=0.18,<0.19"]},

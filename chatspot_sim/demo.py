@@ -20,8 +20,10 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from chatspot_ros.core.regions import parse_region
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import INTERRUPTED, Command
+from chatspot_ros.util.resources import photo_model
 from chatspot_sim.demo_report import Result, console, table, write_json
 from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
 
@@ -181,7 +183,7 @@ def _start_kitchen(
 
 def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> int:
     from chatspot_sim.demo_client import Planner
-    from chatspot_sim.demo_photo import ask_photo, parse_region, photo_model, read_photo
+    from chatspot_sim.demo_photo import ask_photo, read_photo
     from chatspot_sim.demo_picture import draw, save
 
     photo, image_rgb = read_photo(options.image)

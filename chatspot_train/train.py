@@ -1,9 +1,9 @@
 """Train a model: `chatspot train --config FILE`; `--plan FILE`: what would a run need?
 
 `recipe` in the file names the recipe: `instruct` teaches any checkpoint from records
-(chatspot_train.finetune), `align` its projection alone; `tiny` trains chatspot-tiny from random
-weights (chatspot_train.tiny). Each stage resumes from its last checkpoint: to go on with a stopped
-run, start the same command again.
+(chatspot_train.finetune), `align` its projection alone, `ground` a grounding head beside it; `tiny`
+trains chatspot-tiny from random weights (chatspot_train.tiny). Each stage resumes from its last
+checkpoint: to go on with a stopped run, start the same command again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from chatspot_train.data.records import RecordError
 RECIPES = {
     "instruct": "chatspot_train.finetune.run",
     "align": "chatspot_train.finetune.align",
+    "ground": "chatspot_train.finetune.ground",
     "tiny": "chatspot_train.tiny.train",
 }
 

@@ -8,6 +8,7 @@ from python_qt_binding.QtWidgets import QInputDialog, QVBoxLayout, QWidget
 from rqt_gui_py.plugin import Plugin
 
 from chatspot_ros.errors import RequestError
+from chatspot_ros.operators.window.kept_settings import restore, settings_of
 from chatspot_ros.operators.window.operator_widget import OperatorWidget
 from chatspot_ros.ros.operator_client import DEFAULT_NODE, RosOperatorClient
 
@@ -38,7 +39,7 @@ class RegionQuestions(Plugin):
         client = RosOperatorClient(node)
         kept = self._end()
         self.window = OperatorWidget(client, node)
-        self.window.restore(kept)
+        restore(self.window, kept)
         self._frame.layout().addWidget(self.window)
 
     def _end(self) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class RegionQuestions(Plugin):
         if self.window is None:
             return {}
         window, self.window = self.window, None
-        kept = window.settings()
+        kept = settings_of(window)
         window.close_client()
         self._frame.layout().removeWidget(window)
         window.deleteLater()
@@ -61,7 +62,7 @@ class RegionQuestions(Plugin):
     def save_settings(self, plugin_settings: Any, instance_settings: Any) -> None:
         """Hand rqt what it shall keep."""
         if self.window is not None:
-            for key, value in self.window.settings().items():
+            for key, value in settings_of(self.window).items():
                 instance_settings.set_value(key, value)
             instance_settings.set_value("node", self.window.node)
 
@@ -71,8 +72,8 @@ class RegionQuestions(Plugin):
         if isinstance(node, str) and node and self.window and node != self.window.node:
             self._try_to_connect(node)
         if self.window is not None:
-            keys = [key for key in self.window.settings() if instance_settings.contains(key)]
-            self.window.restore({key: instance_settings.value(key) for key in keys})
+            keys = [key for key in settings_of(self.window) if instance_settings.contains(key)]
+            restore(self.window, {key: instance_settings.value(key) for key in keys})
 
     def trigger_configuration(self) -> None:
         """Ask for the node's name (the gear of the plugin's frame)."""

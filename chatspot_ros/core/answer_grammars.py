@@ -26,6 +26,11 @@ def absent(none: Iterable[str] = ()) -> str:
     return f"absent ::= {' | '.join(ways)}\n"
 
 
+def absent_alone(none: Iterable[str] = ()) -> str:
+    """Return the grammar of an answer that a thing is not there, and of no other."""
+    return f"root ::= {LEAD} absent\n{absent(none)}{WORDS}"
+
+
 def locate_in_words(box: str, none: Iterable[str] = (), tags: tuple[str, str] | None = None) -> str:
     """Return the grammar of places: an optional phrase and its box, several parted by commas.
 

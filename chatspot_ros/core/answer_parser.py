@@ -62,17 +62,26 @@ def read(
     truncated: bool,
     min_confidence: float = 0.0,
     none: Sequence[str] = (),
+    box_scores: Sequence[float] = (),
+    min_box_score: float = 0.0,
 ) -> Answer:
     """Read a model's text as the answer to a question of a task.
 
     `skills` are the only actions that a step may have; empty allows free text. `none` are the
     model's own answers for a thing that is not there. A text of another
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
-    Never raises.
+    `box_scores` (0 to 1) say how sure the regions of the text are, in order: one below
+    `min_box_score` is not in `grounded`, and sets `uncertain`. Never raises.
     """
     text = clean(text)
     found = dialect.find(text, fit)
-    grounded = tuple(replace(spoken.region_px, label=spoken.phrase) for spoken in found)
+    # The last one of a cut text may not be whole.
+    scores = list(box_scores)[: len(found)]
+    scores += [1.0] * (len(found) - len(scores))
+    grounded = tuple(
+        replace(spoken.region_px, label=spoken.phrase)
+        for spoken, score in zip(found, scores, strict=True) if score >= min_box_score
+    )  # fmt: skip
     uncertain = not text or confidence < min_confidence or dialect.doubts(text, found)
     context = TaskContext(dialect, tuple(skills), none=tuple(none))
     parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
@@ -84,5 +93,5 @@ def read(
         grounded=grounded,
         confidence=min(max(confidence, 0.0), 1.0),
         truncated=truncated,
-        uncertain=bool(uncertain or not parsed.readable),
+        uncertain=bool(uncertain or not parsed.readable or len(grounded) < len(found)),
     )

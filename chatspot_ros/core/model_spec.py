@@ -146,6 +146,17 @@ class CropSpec(_Strict):
     context: float = Field(0.3, ge=0, le=4)
 
 
+class PointingSpec(_Strict):
+    """A grounding head beside the checkpoint, which fills in the boxes of answers.
+
+    `file` is its name in the checkpoint's folder. A box whose score, the probability that it is
+    right, is below `threshold` does not count.
+    """
+
+    file: str = Field("grounding_head.safetensors", pattern=r"^[\w-][\w.-]*$")
+    threshold: float = Field(0.3, ge=0, le=1)
+
+
 class ModelSpec(_Strict):
     """Settings of a model family or of one checkpoint.
 
@@ -158,7 +169,8 @@ class ModelSpec(_Strict):
     thing is not there. `chat_template` (Jinja) stands in for those of the checkpoint's files.
     `max_new_tokens` limit an answer; a model that reasons before it has `reasoning_tokens` more.
     `crop` is the second look that a model was trained with, None: with none; `reads_print` whether
-    it learned with the lines of the reader of print.
+    it learned with the lines of the reader of print. `pointing` is the checkpoint's grounding head,
+    None: the model says coordinates by itself.
     """
 
     name: str = Field(min_length=1)
@@ -169,6 +181,7 @@ class ModelSpec(_Strict):
     geometry: GeometrySpec
     crop: CropSpec | None = None
     reads_print: bool = False
+    pointing: PointingSpec | None = None
     prompt_style: PromptStyle
     phrases: TaskPrompts | None = None
     wording: TaskPrompts | None = None

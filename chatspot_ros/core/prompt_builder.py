@@ -129,13 +129,15 @@ class PromptBuilder:
         log_probabilities: Sequence[float] | None,
         min_confidence: float | None = None,
         reasons: bool = False,
+        box_scores: Sequence[float] = (),
     ) -> Answer:
         """Read a model's text as an answer.
 
         `log_probabilities` are the natural ones of its tokens; None: unknown, then the confidence
         is 0 and no reason for doubt. `min_confidence` None: the model's own threshold. Reasoning
         before the answer is left out; where it has not ended, the answer is its text, truncated.
-        `reasons`: the prompt has begun it.
+        `reasons`: the prompt has begun it. `box_scores` are a grounding head's, of the boxes of the
+        text in order; those below the model's threshold are left out, and make it uncertain.
         """
         answered = reasoning.answer_of(text, reasons)
         if answered is None:
@@ -156,6 +158,8 @@ class PromptBuilder:
             confidence=confidence,
             truncated=truncated,
             min_confidence=least,
+            box_scores=box_scores,
+            min_box_score=self.spec.pointing.threshold if self.spec.pointing else 0.0,
         )
 
     def notes(self, regions: Sequence[Region], task: str) -> tuple[str, ...]:

@@ -221,6 +221,18 @@ class Region:
         )
 
 
+def parse_region(text: str) -> Region:
+    """Parse `x,y` (a point), `x1,y1,x2,y2` (a box) or more pairs (a polygon); pixels.
+
+    Raises ValueError for anything else.
+    """
+    numbers = [float(word) for word in text.replace(",", " ").split()]
+    if len(numbers) < 2 or len(numbers) % 2:
+        raise ValueError(f"a region has 2 numbers, 4, or an even count from 6 on (got {text!r})")
+    points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    return Region.box(*points[0], *points[1]) if len(points) == 2 else Region(points)
+
+
 def parse_typed_regions(question: str, width: int, height: int) -> tuple[str, list[Region]]:
     """Read the regions that were typed into a question, such as `<box>120,80,300,400</box>`.
 

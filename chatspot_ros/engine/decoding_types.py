@@ -24,8 +24,12 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class Decoded:
-    """Answer ids without the end token, and the natural log-probability of each."""
+    """Answer ids without the end token, and the natural log-probability of each.
+
+    `box_scores` are those of the boxes that a grounding head filled in, in their order.
+    """
 
     ids: list[int]
     log_probabilities: list[float]
     truncated: bool
+    box_scores: tuple[float, ...] = ()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,12 @@ from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import tensor_bytes
 from chatspot_ros.engine.decoding.oom_batch import OomBatch
 from chatspot_ros.engine.decoding.oom_recovery import retry_out_of_memory
+from chatspot_ros.engine.decoding.pointing import Pointing
 from chatspot_ros.engine.loading import checkpoint, memory_estimate
 from chatspot_ros.engine.look_first import find_places
 from chatspot_ros.engine.looking_up import LookUp, name_things
 from chatspot_ros.engine.model_errors import ModelFailure
+from chatspot_ros.engine.models.grounding_head import GroundingHead, load_head
 from chatspot_ros.engine.models.image_inputs import image_inputs
 from chatspot_ros.engine.models.registry import family_of
 from chatspot_ros.engine.models.runner import Runner, Scene
@@ -66,7 +69,8 @@ class Engine:
         self.name = name
         self.spec = spec
         self.folder = loaded.folder
-        self._runner = Runner(loaded)
+        head = _head_of(loaded, spec)
+        self._runner = Runner(loaded, head)
         self._print = PrintReading(spec.reads_print)
         self.device, self.dtype = loaded.device, loaded.dtype
         spoken = spec.dialect.make().control_strings
@@ -87,6 +91,7 @@ class Engine:
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
         )
+        self._pointing = _pointing_of(head, spec, loaded.tokenizer)
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)
 
     @property
@@ -230,7 +235,7 @@ class Engine:
     def open(self, scene: Scene) -> OomBatch:
         """Return an empty batch for questions about a scene."""
         parts = (self.conversation, self._runner, scene, self.cuda_graphs, self._print)
-        return OomBatch(Batch(*parts, self._look_up), self)
+        return OomBatch(Batch(*parts, self._look_up, self._pointing), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return a hash of the picture's pixels, the model and its geometry.
@@ -242,7 +247,7 @@ class Engine:
 
     def scene_bytes(self, scene: Scene) -> int:
         """Return the bytes of a scene's tensors: the picture's features, keys and values."""
-        return tensor_bytes([scene.inputs, scene.cache])
+        return tensor_bytes([scene.inputs, scene.cache, scene.maps])
 
     def prompt_of(self, scene: Scene, question: Question, task: str) -> str:
         """Return the user's turn as the model will read it, its regions clipped. Raises
@@ -273,3 +278,17 @@ class Engine:
         steps = CudaGraphSteps(self._runner.model, tokens=tokens, compiler=compiler)
         with torch.inference_mode(), ModelFailure("record its steps"):
             return steps if steps.prepare(cache) else None
+
+
+def _head_of(loaded: checkpoint.Loaded, spec: ModelSpec) -> GroundingHead | None:
+    """Return the grounding head beside a checkpoint; None: it has none. Raises ModelLoadError."""
+    if spec.pointing is None:
+        return None
+    return load_head(loaded.folder / spec.pointing.file, loaded.device)
+
+
+def _pointing_of(head: GroundingHead | None, spec: ModelSpec, tokenizer: Any) -> Pointing | None:
+    """Return what makes pointers of a head. Raises ModelLoadError where no token opens a box."""
+    if head is None or spec.pointing is None:
+        return None
+    return Pointing(head, spec.pointing.threshold, spec.dialect.make(), tokenizer)

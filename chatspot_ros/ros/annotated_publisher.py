@@ -1,4 +1,4 @@
-"""Publishes the picture with regions and answers on ~/annotated."""
+"""Publishes regions and answers: on the picture (~/annotated), and alone (~/annotations)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sensor_msgs.msg import Image
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.images.annotate import Note, annotate
 from chatspot_ros.ros.conversions import to_header, to_image_message
+from chatspot_ros.ros.image_annotations import ImageAnnotationsPublisher
 from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.request import Picture, QueryReply
 
@@ -24,16 +25,18 @@ class AnnotatedPublisher:
         self._node = node
         self._metrics = metrics
         self._publisher = node.create_publisher(Image, "~/annotated", QoSProfile(depth=1))
+        self._annotations = ImageAnnotationsPublisher(node)
 
     def draw(self, picture: Picture, image_rgb: RgbImage, reply: QueryReply) -> None:
         """Publish the picture (uint8 H x W x 3, RGB) of a reply. In the worker's thread."""
-        if not self._publisher.get_subscription_count():
-            return
         try:
             notes = [Note(answer.regions, answer.text, answer.grounded) for answer in reply.answers]
-            drawn = annotate(image_rgb, notes)
-            self._publisher.publish(to_image_message(drawn, to_header(picture)))
-            self._metrics.note_drawn()
+            height, width = image_rgb.shape[:2]
+            self._annotations.publish(picture, (width, height), notes)
+            if self._publisher.get_subscription_count():
+                drawn = annotate(image_rgb, notes)
+                self._publisher.publish(to_image_message(drawn, to_header(picture)))
+                self._metrics.note_drawn()
         except Exception:
             self._metrics.note_error(f"{reply.id}: the annotated picture could not be drawn")
             self._node.get_logger().error(

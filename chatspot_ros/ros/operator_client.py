@@ -32,9 +32,9 @@ from chatspot_ros.srv import RateAnswer
 
 DEFAULT_NODE = "/region_query_node"
 _TICK_S = 0.05
-# A question waits so long for a node to be found, for its taking, and for its end after its own
-# deadline or its cancelling.
-_MISSING_S, _TAKEN_S, _OVERDUE_S = 4.0, 5.0, 5.0
+# A question waits so long for a node to be found; for a found one to get to know this client, which
+# takes its time on a busy machine; for its taking; and for its end after its deadline.
+_MISSING_S, _SETTLED_S, _TAKEN_S, _OVERDUE_S = 5.0, 10.0, 5.0, 5.0
 _RATED_S, _RATE_AGAIN_S = 6.0, 2.0
 _CLOSING_S = 2.0
 
@@ -249,7 +249,7 @@ class _Question:
         if self._sent_s is None:
             if link.ready and self._client.action.server_is_ready():
                 self._send(now_s)
-            elif now_s - self._began_s > _MISSING_S:
+            elif now_s - self._began_s > (_SETTLED_S if link.servers else _MISSING_S):
                 self._end(UNREACHABLE, link.problem() or f"{link.name} does not take questions")
             return
         if not self._servers & link.servers:

@@ -108,9 +108,10 @@ class OperatorLink:
         if self._heard_s is None or (silent_s > _SILENT_S and not self._servers):
             return self.missing()
         if silent_s > _SILENT_S:
+            # No number: whoever shows the words shows them again where they change.
             return (
-                f"{self.name} has said nothing for {silent_s:.0f} s: it was ended, hangs or cannot "
-                "be reached; look at its terminal"
+                f"{self.name} says nothing any more: it was ended, hangs or cannot be reached; "
+                "look at its terminal"
             )
         return self._state or self._camera_problem
 
@@ -189,5 +190,8 @@ class OperatorLink:
         return [
             topic.removesuffix(_FEEDBACK)
             for topic, types in self._node.get_topic_names_and_types()
-            if _GOAL_TYPE in types and topic.endswith(_FEEDBACK)
+            if _GOAL_TYPE in types
+            and topic.endswith(_FEEDBACK)
+            # A client has the topic, too.
+            and self._node.count_publishers(topic)
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -54,15 +55,22 @@ def to_compressed(frame: Frame) -> CompressedImage:
 
 def to_reply(result: Any) -> Reply:
     """Return the result of an AskRegion, or the response of a RegionQuery, as a reply."""
-    return Reply(
-        status=_STATUSES.get(int(result.status), f"status {result.status}"),
-        message=result.message,
-        answers=tuple(to_answer(answer) for answer in result.answers),
-        stamp_ns=to_ns(result.header.stamp),
-        model=result.model,
+    return replace(
+        to_answers_reply(result),
         queued_s=float(result.queued_s),
         seeing_s=float(result.seeing_s),
         answering_s=float(result.answering_s),
+    )
+
+
+def to_answers_reply(message: Any) -> Reply:
+    """Return a RegionAnswers as a reply, without times."""
+    return Reply(
+        status=_STATUSES.get(int(message.status), f"status {message.status}"),
+        message=message.message,
+        answers=tuple(to_answer(answer) for answer in message.answers),
+        stamp_ns=to_ns(message.header.stamp),
+        model=message.model,
     )
 
 

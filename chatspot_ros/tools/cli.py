@@ -17,6 +17,9 @@ from chatspot_ros.util.command_line import FAILED, Command
 
 # Name, module, one line of help.
 COMMANDS = {
+    "ask": ("chatspot_ros.tools.ask", "ask about a region of a camera's picture, or of a photo"),
+    "watch": ("chatspot_ros.tools.watch", "show a node's answers and changes of state, live"),
+    "doctor": ("chatspot_ros.tools.doctor", "look what would keep the node from working"),
     "demo": ("chatspot_sim.demo", "ask about a simulated kitchen, or about a photo, over ROS 2"),
     "window": ("chatspot_ros.tools.window", "click, draw and ask on a robot's live picture"),
     "render": ("chatspot_sim.dataset", "render simulated kitchens to disk"),
@@ -60,6 +63,7 @@ COMMANDS = {
         "measure a detector on rendered kitchens",
     ),
     "model-card": ("chatspot_train.evaluation.model_card", "write a model's README.md"),
+    "web": ("chatspot_ros.tools.web", "serve a page on which people draw regions and ask a node"),
     "replay": ("chatspot_ros.tools.replay", "ask the questions of a recorded bag again"),
     "feedback": (
         "chatspot_train.feedback.command",
@@ -102,8 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete(os.environ["COMP_LINE"])
     given = sys.argv[1:] if arguments is None else arguments
     named = next((word for word in given if not word.startswith("-")), "")
-    options = make_parser(named).parse_args(given)
-    status: int = options.execute(options)
+    options, more = make_parser(named).parse_known_args(given)
+    status: int = options.execute(options, more)
     return status
 
 

@@ -27,28 +27,37 @@ class Command:
         description: str | None,
         errors: tuple[type[Exception], ...] = (),
         failed: int = FAILED,
+        more: str = "",
     ) -> None:
+        """`more` is the argument of words that may also stand between and behind the options."""
         self.name = name
         self._add_arguments = add_arguments
         self._run = run
         self._description = description
         self._errors: tuple[type[Exception], ...] = (ChatspotError, OSError, *errors)
         self._failed = failed
+        self._more = more
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
         """Run the command with these arguments, or the process's own; return the exit status."""
         parser = ArgumentParser(prog=f"chatspot {self.name}")
         self.fill(parser)
-        options = parser.parse_args(arguments)
-        return self.execute(parser, options)
+        options, more = parser.parse_known_args(arguments)
+        return self.execute(parser, options, more)
 
     def fill(self, parser: ArgumentParser) -> None:
         """Add the description and the arguments to a parser."""
         parser.description = self._description
         self._add_arguments(parser)
 
-    def execute(self, parser: ArgumentParser, options: Namespace) -> int:
-        """Run with parsed options; return the exit status."""
+    def execute(self, parser: ArgumentParser, options: Namespace, more: Sequence[str] = ()) -> int:
+        """Run with parsed options, and with the words that are no option's; return the exit
+        status."""
+        unknown = [word for word in more if not self._more or word.startswith("-")]
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if more:
+            setattr(options, self._more, [*getattr(options, self._more), *more])
         try:
             return self._run(options) or 0
         except ArgumentError as error:

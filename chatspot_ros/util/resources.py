@@ -12,6 +12,7 @@ from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.bounded_yaml import load_yaml
 
 _PACKAGE = "chatspot_ros"
+PHOTO_MODEL = "chatspot-small"
 
 
 def share_folder() -> Path:
@@ -41,6 +42,16 @@ def find_model(name: str) -> str:
             f"{', '.join(bundled) or 'none is installed'}",
         )
     return name
+
+
+def photo_model() -> str:
+    """Return the name of the bundled model for photographs; of chatspot-tiny where it is not
+    composed."""
+    try:
+        find_model(PHOTO_MODEL)
+    except ModelLoadError:
+        return "chatspot-tiny"
+    return PHOTO_MODEL
 
 
 def bundled_notes() -> Path:

@@ -35,6 +35,7 @@ from chatspot_train.data.augment_text import (
     mirrored,
     reads_text,
 )
+from chatspot_train.data.grounded_answers import in_order
 from chatspot_train.data.image_augment import draw_window, recolour
 from chatspot_train.data.records import Record, RecordError, RecordTurn, check_size
 
@@ -83,12 +84,14 @@ def flip(rgb: RgbImage, record: Record) -> Varied:
         return replace(region, points_px=moved)
 
     turns = tuple(
-        replace(
-            turn,
-            question=mirrored(turn.question),
-            answer=mirrored(turn.answer),
-            regions=tuple(map(across, turn.regions)),
-            answer_regions=tuple(map(across, turn.answer_regions)),
+        in_order(
+            replace(
+                turn,
+                question=mirrored(turn.question),
+                answer=mirrored(turn.answer),
+                regions=tuple(map(across, turn.regions)),
+                answer_regions=tuple(map(across, turn.answer_regions)),
+            )
         )
         for turn in record.turns
     )

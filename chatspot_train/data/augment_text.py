@@ -102,7 +102,9 @@ def reads_text(turn: RecordTurn) -> bool:
     """Return True if a turn is about text in the image."""
     task = turn.task or route(turn.question)
     said = f"{turn.question}\n{turn.answer}"
-    return task == "read" or bool(_READS.search(turn.question) or _QUOTES.search(said))
+    # "say where each thing is" asks for places.
+    reads = not turn.answer_regions and _READS.search(turn.question)
+    return task == "read" or bool(reads or _QUOTES.search(said))
 
 
 def about_whole(turn: RecordTurn) -> bool:

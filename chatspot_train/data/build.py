@@ -44,6 +44,7 @@ def build(
     mosaic: int = 0,
     classes: Path | None = None,
     without: tuple[str, ...] = (),
+    seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Convert a data set into a folder of records; return the content of `report.json`.
@@ -52,7 +53,8 @@ def build(
     `region_forms`; empty: the first. `blank` is a picture in `images` for dialogues without one;
     empty: they are dropped. `first` is the first kitchen's number, `mosaic` the number of pictures
     to lay into one, `classes` a file that names the folders' kinds, `without` are folders or kinds
-    to leave out. A failed build leaves earlier records.
+    to leave out; another `seed` draws other questions, words and mosaics. A failed build leaves
+    earlier records.
 
     Raises SourceError where files or options are missing or of the wrong kind.
     """
@@ -61,7 +63,7 @@ def build(
     _check_option(source, "regions", regions, source.region_forms)
     for option, value in (
         ("blank", blank), ("first", first), ("mosaic", mosaic), ("classes", classes),
-        ("without", without),
+        ("without", without), ("seed", seed),
     ):  # fmt: skip
         if value and option not in source.takes:
             raise SourceError(
@@ -73,7 +75,7 @@ def build(
         raise SourceError("the limit is not positive", value=limit, remedy="keep at least 1 record")
     with closing(ConversionReport(out)) as report:
         job = Job(annotations, ImageFolder(images), out, report, split, limit, regions, blank,
-                  first, mosaic, classes, without)  # fmt: skip
+                  first, mosaic, classes, without, seed)  # fmt: skip
         write_records(_licensed(read_source(source, job, progress), licence), out)
         report.publish()
     about = {
@@ -183,6 +185,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--without", default="", metavar="NAMES",
         help=f"folders or kinds to leave out, with commas ({_takers('without')})",
     )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0,
+        help=f"another number draws other questions, words and mosaics ({_takers('seed')})",
+    )  # fmt: skip
 
 
 def _takers(option: str) -> str:
@@ -197,8 +203,8 @@ def _run(options: argparse.Namespace) -> int:
                   split=options.split, limit=options.limit, licence=options.licence,
                   regions=options.regions, blank=options.blank, first=options.first,
                   mosaic=options.mosaic, classes=options.classes,
-                  without=tuple(one.strip() for one in options.without.split(",") if one.strip())
-                  )  # fmt: skip
+                  without=tuple(one.strip() for one in options.without.split(",") if one.strip()),
+                  seed=options.seed)  # fmt: skip
     show(found, Console())
     if not found["records"]:
         main.say(f"no record was kept; {options.out}/report.json says why")

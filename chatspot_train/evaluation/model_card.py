@@ -39,7 +39,7 @@ def model_card(
 ) -> str:
     """Return the card in Markdown with the rows by suite; without any it states that the model was
     not measured. `sheets` are pictures of wrong answers in the model's folder."""
-    if training.get("recipe") in ("instruct", "align"):
+    if training.get("recipe") in ("instruct", "align", "ground"):
         lines = [*_instructed(training, size_mb, calibration), *_measured(measured)]
     else:
         lines = [*_tiny(training, size_mb), *_measured(measured)]

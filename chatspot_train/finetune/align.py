@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from chatspot_ros.engine.models.patches import find_projection
 from chatspot_train.common.bf16 import use_bf16
 from chatspot_train.common.stage_config import StrictModel
 from chatspot_train.data.image_io import read_picture
@@ -32,7 +33,6 @@ from chatspot_train.finetune.align_regions import (
     Shown,
     Vocabulary,
     draw_batch,
-    find_projection,
     labels_of,
     read_shown,
 )

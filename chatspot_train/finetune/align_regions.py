@@ -14,12 +14,12 @@ from torch import Tensor
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
 from chatspot_ros.engine.models.image_inputs import crop_inputs, image_inputs
+from chatspot_ros.engine.models.patches import seen_patches
 from chatspot_train.data.augment_images import vary_picture
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import Record, RecordError
 from chatspot_train.finetune.dataset import PictureRecords
 from chatspot_train.finetune.model import Start
-from chatspot_train.finetune.prepare import PROJECTIONS
 
 LONGEST_NAME = 3  # words
 _NO_NAMES = ("yes", "no", "there", "nothing", "none")
@@ -143,14 +143,6 @@ def draw_batch(
     return {key: torch.cat([one[key] for one in cuts]) for key in cuts[0]}, told
 
 
-def find_projection(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the module between the vision tower and the language model. Raises LookupError."""
-    found = [one for name, one in model.named_modules() if name.split(".")[-1] in PROJECTIONS]
-    if len(found) != 1:
-        raise LookupError(f"the model has {len(found)} projections, alignment needs one")
-    return found[0]
-
-
 def _cuts(image_rgb: RgbImage, regions: Sequence[Region], start: Start) -> list[dict[str, Any]]:
     return [crop_inputs(image_rgb, one, start.spec, start.image_processor) for one in regions]
 
@@ -173,14 +165,7 @@ def _inside(whole: Tensor, points_unit: Any, pixels: dict[str, Any]) -> Tensor:
 
 def _seen(start: Start, pictures: list[dict[str, Any]]) -> list[Tensor]:
     """Return what the projection would get of each picture, vectors x channels in float16."""
-    found: list[Tensor] = []
-    handle = find_projection(start.model).register_forward_pre_hook(
-        lambda _, inputs: found.append(inputs[0])
-    )
-    try:
-        with torch.no_grad():
-            batch = {key: torch.cat([one[key] for one in pictures]) for key in pictures[0]}
-            start.model.get_image_features(**batch)
-    finally:
-        handle.remove()
+    with torch.no_grad(), seen_patches(start.model) as found:
+        batch = {key: torch.cat([one[key] for one in pictures]) for key in pictures[0]}
+        start.model.get_image_features(**batch)
     return [one.half() for one in found[0]]

@@ -12,12 +12,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BitsAndBytesConfig
 
+from chatspot_ros.engine.models.patches import PROJECTIONS
 from chatspot_ros.errors import ModelLoadError
 from chatspot_train.common.bf16 import use_bf16
 from chatspot_train.finetune.config import InstructSettings, LoraSettings, ModelSettings, Part
 from chatspot_train.finetune.model import Start, choose_parts, load_start, own_tokens
 
-PROJECTIONS = ("multi_modal_projector", "merger")
 # Beside adapters: the modules that are trained entirely, with all that is in them.
 WHOLE: dict[Part, tuple[str, ...]] = {
     "projection": PROJECTIONS, "vision": ("vision_tower", "visual"),

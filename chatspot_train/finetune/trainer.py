@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import PreTrainedModel
 
+from chatspot_ros.engine.models.patches import PROJECTIONS
 from chatspot_train.common.errors import NonFiniteLossError
 from chatspot_train.common.labels import IGNORE
 from chatspot_train.common.whole_checkpoints import WholeCheckpoints
 from chatspot_train.finetune.config import DistillSettings
 from chatspot_train.finetune.drops import DropLog
 from chatspot_train.finetune.packing import PICTURES, packed_loss
-from chatspot_train.finetune.prepare import PROJECTIONS
 
 
 class InstructTrainer(WholeCheckpoints):

@@ -121,6 +121,10 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("chatspot evaluate-", {"evaluate-detector"}),
         ("chatspot preview --co", {"--count"}),
         ("chatspot completion z", {"zsh"}),
+        ("chatspot ask --po", {"--point", "--polygon"}),
+        ("chatspot ask --task st", {"state"}),
+        ("chatspot do", {"doctor", "docs"}),
+        ("chatspot watch --ch", {"--changes"}),
     ],
 )
 def test_bash_completes_commands_options_and_choices(line: str, words: set[str]) -> None:

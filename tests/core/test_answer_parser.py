@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chatspot_ros.core.answer_parser import Answer, Step, read
@@ -209,3 +211,19 @@ def test_a_broken_region_in_any_answer_is_uncertain() -> None:
 
 def test_control_characters_do_not_reach_messages() -> None:
     assert answer("a\x00b\x07c\nd").text == "abc\nd"
+
+
+def test_a_box_that_is_too_unlikely_does_not_count() -> None:
+    text = "mug <box>0.10 0.10 0.40 0.40</box>, pan <box>0.50 0.50 0.90 0.90</box>, jar <box>0.1"
+    fit_ = fit(PictureGeometry.STRETCH, (100, 100), (100, 100))
+    common: dict[str, Any] = {
+        "task": "describe", "regions": (), "fit": fit_, "dialect": ChatSpotDialect(), "skills": (),
+        "confidence": 1.0, "truncated": True,
+    }  # fmt: skip
+    answer = read(text, **common, box_scores=(0.9, 0.2, 0.8), min_box_score=0.5)
+    assert [region.label for region in answer.grounded] == ["mug"]
+    assert answer.uncertain
+    whole = read(text, **common, box_scores=(0.9, 0.6, 0.8), min_box_score=0.5)
+    assert [region.label for region in whole.grounded] == ["mug", "pan"]
+    assert not whole.uncertain
+    assert len(read(text, **common, min_box_score=0.5).grounded) == 2  # the model's own boxes

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from chatspot_ros.core.regions import Region
-from chatspot_sim.demo_photo import parse_region
+from chatspot_ros.core.regions import Region, parse_region
 from chatspot_sim.demo_picture import PANEL_WIDTH, draw, save
 from chatspot_sim.demo_report import Result, console, region_text, table, write_json
 

@@ -380,6 +380,7 @@ def test_the_picture_is_saved_with_regions_and_answers(qtbot, client, seen, tmp_
 def test_what_rqt_keeps_comes_back(qtbot, client, seen):
     from fake_operator import FakeClient
 
+    from chatspot_ros.operators.window.kept_settings import restore, settings_of
     from chatspot_ros.operators.window.operator_widget import OperatorWidget
 
     typed(qtbot, seen, "One?")
@@ -389,11 +390,11 @@ def test_what_rqt_keeps_comes_back(qtbot, client, seen):
     other = FakeClient(names=("front", "wrist"))
     again = OperatorWidget(other)
     qtbot.addWidget(again)
-    again.restore(seen.settings())
-    assert again.settings() == seen.settings()
+    restore(again, settings_of(seen))
+    assert settings_of(again) == settings_of(seen)
     assert other.watched == ["", "wrist"]
-    again.restore({"history": None, "quick_questions": 5, "camera": 7})
-    assert again.settings() == seen.settings()
+    restore(again, {"history": None, "quick_questions": 5, "camera": 7})
+    assert settings_of(again) == settings_of(seen)
 
 
 def test_another_camera_is_watched_and_asked(qtbot, client, window):

@@ -85,6 +85,8 @@ def test_rqt_finds_the_plugin_and_its_class_by_package_xml() -> None:
 
 
 def test_the_plugin_keeps_its_settings_and_its_node(qtbot: Any, plugin_class: Any) -> None:
+    from chatspot_ros.operators.window.kept_settings import settings_of
+
     context = Context()
     plugin = plugin_class(context)
     (frame,) = context.widgets
@@ -105,8 +107,8 @@ def test_the_plugin_keeps_its_settings_and_its_node(qtbot: Any, plugin_class: An
     again = plugin_class(Context())
     again.restore_settings(Settings(), kept)
     assert again.window.node == "/robot1/region_query_node"
-    assert again.window.settings()["history"] == ["Is it on?"]
-    assert again.window.settings()["detections"] == 0
+    assert settings_of(again.window)["history"] == ["Is it on?"]
+    assert settings_of(again.window)["detections"] == 0
     again.restore_settings(Settings(), Settings(node="no name!"))
     assert "no name" in again.window.status.text()
     assert again.window.node == "/robot1/region_query_node", "the old one stays"

@@ -38,7 +38,7 @@ def test_a_recipe_refuses_wrong_settings(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["large", ["tiny"], None])
 def test_an_unknown_recipe_is_refused(name: object, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="set recipe to instruct or align or tiny"):
+    with pytest.raises(RecipeError, match="set recipe to instruct or align or ground or tiny"):
         run(config(tmp_path, recipe=name))
 
 

@@ -21,6 +21,7 @@ from chatspot_ros.engine.api import (
 from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import PackedCache, TurnCache
 from chatspot_ros.engine.decoding.packed_batch import PackedBatch
+from chatspot_ros.engine.decoding.pointing import Pointer, Pointing
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
 from chatspot_ros.engine.looking_up import LookUp
 from chatspot_ros.engine.model_errors import ModelFailure
@@ -70,6 +71,8 @@ class SerialBatch:
             first.fail(error)
         if first.done:
             first.finish()
+        elif first.begins_anew:
+            self._cache, first.begins_anew = None, False
         self.tidy()
 
     def tidy(self) -> None:
@@ -86,11 +89,17 @@ class SerialBatch:
                 logits, self._cache = self._runner.read(self._scene, sequence.ids, cuts)
                 sequence.read = len(sequence.ids)
             else:
-                logits = self._runner.model(
-                    input_ids=torch.tensor([sequence.unread], device=self._runner.device),
+                opens, unread = sequence.opens_box, sequence.unread
+                out = self._runner.model(
+                    input_ids=torch.tensor([unread], device=self._runner.device),
                     past_key_values=self._cache,
                     use_cache=True,
-                ).logits[0, -1]
+                    **({"output_hidden_states": True} if opens else {}),
+                )
+                sequence.read += len(unread)
+                if opens:
+                    sequence.point(out.hidden_states, -1)
+                logits = out.logits[0, -1]
         return logits
 
 
@@ -140,10 +149,12 @@ class Batch:
         cuda_graphs: CudaGraphSteps | None = None,
         print_reading: PrintReading | None = None,
         look_up: LookUp | None = None,
+        pointing: Pointing | None = None,
     ) -> None:
         """`cuda_graphs` decode a question that is alone in the batch, where they fit;
-        `print_reading` reads and `look_up` looks up for the questions that want it."""
-        self._print, self._look_up = print_reading, look_up
+        `print_reading` reads and `look_up` looks up for the questions that want it; `pointing`
+        fills in the boxes of answers."""
+        self._print, self._look_up, self._pointing = print_reading, look_up, pointing
         self._conversation, self._runner, self._scene = conversation, runner, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
@@ -211,6 +222,8 @@ class Batch:
                     past=memory,
                     remember=remember and index == 0,
                     cut=cuts[index],
+                    pointer=self._pointer(ready),
+                    absence=self._conversation.absence,
                 )
             )
         for sequence in sequences:
@@ -253,6 +266,14 @@ class Batch:
         with torch.inference_mode(), ModelFailure("look at the region"):
             spec, processor = self._conversation.builder.spec, self._runner.image_processor
             return self._runner.encode_cut(crop_inputs(image_rgb, region, spec, processor))
+
+    def _pointer(self, ready: Ready) -> Pointer | None:
+        """Return what points for a question; None: the model says coordinates by itself."""
+        if self._pointing is None or self._scene.maps is None:
+            return None
+        turns = [turn.answer_text for turn in ready.question.turns]
+        reasons = self._conversation.chat.reasons
+        return self._pointing.pointer(self._scene.maps, self._scene.fit, ready.task, turns, reasons)
 
     def step(self) -> None:
         """Decode a token of every question, or of the first one alone."""

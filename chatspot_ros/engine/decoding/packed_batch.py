@@ -91,6 +91,10 @@ class PackedBatch:
                 if sequence.done:
                     self._remember(sequence)
                     sequence.finish()
+                elif sequence.begins_anew:
+                    # Its columns stay behind, as those of an ended one.
+                    sequence.number, sequence.stem = next(self._numbers), -1
+                    sequence.begins_anew, self._some_left = False, True
         self.tidy()
 
     def tidy(self) -> None:
@@ -121,6 +125,7 @@ class PackedBatch:
     def _pass(self, piece: list[TokenSequence]) -> torch.Tensor:
         """Run a forward pass that is not recorded."""
         cuts = [one.cut for one in piece if one.cut is not None and one.read < len(one.ids)]
+        points = [sequence.opens_box for sequence in piece]
         rows = self._rows(piece)
         columns = self._make_room(sum(len(row.ids) for row in rows), piece)
         for sequence in piece:
@@ -140,9 +145,13 @@ class PackedBatch:
             use_cache=True,
             # A stem, which comes first, needs no logits.
             logits_to_keep=ends[-len(piece) :].to(self._device),
+            **({"output_hidden_states": True} if any(points) else {}),
             **self._runner.cut_inputs(cuts),
             **({} if alone else self._masked(rows, columns.prefix)),
         )
+        for sequence, opens, end in zip(piece, points, ends[-len(piece) :].tolist(), strict=True):
+            if opens:
+                sequence.point(out.hidden_states, end)
         logits: torch.Tensor = out.logits[0]
         return logits
 
@@ -232,7 +241,9 @@ class PackedBatch:
         self, recorded: CudaGraphSteps, columns: PackedCache, piece: list[TokenSequence]
     ) -> bool:
         """Return whether recorded steps can decode these sequences; hand them the columns first."""
-        if any(sequence.read < len(sequence.ids) for sequence in piece) or self._moves(piece):
+        if any(len(one.unread) > 1 or one.opens_box or one.read < len(one.ids) for one in piece):
+            return False
+        if self._moves(piece):
             return False
         if not self._replays:
             more = sum(sequence.limit - len(sequence.answer) for sequence in piece)

@@ -12,6 +12,8 @@ from chatspot_ros.core.geometry import Fit, RgbImage
 from chatspot_ros.engine.loading.checkpoint import Loaded
 from chatspot_ros.engine.models.base import EncodedImage, Offsets
 from chatspot_ros.engine.models.cache import share_cache
+from chatspot_ros.engine.models.grounding_head import GroundingHead
+from chatspot_ros.engine.models.patches import on_grid, seen_patches
 from chatspot_ros.engine.models.registry import find_family
 from chatspot_ros.errors import ModelLoadError
 
@@ -26,7 +28,8 @@ class Scene:
 
     `inputs` are the model's inputs of the picture, `picture` stands for it in a prompt. Where the
     family shares the prefix, `cache` holds the keys and values of `prefix_ids`, the conversation
-    up to the end of the picture. `image_rgb` is the image itself, for second looks.
+    up to the end of the picture. `image_rgb` is the image itself, for second looks; `maps` are the
+    grounding head's of the picture, where the checkpoint has a head.
     """
 
     fit: Fit
@@ -38,6 +41,7 @@ class Scene:
     # The time of preparing.
     seconds: float = 0.0
     image_rgb: RgbImage | None = None
+    maps: torch.Tensor | None = None
 
     @property
     def image_wh(self) -> tuple[int, int]:
@@ -53,8 +57,12 @@ class Runner:
     (1, 1, tokens, all tokens) with `position_ids` (1, tokens) counted as in a causal model.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
-        """Raises ModelLoadError for a model that lacks an image token or an end token."""
+    def __init__(self, loaded: Loaded, head: GroundingHead | None = None) -> None:
+        """`head` points in the pictures.
+
+        Raises ModelLoadError for a model that lacks an image token or an end token.
+        """
+        self._head = head
         self._family = find_family(loaded)
         self.model = self._family.model
         self.image_processor = loaded.image_processor
@@ -75,7 +83,7 @@ class Runner:
 
         `encode(picture)` returns the ids of any conversation about it.
         """
-        encoded = self.encode_image(pixels)
+        encoded, maps = self._see(pixels)
         prefix_ids: tuple[int, ...] = ()
         cache = None
         if self.caches_prefix:
@@ -83,7 +91,18 @@ class Runner:
             prefix_ids = tuple(ids[: self._family.prefix_end(ids)])
             cache = self._family.new_cache()
             self._family.prefill(list(prefix_ids), encoded.inputs, cache)
-        return Scene(fit, encoded.tokens, encoded.text, encoded.inputs, prefix_ids, cache)
+        return Scene(
+            fit, encoded.tokens, encoded.text, encoded.inputs, prefix_ids, cache, maps=maps
+        )
+
+    def _see(self, pixels: dict[str, Any]) -> tuple[EncodedImage, torch.Tensor | None]:
+        """Return a picture for the language model, and the grounding head's maps of it."""
+        if self._head is None:
+            return self.encode_image(pixels), None
+        with seen_patches(self._family.whole) as seen:
+            encoded = self.encode_image(pixels)
+        height, width = pixels["pixel_values"].shape[-2:]
+        return encoded, self._head.maps(on_grid(seen[0][0], (width, height))[None])
 
     def encode_image(self, pixels: dict[str, Any]) -> EncodedImage:
         """Run the vision tower on the image processor's output for one picture."""

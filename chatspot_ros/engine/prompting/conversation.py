@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from chatspot_ros.core.answer_grammars import absent_alone
 from chatspot_ros.core.crops import region_to_look_at
 from chatspot_ros.core.prompt_builder import PromptBuilder
 from chatspot_ros.core.prompts import control_strings, neutralise
@@ -126,10 +127,21 @@ class Conversation:
             return started
         return self._grammars.behind(started, self.chat.answer_start)
 
+    def absence(self) -> Constraint | None:
+        """Return the constraint of an answer that a thing is not there; None: free text."""
+        if self._grammars is None:
+            return None
+        started = self._grammars.start(absent_alone(self.builder.context.none))
+        if not self.chat.reasons:
+            return started
+        return self._grammars.behind(started, self.chat.answer_start)
+
     def compile_grammars(self) -> None:
         """Compile the grammars of all tasks before the first answer; up to half a second each."""
         for task in TASKS:
             self.constraint(task)
+        if self.builder.spec.pointing is not None:
+            self.absence()
 
     def reply(
         self, scene: Scene, ready: Ready, decoded: Decoded, words: Words, seconds: float
@@ -147,6 +159,7 @@ class Conversation:
                 log_probabilities=decoded.log_probabilities[begin:],
                 min_confidence=ready.question.min_confidence,
                 reasons=self.chat.reasons and not begin,
+                box_scores=decoded.box_scores,
             ),
             prompt=ready.prompt,
             raw_text=text,

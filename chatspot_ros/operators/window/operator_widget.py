@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+
+from PIL import Image
 
 from chatspot_ros.operators.client import (
     UNREACHABLE,
@@ -18,9 +18,8 @@ from chatspot_ros.operators.client import (
     Reply,
 )
 from chatspot_ros.operators.drawing import Drawing
-from chatspot_ros.operators.exchange import Exchange
+from chatspot_ros.operators.exchange import Exchange, with_answers
 from chatspot_ros.operators.service_call import service_call
-from chatspot_ros.operators.window import kept_settings, save_picture
 from chatspot_ros.operators.window.answers_panel import AnswersPanel
 from chatspot_ros.operators.window.bridge import Bridge
 from chatspot_ros.operators.window.picture_widget import PictureWidget
@@ -305,28 +304,29 @@ class OperatorWidget(QtWidgets.QWidget):
         """Ask for a file, then save the picture there."""
         if self.frame is None:
             self.status.setText("There is no picture yet.")
-        else:
-            save_picture.choose_file(self, self.save)
+            return
+        dialog = QtWidgets.QFileDialog(self, "Save the picture with its answers", "answers.png")
+        dialog.setAcceptMode(QtWidgets.QFileDialog.AcceptMode.AcceptSave)
+        dialog.setNameFilter("Pictures (*.png *.jpg)")
+        dialog.setDefaultSuffix("png")
+        dialog.selectFile("answers.png")
+        dialog.fileSelected.connect(lambda name: self.save(Path(name)))
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     def save(self, file: Path) -> None:
         """Save the picture with regions and answers; say where, or what was wrong."""
         exchange, frame = self.exchange, self.frame
-        if frame is not None:
-            is_its = exchange is not None and exchange.frame is frame
-            said = save_picture.save(
-                file, frame, exchange if is_its else None, self.drawing.regions
-            )
-            self.status.setText(said)
-
-    # --- what rqt or the window keeps ---
-
-    def settings(self) -> dict[str, Any]:
-        """Return what to keep for the next time, as texts, numbers and lists of texts."""
-        return kept_settings.read(self)
-
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Take what `settings` returned; what is missing or of another kind stays as it is."""
-        kept_settings.restore(self, kept)
+        if frame is None:
+            return
+        shown = exchange.shown if exchange is not None and exchange.frame is frame else ()
+        regions = exchange.ask.regions if shown and exchange else self.drawing.regions
+        try:
+            Image.fromarray(with_answers(frame.image_rgb, regions, shown)).save(file)
+        except (OSError, ValueError) as error:
+            self.status.setText(f"The picture was not saved: {error}")
+        else:
+            self.status.setText(f"Saved {file}.")
 
     def close_client(self) -> None:
         """End the client; the widget then shows what it has."""

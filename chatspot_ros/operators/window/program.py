@@ -71,6 +71,7 @@ def run_window(
     Raises:
         RequestError: no window can open here.
     """
+    from chatspot_ros.operators.window.kept_settings import restore, settings_of
     from chatspot_ros.operators.window.operator_widget import OperatorWidget
     from chatspot_ros.operators.window.qt import QtCore, QtWidgets
     from chatspot_ros.operators.window.theme import apply_theme
@@ -81,7 +82,7 @@ def run_window(
     apply_theme(app, theme)
     kept = QtCore.QSettings("chatspot_ros", "window")
     window = OperatorWidget(client, node)
-    window.restore({key: kept.value(key) for key in kept.allKeys()})
+    restore(window, {key: kept.value(key) for key in kept.allKeys()})
     if camera:
         window.watch(camera)
     window.resize(*_SIZE)
@@ -102,7 +103,7 @@ def run_window(
         signal.signal(number, lambda *_: window.close())
     window.show()
     status = app.exec()
-    for key, value in window.settings().items():
+    for key, value in settings_of(window).items():
         kept.setValue(key, value)
     kept.sync()
     window.close_client()

@@ -89,7 +89,7 @@ def _mosaics(job: Job, names: dict[str, Any] | None) -> Iterator[Entry]:
         )  # fmt: skip
     kinds = folder_kinds(job, names)
     known = tuple(sorted({kind.coarse for kind in kinds.values()}))
-    paths = sorted(kinds, key=lambda path: draw_number(2**62, "mosaic", path))
+    paths = sorted(kinds, key=lambda path: draw_number(2**62, "mosaic", path, *job.draw_key))
     if len(paths) < job.mosaic:
         raise SourceError(
             "there are fewer pictures than a mosaic has", value=len(paths),
@@ -138,7 +138,7 @@ def paths_of(kinds: dict[str, Kind], names: Sequence[str]) -> set[str]:
 
 
 def _lay(one: _Mosaic, job: Job) -> Record:
-    seed = draw_number(2**32, "imagefolder", *one.paths)
+    seed = draw_number(2**32, "imagefolder", *one.paths, *job.draw_key)
     mosaic = lay([job.pictures.folder / path for path in one.paths], seed)
     mosaic.save(job.out / "images" / f"{one.key}.jpg")
     rng = np.random.default_rng([seed, 2])
@@ -188,6 +188,6 @@ SOURCE = Source(
     entries=_entries,
     convert=_convert,
     needs_annotations=False,
-    takes=("mosaic", "classes", "without"),
+    takes=("mosaic", "classes", "without", "seed"),
 )
 register(SOURCE)

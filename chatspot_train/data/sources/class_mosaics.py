@@ -14,10 +14,12 @@ from chatspot_ros.core.regions import Region
 from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.data.records import RecordTurn
 from chatspot_train.data.sources.asides import aside, wants_aside
-from chatspot_train.data.sources.base import SourceError
+from chatspot_train.data.sources.base import TURNS_PER_RECORD, SourceError
+from chatspot_train.data.sources.grounded_descriptions import Place, grounded_turn
 from chatspot_train.data.sources.json_reader import clean, load_json
 from chatspot_train.data.sources.photo_wordings import ask, there_text
 
+GROUNDED = 0.5  # of the mosaics are described with boxes
 NOISE = 0.12  # of a box's side, as noisy_box takes it
 MOST = 64  # pictures in one
 
@@ -73,7 +75,8 @@ def mosaic_turns(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> list[RecordTurn]:
-    """Return the turns about one mosaic, in random order but for exact names, which come last.
+    """Return the turns about one mosaic, in random order but for exact names and, in some, a
+    description with boxes, which come last.
 
     `known` are all coarse kinds. One thing that is there once is located, and then not named.
     """
@@ -97,7 +100,16 @@ def mosaic_turns(
     if wants_aside(len(turns) + len(exact), *key):
         turns.append(aside(*key, regions=boxes))
     ordered = [turns[int(k)] for k in rng.permutation(len(turns))]
-    return ordered + [exact[int(k)] for k in rng.permutation(len(exact))]
+    ordered += [exact[int(k)] for k in rng.permutation(len(exact))]
+    if rng.random() < GROUNDED:
+        turn = grounded_turn(places_of(kinds, boxes), size, rng)
+        ordered = [*ordered[: TURNS_PER_RECORD - 1], turn]
+    return ordered
+
+
+def places_of(kinds: Sequence[Kind], boxes: Sequence[Region]) -> list[Place]:
+    """Return what a description with boxes says of a mosaic's pictures."""
+    return [Place(kind.coarse, box.box_xyxy_px) for kind, box in zip(kinds, boxes, strict=True)]
 
 
 def _about_the_picture(

@@ -2,8 +2,8 @@
 
 For training with few questions: each record mixes the kinds, categories are named about equally
 often in a picture, and the values of an attribute about equally often in the file. In one record a
-thing is asked about once, so that no answer gives away another. As in `coco`, absence and counts
-take the file at its word.
+thing is asked about once, so that no answer gives away another; a description of all things with
+their boxes comes last. As in `coco`, absence and counts take the file at its word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chatspot_train.data.noisy_boxes import noisy_box
 from chatspot_train.data.records import Record, RecordTurn
 from chatspot_train.data.sources.asides import aside, wants_aside
 from chatspot_train.data.sources.attribute_questions import state_turn, text_attributes
-from chatspot_train.data.sources.base import Entry, Job, Source, draw_number
+from chatspot_train.data.sources.base import TURNS_PER_RECORD, Entry, Job, Source, draw_number
 from chatspot_train.data.sources.coco import Coco, CocoAnnotation, load_coco, read_id
 from chatspot_train.data.sources.coco_objects import (
     CocoPicture,
@@ -29,12 +29,14 @@ from chatspot_train.data.sources.coco_objects import (
     outline_of,
 )
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.grounded_descriptions import Place, grounded_turn
 from chatspot_train.data.sources.json_reader import box_xywh, clean
 from chatspot_train.data.sources.photo_wordings import ask, plural, there_text
 from chatspot_train.data.sources.registry import register
 
 STATE_ASKS, MOST_STATE_ASKS = 2, 7  # of the most usual value of an attribute; of a rare one
 NAMES, STATES, MOST_COUNTED = 3, 5, 6  # names: of a category in a picture
+GROUNDED = 0.5  # of the pictures are described with boxes
 NOISE = 0.1  # of a box's side, as noisy_box takes it
 
 
@@ -112,13 +114,20 @@ def _convert(raw: _Round, where: str, job: Job) -> Iterator[Record]:
         raw.rounds = max([0, *asks]) + 1  # in the last one these things are named
     if not raw.things:
         return
-    key = ("coco_mixed", image.id, raw.number)
+    key = ("coco_mixed", image.id, raw.number, *job.draw_key)
     rng = np.random.default_rng(draw_number(2**32, *key))
     turns = list(_turns(raw, image, size, rng))
     if wants_aside(len(turns), *key):
         turns.append(aside(*key, regions=[thing.box for thing in raw.things]))
-    turns = [turns[int(k)] for k in rng.permutation(len(turns))][:16]
+    turns = [turns[int(k)] for k in rng.permutation(len(turns))][:TURNS_PER_RECORD]
+    if raw.number == 0 and rng.random() < GROUNDED:
+        turns = [*turns[: TURNS_PER_RECORD - 1], grounded_turn(places_of(raw.things), size, rng)]
     yield SOURCE.record(f"{image.id}-{raw.number}", name, size, turns)
+
+
+def places_of(things: Sequence[Thing]) -> list[Place]:
+    """Return what a description with boxes says of things."""
+    return [Place(thing.name, thing.box.box_xyxy_px) for thing in things]
 
 
 def names_of(picture: CocoPicture) -> Counter[str]:
@@ -242,5 +251,6 @@ SOURCE = Source(
     annotations="a JSON file of COCO's form: images, annotations, categories",
     entries=_entries,
     convert=_convert,
+    takes=("seed",),
 )
 register(SOURCE)

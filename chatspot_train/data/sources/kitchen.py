@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from chatspot_ros.core.regions import Region
-from chatspot_sim.asking import KitchenQuestion
+from chatspot_sim.asking import KitchenQuestion, clear_things
 from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.questions import KINDS, draw_dialogue
 from chatspot_sim.stranger_wordings import half_and_half, taught
+from chatspot_sim.truth import Truth
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings
 from chatspot_train.data.records import Record, RecordTurn
@@ -28,6 +29,12 @@ from chatspot_train.data.sources.base import (
     draw_number,
 )
 from chatspot_train.data.sources.conversion_report import SkipError
+from chatspot_train.data.sources.grounded_descriptions import (
+    MEASURING_QUESTIONS,
+    PICTURE_QUESTIONS,
+    Place,
+    grounded_turn,
+)
 from chatspot_train.data.sources.registry import register
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -72,7 +79,24 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
         regions = [turn.regions[0] for turn in turns if len(turn.regions) == 1]
         places = [k for k, question in enumerate(asked) if question.kind != "follow_up"]
         turns.insert(places[draw_number(len(places), *key, "place")], aside(*key, regions=regions))
+    if there := places_of(frame.truth):
+        last = _grounded(there, split, size, np.random.default_rng([seed, _RNG_KEY, 1]))
+        turns = [*turns[: TURNS_PER_RECORD - 1], last]
     yield SOURCE.record(f"{split}-{seed}", name, size, turns, split)
+
+
+def places_of(truth: Truth) -> list[Place]:
+    """Return what a description with boxes says of a kitchen's clear things."""
+    return [Place(f"{one.colour} {one.name}".strip(), one.box_xyxy_px)
+            for one in clear_things(truth)]  # fmt: skip
+
+
+def _grounded(
+    places: list[Place], split: Split, size: tuple[int, int], rng: np.random.Generator
+) -> RecordTurn:
+    if split == "test":
+        return grounded_turn(places, size, rng, MEASURING_QUESTIONS, part_share=0)
+    return grounded_turn(places, size, rng, PICTURE_QUESTIONS)
 
 
 @lru_cache(maxsize=1)

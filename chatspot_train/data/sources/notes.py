@@ -91,7 +91,7 @@ def _convert(raw: Any, where: str, job: Job) -> Iterator[Record]:
     fields, known = raw
     note = Note.model_validate(fields)
     size = job.pictures.size(note.file_name)
-    key = ("notes", note.file_name)
+    key = ("notes", note.file_name, *job.draw_key)
     rng = np.random.default_rng(draw_number(2**32, *key))
     turns = list(_turns(note, known, rng))
     if wants_aside(len(turns), *key):
@@ -157,5 +157,6 @@ SOURCE = Source(
     annotations="JSON lines: file_name, caption, things, counts, text, room, questions",
     entries=_entries,
     convert=_convert,
+    takes=("seed",),
 )
 register(SOURCE)

@@ -6,7 +6,8 @@ matched, recall the share of true ones, over all questions.
 
 Phrases match if all words of one are in the other, without case, punctuation, articles and plural
 s: a model's phrase may be longer ("There is a red mug") or shorter ("mug"). Grounding-Bench lets a
-language model judge phrases; another judge may be given.
+language model judge phrases; another judge may be given. A phrase that matches none of the picture
+is hallucinated, wherever its box is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
@@ -35,14 +36,23 @@ from chatspot_train.evaluation.suite import (
     AskedTurn,
     Item,
     NoAnswersError,
+    Option,
     Prediction,
     Report,
     Suite,
     markdown,
+    need,
+)
+from chatspot_train.evaluation.suites.coco_pictures import (
+    COCO_VAL,
+    OWN_FILES,
+    WANTS_OWN,
+    CocoFiles,
 )
 
 OVERLAP = 0.5
-ROWS = ("precision", "recall", "f1")
+ROWS = ("precision", "recall", "f1", "hallucinated")
+QUESTION = "Describe the whole image in detail."
 SUFFIX = "Say where each thing is."
 # As its README and its own reader name them (UX-Decoder/LLaVA-Grounding), then earlier names.
 CONVERSATIONS = (
@@ -97,7 +107,8 @@ class GroundingSuite(Suite):
     `conversations` has `id`, `conversations` with `<g_s> phrase <g_e> <seg>` in the answers, and
     `gd_ls`: for each `<seg>` the ids of its annotations (or null); `instances` is a COCO file with
     those annotations; `images` are folders of pictures. The first existing file of each is read.
-    `suffix` is added to each question; `same` judges phrases.
+    `suffix` is added to each question; `same` judges phrases. Of own `files` of COCO's form each
+    picture is to be described, with all its things.
     """
 
     name = "grounding"
@@ -105,7 +116,10 @@ class GroundingSuite(Suite):
         "precision": "phrases with boxes, precision",
         "recall": "phrases with boxes, recall",
         "f1": "phrases with boxes, F1",
+        "hallucinated": "phrases with boxes that no thing has, for each description",
     }
+    options: ClassVar[tuple[Option, ...]] = OWN_FILES
+    prefix: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -114,9 +128,15 @@ class GroundingSuite(Suite):
         images: tuple[str, ...] = IMAGES,
         suffix: str = SUFFIX,
         same: SamePhrase = same_phrase,
+        files: CocoFiles = COCO_VAL,
     ) -> None:
         self.conversations, self.instances, self.images = conversations, instances, images
-        self.suffix, self.same = suffix, same
+        self.suffix, self.same, self.files = suffix, same, files
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """See Suite. Raises SuiteOptionError for own annotations without their pictures."""
+        return cls(files=CocoFiles.from_options(options))
 
     @classmethod
     def kitchen_variants(cls, data: Path) -> dict[str, Suite]:
@@ -138,7 +158,11 @@ class GroundingSuite(Suite):
                 f"and COCO's pictures in {self.images[0]}/")  # fmt: skip
 
     def items(self, data: Path, limit: int, seed: int) -> Iterator[Item]:
-        """See Suite; conversations without a grounded answer are left out."""
+        """See Suite; conversations without a grounded answer, pictures without things are left
+        out."""
+        if self.files.own:
+            yield from self._own_items(limit, seed)
+            return
         path = first_there(data, self.conversations, self.wants)
         boxes, pictures = self._coco(first_there(data, self.instances, self.wants))
         grounded = []
@@ -156,6 +180,26 @@ class GroundingSuite(Suite):
             image = first_there(data, (f"{one}/{picture}" for one in self.images), self.wants)
             turn = AskedTurn(f"{question} {self.suffix}".strip(), task="describe")
             yield Item(key, image, (turn,), {"pairs": pairs})
+
+    def _own_items(self, limit: int, seed: int) -> Iterator[Item]:
+        path, images = self.files.find(Path(), WANTS_OWN)
+        coco = read_json(path, WANTS_OWN)
+        boxes, pictures = self._coco(path)
+        pairs: dict[int, list[list[Any]]] = {}
+        try:
+            names = {int(one["id"]): str(one["name"]) for one in coco["categories"]}
+            for one in coco["annotations"]:
+                if not one.get("iscrowd"):
+                    phrase = names[int(one["category_id"])].replace("_", " ")
+                    pair = [phrase, list(boxes[int(one["id"])])]
+                    pairs.setdefault(int(one["image_id"]), []).append(pair)
+        except (KeyError, ValueError, TypeError) as error:
+            raise malformed(path, f"{type(error).__name__} {error}", WANTS_OWN) from error
+        need_some(list(pairs), path, WANTS_OWN)
+        for number, truth in sample(sorted(pairs.items()), limit, seed):
+            turn = AskedTurn(f"{QUESTION} {self.suffix}".strip(), task="describe")
+            image = need(images / pictures[number], WANTS_OWN)
+            yield Item(str(number), image, (turn,), {"pairs": truth})
 
     def _coco(self, path: Path) -> tuple[dict[int, BoxXyxy], dict[int, str]]:
         """Return boxes (x1, y1, x2, y2) px by annotation id, files by image id."""
@@ -176,7 +220,9 @@ class GroundingSuite(Suite):
             parts["precision"][p.key] = (hits, len(said))
             parts["recall"][p.key] = (hits, len(true))
             parts["f1"][p.key] = (2 * hits, len(said) + len(true))
-        return parts
+            made_up = sum(not any(self.same(a, b) for b, _ in true) for a, _ in said)
+            parts["hallucinated"][p.key] = (made_up, 1)
+        return {f"{self.prefix}{row}": found for row, found in parts.items()}
 
     def score(self, predictions: Sequence[Prediction]) -> Report:
         """Grounded precision, recall and F1 with their counts."""
@@ -184,12 +230,12 @@ class GroundingSuite(Suite):
             raise NoAnswersError
         parts = self.parts(predictions)
         rows = rows_of(parts)
-        hits = int(sum(one[0] for one in parts["precision"].values()))
-        said = int(sum(one[1] for one in parts["precision"].values()))
-        true = int(sum(one[1] for one in parts["recall"].values()))
+        told = [parts[f"{self.prefix}{row}"].values() for row in ("precision", "recall")]
+        hits = int(sum(one[0] for one in told[0]))
+        said, true = (int(sum(one[1] for one in each)) for each in told)
         table = markdown(
-            ["grounding", "precision", "recall", "F1", "matched", "said", "true"],
-            [["all", *(rows[name]["value"] for name in ROWS), hits, said, true]],
+            ["grounding", "precision", "recall", "F1", "made up", "matched", "said", "true"],
+            [["all", *(rows[f"{self.prefix}{name}"]["value"] for name in ROWS), hits, said, true]],
         )
         return Report(rows, table)
 

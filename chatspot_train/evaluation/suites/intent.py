@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score  # type: ignore[import-untyped]
+from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]
 
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.intents import FOLLOW_UP, NO_QUESTIONS, SHORT
@@ -28,6 +28,7 @@ from chatspot_sim.stranger_wordings import measured
 from chatspot_train.data.sources.base import draw
 from chatspot_train.evaluation.dataset_files import malformed, sample
 from chatspot_train.evaluation.metrics.intervals import Parts, Row
+from chatspot_train.evaluation.metrics.weighted_f1 import weighted_f1_of
 from chatspot_train.evaluation.registry import register
 from chatspot_train.evaluation.suite import (
     AskedTurn,
@@ -43,7 +44,6 @@ from chatspot_train.router.examples import named, stranger_intent
 LISTS = ("intents_held_out", "strangers")
 NAMES = (*(task or SHORT for task in TASKS), *NO_QUESTIONS)
 ALL = "intent_weighted_f1"  # the row over all lists
-DRAWS = 1000
 Counts = NDArray[np.int64]
 
 
@@ -147,10 +147,11 @@ class IntentSuite(JudgingSuite):
         tables: list[str] = []
         plots: dict[str, Figure] = {}
         lists = [(p.truth["list"], p.truth["task"], p.text) for p in predictions]
-        rows[ALL] = _weighted_f1(*_counted([one[1:] for one in lists]))
+        rows[ALL] = weighted_f1_of([one[1] for one in lists], [one[2] for one in lists])
         for name in dict.fromkeys(one[0] for one in lists):
-            true, said, counts = _counted([one[1:] for one in lists if one[0] == name])
-            rows[f"{name}/weighted_f1"] = _weighted_f1(true, said, counts)
+            true, said = zip(*[one[1:] for one in lists if one[0] == name], strict=True)
+            counts = confusion_matrix(true, said, labels=NAMES)
+            rows[f"{name}/weighted_f1"] = weighted_f1_of(true, said)
             plots[f"confusion-{name}.png"] = confusion_plot(counts)
             tables.append(_table(name, counts, rows))
         return Report(rows, "\n\n".join(tables), plots)
@@ -171,13 +172,6 @@ def strangers() -> list[Labelled]:
             one = Labelled((first, *one.turns), earlier[first])
         found.append(one)
     return list(dict.fromkeys(found))
-
-
-def _counted(
-    pairs: Sequence[tuple[str, str]],
-) -> tuple[NDArray[np.str_], NDArray[np.str_], Counts]:
-    true, said = np.array(pairs).T
-    return true, said, confusion_matrix(true, said, labels=NAMES)
 
 
 def _table(name: str, counts: Counts, rows: dict[str, Row]) -> str:
@@ -211,23 +205,6 @@ def read_intents(path: Path, wants: str) -> list[Labelled]:
     if twice:
         raise malformed(path, f"{' | '.join(min(twice))!r} is there twice", wants)
     return found
-
-
-def weighted_f1(counts: Counts) -> NDArray[np.float64]:
-    """Return the weighted F1 of matrices (... x wanted x routed); 0 for an absent task."""
-    hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    wanted, routed = counts.sum(-1), counts.sum(-2)
-    found = 2 * hits / np.maximum(wanted + routed, 1)
-    return np.asarray((found * wanted).sum(-1) / wanted.sum(-1))
-
-
-def _weighted_f1(true: NDArray[np.str_], said: NDArray[np.str_], counts: Counts) -> Row:
-    value = float(f1_score(true, said, average="weighted", zero_division=0))
-    # To draw questions with replacement is to draw cells of the matrix by their counts.
-    cells = counts.ravel() / counts.sum()
-    drawn = np.random.default_rng(0).multinomial(len(true), cells, size=DRAWS)
-    low, high = np.percentile(weighted_f1(drawn.reshape(DRAWS, *counts.shape)), [2.5, 97.5])
-    return {"value": value, "n": len(true), "low": float(low), "high": float(high)}
 
 
 def confusion_plot(counts: Counts) -> Figure:

@@ -68,6 +68,14 @@ def test_own_coco_files_under_any_names(suite: str, ask: Ask, tmp_path: Path) ->
     assert max(row["n"] for row in rows.values()) >= 2
 
 
+def test_own_coco_files_are_described(ask: Ask, tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.png")
+    (tmp_path / "own.json").write_text(json.dumps(coco("a.png")))
+    files = ("--annotations", str(tmp_path / "own.json"), "--images", str(tmp_path / "photos"))
+    rows = ask("grounding", *files)
+    assert (rows["precision"]["value"], rows["recall"]["value"]) == (1.0, 0.5)
+
+
 def test_what_is_missing_of_own_files_is_named(ask: Ask, tmp_path: Path) -> None:
     file = tmp_path / "export.json"
     file.write_text(json.dumps(coco("gone.png")))

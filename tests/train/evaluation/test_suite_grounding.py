@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from chatspot_ros.core.boxes import iou
+from chatspot_sim.kitchen import THING_KINDS
 from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.kitchen.grounding import GroundingKitchenSuite
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.grounding import (
     GroundingSuite,
@@ -81,7 +83,9 @@ def test_rows_count_pairs_over_all_questions() -> None:
     suite = GroundingSuite()
     report = suite.score(predictions)
     values = {name: row["value"] for name, row in report.rows.items()}
-    assert values == pytest.approx({"precision": 3 / 5, "recall": 3 / 6, "f1": 6 / 11})
+    # "dog" is no thing of the picture; a second mug is one too many, but not made up.
+    rows = {"precision": 3 / 5, "recall": 3 / 6, "f1": 6 / 11, "hallucinated": 1 / 3}
+    assert values == pytest.approx(rows)
     assert "| 3 | 5 | 6 |" in report.table
     assert suite.score(predictions) == report
     assert GroundingSuite(same=lambda a, b: True).score(predictions).rows["recall"]["n"] == 3
@@ -113,6 +117,41 @@ def test_conversations_are_read(tmp_path: Path) -> None:
     assert items[0].truth["pairs"] == [
         ["a dog", [0, 0, 2, 3]], ["two mugs", [0, 0, 2, 3]], ["two mugs", [1, 1, 3, 3]]
     ]  # fmt: skip
+
+
+def test_own_pictures_are_described_with_all_their_things(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    coco = json.loads((tmp_path / "instances.json").read_text())
+    for thing, category, crowd in zip(coco["annotations"], (1, 2), (0, 1), strict=True):
+        thing.update(category_id=category, iscrowd=crowd)
+    coco["categories"] = [{"id": 1, "name": "fridge_door"}, {"id": 2, "name": "mug"}]
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps(coco))
+    suite = GroundingSuite.from_options({"annotations": file, "images": tmp_path})
+    (item,) = suite.items(Path("nowhere"), 0, 0)
+    assert item.truth["pairs"] == [["fridge door", [0, 0, 2, 3]]]
+    assert item.turns[0].question.endswith("Say where each thing is.")
+    assert item.turns[0].task == "describe"
+    coco["annotations"][0]["category_id"] = 7
+    file.write_text(json.dumps(coco))
+    with pytest.raises(MalformedDataError, match="KeyError 7"):
+        next(suite.items(Path("nowhere"), 0, 0))
+
+
+def test_kitchens_are_described_with_their_clear_things(tmp_path: Path) -> None:
+    suite = GroundingKitchenSuite()
+    (item,) = suite.items(tmp_path, 1, 0)
+    pairs = item.truth["pairs"]
+    assert len(pairs) > 1
+    assert all({*phrase.split()} & {*THING_KINDS} for phrase, _ in pairs)
+    said = [(phrase, tuple(box)) for phrase, box in pairs]
+    phrases, boxes = (tuple(one) for one in zip(*said, strict=True))
+    right = Prediction("1", "x", boxes, phrases, truth=item.truth)
+    rows = suite.score([right]).rows
+    assert {name: row["value"] for name, row in rows.items()} == {
+        "grounding_precision": 1, "grounding_recall": 1, "grounding_f1": 1,
+        "grounding_hallucinated": 0,
+    }  # fmt: skip
 
 
 def test_what_is_missing_or_malformed_is_named(tmp_path: Path) -> None:

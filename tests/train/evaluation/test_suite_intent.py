@@ -13,6 +13,7 @@ from chatspot_sim.kitchen import THING_KINDS, plural
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.wordings import TRAIN, Wordings
 from chatspot_train.evaluation.dataset_files import MalformedDataError
+from chatspot_train.evaluation.metrics.weighted_f1 import weighted_f1
 from chatspot_train.evaluation.runner import run
 from chatspot_train.evaluation.suite import MissingDataError, Prediction
 from chatspot_train.evaluation.suites.intent import (
@@ -22,7 +23,6 @@ from chatspot_train.evaluation.suites.intent import (
     IntentSuite,
     RouteAnswerer,
     strangers,
-    weighted_f1,
 )
 from chatspot_train.router.examples import teaching
 

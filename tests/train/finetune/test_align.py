@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+from chatspot_ros.engine.models.patches import find_projection
 from chatspot_ros.util.bounded_yaml import load_yaml
 from chatspot_train.data.image_io import read_picture
 from chatspot_train.data.records import RecordError, Records, RecordTurn, write_records
@@ -20,7 +21,6 @@ from chatspot_train.finetune.align import AlignSettings, name_embeddings, run_re
 from chatspot_train.finetune.align_regions import (
     NAME,
     Vocabulary,
-    find_projection,
     name_of,
     read_shown,
     states_of,

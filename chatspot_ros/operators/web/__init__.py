@@ -1,0 +1,1 @@
+"""The operators' page in the browser (NiceGUI): live picture, drawing, questions, answers."""

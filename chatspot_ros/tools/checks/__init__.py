@@ -1,0 +1,1 @@
+"""The checks of `chatspot doctor`: each returns findings, and none raises."""
