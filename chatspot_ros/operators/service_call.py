@@ -37,8 +37,12 @@ def service_call(ask: Ask, node: str = "/region_query_node") -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as YAML and JSON write it in double quotes."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    """Return a text as YAML writes it in double quotes, what is not printable by its number.
+
+    JSON's own numbers will not do: YAML takes the two of a pair for two characters.
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in quoted)
 
 
 def _time(ns: int) -> str:

@@ -14,6 +14,7 @@ TASKS = [
     "route a wording to another task",
     "add a data source",
     "add a suite",
+    "change a gesture",
     "change the frame buffer",
     "use a second GPU",
     "add a remote engine",

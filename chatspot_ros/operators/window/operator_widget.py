@@ -23,7 +23,7 @@ from chatspot_ros.operators.service_call import service_call
 from chatspot_ros.operators.window.answers_panel import AnswersPanel
 from chatspot_ros.operators.window.bridge import Bridge
 from chatspot_ros.operators.window.picture_widget import PictureWidget
-from chatspot_ros.operators.window.qt import Qt, QtCore, QtGui, QtWidgets, bind_key
+from chatspot_ros.operators.window.qt import Qt, QtCore, QtGui, QtWidgets, bind_key, status_label
 from chatspot_ros.operators.window.question_line import QuestionLine
 from chatspot_ros.operators.window.toolbar import Toolbar
 
@@ -55,8 +55,8 @@ class OperatorWidget(QtWidgets.QWidget):
         self.panel = AnswersPanel()
         self.question = QuestionLine()
         self.tools = Toolbar()
-        self.status = _status_label("status")
-        self.problem = _status_label("problem with the node")
+        self.status = status_label("status")
+        self.problem = status_label("problem with the node")
         self.problem.hide()
         self._lay_out()
         self._connect()
@@ -344,12 +344,3 @@ class OperatorWidget(QtWidgets.QWidget):
         wished = Qt.Orientation.Vertical if is_narrow else Qt.Orientation.Horizontal
         if self.splitter.orientation() != wished:
             self.splitter.setOrientation(wished)
-
-
-def _status_label(name: str) -> QtWidgets.QLabel:
-    label = QtWidgets.QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setAccessibleName(name)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label

@@ -28,6 +28,7 @@ Qt = QtCore.Qt
 
 __all__ = [
     "QShortcut", "Qt", "QtCore", "QtGui", "QtWidgets", "Signal", "bind_key", "place_of",
+    "status_label",
     "to_qimage",
 ]  # fmt: skip
 
@@ -54,3 +55,13 @@ def bind_key(owner: QtWidgets.QWidget, keys: str, call: object) -> QtGui.QShortc
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
     shortcut.activated.connect(call)
     return shortcut
+
+
+def status_label(name: str) -> QtWidgets.QLabel:
+    """Return a label for a line of plain words, which a person may copy."""
+    label = QtWidgets.QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setAccessibleName(name)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
