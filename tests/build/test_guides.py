@@ -16,6 +16,7 @@ TASKS = [
     "add a suite",
     "change a gesture",
     "change the frame buffer",
+    "change the page in the browser",
     "use a second GPU",
     "add a remote engine",
 ]
