@@ -57,8 +57,13 @@ def test_watch_shows_answers_and_says_what_is_wrong(fake: Any, spawn: Any) -> No
         lambda: len(fake.ros.get_subscriptions_info_by_topic("/region_query_node/answers")) == 2
     )
     fake.publish_frame()
-    fake.ask("say a mug", regions=[fake.region((1, 2), (30, 40))])
-    watching.wait_for('"kind": "answers"')
+
+    def is_seen() -> bool:
+        # The node may learn of the watching program later than this test does.
+        fake.ask("say a mug", regions=[fake.region((1, 2), (30, 40))])
+        return any('"kind": "answers"' in line for line in watching.lines)
+
+    fake.wait_until(is_seen)
     assert watching.wait() == 0
     lines = [json.loads(line) for line in watching.lines if line.startswith("{")]
     assert len(lines) == 2

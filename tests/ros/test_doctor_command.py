@@ -31,8 +31,8 @@ def client(fake: Any) -> Iterator[RosOperatorClient]:
 
 @pytest.mark.parametrize(
     ("buffers", "levels"),
-    # A busy machine may lose some.
-    [(LARGER_BUFFERS, {Level.OK, Level.WARN}), ("DEFAULT", {Level.BAD})],
+    # A busy machine may lose some with larger buffers, and a quiet one lets some through without.
+    [(LARGER_BUFFERS, {Level.OK, Level.WARN}), ("DEFAULT", {Level.WARN, Level.BAD})],
 )
 def test_large_images_get_through_with_larger_buffers_and_not_without(
     client: RosOperatorClient,

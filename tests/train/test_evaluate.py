@@ -153,7 +153,7 @@ def test_an_endpoint_is_told_the_robots_skills(tmp_path: Path, chat_server: Any)
 
 
 def test_every_name_makes_its_suite() -> None:
-    assert len(suites()) == 19
+    assert len(suites()) == 20
     for name in suites():
         assert make(name).name == name
     with pytest.raises(SuiteOptionError, match="coco_region"):
