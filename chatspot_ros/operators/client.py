@@ -18,6 +18,8 @@ from chatspot_ros.core.regions import Region
 OK = "OK"
 # Not of the node: it is not there, or does not answer.
 UNREACHABLE = "UNREACHABLE"
+# The node has the shown picture no longer, or it never came to the node: send it with the question.
+NOT_HELD = ("FRAME_EXPIRED", "NO_IMAGE")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from chatspot_ros.core.regions import Region
-from chatspot_ros.operators.client import OK, Ask, AskedQuestion, OperatorClient, Reply
+from chatspot_ros.operators.client import NOT_HELD, OK, Ask, AskedQuestion, OperatorClient, Reply
 from chatspot_ros.operators.drawing import Drawing
 from chatspot_ros.operators.exchange import Exchange
 from chatspot_ros.operators.questions import History
@@ -204,7 +204,7 @@ class Conversation:
 
     def _finish(self, exchange: Exchange, reply: Reply, with_picture: bool) -> None:
         frame = exchange.frame
-        is_lost = reply.status == "FRAME_EXPIRED" or (
+        is_lost = reply.status in NOT_HELD or (
             # The node has forgotten the conversation, and took the newest frame instead.
             reply.status == OK and frame is not None and reply.stamp_ns != frame.stamp_ns
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from chatspot_ros.operators.client import (
+    NOT_HELD,
     UNREACHABLE,
     Ask,
     AskedQuestion,
@@ -250,7 +251,7 @@ class OperatorWidget(QtWidgets.QWidget):
         if exchange is not self.exchange:
             return
         held = exchange.frame
-        if reply.status == "FRAME_EXPIRED" and held is not None and exchange.ask.picture is None:
+        if reply.status in NOT_HELD and held is not None and exchange.ask.picture is None:
             # The person looked longer than the node holds a frame: send this very picture.
             exchange.ask = dataclasses.replace(exchange.ask, picture=held)
             self._send(exchange)

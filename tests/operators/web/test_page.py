@@ -103,8 +103,10 @@ def test_two_people_each_have_their_own(person: Come) -> None:
     two.ask("say for two")
     one.reads("for one")
     two.reads("for two")
-    assert two.page.locator(".region-chip").inner_text().split()[1] == "box"
-    assert one.page.locator(".region-chip").inner_text().split()[1] == "point"
+    # A click may select what a detector found there.
+    chips = [one_of.page.locator(".region-chip").inner_text().split()[1] for one_of in (one, two)]
+    assert chips[1] == "box"
+    assert chips[0] != "box"
     assert "for two" not in one.page.locator(".answers").inner_text()
     assert one.page.locator(".exchange").count() == two.page.locator(".exchange").count() == 1
 
