@@ -1,18 +1,16 @@
 """Time from a mouse release to the first word: `python -m benchmarks.operator_latency --json FILE`.
 
 Row `window_over_action`: the ratio of the medians of the window and of a bare action client, at
-most 1.3. Both ask the same node the same question about the same point of a kitchen's newest frame,
-in turns; each frame is a new one, so that both wait for the picture, too. The window's time runs
-from the release of the mouse to the painting of the first word, without a screen. Where the page in
-the browser is installed, its row `page_over_action` follows.
+most 1.3. Both ask the same node the same question about the same point of a kitchen's frame that
+has just come, in turns that change their order; each waits for the picture to be seen, too. The
+window's time runs from the release of the mouse to the painting of the first word, without a
+screen. Row `page_over_action`: the same for the page, in a headless Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import json
 import os
 import statistics
@@ -23,60 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from chatspot_ros.action import AskRegion
-from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 
-from chatspot_ros.core.regions import Region
-from chatspot_ros.ros.conversions import to_region_message
+from benchmarks import page_latency
+from benchmarks.bare_action import (
+    CAMERA,
+    NODE,
+    PATIENCE_S,
+    POINT,
+    QUESTION,
+    WARM_UP,
+    BareClient,
+)
 from chatspot_ros.util.atomic_write import write_whole
 from chatspot_sim.processes import NodeProcesses, installed
 
 COUNT = 30
-WARM_UP = 3
-PATIENCE_S = 180.0
-QUESTION = "What is this?"
-SIZE_WH = (640, 480)
-POINT = (320.0, 240.0)
-# The kitchen's camera has five pictures a second.
-NEXT_FRAME_S = 0.3
-NODE, CAMERA = "region_query_node", "kitchen_camera"
-# It measures its own row, with a browser.
-PAGE = "benchmarks.page_latency"
-
-
-class BareClient:
-    """An action client that waits by spinning in the calling thread."""
-
-    def __init__(self) -> None:
-        self.node = Node("operator_latency")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.action = ActionClient(self.node, AskRegion, f"{NODE}/ask_region")
-        if not self.action.wait_for_server(PATIENCE_S):
-            raise TimeoutError(f"{NODE}/ask_region is not offered")
-
-    def first_word_s(self) -> float:
-        """Ask; return the seconds until the first word. Raises TimeoutError."""
-        heard: list[float] = []
-
-        def on_feedback(message: Any) -> None:
-            if message.feedback.text:
-                heard.append(time.perf_counter())
-
-        goal = AskRegion.Goal(question=QUESTION)
-        goal.regions = [to_region_message(Region.point(*POINT))]
-        time.sleep(NEXT_FRAME_S)  # not the frame that the other side has asked about
-        begun = time.perf_counter()
-        taken = self.action.send_goal_async(goal, feedback_callback=on_feedback)
-        self.executor.spin_until_future_complete(taken, PATIENCE_S)
-        done = taken.result().get_result_async()
-        self.executor.spin_until_future_complete(done, PATIENCE_S)
-        if not heard:
-            reply = done.result().result if done.done() else None
-            raise TimeoutError(f"no word came: {reply and reply.message}")
-        return heard[0] - begun
 
 
 class Person:
@@ -114,13 +73,17 @@ class Person:
         self.app.installEventFilter(self.painted)
         self._wait(lambda: window.frame is not None)
 
-    def first_word_s(self) -> float:
-        """Click at the point on a new frame; return the seconds until a word is painted."""
-        core, test = self._qt
+    def look(self) -> None:
+        """Begin anew, and wait for a new frame."""
         window = self.window
         window.new_session()
         since_ns = time.time_ns()
         self._wait(lambda: window.frame is not None and window.frame.stamp_ns > since_ns)
+
+    def first_word_s(self) -> float:
+        """Click at the point; return the seconds until a word is painted."""
+        core, test = self._qt
+        window = self.window
         x, y = window.picture.view.to_view(POINT)
         place = core.QPoint(round(x), round(y))
         left, none = core.Qt.MouseButton.LeftButton, core.Qt.KeyboardModifier.NoModifier
@@ -144,7 +107,9 @@ class Person:
         while not condition():
             if time.monotonic() > until:
                 raise TimeoutError(f"nothing for {PATIENCE_S} s: {self.window.status.text()}")
-            self.app.processEvents(core.QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 100)
+            # With a time limit Qt would not wait, and this loop would take a core from the node.
+            # The window's own timer comes every second.
+            self.app.processEvents(core.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 
 def measure_window(count: int) -> dict[str, Any]:
@@ -158,25 +123,19 @@ def measure_window(count: int) -> dict[str, Any]:
         for name, parameters in ((NODE, {"default_timeout": str(PATIENCE_S)}), (CAMERA, {})):
             processes.start(name, installed(name), **parameters).wait_ready(2 * PATIENCE_S)
         bare, person = BareClient(), Person()
+        times: dict[Any, list[float]] = {person: [], bare: []}
         with contextlib.closing(person):
-            pairs = [(person.first_word_s(), bare.first_word_s()) for _ in range(WARM_UP + count)]
-    window_s, action_s = (
-        statistics.median(side) for side in zip(*pairs[WARM_UP:], strict=True)
-    )  # fmt: skip
+            for number in range(WARM_UP + count):
+                for side in (person, bare) if number % 2 else (bare, person):
+                    person.look()
+                    times[side].append(side.first_word_s())
+    window_s, action_s = (statistics.median(times[side][WARM_UP:]) for side in (person, bare))
     value = window_s / action_s
     return {
         "window_over_action": {
             "value": value, "window_s": window_s, "action_s": action_s, "n": count,
         }
     }  # fmt: skip
-
-
-def measure_page(count: int) -> dict[str, Any]:
-    """Return the page's row, or none where there is no page."""
-    if importlib.util.find_spec(PAGE) is None:
-        return {}
-    rows: dict[str, Any] = importlib.import_module(PAGE).measure(count)
-    return rows
 
 
 def main() -> None:
@@ -190,7 +149,7 @@ def main() -> None:
     options, ros_arguments = parser.parse_known_args()
     rclpy.init(args=ros_arguments)
     rows: dict[str, Any] = {}
-    for name, measure in (("window", measure_window), ("page", measure_page)):
+    for name, measure in (("window", measure_window), ("page", page_latency.measure)):
         if options.only in (None, name):
             rows |= measure(options.count)
     for key, row in rows.items():

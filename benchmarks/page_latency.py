@@ -1,5 +1,5 @@
 """Time from a mouse release on the page to the first word, against the bare action client:
-`python -m benchmarks.page_latency --json FILE`.
+`python -m benchmarks.operator_latency --only page`.
 
 Row `page_over_action`: the ratio of the medians. Both sides ask the same node the same question
 about the same point of a kitchen's newest frame in a new session, in turns that change their order;
@@ -10,9 +10,7 @@ event `pointerup` to the change of the document that shows a word.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import shutil
 import statistics
@@ -24,24 +22,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from chatspot_ros.action import AskRegion
-from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-
-from chatspot_ros.core.regions import Region
-from chatspot_ros.ros.conversions import to_region_message
-from chatspot_ros.util.atomic_write import write_whole
+from benchmarks.bare_action import (
+    CAMERA,
+    NODE,
+    PATIENCE_S,
+    POINT,
+    SIZE_WH,
+    WARM_UP,
+    BareClient,
+)
 from chatspot_sim.processes import NodeProcesses, installed
 
-COUNT = 30
-WARM_UP = 3
-PATIENCE_S = 60.0
-QUESTION = "What is this?"
-SIZE_WH = (640, 480)
-POINT = (320.0, 240.0)
-NODE, CAMERA = "region_query_node", "kitchen_camera"
 BROWSERS = ("chromium", "google-chrome")
 
 # Runs in the browser: `first` becomes the milliseconds from the last release to the first word.
@@ -56,38 +47,6 @@ new MutationObserver(() => {
     window.first = performance.now() - window.begun;
 }).observe(document, { subtree: true, childList: true, characterData: true });
 """
-
-
-class BareClient:
-    """An action client that waits by spinning in the calling thread."""
-
-    def __init__(self) -> None:
-        self.node = Node("page_latency")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.action = ActionClient(self.node, AskRegion, f"{NODE}/ask_region")
-        if not self.action.wait_for_server(PATIENCE_S):
-            raise TimeoutError(f"{NODE}/ask_region is not offered")
-
-    def first_word_s(self) -> float:
-        """Ask; return the seconds until the first word. Raises TimeoutError."""
-        heard: list[float] = []
-
-        def on_feedback(message: Any) -> None:
-            if message.feedback.text:
-                heard.append(time.perf_counter())
-
-        goal = AskRegion.Goal(question=QUESTION, session=f"page_latency {time.monotonic_ns()}")
-        goal.regions = [to_region_message(Region.point(*POINT))]
-        begun = time.perf_counter()
-        taken = self.action.send_goal_async(goal, feedback_callback=on_feedback)
-        self.executor.spin_until_future_complete(taken, PATIENCE_S)
-        done = taken.result().get_result_async()
-        self.executor.spin_until_future_complete(done, PATIENCE_S)
-        if not heard:
-            reply = done.result().result if done.done() else None
-            raise TimeoutError(f"no word came: {reply and reply.message}")
-        return heard[0] - begun
 
 
 @contextlib.contextmanager
@@ -156,7 +115,7 @@ def in_turns(person: Browser, bare: BareClient, count: int) -> tuple[list[float]
     def ask_here() -> None:
         person.look()
         person.freeze()
-        action.append(bare.first_word_s())
+        action.append(bare.first_word_s(f"page_latency {time.monotonic_ns()}"))
 
     page: list[float] = []
     action: list[float] = []
@@ -200,22 +159,3 @@ def measure(count: int) -> dict[str, Any]:
     return {
         "page_over_action": {"value": value, "page_s": page_s, "action_s": action_s, "n": count}
     }
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Measure what the page adds to the first word.")
-    parser.add_argument("--json", type=Path, help="also write the row there")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"default: {COUNT}")
-    options, ros_arguments = parser.parse_known_args()
-    rclpy.init(args=ros_arguments)
-    rows = measure(options.count)
-    for key, row in rows.items():
-        rest = ", ".join(f"{name} {value:.5g}" for name, value in row.items() if name != "value")
-        print(f"{key:32s} {row['value']:8.4f}   ({rest})")
-    if options.json:
-        write_whole(options.json, json.dumps({"rows": rows}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

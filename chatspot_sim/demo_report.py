@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatspot_ros.core.regions import Region, RegionKind
+from chatspot_ros.operators.words import region_words
 
 _POLYGON_SHOWN = 3  # corners
 WIDTH = 100
@@ -53,14 +54,10 @@ def region_text(regions: Sequence[Region], brief: bool = False) -> str:
 
 
 def _one_region_text(region: Region, brief: bool) -> str:
-    if region.kind is RegionKind.IMAGE:
-        return "whole image"
-    points = [f"{x:.0f},{y:.0f}" for x, y in region.points_px]
-    if region.kind is not RegionKind.POLYGON:
-        return f"{region.kind} {','.join(points)}"
-    if brief and len(points) > _POLYGON_SHOWN:
-        return f"polygon of {len(points)} corners"
-    return f"polygon {' '.join(points)}"
+    corners = len(region.points_px)
+    if brief and region.kind is RegionKind.POLYGON and corners > _POLYGON_SHOWN:
+        return f"polygon of {corners} corners"
+    return region_words(replace(region, label=""))
 
 
 def answer_text(text: str, grounded: Sequence[Region]) -> str:

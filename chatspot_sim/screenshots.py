@@ -91,7 +91,7 @@ class Window:
         while not condition():
             if time.monotonic() > until:
                 raise TimeoutError(f"nothing for {PATIENCE_S:.0f} s: {self.widget.status.text()}")
-            self.app.processEvents(self._core.QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 200)
+            self.app.processEvents(self._core.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 
 def area(box_xyxy_px: tuple[float, float, float, float]) -> float:

@@ -13,11 +13,19 @@ from chatspot_ros.util.bounded_yaml import load_yaml
 
 _PACKAGE = "chatspot_ros"
 PHOTO_MODEL = "chatspot-small"
+# What a composed model learned, in a folder that is no checkpoint by itself.
+_ADAPTATION = "adaptation.safetensors"
 
 
 def share_folder() -> Path:
     """Return the package's installed share folder (config, launch, models)."""
     return Path(get_package_share_directory(_PACKAGE))
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the bundled checkpoints; what one is composed of is none."""
+    folders = (path.parent for path in (share_folder() / "models").glob("*/config.json"))
+    return sorted(one.name for one in folders if not (one / _ADAPTATION).exists())
 
 
 def find_model(name: str) -> str:
@@ -34,12 +42,11 @@ def find_model(name: str) -> str:
     if (models / name).is_dir():
         return str(models / name)
     if "/" not in name or name[0] in "/~.":  # else it may be a hub id
-        bundled = sorted(path.name for path in models.iterdir()) if models.is_dir() else []
         raise ModelLoadError(
             "there is no such model",
             value=name,
             remedy=f"set the parameter model to a folder, a hub id (owner/name) or a bundled one: "
-            f"{', '.join(bundled) or 'none is installed'}",
+            f"{', '.join(bundled_models()) or 'none is installed'}",
         )
     return name
 

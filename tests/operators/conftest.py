@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_operator import FakeClient
+from fake_operator import CUP, FakeClient
 
 
 @pytest.fixture
@@ -26,3 +26,11 @@ def window(qtbot: Any, client: FakeClient) -> Iterator[Any]:
     with qtbot.waitExposed(made):
         made.show()
     return made
+
+
+@pytest.fixture
+def seen(qtbot: Any, client: FakeClient, window: Any) -> Any:
+    """The window with a picture, and a cup on it."""
+    client.frame(detections=(CUP,))
+    qtbot.waitUntil(lambda: window.frame is not None)
+    return window

@@ -10,6 +10,8 @@ import numpy as np
 from chatspot_ros.core.regions import Region
 from chatspot_ros.operators.client import OK, Answer, Ask, Frame, Reply
 
+CUP = Region(((100, 100), (200, 200)), id="1", label="cup")
+
 
 @dataclass
 class FakeQuestion:

@@ -58,3 +58,9 @@ def wheel(widget: Any, at: Any, steps: int) -> None:
         False,
     )
     QtWidgets.QApplication.sendEvent(widget, event)
+
+
+def typed(qtbot: Any, window: Any, text: str) -> None:
+    """Type a question and ask it."""
+    qtbot.keyClicks(window.question.line, text)
+    qtbot.keyClick(window.question.line, Qt.Key.Key_Return)

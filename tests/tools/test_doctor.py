@@ -79,6 +79,7 @@ def test_models_are_measured_and_a_named_one_must_fit(
     broken.mkdir()
     (broken / "config.json").write_text("{")
     found = list(check_models([str(broken), "nothing-of-this-name"], "cpu"))
+    assert {one.level for one in found[:-2]} == {Level.OK}  # every bundled one
     tiny = about(found, "model chatspot-tiny")
     assert (tiny.level, "fits on cpu" in tiny.says) == (Level.OK, True)
     for name, word in ((broken, "config.json"), ("nothing-of-this-name", "no such model")):

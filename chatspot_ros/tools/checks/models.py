@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.tools.checks.finding import Finding, bad, ok, warn
-from chatspot_ros.util.resources import find_model, share_folder
+from chatspot_ros.util.resources import bundled_models, find_model, share_folder
 
 # The file by which a bundled model says how it reads regions; a detector has none.
 _SPEC = "chatspot.yaml"
@@ -37,11 +37,9 @@ def check_models(given: Iterable[str], device: str = "auto") -> Iterator[Finding
 
     A bundled one that does not fit is a warning; a named one must fit.
     """
-    folders = sorted(path.parent for path in (share_folder() / "models").glob(f"*/{_SPEC}"))
-    for folder in folders:
-        if not any(folder.glob("*.safetensors")):
-            continue  # what a model is composed of
-        yield _check_model(folder.name, device, is_given=False)
+    for name in bundled_models():
+        if (share_folder() / "models" / name / _SPEC).exists():
+            yield _check_model(name, device, is_given=False)
     for name in given:
         yield _check_model(name, device, is_given=True)
 

@@ -46,12 +46,14 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 class LiveCamera:
-    """Publishes a picture of one colour ten times a second, with detections."""
+    """Publishes a picture of one colour ten times a second, with detections. `stamp` is that of the
+    newest picture."""
 
     def __init__(self, world: World, picture: Any = None) -> None:
         self.world = world
         self.picture = np.full((48, 64, 3), (10, 20, 30), np.uint8) if picture is None else picture
         self.boxes: tuple[Any, ...] = ()
+        self.stamp: Any = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -73,6 +75,7 @@ class LiveCamera:
             stamp = self.world.now()
             header = Header(stamp=stamp, frame_id="camera_optical")
             self.world.images.publish(to_image_message(self.picture, header))
+            self.stamp = stamp
             if self.boxes:
                 publish(self.world, stamp, *self.boxes)
 
