@@ -201,7 +201,7 @@ def overhead(engine: Engine, queries: int, boxes: int) -> float:
     From a query's submission to its end: queue, thread, frame key, scaling, prompts, masks, choice
     of tokens, detokenizing, parsing. Each query is about a new frame.
     """
-    desk = Desk(engine, Settings())
+    desk = Desk(engine, settings=Settings())
     model, inside_s = engine._runner.model, 0.0
 
     def timed(name: str) -> Callable[..., Any]:

@@ -43,16 +43,16 @@ def noise(seed: int, width: int, height: int) -> Frame:
 
 
 class Desk:
-    """An engine in its thread, with sessions and answerer; without ROS."""
+    """Engines, each in its thread, with sessions and answerers; without ROS."""
 
-    def __init__(self, engine: BatchingEngine, settings: Settings) -> None:
+    def __init__(self, *engines: BatchingEngine, settings: Settings) -> None:
         self.sessions: SessionStore[Picture, Turn] = SessionStore(
             max_sessions=settings.max_sessions,
             max_idle_s=settings.session_idle,
             max_turns=settings.session_turns,
         )
-        self.answerer = Answerer(settings, self.sessions)
-        self.worker = InferenceWorker(engine, queue_size=settings.queue_size)
+        self._answerers = {id(one): Answerer(settings, self.sessions) for one in engines}
+        self.worker = InferenceWorker(*engines, queue_size=settings.queue_size)
         self._ids = itertools.count()
 
     def ask(
@@ -64,6 +64,7 @@ class Desk:
         sweep: bool = False,
         session: str = "",
         task: str = "",
+        camera: str = "",
         timeout_s: float = 3600.0,
     ) -> Any:
         """Submit a query; return its handle. Raises BusyError."""
@@ -81,12 +82,13 @@ class Desk:
             on_end(pending, error)
 
         return self.worker.submit(
-            lambda engine: self.answerer.answer(engine, pending),
+            lambda engine: self._answerers[id(engine)].answer(engine, pending),
             deadline_s=pending.deadline_s,
             on_done=on_done,
             priority=pending.priority,
             frame=frame.id,
             session_key=session or None,
+            camera=camera,
         )
 
     def ask_and_wait(self, frame: Frame, asks: Sequence[Question]) -> InflightRequest:

@@ -42,7 +42,7 @@ class Soak:
     """Asks the queries and counts their statuses."""
 
     def __init__(self, engine: Engine, seed: int) -> None:
-        self.desk = Desk(engine, SETTINGS)
+        self.desk = Desk(engine, settings=SETTINGS)
         self.statuses: Counter[str] = Counter()
         self.memory_mb: list[float] = []
         self._rng = np.random.default_rng(seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from chatspot_ros.core.geometry import RgbImage
@@ -20,7 +22,10 @@ _STOP_S = 5.0
 
 
 class ModelManager:
-    """Owns the model, its inference thread and its answerer, whose caches are dropped with it."""
+    """Owns the model, its inference threads and their answerers, whose caches go with them.
+
+    Each device of the setting `device` gets a copy of the model, a thread and an answerer.
+    """
 
     def __init__(
         self,
@@ -30,7 +35,8 @@ class ModelManager:
         """`load` returns the engine; it runs in the inference thread and may take long."""
         self._load = load
         self._make_answerer = make_answerer
-        self._answerer = make_answerer()
+        # By the id of the engine that a thread hands to its jobs.
+        self._answerers: dict[int, Answerer] = {}
         self.worker: InferenceWorker[Any] | None = None
         self.name = ""
         self.device = ""
@@ -43,35 +49,45 @@ class ModelManager:
     @property
     def cache_bytes(self) -> int:
         """The bytes of the cached scenes and memories of conversations."""
-        return self._answerer.cache_bytes
+        return sum(answerer.cache_bytes for answerer in list(self._answerers.values()))
 
     def configure(self, settings: Settings) -> None:
         """Use new settings; those that are fixed at start keep their effect."""
-        self._answerer.settings = settings
+        for answerer in list(self._answerers.values()):
+            answerer.settings = settings
 
     def load(self, settings: Settings) -> None:
-        """Start the inference thread and load the model in it.
+        """Start an inference thread for each device and load the model in it.
 
         Raises:
             ChatspotError: the model cannot be loaded, or fails at its first answer.
         """
         engines: list[Any] = []
 
-        def load() -> Any:
-            engines.append(self._load(settings))
+        def load(device: str) -> Any:
+            engine = self._load(replace(settings, device=device))
+            engines.append(engine)
+            batching: Any = as_batching(engine)
+            self._answerers[id(batching)] = self._make_answerer()
             # When the device is full, free the caches.
-            batching: Any = as_batching(engines[0])
-            batching.on_out_of_memory = lambda: self._answerer.give_back()
+            batching.on_out_of_memory = lambda: self._answerers[id(batching)].give_back()
             return batching
 
-        worker: InferenceWorker[Any] = InferenceWorker.begin(load, queue_size=settings.queue_size)
+        makes = [partial(load, device) for device in devices_of(settings)]
+        try:
+            worker: InferenceWorker[Any] = InferenceWorker.begin(
+                *makes, queue_size=settings.queue_size
+            )
+        except BaseException:
+            self._answerers.clear()
+            raise
         self.worker, self.name = worker, str(engines[0].name)
-        self.device = str(getattr(engines[0], "device", ""))
+        self.device = ", ".join(str(getattr(engine, "device", "")) for engine in engines)
 
     def answer(self, engine: Any, inflight: InflightRequest) -> Generator[Any, None, RgbImage]:
         """Answer a request; see `Answerer.answer`. Every failure is raised as a ChatspotError."""
         try:
-            return (yield from self._answerer.answer(engine, inflight))
+            return (yield from self._answerers[id(engine)].answer(engine, inflight))
         except (ChatspotError, GeneratorExit):
             raise
         except BaseException as error:
@@ -83,7 +99,7 @@ class ModelManager:
 
     def forget(self) -> None:
         """Free scenes and conversation memories, once no question is being answered."""
-        self._answerer = self._make_answerer()
+        self._answerers = {one: self._make_answerer() for one in self._answerers}
         if self.worker is not None:
             # As a job, so that it runs after the current ones. If the queue is full, nothing can be
             # freed yet.
@@ -94,8 +110,13 @@ class ModelManager:
         """Free the model; return False if its thread is still computing and will free it later."""
         worker, self.worker = self.worker, None
         self.name = self.device = ""
-        self._answerer = self._make_answerer()
+        self._answerers = {}
         ended = worker is None or worker.stop(timeout_s)
         del worker
         process_memory.release()
         return ended
+
+
+def devices_of(settings: Settings) -> list[str]:
+    """Return the devices that the setting names, such as ["cuda:0", "cuda:1"]."""
+    return [device.strip() for device in settings.device.split(",")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DEVICE = r"[a-z]+(:\d+)?"
+DEVICES = rf"{DEVICE}(,{DEVICE})*"
 
 _YES = ("true", "1", "yes", "on")
 _NO = ("false", "0", "no", "off")
@@ -78,10 +79,9 @@ class Spec:
             words = ("on", "true") if value else ("off", "none", "false")
             found = next((word for word in words if word in self.choices), None)
             return found if value or found or self.choices else ""
-        text = str(value) if isinstance(value, str | int | float) else None
-        # A GPU by its number.
-        is_gpu = self.name == "device" and text is not None and text.isascii() and text.isdigit()
-        return f"cuda:{text}" if is_gpu else text
+        if self.name == "device":
+            return _devices(value)
+        return str(value) if isinstance(value, str | int | float) else None
 
     def problem_with(self, value: Any) -> str | None:
         """Return the problem with a value of the right type; None if there is none."""
@@ -99,6 +99,15 @@ class Spec:
         if self.pattern and not all(re.fullmatch(self.pattern, text) for text in texts):
             return f"{self.name} is {self.form} (got {value!r})"
         return None
+
+
+def _devices(value: Any) -> str | None:
+    """Return devices with commas, from a text, a number or a list; 1 means cuda:1."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    if not all(isinstance(part, str | int | float) for part in parts):
+        return None
+    names = [str(part).strip() for part in parts]
+    return ",".join(f"cuda:{one}" if one.isascii() and one.isdigit() else one for one in names)
 
 
 def _number(value: Any) -> float | int | None:

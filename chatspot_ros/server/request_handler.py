@@ -52,11 +52,9 @@ class Worker(Protocol):
         priority: Priority,
         frame: Hashable,
         session_key: Hashable,
+        camera: Hashable,
     ) -> Any:
-        """Queue a job, which is called with the engine and runs in steps.
-
-        Raises BusyError, NotActiveError.
-        """
+        """Queue a job in steps, called with an engine. Raises BusyError, NotActiveError."""
 
 
 class Answerer(Protocol):
@@ -260,6 +258,7 @@ class RequestHandler:
             priority=inflight.priority,
             frame=picture.id,
             session_key=inflight.query.session or None,
+            camera=picture.camera,
         )
         if not inflight.over:
             inflight.handle = handle

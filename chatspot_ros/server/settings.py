@@ -12,7 +12,7 @@ from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
-from chatspot_ros.server.parameter_spec import DEVICE, Spec
+from chatspot_ros.server.parameter_spec import DEVICES, Spec
 
 
 def _of(
@@ -53,10 +53,11 @@ class Settings:
     )
     device: str = _of(
         EngineConfig.device,
-        "Where the model runs: auto, cpu, cuda, cuda:1, ...",
+        "Where the model runs: auto, cpu, cuda, cuda:1, ... Several with commas (cuda:0,cuda:1): a "
+        "copy of the model runs on each, and they share the requests.",
         fixed=True,
-        pattern=DEVICE,
-        form="auto, cpu, cuda, cuda:1, ...",
+        pattern=DEVICES,
+        form="auto, cpu, cuda, cuda:1, ... or several of them with commas",
     )
     dtype: str = _of(
         EngineConfig.dtype,

@@ -47,6 +47,8 @@ def given(ros_node: Any) -> Declaring:
     [
         ("compile:=off", "compile", "off"), ("compile:=on", "compile", "on"),
         ("device:=0", "device", "cuda:0"), ("device:=1", "device", "cuda:1"),
+        ("device:=cuda:0,cuda:1", "device", "cuda:0,cuda:1"), ("device:=[0, 1]", "device", "cuda:0,cuda:1"),
+        ("device:=[cpu, 'cuda:1']", "device", "cpu,cuda:1"),
         ("default_question:=''", "default_question", ""), ("skills_file:=''", "skills_file", ""),
         ("skills_file:=off", "skills_file", ""), ("states_file:=no", "states_file", ""),
         ("watch:=off", "watch", ""), ("max_image_age:=5", "max_image_age", 5.0),
@@ -71,6 +73,7 @@ def test_what_can_only_mean_one_thing_is_taken(
         ("max_image_age:=ten", "max_image_age"), ("compile:=yes please", "auto, off, on"),
         ("service_introspection:=all", "off, metadata, contents"),
         ("relabel_question:=''", "relabel_question"), ("device:=-1", "cuda"),
+        ("device:=[]", "cuda"), ("device:='cpu,'", "with commas"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_with_the_accepted_values(

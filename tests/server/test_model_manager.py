@@ -120,7 +120,7 @@ def test_unloading_frees_the_engine_and_what_it_has_seen() -> None:
     gc.collect()
     assert engines[0]() is None
     assert (manager.worker, manager.name, manager.device) == (None, "", "")
-    assert [one() is None for one in caches] == [True, False]
+    assert [one() is None for one in caches] == [True]
     # And again.
     manager.load(Settings())
     assert manager.name == "scripted"
@@ -155,11 +155,51 @@ def test_a_model_that_still_computes_is_said_and_freed_later() -> None:
     assert handle.wait(60.0)
 
 
+def test_each_device_gets_a_copy_of_the_model_and_caches_of_its_own() -> None:
+    devices: list[str] = []
+
+    def load(settings: Settings) -> Engine:
+        devices.append(settings.device)
+        return Engine()
+
+    manager, caches = make(load)
+    manager.load(Settings(device="cuda:0, cuda:1"))
+    assert devices == ["cuda:0", "cuda:1"]
+    assert (manager.device, len(caches)) == ("cpu, cpu", 2)
+    manager.configure(settings := Settings())
+    assert all(one() is not None and one().settings is settings for one in caches)  # type: ignore[union-attr]
+    assert manager.unload()
+    assert all(one() is None for one in caches)
+
+
+def test_a_device_that_fails_leaves_none_of_the_others() -> None:
+    def load(settings: Settings) -> Engine:
+        if settings.device == "cuda:1":
+            raise ModelLoadError("no such device", value="cuda:1", remedy="name another")
+        return Engine()
+
+    manager, caches = make(load)
+    with pytest.raises(ModelLoadError, match="cuda:1"):
+        manager.load(Settings(device="cuda:0,cuda:1"))
+    gc.collect()
+    assert all(one() is None for one in caches)
+    assert (manager.worker, manager.cache_bytes) == (None, 0)
+
+
 def test_any_failure_of_a_query_is_a_typed_error() -> None:
     def answer(engine: Any, inflight: Any) -> Any:
         raise KeyError("scripted")
         yield
 
     manager = ModelManager(lambda _: Engine(), lambda: SimpleNamespace(answer=answer))  # type: ignore[arg-type, return-value]
-    with pytest.raises(ModelError, match=r"KeyError.*scripted"):
-        next(manager.answer(None, None))  # type: ignore[arg-type]
+    manager.load(Settings())
+    assert manager.worker is not None
+    failures: list[Any] = []
+    job = manager.worker.submit(
+        lambda engine: manager.answer(engine, None),  # type: ignore[arg-type]
+        on_done=lambda _, error: failures.append(error),
+    )
+    assert job.wait(60.0)
+    assert isinstance(failures[0], ModelError)
+    assert "KeyError: 'scripted'" in str(failures[0])
+    assert manager.unload()

@@ -56,10 +56,14 @@ class JobHandle(Generic[ResultT]):
         priority: Priority = Priority.INTERACTIVE,
         frame: Hashable = None,
         session_key: Hashable = None,
+        camera: Hashable = None,
     ) -> None:
         self.job = job
         self.deadline_s = deadline_s
         self.priority, self.frame, self.session_key = priority, frame, session_key
+        self.camera = camera
+        # The number of the thread that runs it, once it runs.
+        self.worker = 0
         # While the job runs in steps: its generator, and the batch that it waits for.
         self.steps: StepwiseJob[ResultT] | None = None
         self.waits_for: StepwiseBatch | None = None

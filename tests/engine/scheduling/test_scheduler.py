@@ -239,3 +239,104 @@ def test_the_late_make_room_first() -> None:
     assert gone is late
     assert isinstance(error, DeadlineError)
     assert background in schedule.waiting
+
+
+# --- several cameras
+
+
+def begun(schedule: Scheduler, worker: int = 0) -> JobHandle | None:
+    """Begin the next job, if it is a job's turn, and end it at once."""
+    turn = schedule.next(worker)
+    if turn is None or turn.begin is None:
+        return None
+    schedule.begin(turn.begin, worker)
+    schedule.end(turn.begin)
+    return turn.begin
+
+
+def test_cameras_take_turns_however_much_one_asks() -> None:
+    schedule = Scheduler(queue_size=100)
+    for camera in ("front",) * 6 + ("left", "rear", "left"):
+        schedule.add(JobHandle(print, camera=camera))
+    cameras = []
+    while (handle := begun(schedule)) is not None:
+        cameras.append(handle.camera)
+    assert cameras == ["front", "left", "rear", "front", "left", *["front"] * 4]
+
+
+def test_the_questions_of_one_camera_stay_in_order() -> None:
+    schedule = Scheduler(queue_size=100)
+    handles = [JobHandle(print, camera="front") for _ in range(4)]
+    for handle in handles:
+        schedule.add(handle)
+        schedule.add(JobHandle(print, camera="left"))
+    order = [begun(schedule) for _ in range(8)]
+    assert [one for one in order if one in handles] == handles
+
+
+def test_in_a_full_queue_the_camera_that_asks_most_makes_room() -> None:
+    schedule = Scheduler(queue_size=4)
+    fronts = [JobHandle(print, camera="front") for _ in range(4)]
+    for handle in fronts:
+        schedule.add(handle)
+    ((displaced, error),) = schedule.add(JobHandle(print, camera="left"))
+    assert displaced is fronts[-1]
+    assert "another camera" in str(error)
+    ((displaced, _),) = schedule.add(JobHandle(print, camera="left"))
+    assert displaced is fronts[-2]
+    # Two each: nobody has more than its share.
+    for camera in ("front", "left"):
+        with pytest.raises(BusyError, match="too many"):
+            schedule.add(JobHandle(print, camera=camera))
+
+
+# --- several workers
+
+
+def test_a_frame_that_is_being_answered_stays_with_its_worker() -> None:
+    schedule = Scheduler(queue_size=10, workers=2)
+    first, same, other = (JobHandle(print, frame=frame) for frame in (1, 1, 2))
+    for handle in (first, same, other):
+        schedule.add(handle)
+    schedule.begin(first, worker=0)
+    turn = schedule.next(worker=1)
+    assert turn is not None
+    assert turn.begin is other
+    schedule.begin(other, worker=1)
+    first.waits_for = Batch("1")
+    other.waits_for = Batch("2")
+    turn = schedule.next(worker=1)
+    assert turn is not None
+    assert turn.steps is other.waits_for
+    turn = schedule.next(worker=0)
+    assert turn is not None
+    assert turn.begin is same
+
+
+def test_an_idle_worker_that_has_seen_the_frame_gets_it_and_a_busy_one_does_not() -> None:
+    schedule = Scheduler(queue_size=10, workers=2)
+    schedule.add(JobHandle(print, frame=1))
+    assert begun(schedule, worker=0) is not None
+    again = JobHandle(print, frame=1)
+    schedule.add(again)
+    assert schedule.next(worker=1) is None
+    busy = JobHandle(print, frame=7)
+    schedule.add(busy)
+    schedule.begin(busy, worker=0)
+    busy.waits_for = Batch("7")
+    turn = schedule.next(worker=1)
+    assert turn is not None
+    assert turn.begin is again
+
+
+def test_a_session_has_one_question_at_a_time_on_all_workers() -> None:
+    schedule = Scheduler(queue_size=10, workers=2)
+    first, second = (JobHandle(print, session_key="tour") for _ in range(2))
+    schedule.add(first)
+    schedule.add(second)
+    schedule.begin(first, worker=0)
+    assert schedule.next(worker=1) is None
+    schedule.end(first)
+    turn = schedule.next(worker=1)
+    assert turn is not None
+    assert turn.begin is second

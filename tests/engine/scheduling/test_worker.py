@@ -278,3 +278,54 @@ def test_no_job_ends_twice_or_never_under_a_storm() -> None:
     for name, handle in submitted:
         assert handle.wait(PATIENCE_S)
         assert len(ends.of[name]) == 1
+
+
+# --- several engines
+
+
+def test_two_engines_run_two_jobs_at_the_same_time() -> None:
+    worker = InferenceWorker("first", "second", queue_size=4)
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+    used: list[str] = []
+
+    def meet(engine: str) -> None:
+        both.wait()
+        used.append(engine)
+
+    jobs = [worker.submit(meet) for _ in range(2)]
+    assert all(job.wait(PATIENCE_S) for job in jobs)
+    assert sorted(used) == ["first", "second"]
+    assert worker.stop(PATIENCE_S)
+
+
+def test_an_engine_that_cannot_be_made_stops_the_others() -> None:
+    def fail() -> str:
+        raise KeyError("no such device")
+
+    before = threading.active_count()
+    with pytest.raises(KeyError, match="no such device"):
+        InferenceWorker.begin(lambda: "first", fail, queue_size=4)
+    assert threading.active_count() == before
+
+
+def test_a_stop_ends_the_jobs_of_all_threads(ends: Ends) -> None:
+    worker = InferenceWorker("first", "second", queue_size=4)
+    gates = [Gate() for _ in range(2)]
+    handles = [worker.submit(gate, on_done=ends(str(k))) for k, gate in enumerate(gates)]
+    for gate, handle in zip(gates, handles, strict=True):
+        assert gate.started.wait(PATIENCE_S)
+        gate.handle = handle
+    assert worker.stop(PATIENCE_S)
+    assert all(isinstance(only(ends, str(k))[1], NotActiveError) for k in range(2))
+
+
+def test_a_job_left_to_a_busy_thread_is_taken_when_it_ends() -> None:
+    worker = InferenceWorker("first", "second", queue_size=4)
+    gate = Gate()
+    first = worker.submit(gate, frame=1, session_key="tour")
+    assert gate.started.wait(PATIENCE_S)
+    later = [worker.submit(lambda _: None, frame=1, session_key="tour") for _ in range(3)]
+    assert not any(one.done for one in later)
+    gate.open.set()
+    assert all(one.wait(PATIENCE_S) for one in (first, *later))
+    assert worker.stop(PATIENCE_S)
