@@ -1,10 +1,10 @@
 """Several cameras before one model: who waits how long, and what a second device brings.
 
 `python -m benchmarks.cameras --json FILE [--model M] [--seconds S]`, three parts, each with both
-sides in one run. *Turns*: one camera asks without a pause, with six questions always on the way, and
-three ask now and then; by turns (the node) and in order of arrival (the same schedule, told that all
-is one camera). `wait_over_mean` is the longest mean wait of a camera over the mean wait. *Devices*:
-questions per second of two engines with a thread each over one engine with two threads.
+sides in one run. *Turns*: one camera asks without a pause, with six questions always on the way,
+and three ask now and then; by turns (the node) and in order of arrival (the same schedule, told
+that all is one camera). `wait_over_mean` is the longest mean wait of a camera over the mean wait.
+*Devices*: questions per second of two engines with a thread each over one engine with two threads.
 *Across frames*: the time of two frames' questions over that of one frame's with the same questions
 and one more picture to see: no batch across frames could save more.
 """

@@ -47,7 +47,8 @@ def given(ros_node: Any) -> Declaring:
     [
         ("compile:=off", "compile", "off"), ("compile:=on", "compile", "on"),
         ("device:=0", "device", "cuda:0"), ("device:=1", "device", "cuda:1"),
-        ("device:=cuda:0,cuda:1", "device", "cuda:0,cuda:1"), ("device:=[0, 1]", "device", "cuda:0,cuda:1"),
+        ("device:=cuda:0,cuda:1", "device", "cuda:0,cuda:1"),
+        ("device:=[0, 1]", "device", "cuda:0,cuda:1"),
         ("device:=[cpu, 'cuda:1']", "device", "cpu,cuda:1"),
         ("default_question:=''", "default_question", ""), ("skills_file:=''", "skills_file", ""),
         ("skills_file:=off", "skills_file", ""), ("states_file:=no", "states_file", ""),

@@ -101,7 +101,7 @@ class Scheduler:
         return ended
 
     def _to_make_room(self, handle: Job) -> tuple[Job | None, str]:
-        """Return the waiting job whose place a new one takes, and the reason; None: there is none."""
+        """Return the waiting job whose place a new one takes, if any, and the reason."""
         lowest = max(one.priority for one in self.waiting)
         last = [one for one in self.waiting if one.priority == lowest]
         if lowest > handle.priority:
