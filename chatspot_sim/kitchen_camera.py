@@ -101,23 +101,25 @@ class KitchenCamera(Node):
             message = to_image_message(frame.rgb, header)
         fovy_deg = self._world.kitchen.view.fovy_deg
         info = camera_info(fovy_deg, self._world.width, self._world.height, header)
+        # Before the picture goes out: whoever has it need not wait for its depth.
+        depth = self._depth(header)
         self._images.publish(message)
         self._infos.publish(info)
-        self._publish_depth(info)
+        if depth is not None and self._depths is not None:
+            self._depths.publish(depth)
+        if self._depth_infos is not None:
+            self._depth_infos.publish(info)
         self._truths.publish(String(data=frame.truth.to_json()))
 
-    def _publish_depth(self, info: CameraInfo) -> None:
-        """Publish the depth picture of the same moment, if somebody subscribes."""
-        if self._depths is None or self._depth_infos is None:
-            return
-        self._depth_infos.publish(info)
-        if not self._depths.get_subscription_count():
-            return
+    def _depth(self, header: Header) -> Image | None:
+        """Return the depth picture of now; None if nobody subscribes."""
+        if self._depths is None or not self._depths.get_subscription_count():
+            return None
         settings = self._settings
         sensed_m = sense_depth(
             self._world.depth_m(), settings["depth_noise"], settings["depth_holes"], self._grain
         )
-        self._depths.publish(depth_image(sensed_m, settings["depth"], info.header))
+        return depth_image(sensed_m, settings["depth"], header)
 
     def _on_act(
         self, request: KitchenAct.Request, response: KitchenAct.Response

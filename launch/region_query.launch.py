@@ -40,7 +40,7 @@ ARGUMENTS = (
     (
         "depth_topic",
         "depth/image",
-        "Topic of the depth aligned to the images, without the transport's suffix; see depth_images.",
+        "Topic of the depth aligned to the images, without the transport's suffix (depth_images).",
     ),
     (
         "depth_info_topic",
