@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatspot_ros.core.regions import Region, RegionKind
-from chatspot_ros.operators.words import region_words
+from chatspot_ros.operators.words import place_words, region_words
 
 _POLYGON_SHOWN = 3  # corners
 WIDTH = 100
@@ -26,7 +26,8 @@ class Result:
     """One question, answered and judged; `right` is None if the truth is unknown.
 
     `asked` are the regions of the question, `grounded` those of the answer. `marks` are the
-    answers of a question about several regions: region, text, and whether it is right.
+    answers of a question about several regions: region, text, and whether it is right. `position`
+    says where the asked or the found thing is; empty: not known.
     """
 
     way: str
@@ -39,6 +40,7 @@ class Result:
     asked: tuple[Region, ...] = ()
     grounded: tuple[Region, ...] = ()
     marks: tuple[tuple[Region, str, bool], ...] = ()
+    position: str = ""
 
     @property
     def where(self) -> str:
@@ -58,6 +60,18 @@ def _one_region_text(region: Region, brief: bool) -> str:
     if brief and region.kind is RegionKind.POLYGON and corners > _POLYGON_SHOWN:
         return f"polygon of {corners} corners"
     return region_words(replace(region, label=""))
+
+
+def position_text(regions: Sequence[Region]) -> str:
+    """Return the places of the regions whose position is known, in words."""
+    known = (one.place for one in regions if one.place is not None and one.place.xyz_m is not None)
+    return "; ".join(map(place_words, known))
+
+
+def position_lines(results: Sequence[Result]) -> list[str]:
+    """Return the positions by the number of their question, as lines; empty if none is known."""
+    known = [f"{n:3}. {one.position}" for n, one in enumerate(results, start=1) if one.position]
+    return ["positions (x to the right, y down, z forward):", *known] if known else []
 
 
 def answer_text(text: str, grounded: Sequence[Region]) -> str:
@@ -97,7 +111,8 @@ def console() -> Console:
 
 
 def write_json(results: Sequence[Result], file: Path) -> None:
-    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds"}]}`."""
+    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds",
+    "position"}]}`."""
     questions = [
         {
             "question": result.question,
@@ -106,6 +121,7 @@ def write_json(results: Sequence[Result], file: Path) -> None:
             "truth": result.truth,
             "right": result.right,
             "seconds": round(result.seconds, 3),
+            "position": result.position,
         }
         for result in results
     ]
