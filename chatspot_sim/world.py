@@ -114,6 +114,23 @@ class World:
             item.opening = item.look["open_to"] if value == "open" else 0.0
         self._refresh()
 
+    def set_opening(self, item_id: str, opening: float, value: str) -> None:
+        """Leave a door or drawer open by a share of its way, 0 to 1; `value` is open or closed."""
+        item = self.kitchen.item(item_id)
+        item.opening = opening
+        item.state["drawer" if "drawer" in item.state else "door"] = value
+        self._refresh()
+
+    def move(self, item_id: str, place: tuple[float, float, float]) -> None:
+        """Put a thing elsewhere, in metres."""
+        self.kitchen.item(item_id).place = place
+        self._refresh()
+
+    def move_light(self, by: NDArray[np.float64]) -> None:
+        """Move the lamp by (x, y, z), in metres."""
+        self._model.light_pos[0] += by
+        self._refresh()
+
     def rearrange(self, rng: np.random.Generator) -> None:
         """Draw another moment of the kitchen: new states, moved or absent things, a new view."""
         rearrange(self.kitchen, rng)
@@ -135,6 +152,12 @@ class World:
         truth = Truth(self.width, self.height, seen.things, stamp_ns, self.kitchen.seed,
                       self.kitchen.split)  # fmt: skip
         return Frame(sense(seen.clean_rgb, self.kitchen.look, self._noise), truth, seen.labels)
+
+    def clean_rgb(self) -> NDArray[np.uint8]:
+        """Return the picture of the last frame before the sensor, uint8 H x W x 3, RGB."""
+        if not self._seen:
+            self.frame()
+        return next(iter(self._seen.values())).clean_rgb
 
     @cached_property
     def _thing_of_geom(self) -> NDArray[np.int16]:

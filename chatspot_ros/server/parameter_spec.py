@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 DEVICE = r"[a-z]+(:\d+)?"
@@ -99,6 +99,23 @@ class Spec:
         if self.pattern and not all(re.fullmatch(self.pattern, text) for text in texts):
             return f"{self.name} is {self.form} (got {value!r})"
         return None
+
+
+def parameter(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    fixed: bool = False,
+    pattern: str = "",
+    form: str = "",
+) -> Any:
+    """Return the field of a dataclass of parameters; see `Spec`. `fixed`: read-only."""
+    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
+    metadata |= {"pattern": pattern, "form": form}
+    return field(default=default, metadata=metadata)
 
 
 def _number(value: Any) -> float | int | None:

@@ -5,30 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
 from chatspot_ros.server.parameter_spec import DEVICE, Spec
-
-
-def _of(
-    default: Any,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    fixed: bool = False,
-    pattern: str = "",
-    form: str = "",
-) -> Any:
-    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
-    metadata |= {"pattern": pattern, "form": form}
-    return field(default=default, metadata=metadata)
+from chatspot_ros.server.parameter_spec import parameter as _of
 
 
 @dataclass(frozen=True)
@@ -274,9 +258,14 @@ class Settings:
     watch: str = _of(
         "",
         "YAML file of questions to repeat about detected things (the bare name `watch.yaml` is the "
-        "package's); changes of state are published on ~/states. Empty: no questions.",
+        "package's); changes of state are published on ~/states, conditions that become true on "
+        "~/events. Empty: no questions.",
         fixed=True,
     )
+    watch_history: int = _of(
+        1000, "Changes of state that are kept for the service ~/history, the newest; 0: none.",
+        low=0, high=10_000, fixed=True,
+    )  # fmt: skip
     feedback_log: str = _of(
         "", "File to log answers, their ratings (~/rate_answer) and follow-ups into, as JSON lines "
         "for `chatspot feedback`. Empty: no log.",
