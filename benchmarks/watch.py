@@ -1,9 +1,9 @@
 """How many questions unchanged pixels save, and which changes that misses.
 
-`python -m benchmarks.watch [--changes 100] [--json FILE]`. Films simulated test kitchens, a picture
-a second: doors, drawers, burners, taps and mugs change, doors also slowly, watched things are
-moved; between them the exposure drifts, shadows pass, the lamp moves, other things are moved, the
-sensor is noisy, and the detector's boxes jitter and are missed. The watch list
+`python -m benchmarks.watch [--changes 100] [--json FILE]`. Films simulated test kitchens:
+doors, drawers, burners, taps and mugs change, doors also slowly, watched things are moved; between
+them the exposure drifts, shadows pass, the lamp moves, other things are moved, the sensor is noisy,
+and the detector's boxes jitter and are missed. The watch list
 (chatspot_ros.server.watch_rounds) runs on the same pictures twice: it asks by its rates alone, and
 only where pixels have changed. The answers are the kitchen's truth: a change that is not told was
 not asked about.
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.watch_script import STILL_S, Change, Film, Shot, film
+from benchmarks.watch_script import SHOT_S, STILL_S, Change, Film, Shot, film
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.regions import Region
 from chatspot_ros.server.watch_config import WatchEntry
@@ -130,10 +130,10 @@ class Count:
 
 def watch_films(count: int, first: int) -> tuple[dict[str, Count], dict[str, int], int]:
     """Film kitchens until there are `count` changes; return both sums, the number of changes by
-    kind, and of seconds."""
+    kind, and of pictures."""
     sums = {"always": Count(), "changed": Count()}
     kinds: dict[str, int] = {}
-    seconds, number = 0, first
+    pictures, number = 0, first
     while (left := count - sum(kinds.values())) > 0:
         sides = {}
         for name in sums:
@@ -141,7 +141,7 @@ def watch_films(count: int, first: int) -> tuple[dict[str, Count], dict[str, int
             sides[name] = Side(entries, CameraWatch(tuple(entries)))
         made = Film(number)
         for shot in film(made, left):
-            seconds += 1
+            pictures += 1
             for side in sides.values():
                 side.step(shot)
         for change in made.changes:
@@ -151,7 +151,7 @@ def watch_films(count: int, first: int) -> tuple[dict[str, Count], dict[str, int
         done = sum(kinds.values())
         print(f"kitchen {number}: {len(made.changes)} changes, {done} of {count}", flush=True)
         number += 1
-    return sums, kinds, seconds
+    return sums, kinds, pictures
 
 
 def rows_of(sums: dict[str, Count], kinds: dict[str, int]) -> Iterator[dict[str, Any]]:
@@ -182,9 +182,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first test kitchen")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    sums, kinds, seconds = watch_films(options.changes, options.first)
+    sums, kinds, pictures = watch_films(options.changes, options.first)
     rows = list(rows_of(sums, kinds))
-    print(f"{seconds} s of film, {sum(kinds.values())} changes")
+    print(f"{pictures * SHOT_S} s of film, {sum(kinds.values())} changes")
     for row in rows:
         target = TARGETS.get(row["name"])
         wanted = "" if target is None else f"  (target {target:g})"

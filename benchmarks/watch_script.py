@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -17,15 +17,20 @@ from chatspot_sim.world import World
 
 Rgb = NDArray[np.uint8]
 
-# Nothing is scripted at first; then something changes every so many seconds.
-STILL_S, PERIOD_S, LAST_S = 120, 40, 70
-MOST_CHANGES = 12
+SIZE = (480, 360)
+# A picture every so many seconds. Nothing is scripted at first; then something changes every so
+# many seconds. A kitchen is watched on after its last change.
+SHOT_S, STILL_S, PERIOD_S, LAST_S = 2, 60, 30, 70
+MOST_CHANGES = 17
 # A slow door takes so many seconds, in steps of so many; from this share on it is open.
-SLOW_S, SLOW_STEP_S, OPEN_FROM = 60, 6, 0.25
+SLOW_S, SLOW_STEP_S, OPEN_FROM = 60, 10, 0.25
+# The lamp or another thing moves, and a shadow begins to pass, so long after every second change.
+DISTRACTED_S, SHADOW_S = 15, 8
 WATCHED = {"door", "drawer", "burner", "water", "contents"}
 MOVED = ("bottle", "jar", "apple", "lemon", "pineapple")
 OTHERS = ("kettle", "plate", "knife", "banana")
 _SLOW_SHARE, _MOVED_SHARE = 0.12, 0.2
+# Standard deviation of a pixel's noise, in grey levels.
 _LEAST_NOISE = 4.0
 
 
@@ -64,7 +69,7 @@ class Film:
     def add(self, change: Change) -> None:
         """Add a change; it ends the time in which the one before of the same kind can be seen."""
         self.changes = [
-            Change(one.kind, one.item, one.attribute, one.value, one.at_s, change.at_s)
+            replace(one, until_s=change.at_s)
             if (one.item, one.attribute) == (change.item, change.attribute)
             and one.until_s == float("inf")
             else one
@@ -74,12 +79,11 @@ class Film:
 
 
 def film(made: Film, most: int) -> Iterator[Shot]:
-    """Yield the pictures, one a second; `made` gets its changes, `most` at most."""
+    """Yield the pictures; `made` gets its changes, `most` at most."""
     rng = np.random.default_rng([made.number, 25])
     most = min(most, MOST_CHANGES)
     kitchen = draw_kitchen(made.number, "test")
-    kitchen.look.noise = max(kitchen.look.noise, _LEAST_NOISE)
-    with World(kitchen) as world:
+    with World(kitchen, *SIZE) as world:
         script = _Script(made, world, rng)
         sensor = _Sensor(world, rng)
         now_s, next_s, end_s = 0, STILL_S, STILL_S + LAST_S
@@ -88,12 +92,12 @@ def film(made: Film, most: int) -> Iterator[Shot]:
                 script.begin(now_s)
                 next_s = now_s + PERIOD_S
                 end_s = now_s + LAST_S + (0 if script.is_idle else SLOW_S)
-            elif now_s >= STILL_S and now_s % PERIOD_S == PERIOD_S // 2:
+            elif now_s % (2 * PERIOD_S) // SHOT_S == DISTRACTED_S // SHOT_S and now_s > STILL_S:
                 script.distract()
                 sensor.begin_shadow(now_s)
             script.go_on(now_s)
             yield sensor.shoot(now_s)
-            now_s += 1
+            now_s += SHOT_S
 
 
 class _Script:
@@ -173,7 +177,7 @@ class _Script:
         return True
 
     def _truth(self) -> Truth:
-        return self._world.frame().truth
+        return self._world.clean_frame().truth
 
 
 class _Sensor:
@@ -183,9 +187,13 @@ class _Sensor:
         self._world, self._rng = world, rng
         self._phase = float(rng.uniform(0, 2 * np.pi))
         self._shadow = (-100, 0.0, 1.0, 1.0, 8.0)
+        # Noise is drawn once and shifted: the sensor does the rest.
+        spread = max(world.kitchen.look.noise, _LEAST_NOISE)
+        self._look = replace(world.kitchen.look, noise=0.0)
+        self._noise = rng.normal(0, spread, (world.height, world.width)).astype(np.float32)
 
     def begin_shadow(self, now_s: int) -> None:
-        """Let a person's shadow pass from now on, for eight seconds, from either side."""
+        """Let a person's shadow pass from now on, from either side."""
         rng = self._rng
         side = float(rng.choice([-1, 1]))
         self._shadow = (now_s, side, rng.uniform(60, 200), rng.uniform(0.5, 0.8),
@@ -193,18 +201,19 @@ class _Sensor:
 
     def shoot(self, now_s: int) -> Shot:
         """Return the picture and the detections of this second."""
-        frame = self._world.frame(measure_visibility=False)
-        clean = self._world.clean_rgb()
+        frame = self._world.clean_frame()
         gain = 1 + 0.2 * np.sin(2 * np.pi * now_s / 97 + self._phase)
-        lit = np.clip(self._shade(clean, now_s) * gain, 0, 255).astype(np.uint8)
-        rgb = sense(lit, self._world.kitchen.look, self._rng)
+        lit = np.clip(self._shade(frame.rgb, now_s) * gain, 0, 255).astype(np.uint8)
+        grain = np.roll(self._noise, self._rng.integers(self._noise.size))
+        sensed = sense(lit, self._look, self._rng) + grain[..., None]
+        rgb = np.clip(sensed, 0, 255).astype(np.uint8)
         found = detect(frame.truth, DetectorSettings(), self._rng)
         states = {thing.id: dict(thing.state) for thing in frame.truth.things}
         return Shot(float(now_s), rgb, found, states)
 
     def _shade(self, rgb: Rgb, now_s: int) -> NDArray[np.float32]:
         began_s, side, wide, share, softness = self._shadow
-        passed = (now_s - began_s) / 8
+        passed = (now_s - began_s) / SHADOW_S
         if not 0 <= passed <= 1:
             return rgb.astype(np.float32)
         height, width = rgb.shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -145,19 +145,18 @@ class World:
 
         An unchanged kitchen is not rendered again: only the sensor's noise differs.
         """
+        clean = self.clean_frame(stamp_ns, measure_visibility)
+        return replace(clean, rgb=sense(clean.rgb, self.kitchen.look, self._noise))
+
+    def clean_frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
+        """As `frame`, before the sensor."""
         if measure_visibility not in self._seen:
             things, labels = self._things(self._segment(), measure_visibility)
             self._seen[measure_visibility] = _Seen(self._render(), things, labels)
         seen = self._seen[measure_visibility]
         truth = Truth(self.width, self.height, seen.things, stamp_ns, self.kitchen.seed,
                       self.kitchen.split)  # fmt: skip
-        return Frame(sense(seen.clean_rgb, self.kitchen.look, self._noise), truth, seen.labels)
-
-    def clean_rgb(self) -> NDArray[np.uint8]:
-        """Return the picture of the last frame before the sensor, uint8 H x W x 3, RGB."""
-        if not self._seen:
-            self.frame()
-        return next(iter(self._seen.values())).clean_rgb
+        return Frame(seen.clean_rgb, truth, seen.labels)
 
     @cached_property
     def _thing_of_geom(self) -> NDArray[np.int16]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _KEYWORDS = ("changes", "from", "to", "stays", "for")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
@@ -146,45 +147,44 @@ class _Wait:
 
 
 class Waiting:
-    """The conditions of one entry about one thing.
-
-    Values are those that count: confirmed by as many answers as the entry wants.
-    """
+    """The conditions of one entry about one thing."""
 
     def __init__(self, conditions: tuple[Condition, ...]) -> None:
         self._conditions = conditions
+        # The last value of each attribute; those of the last answer alone.
+        self._values: dict[str, str] = {}
+        self._said: dict[str, str] = {}
         self._waits: dict[tuple[Condition, str], _Wait] = {}
 
     def answered(
-        self, attribute: str, old: str, new: str, confidence: float, now_s: float
+        self, values: Mapping[str, str], confidence: float, now_s: float
     ) -> list[Fulfilled]:
-        """Store that an answer about a frame of `now_s` has left `attribute` at `new`.
+        """Store the values (by attribute) after an answer about the frame of `now_s`.
 
-        `old` is the value before that answer; "": there was none.
+        Values that are not confirmed yet are left out.
         """
-        for condition in self._conditions:
-            key = condition, attribute
-            wait = self._waits.get(key)
-            goes_on = wait is not None and condition.holds(new, wait.begun)
-            is_change = old.casefold() != new.casefold()
-            if wait is not None and goes_on:
-                wait.confidence = confidence
-            elif wait is not None:
-                del self._waits[key]
-            if condition.begins(attribute, old, new) and (is_change or key not in self._waits):
-                self._waits[key] = _Wait(old if is_change else "", new, now_s, confidence)
-                if len(self._waits) > _MAX_WAITS:
-                    del self._waits[next(iter(self._waits))]
-        return self._due(now_s, attribute, new)
+        if not self._conditions:
+            return []
+        for attribute, value in values.items():
+            old = self._values.pop(attribute, "")
+            for condition in self._conditions:
+                self._go_on(condition, attribute, old, value, confidence, now_s)
+            self._values[attribute] = value
+        self._said = dict(values)
+        _drop_oldest(self._values)
+        _drop_oldest(self._waits)
+        return self.unchanged(now_s)
 
-    def unchanged(self, values: Mapping[str, str], now_s: float) -> list[Fulfilled]:
-        """Store that the frame of `now_s` looks as the frame of the last answer did.
-
-        `values` are the attributes' values since that answer.
-        """
-        return [
-            one for attribute, value in values.items() for one in self._due(now_s, attribute, value)
-        ]
+    def unchanged(self, now_s: float) -> list[Fulfilled]:
+        """Store that the frame of `now_s` looks as that of the last answer, whose values hold."""
+        found = []
+        for (condition, attribute), wait in self._waits.items():
+            is_due = not wait.told and now_s - wait.since_s >= condition.for_s
+            if is_due and attribute in self._said:
+                wait.told = True
+                value = self._said[attribute]
+                found.append(Fulfilled(condition, attribute, wait.old, value, wait.confidence))
+        return found
 
     def is_due(self, now_s: float) -> bool:
         """Return True if a value has held for its time, should it still hold at `now_s`."""
@@ -198,11 +198,22 @@ class Waiting:
         for wait in self._waits.values():
             wait.since_s = now_s
 
-    def _due(self, now_s: float, attribute: str, value: str) -> list[Fulfilled]:
-        found = []
-        for (condition, name), wait in self._waits.items():
-            is_due = name == attribute and now_s - wait.since_s >= condition.for_s
-            if is_due and not wait.told:
-                wait.told = True
-                found.append(Fulfilled(condition, name, wait.old, value, wait.confidence))
-        return found
+    def _go_on(
+        self, condition: Condition, attribute: str, old: str, new: str, confidence: float,
+        now_s: float,
+    ) -> None:  # fmt: skip
+        """Begin, go on with or end the wait of a condition."""
+        key = condition, attribute
+        is_change = old.casefold() != new.casefold()
+        wait = self._waits.get(key)
+        if wait is not None and condition.holds(new, wait.begun):
+            wait.confidence = confidence
+        elif wait is not None:
+            del self._waits[key]
+        if condition.begins(attribute, old, new) and (is_change or key not in self._waits):
+            self._waits[key] = _Wait(old if is_change else "", new, now_s, confidence)
+
+
+def _drop_oldest(memory: dict[Any, Any]) -> None:
+    while len(memory) > _MAX_WAITS:
+        del memory[next(iter(memory))]

@@ -111,9 +111,7 @@ class CameraWatch:
         for one in looked:
             due, standing = one.due, one.due.thing.standing(one.due.entry)
             if not one.changed:
-                values = {name: due.thing.value(name) for name in standing.attributes}
-                fulfilled = standing.waiting.unchanged(values, now_s)
-                events += [Event(due.thing, condition) for condition in fulfilled]
+                events += [Event(due.thing, it) for it in standing.waiting.unchanged(now_s)]
             is_old = now_s - standing.answered_s >= due.entry.still_s
             if due.asks and (one.changed or is_old):
                 asked.append(one)
@@ -157,22 +155,16 @@ class CameraWatch:
         """
         if not counts(answer):
             return [], []
-        before = {name: thing.value(name) for name in answer.state}
         changes = thing.changes(answer, chosen.entry.confirm)
         if chosen.restarts != self._restarts:
             return changes, []  # the frame's time is no longer that of the clock
         standing = thing.standing(chosen.entry)
-        sure = [name for name in before if thing.value(name) and not thing.is_open(name)]
-        fulfilled: list[Fulfilled] = []
-        for name in sure:
-            value = thing.value(name)
-            fulfilled += standing.waiting.answered(
-                name, before[name], value, answer.confidence, now_s
-            )
+        is_open = [name for name in answer.state if thing.is_open(name)]
+        sure = {name: thing.value(name) for name in answer.state if name not in is_open}
+        fulfilled = standing.waiting.answered(sure, answer.confidence, now_s)
         # A value that is not confirmed yet is asked about again at its rate.
-        is_open = any(thing.is_open(name) for name in before)
         standing.patch = None if is_open else chosen.patches[thing.name]
-        standing.answered_s, standing.attributes = now_s, tuple(sure)
+        standing.answered_s = now_s
         return changes, [Event(thing, one) for one in fulfilled]
 
 

@@ -73,8 +73,6 @@ class Standing:
     # or it is asked again at once, whatever the pixels.
     patch: Patch | None = None
     answered_s: float = -math.inf
-    # The attributes in that answer.
-    attributes: tuple[str, ...] = ()
 
     def restart(self, now_s: float) -> None:
         """Forget all times: time was set back to `now_s`, or the frames were forgotten."""

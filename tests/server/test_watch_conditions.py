@@ -55,18 +55,14 @@ def test_what_is_no_condition_is_refused_with_the_forms(text: str, words: str) -
     assert words in str(caught.value)
 
 
-def told(text: str, *steps: tuple[float, str], attribute: str = "door") -> list[float]:
+def told(text: str, *steps: tuple[float, str]) -> list[float]:
     """Return the times at which a condition becomes true.
 
     Steps are (time, value) of answers; an empty value is a look at which nothing has changed.
     """
-    waiting, value, times = Waiting((parse_condition(text),)), "", []
+    waiting, times = Waiting((parse_condition(text),)), []
     for now_s, said in steps:
-        if said:
-            found = waiting.answered(attribute, value, said, 0.9, now_s)
-            value = said
-        else:
-            found = waiting.unchanged({attribute: value}, now_s)
+        found = waiting.answered({"door": said}, 0.9, now_s) if said else waiting.unchanged(now_s)
         times += [now_s for _ in found]
     return times
 
@@ -106,13 +102,13 @@ def test_when_it_becomes_true(
 
 def test_it_says_what_was_before_and_how_sure_the_last_answer_is() -> None:
     waiting = Waiting((parse_condition("to open for 2 s"), parse_condition("stays open for 1 s")))
-    waiting.answered("door", "", "closed", 0.5, 0.0)
+    waiting.answered({"door": "closed"}, 0.5, 0.0)
     assert not waiting.is_due(100.0)
-    waiting.answered("door", "closed", "open", 0.6, 10.0)
+    waiting.answered({"door": "open"}, 0.6, 10.0)
     assert (waiting.is_due(10.5), waiting.is_due(11.0)) == (False, True)
-    (stays,) = waiting.answered("door", "open", "open", 0.8, 11.0)
+    (stays,) = waiting.answered({"door": "open"}, 0.8, 11.0)
     assert (stays.old, stays.new, stays.confidence) == ("closed", "open", 0.8)
-    (found,) = waiting.unchanged({"door": "open"}, 12.0)
+    (found,) = waiting.unchanged(12.0)
     assert (found.condition.text, found.attribute) == ("to open for 2 s", "door")
     assert (found.old, found.new, found.confidence) == ("closed", "open", 0.8)
     assert not waiting.is_due(100.0)
@@ -120,15 +116,23 @@ def test_it_says_what_was_before_and_how_sure_the_last_answer_is() -> None:
 
 def test_time_that_is_set_back_counts_anew() -> None:
     waiting = Waiting((parse_condition("to open for 2 s"),))
-    waiting.answered("door", "", "closed", 0.5, 1000.0)
-    waiting.answered("door", "closed", "open", 0.5, 1001.0)
+    waiting.answered({"door": "closed"}, 0.5, 1000.0)
+    waiting.answered({"door": "open"}, 0.5, 1001.0)
     waiting.restart(5.0)
-    assert waiting.unchanged({"door": "open"}, 6.9) == []
-    assert len(waiting.unchanged({"door": "open"}, 7.0)) == 1
+    assert waiting.unchanged(6.9) == []
+    assert len(waiting.unchanged(7.0)) == 1
 
 
 def test_attributes_that_a_model_makes_up_fill_no_memory() -> None:
     waiting = Waiting((parse_condition("stays open for 1 h"),))
     for number in range(1000):
-        waiting.answered(f"door{number}", "", "open", 0.5, float(number))
-    assert len(waiting._waits) < 300
+        waiting.answered({f"door{number}": "open"}, 0.5, float(number))
+    assert max(len(waiting._waits), len(waiting._values)) < 300
+
+
+def test_only_what_the_last_answer_says_is_known_to_hold() -> None:
+    waiting = Waiting((parse_condition("stays open for 5 s"),))
+    waiting.answered({"door": "open"}, 0.9, 0.0)
+    waiting.answered({"plug": "in"}, 0.9, 4.0)
+    assert waiting.unchanged(6.0) == []
+    assert len(waiting.answered({"door": "open"}, 0.9, 7.0)) == 1

@@ -302,7 +302,7 @@ def test_after_time_was_set_back_all_is_asked_anew_and_nothing_is_lost() -> None
 
 
 def test_an_answer_about_a_frame_of_before_is_no_picture_of_now() -> None:
-    watch = CameraWatch([entry(every_s=1, at_least_every_s=1000)])
+    watch = CameraWatch([entry(every_s=1, at_least_every_s=40)])
     box = Region(Region.box(100, 60, 140, 120).points_px, label="fridge")
     rgb = Room().picture({AT: OPEN})
 
