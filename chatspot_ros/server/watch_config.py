@@ -45,11 +45,11 @@ class WatchEntry(BaseModel):
     every_s: float = Field(gt=0, le=86_400, allow_inf_nan=False)
     # The longest time between two questions about one thing whose pixels have not changed, in
     # seconds. None: twelve times every_s.
-    at_least_every_s: float | None = Field(None, gt=0, le=604_800, allow_inf_nan=False)
+    at_least_every_s: float | None = Field(default=None, gt=0, le=604_800, allow_inf_nan=False)
     # The share of a thing's width and height around its box, on each side, that is looked at too.
-    margin: float = Field(0.1, ge=0, le=2, allow_inf_nan=False)
+    margin: float = Field(default=0.1, ge=0, le=2, allow_inf_nan=False)
     # The number of equal answers in a row that confirm a state.
-    confirm: int = Field(1, ge=1, le=10)
+    confirm: int = Field(default=1, ge=1, le=10)
     # What is told on ~/events.
     when: tuple[Condition, ...] = ()
 
