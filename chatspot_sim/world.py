@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -115,6 +115,23 @@ class World:
             item.opening = item.look["open_to"] if value == "open" else 0.0
         self._refresh()
 
+    def set_opening(self, item_id: str, opening: float, value: str) -> None:
+        """Leave a door or drawer open by a share of its way, 0 to 1; `value` is open or closed."""
+        item = self.kitchen.item(item_id)
+        item.opening = opening
+        item.state["drawer" if "drawer" in item.state else "door"] = value
+        self._refresh()
+
+    def move(self, item_id: str, place: tuple[float, float, float]) -> None:
+        """Put a thing elsewhere, in metres."""
+        self.kitchen.item(item_id).place = place
+        self._refresh()
+
+    def move_light(self, by: NDArray[np.float64]) -> None:
+        """Move the lamp by (x, y, z), in metres."""
+        self._model.light_pos[0] += by
+        self._refresh()
+
     def rearrange(self, rng: np.random.Generator) -> None:
         """Draw another moment of the kitchen: new states, moved or absent things, a new view."""
         rearrange(self.kitchen, rng)
@@ -129,13 +146,18 @@ class World:
 
         An unchanged kitchen is not rendered again: only the sensor's noise differs.
         """
+        clean = self.clean_frame(stamp_ns, measure_visibility)
+        return replace(clean, rgb=sense(clean.rgb, self.kitchen.look, self._noise))
+
+    def clean_frame(self, stamp_ns: int = 0, measure_visibility: bool = False) -> Frame:
+        """As `frame`, before the sensor."""
         if measure_visibility not in self._seen:
             things, labels = self._things(self._segment(), measure_visibility)
             self._seen[measure_visibility] = _Seen(self._render(), things, labels)
         seen = self._seen[measure_visibility]
         truth = Truth(self.width, self.height, seen.things, stamp_ns, self.kitchen.seed,
                       self.kitchen.split)  # fmt: skip
-        return Frame(sense(seen.clean_rgb, self.kitchen.look, self._noise), truth, seen.labels)
+        return Frame(seen.clean_rgb, truth, seen.labels)
 
     def depth_m(self) -> NDArray[np.float32]:
         """Return the true depth along the camera's axis of every pixel of now, H x W, in m."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChang
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.server.request import Picture, Query, QueryReply
+from chatspot_ros.server.watch_history import SeenChange
+from chatspot_ros.server.watch_rounds import Event
 from chatspot_ros.server.watch_tracker import Change
 from chatspot_ros.srv import RegionQuery
 
@@ -218,6 +221,28 @@ def to_state_change_message(change: Change, picture: Picture | None) -> StateCha
         new_value=change.new,
         confidence=float(change.confidence),
     )
+
+
+def to_event_message(event: Event, picture: Picture | None) -> StateChange:
+    """Return a condition that has become true, by a picture, as a message for ~/events."""
+    found = event.fulfilled
+    change = Change(
+        event.thing.name, event.thing.label, found.attribute, found.old, found.new,
+        found.confidence,
+    )  # fmt: skip
+    message = to_state_change_message(change, picture)
+    message.condition = found.condition.text
+    return message
+
+
+def fill_history(response: Any, seen: Sequence[SeenChange], note: str) -> Any:
+    """Fill a reply of WatchHistory and return it."""
+    for one in seen:
+        message = to_state_change_message(one.change, None)
+        message.header = Header(stamp=to_time(one.stamp_ns), frame_id=one.frame_id)
+        response.changes.append(message)
+    response.message = note
+    return response
 
 
 def to_header(picture: Picture | None) -> Header:

@@ -58,6 +58,8 @@ class FrameBuffer(Generic[T]):
         self._frames: list[Frame[T]] = []
         self._bytes = 0
         self._dropped_up_to_ns: int | None = None
+        # How often all frames were forgotten: stamps of before may come again on other pictures.
+        self.times_cleared = 0
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -93,6 +95,7 @@ class FrameBuffer(Generic[T]):
         """Return to the empty state."""
         self._remove(0, len(self._frames))
         self._dropped_up_to_ns = None
+        self.times_cleared += 1
 
     def newest(
         self, *, now_ns: int | None = None, now_s: float | None = None, max_age_s: float = 0.0

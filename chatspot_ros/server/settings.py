@@ -260,9 +260,14 @@ class Settings(DepthSettings):
     watch: str = _of(
         "",
         "YAML file of questions to repeat about detected things (the bare name `watch.yaml` is the "
-        "package's); changes of state are published on ~/states. Empty: no questions.",
+        "package's); changes of state are published on ~/states, conditions that become true on "
+        "~/events. Empty: no questions.",
         fixed=True,
     )
+    watch_history: int = _of(
+        1000, "Changes of state that are kept for the service ~/history, the newest; 0: none.",
+        low=0, high=10_000, fixed=True,
+    )  # fmt: skip
     feedback_log: str = _of(
         "", "File to log answers, their ratings (~/rate_answer) and follow-ups into, as JSON lines "
         "for `chatspot feedback`. Empty: no log.",

@@ -1,6 +1,6 @@
-"""Tracks watched things: identity of detections, the next question, changes of state.
+"""Tracks watched things: identity of detections, how far each question is, changes of state.
 
-No ROS, no torch. Times are monotonic seconds.
+No ROS, no torch. Times are seconds by the frames' stamps.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import BoxXyxy, Region
+from chatspot_ros.images.pixel_change import Patch
+from chatspot_ros.server.watch_conditions import Waiting
 from chatspot_ros.server.watch_config import WatchEntry
 
 # The least intersection over union of a detection with the last box of its thing.
@@ -22,8 +24,6 @@ SAME_IOU = 0.3
 FORGET_S = 60.0
 MAX_THINGS = 256
 MAX_ATTRIBUTES = 32
-# A question that got BUSY is asked again after this time.
-RETRY_S = 1.0
 _NAME_CHARS = 60
 
 
@@ -61,6 +61,26 @@ class _Reading:
         return self.times >= confirm
 
 
+@dataclass
+class Standing:
+    """How far one entry is with one thing."""
+
+    waiting: Waiting
+    # It may be asked, and looked at, from these times on.
+    next_s: float = -math.inf
+    look_s: float = -math.inf
+    # The pixels of the last answer that counted, and the time of their frame. None: there is none,
+    # or it is asked again at once, whatever the pixels.
+    patch: Patch | None = None
+    answered_s: float = -math.inf
+
+    def restart(self, now_s: float) -> None:
+        """Forget all times: time was set back to `now_s`, or the frames were forgotten."""
+        self.next_s = self.look_s = self.answered_s = -math.inf
+        self.patch = None
+        self.waiting.restart(now_s)
+
+
 @dataclass(eq=False)
 class Thing:
     """One watched thing."""
@@ -70,17 +90,26 @@ class Thing:
     own_id: str
     box_xyxy_px: BoxXyxy
     seen_s: float
-    # Entry -> time from which on it may be asked again.
-    next_s: dict[WatchEntry, float] = field(default_factory=dict)
+    standings: dict[WatchEntry, Standing] = field(default_factory=dict)
     readings: dict[str, _Reading] = field(default_factory=dict)
 
-    def due_s(self, entry: WatchEntry) -> float:
-        """Return the time from which on an entry may be asked; -infinity for a new thing."""
-        return self.next_s.get(entry, -math.inf)
+    def standing(self, entry: WatchEntry) -> Standing:
+        """Return how far an entry is with this thing."""
+        if entry not in self.standings:
+            self.standings[entry] = Standing(Waiting(entry.when))
+        return self.standings[entry]
+
+    def value(self, attribute: str) -> str:
+        """Return the value that counts; empty if there is none."""
+        return self.readings[attribute].value if attribute in self.readings else ""
+
+    def is_open(self, attribute: str) -> bool:
+        """Return True if the last answers say another value, which is not confirmed yet."""
+        return attribute in self.readings and self.readings[attribute].times > 0
 
     def changes(self, answer: Answer, confirm: int) -> list[Change]:
-        """Store the state in a certain answer; return the changes."""
-        if answer.uncertain or answer.truncated:
+        """Store the state in an answer, if it counts; return the changes."""
+        if not counts(answer):
             return []
         found = []
         for attribute, value in answer.state.items():
@@ -93,6 +122,11 @@ class Thing:
                     change = Change(self.name, self.label, attribute, old, value, answer.confidence)
                     found.append(change)
         return found
+
+
+def counts(answer: Answer) -> bool:
+    """Return True for an answer that is sure and whole: others change nothing."""
+    return not (answer.uncertain or answer.truncated)
 
 
 class Tracker:
@@ -122,6 +156,13 @@ class Tracker:
             thing.label, thing.box_xyxy_px, thing.seen_s = region.label, box, now_s
             thing.own_id = own_id or thing.own_id
         return [found[index] for index in range(len(detections))]
+
+    def restart(self, now_s: float) -> None:
+        """Keep the things, and forget all times: time was set back to `now_s`."""
+        for thing in self._things:
+            thing.seen_s = now_s
+            for standing in thing.standings.values():
+                standing.restart(now_s)
 
     def _match(self, detections: Sequence[tuple[Region, str]]) -> dict[int, Thing]:
         """Return index -> thing: first by id, then by the largest overlap."""
@@ -167,49 +208,6 @@ class Tracker:
             name = f"{self._prefix}{kind}_{self._numbers[kind]}"
             if name not in used:
                 return name
-
-
-@dataclass(frozen=True)
-class Round:
-    """One entry to ask now, and its things: (index in the message, thing)."""
-
-    entry: WatchEntry
-    things: tuple[tuple[int, Thing], ...]
-
-
-def next_round(
-    entries: Sequence[WatchEntry],
-    sightings: Sequence[tuple[int, Region, Thing]],
-    now_s: float,
-    limit: int,
-) -> Round | None:
-    """Choose the entry that has waited longest, and at most `limit` things; None if none is due.
-
-    `sightings` are the detections of one message: (index in the message, region, thing).
-    """
-    due = [
-        (thing.due_s(entry), index, entry, thing)
-        for entry in entries
-        for index, region, thing in sightings
-        if entry.wants(region) and thing.due_s(entry) <= now_s
-    ]
-    if not due:
-        return None
-    chosen = min(due, key=lambda one: one[0])[2]
-    asked = sorted((one for one in due if one[2] is chosen), key=lambda one: one[:2])[:limit]
-    return Round(chosen, tuple((index, thing) for _, index, _, thing in asked))
-
-
-def begin(chosen: Round, now_s: float) -> None:
-    """Store that a round is asked. Skipped rounds are not made up for."""
-    for _, thing in chosen.things:
-        thing.next_s[chosen.entry] = now_s + chosen.entry.every_s
-
-
-def refused(chosen: Round, now_s: float) -> None:
-    """Store that a round got BUSY."""
-    for _, thing in chosen.things:
-        thing.next_s[chosen.entry] = min(thing.next_s[chosen.entry], now_s + RETRY_S)
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chatspot_ros.action import AskRegion
 from chatspot_ros.msg import ActionStep, Region, RegionAnswer, RegionAnswers, StateChange
-from chatspot_ros.srv import KitchenAct, RateAnswer, RegionQuery
+from chatspot_ros.srv import KitchenAct, RateAnswer, RegionQuery, WatchHistory
 
 from chatspot_ros.detector import settings as detector_settings
 from chatspot_ros.server import settings
@@ -29,6 +29,7 @@ FIELDS = {
     "srv/KitchenAct": [KitchenAct.Request, KitchenAct.Response],
     "srv/RateAnswer": [RateAnswer.Request, RateAnswer.Response],
     "srv/RegionQuery": [RegionQuery.Request, RegionQuery.Response],
+    "srv/WatchHistory": [WatchHistory.Request, WatchHistory.Response],
     "action/AskRegion": [AskRegion.Feedback],
 }
 

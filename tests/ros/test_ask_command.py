@@ -7,7 +7,10 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
 from chatspot_ros.tools.ask import main as ask
+from chatspot_ros.tools.watch import main as watch
 
 PROGRAM = (sys.executable, "-m", "chatspot_ros.tools.cli")
 
@@ -89,3 +92,35 @@ def test_watch_shows_changes_of_state(fake: Any, spawn: Any) -> None:
     )  # fmt: skip
     watching.wait_for("fridge_1: door closed -> open (confidence 0.93)")
     assert watching.wait() == 0
+
+
+def test_watch_shows_conditions_that_become_true(fake: Any, spawn: Any) -> None:
+    from chatspot_ros.msg import StateChange
+
+    events = fake.make(
+        lambda: fake.ros.create_publisher(StateChange, "/region_query_node/events", 10)
+    )
+    before = events.get_subscription_count()
+    watching = spawn(*PROGRAM, "watch", "--changes", "--count", "2")
+    fake.wait_until(lambda: events.get_subscription_count() == before + 1)
+    told = StateChange(thing="fridge_1", label="fridge", attribute="door", old_value="closed",
+                       new_value="open", confidence=0.93)  # fmt: skip
+    told.condition = "door changes to open for 2 s"
+    events.publish(told)
+    watching.wait_for("fridge_1: door changes to open for 2 s (door closed -> open, ")
+    told.old_value, told.condition = "", "stays open for 60 s"
+    events.publish(told)
+    watching.wait_for("fridge_1: stays open for 60 s (door open, confidence 0.93)")
+    assert watching.wait() == 0
+
+
+def test_watch_shows_the_past_and_ends(fake: Any, capsys: Any) -> None:
+    # This node has no watch list; tests/ros/test_watch.py has one with a past.
+    assert watch(["--history"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "", "chatspot watch: nothing is watched: set the parameter watch\n"
+    )  # fmt: skip
+    for words in (["--thing", "fridge_1"], ["--history", "--count", "-1"]):
+        with pytest.raises(SystemExit):
+            watch(words)

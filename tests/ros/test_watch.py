@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from detected import detection, publish
 from vision_msgs.msg import Detection2D
 
 FAULTY_NODE = str(Path(__file__).with_name("faulty_node.py"))
 FRIDGE = """
-- {labels: [fridge], question: "state by colour", task: state, every_s: 0.05}
+- {labels: [fridge], question: "state by colour", task: state, every_s: 1}
 """
+# Asked at its rate whatever the pixels say.
+ALWAYS = FRIDGE.replace("every_s: 1", "every_s: 1, at_least_every_s: 1")
 _ids = itertools.count()
 
 
@@ -41,15 +45,16 @@ def watch(spawn: Any, ros_node: Any, make_world: Any, tmp_path: Path) -> Any:
             ready="ready: region_query_node",
         )
         # Before the clients, whose replies show that the node knows of it.
-        states = make_world.Collector()
-        topic = f"{namespace}/region_query_node/states"
-        ros_node.create_subscription(StateChange, topic, states, 10)
+        states, events = make_world.Collector(), make_world.Collector()
+        node = f"{namespace}/region_query_node"
+        ros_node.create_subscription(StateChange, f"{node}/states", states, 10)
+        ros_node.create_subscription(StateChange, f"{node}/events", events, 10)
         world = make_world(ros_node, process, namespace)
         if any("cameras" in argument for argument in arguments):
             world.wait_for_services()
         else:
             world.wait_for_node()
-        return SimpleNamespace(world=world, states=states, answers=world.answers)
+        return SimpleNamespace(world=world, states=states, events=events, answers=world.answers)
 
     return start
 
@@ -69,16 +74,43 @@ def ask_until(at: Any, stamp: Any, detections: Any, wanted: Any) -> Any:
     return at.world.wait_until(found)
 
 
-def colour_says(at: Any, door: str, stamp: Any, count: int = 1) -> Any:
-    """Detect on a frame until so many answers say that the door is so; return the first one."""
+def at_second(seconds: float) -> Any:
+    """The stamp of a moment in the camera's own time."""
+    return Time(sec=1000 + int(seconds), nanosec=round(seconds % 1 * 1e9))
+
+
+def show(at: Any, colour: tuple[int, int, int], seconds: float) -> Any:
+    """Publish a frame and the detection of a fridge on it, until it has been noticed."""
+    stamp = at.world.publish_frame(at_second(seconds), colour=colour)
+    for _ in range(3):
+        publish(at.world, stamp, fridge(20))
+        at.world.ask("is it noticed", stamp=stamp)
+    return stamp
+
+
+def colour_says(at: Any, door: str, colour: tuple[int, int, int], seconds: float) -> Any:
+    """Show a frame until the answer about it says that the door is so; return that answer."""
+    stamp = at.world.publish_frame(at_second(seconds), colour=colour)
 
     def said() -> Any:
         publish(at.world, stamp, fridge(20))
-        about = [one for one in watched(at.answers) if one.header.stamp == stamp and one.answers]
-        same = [one for one in about if one.answers[0].state[0].value == door]
-        return same if len(same) >= count else None
+        about = [one for one in watched(at.answers) if one.header.stamp == stamp]
+        return about[0] if about and about[0].answers else None
 
-    return at.world.wait_until(said)[0]
+    answer = at.world.wait_until(said)
+    assert answer.answers[0].state[0].value == door
+    return answer
+
+
+def history(at: Any, **fields: Any) -> Any:
+    """Return the reply of ~/history."""
+    from chatspot_ros.srv import WatchHistory
+
+    name = f"{at.world.namespace}/region_query_node/history"
+    client = at.world.make(lambda: at.world.ros.create_client(WatchHistory, name))
+    assert client.wait_for_service(60.0)
+    request = WatchHistory.Request(**fields)
+    return at.world.wait_until(lambda: at.world.soon(client.call_async(request)))
 
 
 # Colours that the scripted engine takes for states.
@@ -86,21 +118,116 @@ CLOSED, OPEN, UNSURE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
 
 
 def test_what_changes_is_told_and_nothing_else(watch: Any) -> None:
-    at = watch(FRIDGE)
-    colour_says(at, "closed", at.world.publish_frame(colour=CLOSED), count=3)
+    at = watch(ALWAYS)
+    for seconds in (0, 1, 2):
+        colour_says(at, "closed", CLOSED, seconds)
     assert at.states.items == []
     # An answer that is not sure says that it is open.
-    colour_says(at, "open", at.world.publish_frame(colour=UNSURE), count=2)
+    colour_says(at, "open", UNSURE, 3)
+    colour_says(at, "open", UNSURE, 4)
     assert at.states.items == []
-    opened = colour_says(at, "open", at.world.publish_frame(colour=OPEN), count=2)
+    opened = colour_says(at, "open", OPEN, 5)
+    colour_says(at, "open", OPEN, 6)
     first = at.states.wait_for(lambda one: one.new_value == "open")
     assert first.header == opened.header
-    assert (first.thing, first.label) == ("fridge_1", "fridge")
+    assert (first.thing, first.label, first.condition) == ("fridge_1", "fridge", "")
     assert (first.attribute, first.old_value) == ("door", "closed")
     assert first.confidence == opened.answers[0].confidence
-    colour_says(at, "closed", at.world.publish_frame(colour=CLOSED))
+    colour_says(at, "closed", CLOSED, 7)
     at.states.wait_for(lambda one: (one.old_value, one.new_value) == ("open", "closed"))
     assert len(at.states.items) == 2
+    assert at.events.items == []
+
+
+def test_what_looks_the_same_is_not_asked_about_until_its_time(watch: Any) -> None:
+    at = watch(FRIDGE)
+    stamps = [colour_says(at, "closed", CLOSED, 0).header.stamp]
+    for seconds in (2, 4, 6):
+        show(at, CLOSED, seconds)
+    stamps.append(colour_says(at, "open", OPEN, 8).header.stamp)
+    # The answer is not sure: the open door stays what it is compared with.
+    stamps.append(colour_says(at, "open", UNSURE, 9.5).header.stamp)
+    stamps.append(colour_says(at, "open", UNSURE, 11).header.stamp)
+    show(at, OPEN, 13)
+    # Twelve times every_s after the last sure answer it is asked whatever the pixels say.
+    show(at, OPEN, 19)
+    stamps.append(colour_says(at, "open", OPEN, 21).header.stamp)
+    assert [one.header.stamp for one in watched(at.answers)] == stamps
+    at.states.wait_for(lambda one: one.new_value == "open")
+    assert len(at.states.items) == 1
+
+
+def test_conditions_are_told_when_they_become_true_and_the_past_can_be_asked(watch: Any) -> None:
+    when = "when: [door changes to open for 2 s, stays open for 4 s, from open]"
+    at = watch(FRIDGE.replace("every_s: 1", f"every_s: 1, {when}"))
+    assert history(at).message == "nothing has changed yet"
+    colour_says(at, "closed", CLOSED, 0)
+    opened = colour_says(at, "open", OPEN, 1).header
+    for seconds in (2, 3.5, 5.5):
+        show(at, OPEN, seconds)
+    closed = colour_says(at, "closed", CLOSED, 7).header
+    at.events.wait_for(lambda one: one.condition == "from open")
+    told = [(one.condition, one.header.stamp, one.thing, one.attribute, one.old_value,
+             one.new_value) for one in at.events.items]  # fmt: skip
+    changed = ("fridge_1", "door", "closed", "open")
+    assert told == [
+        ("door changes to open for 2 s", at_second(3.5), *changed),
+        ("stays open for 4 s", at_second(5.5), *changed),
+        ("from open", at_second(7), "fridge_1", "door", "open", "closed"),
+    ]
+    assert at.events.items[0].header.frame_id == "camera_optical"
+    assert len(watched(at.answers)) == 3
+    past = history(at)
+    assert [(one.header, one.new_value) for one in past.changes] == [
+        (opened, "open"), (closed, "closed"),
+    ]  # fmt: skip
+    assert past.message == ""
+    assert history(at, since=at_second(2)).changes == past.changes[1:]
+    assert history(at, limit=1, thing="fridge_1", attribute="door").changes == past.changes[1:]
+    assert "'oven_1' has not changed; what has: fridge_1" in history(at, thing="oven_1").message
+
+
+def test_the_command_line_shows_the_past(watch: Any, capsys: Any) -> None:
+    from chatspot_ros.tools.watch import main
+
+    at = watch(FRIDGE)
+    for seconds, door, colour in ((0, "closed", CLOSED), (2, "open", OPEN), (4, "closed", CLOSED)):
+        colour_says(at, door, colour, seconds)
+    at.states.wait_for(lambda one: one.new_value == "closed")
+    asked = ["--node", f"{at.world.namespace}/region_query_node", "--history"]
+    assert main(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rsplit(" (", 1)[0] for line in lines] == [
+        "1002.000 s fridge_1: door closed -> open", "1004.000 s fridge_1: door open -> closed",
+    ]  # fmt: skip
+    assert main([*asked, "--json", "--count", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["new"], told["stamp_ns"]) == ("change", "closed", 1004 * 10**9)
+    assert main([*asked, "--thing", "oven"]) == 0
+    assert "'oven' has not changed" in capsys.readouterr().err
+
+
+def test_a_bag_that_begins_again_is_watched_again(watch: Any) -> None:
+    at = watch(FRIDGE, "-p", "watch_history:=2")
+    colour_says(at, "closed", CLOSED, 100)
+    colour_says(at, "open", OPEN, 105)
+    colour_says(at, "closed", CLOSED, 0)
+    at.states.wait_for(lambda one: one.header.stamp == at_second(0))
+    past = history(at)
+    assert [one.header.stamp for one in past.changes] == [at_second(105), at_second(0)]
+    assert "set back" in past.message
+    # Its pixels are compared in the new time too.
+    show(at, CLOSED, 2)
+    colour_says(at, "open", OPEN, 4)
+    at.states.wait_for(lambda one: one.header.stamp == at_second(4))
+    assert len(watched(at.answers)) == 4
+    assert [one.header.stamp for one in history(at).changes] == [at_second(0), at_second(4)]
+    assert "1 older changes were dropped" in history(at).message
+
+
+def test_without_a_watch_list_history_says_so(watch: Any) -> None:
+    reply = history(watch("[]"))
+    assert (reply.changes, reply.message) == ([], "nothing is watched: set the parameter watch")
 
 
 def test_only_the_labels_of_the_list_each_by_its_name(watch: Any) -> None:
@@ -119,7 +246,7 @@ def test_only_the_labels_of_the_list_each_by_its_name(watch: Any) -> None:
 
 
 def test_each_thing_is_asked_about_at_most_so_often(watch: Any) -> None:
-    at = watch(FRIDGE.replace("0.05", "3600"))
+    at = watch(FRIDGE.replace("every_s: 1", "every_s: 3600"))
     stamp = at.world.publish_frame(colour=OPEN)
     ask_until(at, stamp, [fridge(20)], lambda one: True)
     for _ in range(5):
@@ -162,10 +289,11 @@ def test_planners_go_first_and_never_more_than_one_is_pending(watch: Any) -> Non
     at.answers.wait_for(lambda one: one.question == "block 0.5" and "place" in one.message)
     world.finish(running.cancel_goal_async())
     assert world.names[world.finish(asked).status] == "OK"
-    # It comes again when there is room.
+    # It comes again when there is room, on a frame of its time.
+    later = world.publish_frame(Time(sec=stamp.sec + 5, nanosec=stamp.nanosec))
     world.wait_until(
         lambda: (
-            publish(world, stamp, fridge(20))
+            publish(world, later, fridge(20))
             and any(one.question == "block 0.5" and one.status == 0 for one in at.answers.items)
         )
     )
@@ -247,6 +375,8 @@ def test_boxes_get_the_names_that_the_model_gives(watch: Any) -> None:
         (None, "No such file"),
         ("- {labels: [fridge], task: dance, every_s: 5}", "dance"),
         ("- {labels: [fridge]", "expected"),
+        ("- {labels: [fridge], task: state, every_s: 5, when: door opens}", "0.when"),
+        ("- {labels: [fridge], task: state, every_s: 5, when: door to opne}", "0.when"),
     ],
 )
 def test_a_bad_list_ends_the_start_with_one_clear_line(

@@ -11,23 +11,8 @@ from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import RequestError
 from chatspot_ros.server.settings import Settings
-from chatspot_ros.server.watch_config import WatchEntry, parse_watch_list
-from chatspot_ros.server.watch_tracker import (
-    FORGET_S,
-    MAX_THINGS,
-    RETRY_S,
-    Change,
-    Thing,
-    Tracker,
-    begin,
-    iou,
-    next_round,
-    refused,
-)
-
-
-def entry(*labels: str, every_s: float = 5.0, **rest: Any) -> WatchEntry:
-    return WatchEntry(labels=labels or ("fridge",), task="state", every_s=every_s, **rest)
+from chatspot_ros.server.watch_config import parse_watch_list
+from chatspot_ros.server.watch_tracker import FORGET_S, MAX_THINGS, Change, Thing, Tracker, iou
 
 
 def box(x: float, y: float = 0, side: float = 10, label: str = "fridge") -> Region:
@@ -65,6 +50,16 @@ def test_the_packages_list_can_be_used(root: Any) -> None:
         ([{"labels": ["a"], "task": "state", "every_s": "soon"}], "0.every_s"),
         ([{"labels": ["a"], "task": "state", "every_s": 5, "often": 1}], "0.often"),
         ([{"labels": ["a"], "task": "state", "every_s": 5, "confirm": 0}], "0.confirm"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "at_least_every_s": 4}], "(4) is less"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "at_least_every_s": 0}], "0.at_least"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "margin": -0.1}], "0.margin"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": "door opens"}], "0.when"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": 5}], "0.when"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": ["to open", 5]}], "0.when"),
+        ([{"labels": ["a"], "task": "read", "every_s": 5, "when": "to open"}], "got read"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": "door to opne"}], "`opne`"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": "dor to open"}], "`dor`"),
+        ([{"labels": ["a"], "task": "state", "every_s": 5, "when": "water to in"}], "`in`"),
         ([{"labels": ["a"], "task": "dance", "every_s": 5}], "dance"),
         ([{"labels": ["a"], "every_s": 5}], "the question is empty"),
         ([{"labels": ["a"], "question": "x" * 3000, "every_s": 5}], "3000"),
@@ -78,6 +73,22 @@ def test_what_cannot_be_asked_is_refused_by_place(data: Any, words: str) -> None
     assert words in caught.value.problem
     assert caught.value.value == "my.yaml"
     assert "\n" not in str(caught.value)
+
+
+def test_where_any_words_are_possible_conditions_may_wait_for_any() -> None:
+    data = [{"labels": ["a"], "task": "state", "every_s": 5, "when": "lid to ajar"}]
+    (entry,) = parse_watch_list(data, "my.yaml", Settings(constrain_answers=False))
+    assert entry.when[0].new == "ajar"
+
+
+def test_what_looks_the_same_is_asked_twelve_times_less_often_unless_told() -> None:
+    def read(**more: Any) -> Any:
+        entry = {"labels": ["a"], "task": "state", "every_s": 5, **more}
+        return parse_watch_list([entry], "my.yaml", Settings())[0]
+
+    assert (read().still_s, read().looks) == (60, True)
+    assert (read(at_least_every_s=30).still_s, read(at_least_every_s=30).looks) == (30, True)
+    assert not read(at_least_every_s=5).looks
 
 
 def test_an_empty_list_watches_nothing() -> None:
@@ -177,64 +188,11 @@ def test_intersection_over_union() -> None:
     assert iou((0, 0, 0, 0), (0, 0, 0, 0)) == 0
 
 
-# --- what is due
-
-
-def sighted(*things: Thing) -> list[tuple[int, Region, Thing]]:
-    return [(index, box(0, label=thing.label), thing) for index, thing in enumerate(things)]
+# --- what has changed
 
 
 def new_thing(name: str, label: str = "fridge") -> Thing:
     return Thing(name, label, "", (0, 0, 1, 1), 0.0)
-
-
-def asked(entries: Any, sightings: Any, now_s: float, limit: int = 64) -> tuple[Any, list[str]]:
-    found = next_round(entries, sightings, now_s, limit)
-    if found is None:
-        return None, []
-    begin(found, now_s)
-    return found, [thing.name for _, thing in found.things]
-
-
-def test_each_thing_at_most_so_often() -> None:
-    a, b = new_thing("a"), new_thing("b")
-    entries = [entry(every_s=5)]
-    assert asked(entries, sighted(a), 0.0)[1] == ["a"]
-    assert asked(entries, sighted(a, b), 1.0)[1] == ["b"]
-    assert asked(entries, sighted(a, b), 4.9) == (None, [])
-    assert asked(entries, sighted(a, b), 5.0)[1] == ["a"]
-    # What was missed is not made up for.
-    assert sorted(asked(entries, sighted(a, b), 100.0)[1]) == ["a", "b"]
-    assert asked(entries, sighted(a, b), 104.9) == (None, [])
-
-
-def test_the_entry_that_waited_longest_comes_first() -> None:
-    doors, handles = entry(every_s=5), entry(every_s=3, question="handle?")
-    a = new_thing("a")
-    entries = [doors, handles]
-    order = [asked(entries, sighted(a), float(now_s))[0] for now_s in (0, 0, 3, 5, 9, 10, 10)]
-    assert [one and one.entry for one in order] == [
-        doors, handles, handles, doors, handles, doors, None,
-    ]  # fmt: skip
-
-
-def test_a_full_round_leaves_the_rest_to_the_next() -> None:
-    things = [new_thing(name) for name in "abc"]
-    entries = [entry(every_s=5)]
-    assert asked(entries, sighted(*things), 0.0, limit=2)[1] == ["a", "b"]
-    assert asked(entries, sighted(*things), 0.0, limit=2)[1] == ["c"]
-
-
-def test_a_refused_round_is_asked_again_soon_and_not_at_once() -> None:
-    a = new_thing("a")
-    entries = [entry(every_s=60)]
-    found, _ = asked(entries, sighted(a), 0.0)
-    refused(found, 0.0)
-    assert asked(entries, sighted(a), RETRY_S / 2) == (None, [])
-    assert asked(entries, sighted(a), RETRY_S)[1] == ["a"]
-
-
-# --- what has changed
 
 
 def told(thing: Thing, *answers: Answer, confirm: int = 1) -> list[list[str]]:

@@ -180,6 +180,26 @@ def test_only_noise_differs_between_frames_of_a_still_kitchen() -> None:
     assert first.truth == second.truth
 
 
+def test_a_door_a_thing_and_the_lamp_move_by_as_much_as_is_said(world: World) -> None:
+    door, thing = world.kitchen.item("fridge_1"), world.kitchen.item("plate_1")
+    was, old = (door.opening, door.state["door"]), thing.place
+    pictures = []
+    for share in (0.0, 0.2, 0.9):
+        world.set_opening(door.id, share, "open" if share > 0.5 else "closed")
+        pictures.append(world.clean_frame().rgb.astype(int))
+    assert (door.opening, door.state["door"]) == (0.9, "open")
+    ajar, wide = (np.abs(one - pictures[0]).mean() for one in pictures[1:])
+    assert 0 < ajar < wide
+    world.move(thing.id, (old[0], old[1] - 0.05, old[2]))
+    assert (world.clean_frame().rgb != pictures[-1]).any()
+    world.move(thing.id, old)
+    assert (world.clean_frame().rgb == pictures[-1]).all()
+    world.move_light(np.array([0.3, 0.0, 0.0]))
+    assert (world.clean_frame().rgb != pictures[-1]).any()
+    world.move_light(np.array([-0.3, 0.0, 0.0]))
+    world.set_opening(door.id, *was)
+
+
 def test_moving_the_camera_moves_the_things(world: World) -> None:
     view = world.kitchen.view
     before = world.frame().truth.of_kind("stove")[0]
