@@ -1,4 +1,4 @@
-"""The form in which a caller wants an answer: one of some choices, or JSON that follows a schema."""
+"""The form in which a caller wants an answer: one of some choices, or JSON of a schema."""
 
 from __future__ import annotations
 

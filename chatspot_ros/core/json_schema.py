@@ -114,9 +114,7 @@ def _refuse(place: str, problem: str, value: Any, remedy: str) -> RequestError:
 
 def _at(place: str, *parts: object) -> str:
     """Return the pointer to a part of what a pointer names."""
-    return "/".join(
-        [place, *(str(one).replace("~", "~0").replace("/", "~1") for one in parts)]
-    )
+    return "/".join([place, *(str(one).replace("~", "~0").replace("/", "~1") for one in parts)])
 
 
 class _Reader:
@@ -254,8 +252,10 @@ class _Reader:
             raise _refuse(here, "an object has no list of its keys", properties,
                           'give {"key": schema, ...}')  # fmt: skip
         if schema.get("additionalProperties", False) is not False:
-            raise _refuse(_at(place, "additionalProperties"), "keys without a name are not held",
-                          schema["additionalProperties"], "give false, or leave it out")  # fmt: skip
+            raise _refuse(
+                _at(place, "additionalProperties"), "keys without a name are not held",
+                schema["additionalProperties"], "give false, or leave it out",
+            )  # fmt: skip
         required = schema.get("required", [])
         known = isinstance(required, list) and all(
             isinstance(one, str) and one in properties for one in required
@@ -294,9 +294,7 @@ def _check_scalar(value: Any, place: str, types: tuple[str, ...]) -> None:
         raise _refuse(place, "it is not of the type", value, f"use {' or '.join(types)}")
 
 
-def _sizes(
-    schema: dict[str, Any], place: str, keys: tuple[str, str], most: int
-) -> dict[str, Any]:
+def _sizes(schema: dict[str, Any], place: str, keys: tuple[str, str], most: int) -> dict[str, Any]:
     """Return the least and the greatest size that a schema gives. Raises RequestError."""
     given = {key: schema[key] for key in keys if key in schema}
     for key, value in given.items():

@@ -21,7 +21,7 @@ from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.core.task_router import route
-from chatspot_ros.core.tasks import States, TaskContext, find_task
+from chatspot_ros.core.tasks import TASKS, States, TaskContext, find_task
 
 _About = tuple[str, Sequence[Region], str, Fit, Dialect]
 
@@ -50,7 +50,9 @@ class PromptBuilder:
 
         `previous` is the task of the turn before, which "And this one?" asks for again.
         """
-        return task or route(question, previous)
+        before = TASKS.get(previous)
+        # Without a new schema nobody wants JSON again.
+        return task or route(question, "" if before is None or before.needs_schema else previous)
 
     def user_text(
         self,

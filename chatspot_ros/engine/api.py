@@ -45,8 +45,8 @@ class Question:
     whether a reader of print reads the one region first; what it read are `print_lines`. `notes` go
     into the reply's.
 
-    `choices` are the only answers, without a task: the likeliest is the answer, with the probability
-    of each. `json_schema` is what the answer to the task json has to follow.
+    `choices` are the only answers, without a task: the likeliest is the answer, with the
+    probability of each. `json_schema` is what the answer to the task json has to follow.
 
     `knowledge` is a folder of notes in which a plan or a description is looked up; empty: in none.
     With `needs_note` a plan without a note is uncertain. `names` are what the regions are called,

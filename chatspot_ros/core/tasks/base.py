@@ -78,11 +78,11 @@ class Task:
 
     `tag` requests it from a model that was trained on tags, `instruction` from any other one.
     `question` is asked where a request names the task alone; empty: a request must have its own.
-    `grammar` returns the EBNF of its answers or their schema, None for free text. `parse` reads an answer: its
-    text, the regions found in it (in pixels), and True if the answer was cut off. `write` turns an
-    answer of the training data, with a `<region>` for each of its regions (clipped), into the form
-    that `grammar` and `parse` have. `needs_schema`: a request must bring one, and its
-    answers hold no regions.
+    `grammar` returns the EBNF of its answers or their schema, None for free text. `parse` reads an
+    answer: its text, the regions found in it (in pixels), and True if the answer was cut off.
+    `write` turns an answer of the training data, with a `<region>` for each of its regions
+    (clipped), into the form that `grammar` and `parse` have. `needs_schema`: a request must bring
+    one, and its answers hold no regions.
     """
 
     name: str

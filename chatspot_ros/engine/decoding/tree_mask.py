@@ -55,7 +55,8 @@ class TreeMask:
 
     def seen(self, rows: Sequence[Row]) -> Tensor:
         """Return which columns the rows' tokens attend to, (tokens, columns): those of their own
-        sequence, its trunk and its stem up to themselves. The newest columns are theirs, in this order."""
+        sequence, its trunk and its stem up to themselves. The newest columns are theirs, in order.
+        """
         lengths = torch.tensor([len(row.ids) for row in rows])
         numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
         seen = self._numbers == numbers[:, None]

@@ -244,9 +244,7 @@ class Conversation:
         RequestError."""
         words = question.text + question.hint
         prompt = self._notes_of(question) + self.builder.print_text(question.print_lines)
-        prompt += self.builder.user_text(
-            words, question.regions, task, scene.fit, question.form
-        )
+        prompt += self.builder.user_text(words, question.regions, task, scene.fit, question.form)
         scaffold = self.builder.scaffold(words, question.regions, task, scene.fit)
         self.chat.check_words(prompt, scaffold)
         return prompt
