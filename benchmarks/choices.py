@@ -99,8 +99,8 @@ def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
     }
     certain = [not one.answer.uncertain for one in found.chosen]
     rows["choice_certain"] = share(certain)
-    rows["choice_accuracy_certain"] = share([ok for ok, sure in zip(found.right(), certain,
-                                                                    strict=True) if sure])  # fmt: skip
+    sure = [ok for ok, is_sure in zip(found.right(), certain, strict=True) if is_sure]
+    rows["choice_accuracy_certain"] = share(sure)
     for kind in sorted(set(found.kind)):
         mine = [k for k, one in enumerate(found.kind) if one == kind]
         rows[f"choice_accuracy_{kind}"] = share([found.right()[k] for k in mine])

@@ -192,9 +192,9 @@ class PromptBuilder:
         one attribute are looked for as pairs, too.
         """
         if self.spec.phrases is not None or self.spec.prompt_style is not PromptStyle.TAGS:
-            return "", [[one.strip()] for one in choices]
-        ways = ways_to_say(choices, self.context.states)
-        if any(len(texts) > 1 for texts in ways):
+            return "", ways_to_say(choices, {})
+        plain, ways = (ways_to_say(choices, states) for states in ({}, self.context.states))
+        if ways != plain:
             return "state", ways
         return ("read" if route(question) == "read" else ""), ways
 

@@ -6,6 +6,7 @@ same as without a grammar wherever these make a valid answer.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -116,9 +117,28 @@ def json_grammar(schema: JsonSchema) -> Grammar:
     Raises RuntimeError for a schema that it cannot hold.
     """
     held = Grammar.from_json_schema(
-        schema.text, any_whitespace=False, separators=(", ", ": "), strict_mode=True
+        json.dumps(_bounded_by_pattern(json.loads(schema.text))),
+        any_whitespace=False,
+        separators=(", ", ": "),
+        strict_mode=True,
     )
     return Grammar.concat(Grammar.from_ebnf(f"root ::= {LEAD}"), held)
+
+
+def _bounded_by_pattern(part: Any) -> Any:
+    """Return a part of a schema with the lengths of texts as patterns.
+
+    In xgrammar 0.2 texts with lengths may hold tabs and other control characters, JSON's may not.
+    """
+    if isinstance(part, list):
+        return [_bounded_by_pattern(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _bounded_by_pattern(one) for key, one in part.items()}
+    if "type" in part and not {"minLength", "maxLength"}.isdisjoint(part):
+        low, high = found.pop("minLength", 0), found.pop("maxLength", "")
+        found["pattern"] = rf'^[^\u0000-\u001f"\\]{{{low},{high}}}$'
+    return found
 
 
 class GrammarConstraint:

@@ -121,13 +121,13 @@ def test_whatever_is_drawn_from_the_grammar_follows_the_schema() -> None:
 def _wide() -> dict[str, Any]:
     one = {"type": "object", "properties": {
         f"k{k}": {"type": ["string", "number", "null"], "maxLength": 1000, "maximum": 0.123456789}
-        for k in range(9)}}  # fmt: skip
-    return {"type": "object", "properties": {f"k{k}": one for k in range(28)}}
+        for k in range(8)}}  # fmt: skip
+    return {"type": "object", "properties": {f"k{k}": one for k in range(20)}}
 
 
 def _deep() -> dict[str, Any]:
     schema: dict[str, Any] = {"enum": [f"value {k} {'x' * 40}" for k in range(200)]}
-    for _ in range(9):
+    for _ in range(5):
         schema = {"type": "array", "items": {"anyOf": [schema, {"type": "null"}]}, "maxItems": 2}
         if len(json.dumps(schema)) > 15_000:
             break
