@@ -24,7 +24,12 @@ from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.stranger_wordings import half_and_half, measured
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
-from chatspot_train.evaluation.choice_fit import fit_temperature, held_out, log_scores
+from chatspot_train.evaluation.choice_fit import (
+    at_temperature,
+    fit_temperature,
+    held_out,
+    log_scores,
+)
 from chatspot_train.evaluation.kitchen.choices import choice_questions
 from chatspot_train.evaluation.metrics.calibration import calibration_error
 from chatspot_train.evaluation.metrics.intervals import share
@@ -84,7 +89,7 @@ def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
     own = np.array([max(one) for one in said])
     raw, apart = (
         np.array([float(one.max()) for one in some])
-        for some in (log_scores_at_one(scores), held_out(scores, found.true,
+        for some in ([at_temperature(one, 1.0) for one in scores], held_out(scores, found.true,
                                                           np.array(found.kitchen)))
     )  # fmt: skip
     rows: dict[str, Any] = {
@@ -107,12 +112,6 @@ def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
         rows[f"free_accuracy_{kind}"] = share([found.free_right[k] for k in mine])
         rows[f"choice_ece_{kind}"] = {"value": calibration_error(own[mine], right[mine])}
     return rows
-
-
-def log_scores_at_one(scores: list[Any]) -> list[Any]:
-    """Return the probabilities of scores at temperature 1."""
-    powers = [np.exp(one - one.max()) for one in scores]
-    return [one / one.sum() for one in powers]
 
 
 def main() -> None:
