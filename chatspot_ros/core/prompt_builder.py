@@ -211,8 +211,8 @@ class PromptBuilder:
         `min_confidence` as in `read`. Choices that the model would hardly say are uncertain.
         """
         calibration = self.spec.calibration
-        warmth = 1.0 if calibration is None else calibration.choice_temperature
-        found = probabilities(scores, warmth)
+        fitted = calibration and (calibration.choice_temperature, calibration.choice_guessed)
+        found = probabilities(scores, *(fitted or ()))
         best = max(range(len(found)), key=found.__getitem__)
         least = threshold_of(calibration) if min_confidence is None else min_confidence
         return Answer(

@@ -37,12 +37,7 @@ from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.evaluation.choice_fit import (
-    at_temperature,
-    fit_temperature,
-    held_out,
-    log_scores,
-)
+from chatspot_train.evaluation.choice_fit import ChoiceFit, fit_choices, held_out
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.kitchen.choices import choice_questions
@@ -72,9 +67,10 @@ def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
 
 @dataclass(frozen=True)
 class ChoicesFitted:
-    """The temperature of choices' probabilities, and what it does on kitchens not fitted to."""
+    """The fit of choices' probabilities, and what it does on kitchens not fitted to."""
 
     temperature: float
+    guessed: float
     questions: int
     accuracy: float
     error_before: float
@@ -94,18 +90,19 @@ def ask_choices(engine: Engine, kitchens: int, out: Path) -> ChoicesFitted:
         probable += [reply.answer.choice_probabilities for reply in replies]
         true += [one.true for one in questions]
         group += [number] * len(questions)
-    calibration = engine.spec.calibration
-    warmth = 1.0 if calibration is None else calibration.choice_temperature
-    scores = log_scores(probable, warmth)
+    own, plain = ChoiceFit.of(engine.spec.calibration), ChoiceFit()
+    scores = [own.scores(one) for one in probable]
     right = np.array([np.argmax(one) == k for one, k in zip(scores, true, strict=True)], float)
     before, after = (
         calibration_error(np.array([one.max() for one in some]), right)
         for some in (
-            [at_temperature(one, 1.0) for one in scores], held_out(scores, true, np.array(group)),
+            [plain(one) for one in scores], held_out(scores, true, np.array(group)),
         )
     )  # fmt: skip
-    fitted = fit_temperature(scores, true)
-    return ChoicesFitted(fitted, len(true), float(right.mean()), before, after)
+    fitted = fit_choices(scores, true)
+    return ChoicesFitted(
+        fitted.temperature, fitted.guessed, len(true), float(right.mean()), before, after
+    )
 
 
 def judged(
@@ -187,8 +184,9 @@ def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
 def _as_yaml(calibration: Calibration, notes: Sequence[str]) -> str:
     lines = ["calibration:", *(f"  # {note}" for note in notes)]
     lines.append(f"  threshold: {calibration.threshold}")
-    if calibration.choice_temperature != 1:
+    if ChoiceFit.of(calibration) != ChoiceFit():
         lines.append(f"  choice_temperature: {calibration.choice_temperature}")
+        lines.append(f"  choice_guessed: {calibration.choice_guessed}")
     lines.append("  maps:")
     for task, line in calibration.maps.items():
         knots = json.dumps([list(knot) for knot in line.knots])
@@ -275,20 +273,20 @@ def calibrate(
         )
     spec = read_spec(settings)
     out.mkdir(parents=True, exist_ok=True)
-    # What was kept has no choices: their temperature stays.
-    warmth = 1.0 if spec.calibration is None else spec.calibration.choice_temperature
+    # What was kept has no choices: their fit stays.
+    of_choices = ChoiceFit.of(spec.calibration)
     if folders:
         answers, choices = kept(folders, spec.name), None
     else:
         engine = load_engine(config)
         answers, choices = ask(engine, kitchens, out), ask_choices(engine, kitchens, out)
-        warmth = choices.temperature
+        of_choices = ChoiceFit(choices.temperature, choices.guessed)
     fitted = fit(answers, target_risk)
     of = "pictures of kept results" if folders else "validation kitchens"
     found = {**results(answers, fitted, target_risk), "of": of}
     found |= {} if choices is None else {"choices": vars(choices)}
-    warm = fitted.calibration.model_copy(update={"choice_temperature": warmth})
-    write(settings, warm, notes_of(found))
+    update = {f"choice_{name}": value for name, value in vars(of_choices).items()}
+    write(settings, fitted.calibration.model_copy(update=update), notes_of(found))
     (out / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plots = {
         "before.png": reliability_plot(answers.score(1.0), answers.right),
