@@ -63,8 +63,17 @@ def _metres(xyz_m: Vector) -> str:
     return ", ".join(f"{value:.2f}" for value in xyz_m)
 
 
-def answer_words(answer: Answer) -> list[str]:
-    """Return an answer as lines: what was asked about and the text, then what else is known."""
+def choice_words(choices: Sequence[str], probabilities: Sequence[float]) -> str:
+    """Return `open 97 %, closed 3 %`, the likeliest first; empty without choices."""
+    pairs = sorted(zip(choices, probabilities, strict=False), key=lambda pair: -pair[1])
+    return ", ".join(f"{one_line(choice)} {100 * share:.0f} %" for choice, share in pairs)
+
+
+def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
+    """Return an answer as lines: what was asked about and the text, then what else is known.
+
+    `choices` are those of the question.
+    """
     where = "; ".join(region_words(one) for one in answer.regions if one.points_px)
     text = "\n  ".join(one_line(line) for line in answer.text.splitlines()) or "(no words)"
     lines = [f"{where}: {text}" if where else text]
@@ -74,6 +83,8 @@ def answer_words(answer: Answer) -> list[str]:
     positions = [one.place for one in (*answer.regions, *answer.grounded) if one.place is not None]
     parts = {
         "position": "; ".join(map(place_words, positions)),
+        "choices": choice_words(choices, answer.choice_probabilities),
+        "json": one_line(answer.json) if answer.json != answer.text else "",
         "state": state,
         "steps": steps,
         "places": places,

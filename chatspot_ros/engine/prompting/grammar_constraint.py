@@ -7,7 +7,8 @@ same as without a grammar wherever these make a valid answer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from xgrammar import (
     CompiledGrammar,
+    Grammar,
     GrammarCompiler,
     GrammarMatcher,
     TokenizerInfo,
@@ -22,12 +24,17 @@ from xgrammar import (
     allocate_token_bitmask,
 )
 
-from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.core.answer_grammars import LEAD
+from chatspot_ros.core.json_schema import JsonSchema
+from chatspot_ros.engine.prompting.token_texts import token_texts
+from chatspot_ros.errors import ModelLoadError, RequestError, one_line, shorten
 
 # From an answer's ids to the index of the first one behind its reasoning; None: it has not ended.
 StartOf = Callable[[list[int]], int | None]
 # Empty lines between the reasoning and the answer.
 _MOST_BLANKS = 3
+_MOST_SCHEMAS = 32
+_SPACE = 0x20
 
 
 class Grammars:
@@ -45,36 +52,56 @@ class Grammars:
         ends = sorted(set(end_ids))
         self.size = max(size, len(tokenizer))
         try:
-            known = TokenizerInfo.from_huggingface(
-                tokenizer, vocab_size=self.size, stop_token_ids=ends
-            )
+            texts = token_texts(tokenizer, ends, self.size)
         except (ValueError, RuntimeError) as error:
             raise ModelLoadError(
                 f"answers cannot be held to a grammar with this tokenizer: {error}",
                 value=type(tokenizer).__name__,
                 remedy="set the parameter constrain_answers to false",
             ) from error
-        texts = list(known.decoded_vocab)
         for index in set(silent_ids) - set(ends):
             # A token without a text is never allowed.
             texts[index] = b""
         blank = (k for k, text in enumerate(texts) if text and not text.strip())
         self._blank = bits_of(blank, self.size)
-        self._ends = bits_of(ends, self.size)
+        self._ends, self._controls = bits_of(ends, self.size), control_bits(texts, self.size)
         self._compiler = GrammarCompiler(
             TokenizerInfo(texts, VocabType.RAW, vocab_size=self.size, stop_token_ids=ends),
             max_threads=min(8, os.cpu_count() or 1),
         )
         self._compiled: dict[str, CompiledGrammar] = {}
+        # Schemas come from callers: the last ones are kept.
+        self._schemas: OrderedDict[JsonSchema, CompiledGrammar] = OrderedDict()
 
-    def start(self, grammar: str) -> GrammarConstraint:
-        """Return the constraint of a new answer. Raises ValueError for what is no grammar."""
+    def start(self, grammar: str | JsonSchema) -> GrammarConstraint:
+        """Return the constraint of a new answer.
+
+        Raises:
+            ValueError: it is no grammar.
+            RequestError: a grammar cannot hold the schema.
+        """
+        if isinstance(grammar, JsonSchema):
+            return GrammarConstraint(self._of_schema(grammar), self.size, self._controls)
         if grammar not in self._compiled:
             try:
                 self._compiled[grammar] = self._compiler.compile_grammar(grammar)
             except RuntimeError as error:
                 raise ValueError(f"not a grammar: {error}") from error
         return GrammarConstraint(self._compiled[grammar], self.size)
+
+    def _of_schema(self, schema: JsonSchema) -> CompiledGrammar:
+        if schema not in self._schemas:
+            try:
+                self._schemas[schema] = self._compiler.compile_grammar(json_grammar(schema))
+            except RuntimeError as error:
+                raise RequestError(
+                    f"the JSON schema cannot be used at #: {one_line(str(error))}",
+                    value=shorten(schema.text), remedy="write it in another way",
+                ) from error  # fmt: skip
+            while len(self._schemas) > _MOST_SCHEMAS:
+                self._schemas.popitem(last=False)
+        self._schemas.move_to_end(schema)
+        return self._schemas[schema]
 
     def behind(self, constraint: GrammarConstraint, start_of: StartOf) -> ReasoningConstraint:
         """Return a constraint that begins behind the answer's reasoning.
@@ -84,11 +111,32 @@ class Grammars:
         return ReasoningConstraint(constraint, start_of, self._blank, self._ends)
 
 
+def json_grammar(schema: JsonSchema) -> Grammar:
+    """Return the grammar of JSON on one line that follows a schema, its keys in their order.
+
+    Raises RuntimeError for a schema that it cannot hold.
+    """
+    held = Grammar.from_json_schema(
+        schema.text, any_whitespace=False, separators=(", ", ": "), strict_mode=True
+    )
+    return Grammar.concat(Grammar.from_ebnf(f"root ::= {LEAD}"), held)
+
+
+def control_bits(texts: Sequence[bytes], size: int) -> Tensor:
+    """Return a mask of the tokens that hold a control character.
+
+    No JSON on one line has one. In xgrammar 0.2 texts with lengths may hold them.
+    """
+    return bits_of((k for k, text in enumerate(texts) if text and min(text) < _SPACE), size)
+
+
 class GrammarConstraint:
     """The grammar constraint of one answer."""
 
-    def __init__(self, grammar: CompiledGrammar, size: int) -> None:
-        self._matcher = GrammarMatcher(grammar)
+    def __init__(self, grammar: CompiledGrammar, size: int, never: Tensor | None = None) -> None:
+        """`size` is the number of logits; `never` are the bits of tokens that the answer has not,
+        whatever the grammar says."""
+        self._matcher, self._never = GrammarMatcher(grammar), never
         self._bits = allocate_token_bitmask(1, size)
         self._ids: list[int] = []
 
@@ -103,6 +151,8 @@ class GrammarConstraint:
         words = min(len(bits), self._bits.shape[1])
         bits[:words] = self._bits[0, :words]
         bits[words:] = 0
+        if self._never is not None:
+            bits[:words] &= ~self._never[:words]
 
     def _follow(self, ids: list[int]) -> None:
         """Advance the matcher to the end of `ids`; restart it where they do not continue."""
