@@ -38,6 +38,7 @@ from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.engine.prompting.grammar_constraint import Grammars
 from chatspot_ros.engine.prompting.token_texts import ChoiceTokens
 from chatspot_ros.engine.scheduling.byte_cache import content_key
+from chatspot_ros.engine.segmenter import Segmenter
 from chatspot_ros.engine.warm_up import warm_up as ask_some
 from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.knowledge.index import Embed
@@ -93,6 +94,8 @@ class Engine:
             ChoiceTokens(self._chat, ends, size),
         )
         self._pointing = _pointing_of(head, spec, loaded.tokenizer)
+        # Outlines what the answers point at.
+        self.segmenter: Segmenter | None = None
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)
 
     @property
@@ -236,7 +239,7 @@ class Engine:
     def open(self, scene: Scene) -> OomBatch:
         """Return an empty batch for questions about a scene."""
         parts = (self.conversation, self._runner, scene, self.cuda_graphs, self._print)
-        return OomBatch(Batch(*parts, self._look_up, self._pointing), self)
+        return OomBatch(Batch(*parts, self._look_up, self._pointing, self.segmenter), self)
 
     def scene_key(self, image_rgb: RgbImage) -> bytes:
         """Return a hash of the picture's pixels, the model and its geometry.

@@ -35,6 +35,7 @@ class EngineConfig:
     memory_reserve_mb: int = 512
     picture_pixels: int = 0
     knowledge_embeddings: str = ""
+    segmenter: str = ""
 
 
 def load_engine(config: EngineConfig) -> Engine:
@@ -49,10 +50,11 @@ def load_engine(config: EngineConfig) -> Engine:
     from chatspot_ros.engine.engine import Engine
     from chatspot_ros.engine.loading.host_resources import cores
     from chatspot_ros.engine.loading.memory_estimate import MB, Plan
+    from chatspot_ros.engine.segmenter import Segmenter
     from chatspot_ros.engine.text_embeddings import load_embedder
 
     embedder, local = config.knowledge_embeddings, not config.allow_download
-    return Engine.load(
+    engine = Engine.load(
         model,
         device=config.device,
         dtype=config.dtype,
@@ -67,6 +69,10 @@ def load_engine(config: EngineConfig) -> Engine:
         picture_pixels=config.picture_pixels,
         embed=load_embedder(embedder, local_only=local) if embedder else None,
     )
+    if config.segmenter:
+        device = str(engine.device)
+        engine.segmenter = Segmenter.load(config.segmenter, device=device, local_only=local)
+    return engine
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

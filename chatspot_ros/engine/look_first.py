@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from chatspot_ros.core.regions import Region
+from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.core.task_router import route
 from chatspot_ros.engine.api import Batch, Question, Reply, ShouldStop
 
@@ -66,4 +66,8 @@ def _place_of(question: Question) -> Question:
 def _place(reply: Reply) -> Region | None:
     """Return the box that a reply names; None: no or an unusable one."""
     boxes = [region for region in reply.answer.grounded if region.points_px]
-    return None if not boxes or reply.answer.truncated else replace(boxes[0], label="")
+    if not boxes or reply.answer.truncated:
+        return None
+    # A segmenter may have made an outline of it.
+    is_outline = boxes[0].kind is RegionKind.POLYGON
+    return Region.box(*boxes[0].box_xyxy_px) if is_outline else replace(boxes[0], label="")

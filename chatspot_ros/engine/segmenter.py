@@ -1,7 +1,8 @@
-"""Outlines of the things that an answer points at, by a promptable segmenter (SAM, arXiv 2304.02643).
+"""Outlines of what an answer points at, by a promptable segmenter (SAM, arXiv 2304.02643).
 
 It is asked with the box of each region in `grounded` and gives a mask; the mask's outline becomes
-the region. SAM itself is tried; SAM 2 and EdgeTAM, of the same class in transformers, need torchvision.
+the region. SAM itself is tried; SAM 2 and EdgeTAM, of the same class in transformers, need
+torchvision.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Segmenter:
         except Exception as error:  # a folder of another kind fails in many ways
             raise ModelLoadError(
                 f"the segmenter cannot be used: {shorten(error)}", value=model,
-                remedy="set the parameter segmenter to a SAM-class model in safetensors, or to nothing",
+                remedy="set the parameter segmenter to a SAM in safetensors, or to nothing",
             ) from error  # fmt: skip
         return made
 
@@ -72,7 +73,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def logits(self, image_rgb: RgbImage, boxes: Sequence[BoxXyxy]) -> NDArray[np.float32]:
-        """Return the masks as numbers, float32 N x H x W, above 0 where the thing is; see `masks`."""
+        """Return the masks as numbers, float32 N x H x W: above 0 where the thing is."""
         check_image(image_rgb)
         corners = [[[float(value) for value in box] for box in boxes]]
         read = self._processor(images=image_rgb, input_boxes=corners, return_tensors="pt")

@@ -102,6 +102,12 @@ class Settings(DepthSettings):
         "all-MiniLM-L6-v2). Empty: BM25 ranks them by their words.",
         fixed=True,
     )
+    segmenter: str = _of(
+        EngineConfig.segmenter,
+        "Promptable segmenter (a SAM: folder or hub id) that turns the boxes in `grounded` into "
+        "outlines. Empty: they stay boxes.",
+        fixed=True,
+    )
     show_labels: bool = _of(False, "Tell the model what the detector called a region.")
     cameras: tuple[str, ...] = _of(
         ("camera",),

@@ -161,6 +161,13 @@ def test_without_a_region_the_model_first_says_where() -> None:
     assert found[4] is questions[4]
 
 
+def test_an_outline_is_looked_at_as_its_box() -> None:
+    outline = replace(Region.polygon([(3, 4), (30, 4), (30, 40)]), label="tap")
+    batch = _Batch([Answer("", grounded=(outline,))])
+    (found,) = drive(find_places(batch, [Question("Is the tap running?", look_twice="on")]))
+    assert found.regions == (Region.box(3, 4, 30, 40),)
+
+
 def test_the_bundled_model_looks_where_it_says() -> None:
     from chatspot_sim.kitchen import draw_kitchen
     from chatspot_sim.world import World

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from chatspot_ros.core.regions import MAX_CORNERS, Region, RegionKind
+from chatspot_ros.engine.api import Question
+from chatspot_ros.engine.engine_config import EngineConfig, load_engine
 from chatspot_ros.engine.segmenter import Segmenter, outline_of
 from chatspot_ros.errors import ImageError, ModelLoadError
+from chatspot_sim.kitchen import draw_kitchen
+from chatspot_sim.world import World
 from tests.support import tiny_sam
 
 BOX = (20.0, 10.0, 60.0, 50.0)
@@ -101,3 +105,46 @@ def test_what_is_no_segmenter_is_refused_by_name(model: str) -> None:
 def test_what_is_no_picture_is_refused(segmenter: Segmenter) -> None:
     with pytest.raises(ImageError):
         segmenter.masks(np.zeros((4, 4), np.uint8), [BOX])
+
+
+@pytest.fixture(scope="module")
+def with_segmenter(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tiny_sam.save(tmp_path_factory.mktemp("sam-beside"))
+    return load_engine(
+        EngineConfig(model="chatspot-tiny", segmenter=str(folder), warm_up=False, threads=1)
+    )
+
+
+def test_what_a_model_points_at_is_outlined(
+    with_segmenter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def triangles(image_rgb: np.ndarray, boxes: Any) -> np.ndarray:
+        """The lower left half of each box."""
+        asked.extend(boxes)
+        y, x = np.mgrid[: image_rgb.shape[0], : image_rgb.shape[1]]
+        return np.stack(
+            [
+                (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
+                & ((x - x1) * (y2 - y1) <= (y - y1) * (x2 - x1))
+                for x1, y1, x2, y2 in boxes
+            ]
+        )  # fmt: skip
+
+    engine = with_segmenter
+    monkeypatch.setattr(engine.segmenter, "masks", triangles)
+    with World(draw_kitchen(85, "test")) as world:
+        scene = engine.prepare(world.frame().rgb)
+    question = Question("Where is the fridge?", task="locate")
+    reply = engine.answer(scene, question)
+    assert reply.answer.grounded
+    kept, engine.segmenter = engine.segmenter, None
+    try:
+        boxes = engine.answer(scene, question).answer.grounded
+    finally:
+        engine.segmenter = kept
+    assert asked == [box.box_xyxy_px for box in boxes]
+    for outline, box in zip(reply.answer.grounded, boxes, strict=True):
+        assert (outline.kind, outline.label) == (RegionKind.POLYGON, box.label)
+        assert outline.box_xyxy_px == pytest.approx(box.box_xyxy_px, abs=1.5)

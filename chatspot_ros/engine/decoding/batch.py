@@ -31,6 +31,7 @@ from chatspot_ros.engine.models.image_inputs import crop_inputs
 from chatspot_ros.engine.models.runner import Runner, Scene
 from chatspot_ros.engine.print_reading import PrintReading
 from chatspot_ros.engine.prompting.conversation import Conversation, Ready, Words
+from chatspot_ros.engine.segmenter import Segmenter
 from chatspot_ros.errors import ChatspotError
 
 ONE_PICTURE = "this model takes one picture: it looked once"
@@ -169,11 +170,13 @@ class Batch:
         print_reading: PrintReading | None = None,
         look_up: LookUp | None = None,
         pointing: Pointing | None = None,
+        segmenter: Segmenter | None = None,
     ) -> None:
         """`cuda_graphs` decode a question that is alone in the batch, where they fit;
         `print_reading` reads and `look_up` looks up for the questions that want it; `pointing`
-        fills in the boxes of answers."""
+        fills in the boxes of answers, `segmenter` outlines what they hold."""
         self._print, self._look_up, self._pointing = print_reading, look_up, pointing
+        self._segmenter = segmenter
         self._conversation, self._runner, self._scene = conversation, runner, scene
         self._known = 0
         self._packed: PackedBatch | SerialBatch
@@ -226,8 +229,7 @@ class Batch:
                 reply = self._conversation.reply(
                     self._scene, ready, own.decoded, words, seconds, own.scores
                 )
-                if self._look_up is not None:
-                    reply = self._look_up.complete(ready.question, reply)
+                reply = self._complete(ready.question, reply)
                 asked.replies[index] = reply
                 if on_reply is not None:
                     on_reply(index, reply)
@@ -251,6 +253,16 @@ class Batch:
         for sequence in sequences:
             self._packed.admit(sequence)
         return asked
+
+    def _complete(self, question: Question, reply: Reply) -> Reply:
+        """Return a reply with what the notes say, and outlines instead of boxes."""
+        if self._look_up is not None:
+            reply = self._look_up.complete(question, reply)
+        image_rgb, boxes = self._scene.image_rgb, reply.answer.grounded
+        if self._segmenter is None or image_rgb is None or not boxes:
+            return reply
+        outlined = tuple(self._segmenter.outline(image_rgb, boxes))
+        return replace(reply, answer=replace(reply.answer, grounded=outlined))
 
     def _all_ready(
         self, questions: Sequence[Question], should_stop: ShouldStop | None
