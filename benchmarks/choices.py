@@ -24,7 +24,13 @@ from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.stranger_wordings import half_and_half, measured
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
-from chatspot_train.evaluation.choice_fit import ChoiceFit, fit_choices, held_out
+from chatspot_train.evaluation.choice_fit import (
+    at_temperature,
+    fit_temperature,
+    held_out,
+    log_scores,
+    temperature_of,
+)
 from chatspot_train.evaluation.kitchen.choices import choice_questions
 from chatspot_train.evaluation.metrics.calibration import calibration_error
 from chatspot_train.evaluation.metrics.intervals import share
@@ -76,17 +82,16 @@ def ask_kitchen(engine: Any, number: int, split: Split, found: Asked) -> None:
     found.free_s.append(seconds["free"])
 
 
-def rows_of(found: Asked, own_fit: ChoiceFit) -> dict[str, Any]:
-    """Return the measures; `own_fit` is the model's own."""
+def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
+    """Return the measures; `temperature` is the model's own."""
     right = np.array(found.right(), float)
     said = [one.answer.choice_probabilities for one in found.chosen]
-    scores, plain = [own_fit.scores(one) for one in said], ChoiceFit()
-    fitted = fit_choices(scores, found.true)
+    scores = log_scores(said, temperature)
     own, raw, apart = (
         np.array([float(np.max(one)) for one in some])
         for some in (
             said,
-            [plain(one) for one in scores],
+            [at_temperature(one, 1.0) for one in scores],
             held_out(scores, found.true, np.array(found.kitchen)),
         )
     )
@@ -96,8 +101,7 @@ def rows_of(found: Asked, own_fit: ChoiceFit) -> dict[str, Any]:
         "choice_ece_held_out": {"value": calibration_error(apart, right), "n": len(right)},
         "choice_accuracy": share(found.right()),
         "free_accuracy": share(found.free_right),
-        "temperature_fitted_here": {"value": fitted.temperature},
-        "guessed_fitted_here": {"value": fitted.guessed},
+        "temperature_fitted_here": {"value": fit_temperature(scores, found.true)},
         "choice_seconds": {"value": float(np.median(found.choice_s))},
         "free_seconds": {"value": float(np.median(found.free_s))},
     }
@@ -127,7 +131,7 @@ def main() -> None:
     found = Asked()
     for number in range(arguments.first, arguments.first + arguments.kitchens):
         ask_kitchen(engine, number, arguments.split, found)
-    rows = rows_of(found, ChoiceFit.of(engine.spec.calibration))
+    rows = rows_of(found, temperature_of(engine.spec.calibration))
     for name, row in rows.items():
         between = f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else ""
         count = f", n {row['n']}" if "n" in row else ""

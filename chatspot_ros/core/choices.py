@@ -110,18 +110,14 @@ def log_sum(logs: Sequence[float]) -> float:
     return most + math.log(sum(math.exp(one - most) for one in logs))
 
 
-def probabilities(
-    scores: Sequence[float], temperature: float = 1.0, guessed: float = 0.0
-) -> tuple[float, ...]:
+def probabilities(scores: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
     """Return the probability of each choice, together 1, from their log-probabilities.
 
-    A temperature above 1 makes them less sure, below 1 surer (Guo et al. 2017). `guessed` is the
-    share of questions that the model answers by chance, however sure it is. The order stays.
+    A temperature above 1 makes them less sure, below 1 surer (Guo et al. 2017); the order stays.
     """
     softened = [max(one, -1e4) / temperature for one in scores]
     total = log_sum(softened)
-    chance = guessed / max(1, len(softened))
-    return tuple((1 - guessed) * math.exp(one - total) + chance for one in softened)
+    return tuple(math.exp(one - total) for one in softened)
 
 
 def hardly_said(scores: Sequence[float], task: str) -> bool:

@@ -211,8 +211,9 @@ class PromptBuilder:
         `min_confidence` as in `read`. Choices that the model would hardly say are uncertain.
         """
         calibration = self.spec.calibration
-        fitted = calibration and (calibration.choice_temperature, calibration.choice_guessed)
-        found = probabilities(scores, *(fitted or ()))
+        found = probabilities(
+            scores, 1.0 if calibration is None else calibration.choice_temperature
+        )
         best = max(range(len(found)), key=found.__getitem__)
         least = threshold_of(calibration) if min_confidence is None else min_confidence
         return Answer(

@@ -37,7 +37,13 @@ from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.util.command_line import Command
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_train.data.image_io import read_picture
-from chatspot_train.evaluation.choice_fit import ChoiceFit, fit_choices, held_out
+from chatspot_train.evaluation.choice_fit import (
+    at_temperature,
+    fit_temperature,
+    held_out,
+    log_scores,
+    temperature_of,
+)
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
 from chatspot_train.evaluation.kitchen.choices import choice_questions
@@ -67,10 +73,9 @@ def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
 
 @dataclass(frozen=True)
 class ChoicesFitted:
-    """The fit of choices' probabilities, and what it does on kitchens not fitted to."""
+    """The temperature of choices' probabilities, and what it does on kitchens not fitted to."""
 
     temperature: float
-    guessed: float
     questions: int
     accuracy: float
     error_before: float
@@ -90,19 +95,16 @@ def ask_choices(engine: Engine, kitchens: int, out: Path) -> ChoicesFitted:
         probable += [reply.answer.choice_probabilities for reply in replies]
         true += [one.true for one in questions]
         group += [number] * len(questions)
-    own, plain = ChoiceFit.of(engine.spec.calibration), ChoiceFit()
-    scores = [own.scores(one) for one in probable]
+    scores = log_scores(probable, temperature_of(engine.spec.calibration))
     right = np.array([np.argmax(one) == k for one, k in zip(scores, true, strict=True)], float)
     before, after = (
         calibration_error(np.array([one.max() for one in some]), right)
         for some in (
-            [plain(one) for one in scores], held_out(scores, true, np.array(group)),
+            [at_temperature(one, 1.0) for one in scores], held_out(scores, true, np.array(group)),
         )
     )  # fmt: skip
-    fitted = fit_choices(scores, true)
-    return ChoicesFitted(
-        fitted.temperature, fitted.guessed, len(true), float(right.mean()), before, after
-    )
+    fitted = fit_temperature(scores, true)
+    return ChoicesFitted(fitted, len(true), float(right.mean()), before, after)
 
 
 def judged(
@@ -184,9 +186,8 @@ def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
 def _as_yaml(calibration: Calibration, notes: Sequence[str]) -> str:
     lines = ["calibration:", *(f"  # {note}" for note in notes)]
     lines.append(f"  threshold: {calibration.threshold}")
-    if ChoiceFit.of(calibration) != ChoiceFit():
+    if calibration.choice_temperature != 1:
         lines.append(f"  choice_temperature: {calibration.choice_temperature}")
-        lines.append(f"  choice_guessed: {calibration.choice_guessed}")
     lines.append("  maps:")
     for task, line in calibration.maps.items():
         knots = json.dumps([list(knot) for knot in line.knots])
@@ -273,20 +274,20 @@ def calibrate(
         )
     spec = read_spec(settings)
     out.mkdir(parents=True, exist_ok=True)
-    # What was kept has no choices: their fit stays.
-    of_choices = ChoiceFit.of(spec.calibration)
+    # What was kept has no choices: their temperature stays.
+    warmth = temperature_of(spec.calibration)
     if folders:
         answers, choices = kept(folders, spec.name), None
     else:
         engine = load_engine(config)
         answers, choices = ask(engine, kitchens, out), ask_choices(engine, kitchens, out)
-        of_choices = ChoiceFit(choices.temperature, choices.guessed)
+        warmth = choices.temperature
     fitted = fit(answers, target_risk)
     of = "pictures of kept results" if folders else "validation kitchens"
     found = {**results(answers, fitted, target_risk), "of": of}
     found |= {} if choices is None else {"choices": vars(choices)}
-    update = {f"choice_{name}": value for name, value in vars(of_choices).items()}
-    write(settings, fitted.calibration.model_copy(update=update), notes_of(found))
+    warm = fitted.calibration.model_copy(update={"choice_temperature": warmth})
+    write(settings, warm, notes_of(found))
     (out / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plots = {
         "before.png": reliability_plot(answers.score(1.0), answers.right),
