@@ -80,6 +80,8 @@ def reply_json(reply: Reply) -> dict[str, Any]:
 
 def _answer_json(answer: Answer) -> dict[str, Any]:
     values = {**vars(answer), "state": dict(answer.state)}
+    for name in ("places", "grounded_places"):
+        values[name] = [asdict(place) for place in values[name]]
     for name in ("regions", "grounded"):
         regions: Sequence[Region] = values[name]
         values[name] = [

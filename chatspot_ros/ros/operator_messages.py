@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from chatspot_ros.action import AskRegion
-from chatspot_ros.operators.client import Answer, Ask, Frame, Reply
+from chatspot_ros.operators.client import Answer, Ask, Frame, Place, Reply
 from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
@@ -89,4 +89,26 @@ def to_answer(message: Any) -> Answer:
         print_lines=tuple(message.print_lines),
         sources=tuple(message.sources),
         answer_id=message.answer_id,
+        places=tuple(to_place(region) for region in message.regions),
+        grounded_places=tuple(to_place(region) for region in message.grounded),
     )
+
+
+def to_place(region: Any) -> Place:
+    """Return where the thing of a Region message is in space."""
+    size = region.extent
+    extent_m = (float(size.x), float(size.y), float(size.z))
+    return Place(
+        xyz_m=_xyz_m(region.position),
+        frame_id=region.position.header.frame_id,
+        target_xyz_m=_xyz_m(region.position_in_target),
+        target_frame_id=region.position_in_target.header.frame_id,
+        extent_m=extent_m if any(extent_m) else None,
+        note=region.position_note,
+    )
+
+
+def _xyz_m(stamped: Any) -> tuple[float, float, float] | None:
+    """Return the point of a PointStamped; one without a frame is not known."""
+    point = stamped.point
+    return (float(point.x), float(point.y), float(point.z)) if stamped.header.frame_id else None
