@@ -62,7 +62,7 @@ async def ask_region(
     frame, stamp_ns = await _frame_of(robot, name, frame_name, use_detections)
     ask = Ask(
         question,
-        regions=tuple(region_of(one, frame) for one in regions),
+        regions=tuple(region_of(one, frame or robot.last(name)) for one in regions),
         camera=name,
         stamp_ns=stamp_ns,
         use_detections=use_detections,
@@ -145,7 +145,7 @@ async def watch(
             break
         ask = Ask(
             question,
-            regions=(region_of(region, frame),) if region else (),
+            regions=(region_of(region, frame or robot.last(name)),) if region else (),
             camera=name,
             stamp_ns=0 if frame is None else frame.stamp_ns,
             task=task,

@@ -17,7 +17,7 @@ from chatspot_ros.operators.web.frames import CameraFeed
 from chatspot_ros.operators.words import status_words
 
 # The first picture needs the discovery of the camera; later ones only the camera's rate.
-_FIRST_FRAME_S, _NEXT_FRAME_S = 8.0, 1.0
+_FIRST_FRAME_S, _NEXT_FRAME_S = 8.0, 2.0
 _CAMERAS_S, _LOOK_S = 6.0, 0.1
 _TELL_S = 1.0
 _REST_S = 5.0
@@ -86,6 +86,11 @@ class Robot:
         else:
             found = await feed.after(before.number, _NEXT_FRAME_S)
         return None if found is None else self.hold(found.frame)
+
+    def last(self, camera: str) -> Frame | None:
+        """Return the last frame that has come, however old: it tells the size of the picture."""
+        feed = self._feeds.get(camera)
+        return None if feed is None or feed.newest is None else feed.newest.frame
 
     async def look(self, camera: str) -> Frame:
         """Return a frame that comes now.
