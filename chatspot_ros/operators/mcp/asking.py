@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Sequence
 
-from chatspot_ros.errors import ChatspotError, DeadlineError
+from chatspot_ros.errors import ChatspotError, DeadlineError, NoImageError
 from chatspot_ros.operators.client import OK, Answer, Ask, Frame, Reply
 from chatspot_ros.operators.mcp.arguments import region_of
 from chatspot_ros.operators.mcp.pictures import part_around, show_part
@@ -22,6 +23,7 @@ from chatspot_ros.operators.mcp.results import (
 from chatspot_ros.operators.mcp.robot import Robot, Tell, is_answered
 from chatspot_ros.operators.words import status_words
 
+_DETECTIONS_S = 1.0
 _NO_PICTURE = "the picture has not come here, so none is attached"
 
 
@@ -96,9 +98,12 @@ async def _frame_of(
         stamp_ns, frame = robot.held(camera, frame_name)
         return frame, stamp_ns
     if use_detections:
-        frame = await robot.with_detections(camera, 0.0)
-        own = frame.detections_stamp_ns == frame.stamp_ns
-        return (frame, frame.stamp_ns) if own else (None, 0)
+        # Else the node takes the newest frame that has detections.
+        with contextlib.suppress(NoImageError):
+            frame = await robot.with_detections(camera, _DETECTIONS_S)
+            if frame.detections_stamp_ns == frame.stamp_ns:
+                return frame, frame.stamp_ns
+        return None, 0
     frame = await robot.newest(camera)
     return frame, 0 if frame is None else frame.stamp_ns
 
