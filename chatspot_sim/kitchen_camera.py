@@ -1,7 +1,7 @@
 """A camera node in a simulated kitchen: publishes pictures and their truth, applies actions.
 
-Topics: `image` (or `image/compressed`), `camera_info`, `kitchen/truth` (JSON of
-chatspot_sim.truth.Truth). Service: `kitchen/act`.
+Topics: `image` (or `image/compressed`), `camera_info`, `depth/image`, `depth/camera_info`,
+`kitchen/truth` (JSON of chatspot_sim.truth.Truth). Service: `kitchen/act`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from chatspot_ros.errors import RequestError
 from chatspot_ros.ros.conversions import to_image_message, to_ns
 from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node, tell
-from chatspot_sim.camera_messages import camera_info, compressed_image
+from chatspot_sim.camera_messages import camera_info, compressed_image, depth_image
 from chatspot_sim.kitchen import STATES, draw_kitchen
 from chatspot_sim.kitchen_parameters import CAMERA, CAMERA_SPECS
+from chatspot_sim.sensor import sense_depth
 from chatspot_sim.world import World
 
 _CLOSING_S = 2.0
@@ -44,6 +45,7 @@ class KitchenCamera(Node):
             draw_kitchen(settings["seed"], settings["split"]), settings["width"], settings["height"]
         )
         self._life = np.random.default_rng([settings["seed"], 5])
+        self._grain = np.random.default_rng([settings["seed"], 6])
         self._is_ready = False
         self._compressed = settings["transport"] == "compressed"
         topic = self.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
@@ -51,6 +53,10 @@ class KitchenCamera(Node):
         kind = CompressedImage if self._compressed else Image
         self._images = self.create_publisher(kind, topic, qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._depths = self._depth_infos = None
+        if settings["depth"] != "off":
+            self._depths = self.create_publisher(Image, "depth/image", qos)
+            self._depth_infos = self.create_publisher(CameraInfo, "depth/camera_info", qos)
         self._truths = self.create_publisher(String, "kitchen/truth", QoSProfile(depth=10))
         self.create_service(KitchenAct, "kitchen/act", self._on_act)
         self._timers = [self.create_timer(1.0 / settings["rate"], self._on_frame)]
@@ -94,9 +100,26 @@ class KitchenCamera(Node):
         else:
             message = to_image_message(frame.rgb, header)
         fovy_deg = self._world.kitchen.view.fovy_deg
+        info = camera_info(fovy_deg, self._world.width, self._world.height, header)
+        # Before the picture goes out: whoever has it need not wait for its depth.
+        depth = self._depth(header)
         self._images.publish(message)
-        self._infos.publish(camera_info(fovy_deg, self._world.width, self._world.height, header))
+        self._infos.publish(info)
+        if depth is not None and self._depths is not None:
+            self._depths.publish(depth)
+        if self._depth_infos is not None:
+            self._depth_infos.publish(info)
         self._truths.publish(String(data=frame.truth.to_json()))
+
+    def _depth(self, header: Header) -> Image | None:
+        """Return the depth picture of now; None if nobody subscribes."""
+        if self._depths is None or not self._depths.get_subscription_count():
+            return None
+        settings = self._settings
+        sensed_m = sense_depth(
+            self._world.depth_m(), settings["depth_noise"], settings["depth_holes"], self._grain
+        )
+        return depth_image(sensed_m, settings["depth"], header)
 
     def _on_act(
         self, request: KitchenAct.Request, response: KitchenAct.Response
