@@ -59,27 +59,10 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the thing of a region is in space, in m; None: not known, and `note` may say why.
-
-    `xyz_m` is in the camera's frame `frame_id`, `target_xyz_m` the same point in the node's
-    `target_frame_id`; `extent_m` is the visible width, height and depth.
-    """
-
-    xyz_m: tuple[float, float, float] | None = None
-    frame_id: str = ""
-    target_xyz_m: tuple[float, float, float] | None = None
-    target_frame_id: str = ""
-    extent_m: tuple[float, float, float] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Answer:
     """The answer about `regions`; `grounded` are the places that it names. Confidence 0 to 1.
 
-    `places` tells for each of `regions`, `grounded_places` for each of `grounded`, where it is in
-    space; empty: nothing is known of any.
+    A region has its `place` in space where the node knows it.
     """
 
     text: str
@@ -94,8 +77,6 @@ class Answer:
     print_lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     answer_id: str = ""
-    places: tuple[Place, ...] = ()
-    grounded_places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def answer_words(answer: Answer) -> list[str]:
         "state": state,
         "steps": steps,
         "places": places,
+        "in space": "; ".join(filter(None, map(_place_words, answer.regions))),
         "print": " / ".join(map(one_line, answer.print_lines)),
         "notes": ", ".join(map(one_line, answer.sources)),
     }
@@ -71,6 +72,15 @@ def answer_words(answer: Answer) -> list[str]:
     return lines
 
 
+def _place_words(region: Region) -> str:
+    """Return where the thing in a region is, or why that is not known; empty: nothing is told."""
+    place = region.place
+    if place is None:
+        return ""
+    at = ", ".join(f"{value:.2f}" for value in place.xyz_m or ())
+    return "; ".join(filter(None, (at and f"{at} m in {place.frame_id}", one_line(place.note))))
+
+
 def reply_json(reply: Reply) -> dict[str, Any]:
     """Return a reply as values for JSON, with the names of its fields."""
     values = asdict(reply)
@@ -80,12 +90,16 @@ def reply_json(reply: Reply) -> dict[str, Any]:
 
 def _answer_json(answer: Answer) -> dict[str, Any]:
     values = {**vars(answer), "state": dict(answer.state)}
-    for name in ("places", "grounded_places"):
-        values[name] = [asdict(place) for place in values[name]]
     for name in ("regions", "grounded"):
         regions: Sequence[Region] = values[name]
         values[name] = [
-            {"kind": str(one.kind), "points_px": one.points_px, "label": one.label, "id": one.id}
+            {
+                "kind": str(one.kind),
+                "points_px": one.points_px,
+                "label": one.label,
+                "id": one.id,
+                "place": None if one.place is None else asdict(one.place),
+            }
             for one in regions
         ]
     return values

@@ -12,7 +12,9 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from chatspot_ros.action import AskRegion
-from chatspot_ros.operators.client import Answer, Ask, Frame, Place, Reply
+from chatspot_ros.core.place import Place
+from chatspot_ros.core.regions import Region
+from chatspot_ros.operators.client import Answer, Ask, Frame, Reply
 from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
@@ -78,10 +80,10 @@ def to_answer(message: Any) -> Answer:
     """Return a RegionAnswer as an answer."""
     return Answer(
         text=message.text,
-        regions=tuple(to_region(region) for region in message.regions),
+        regions=tuple(to_placed_region(region) for region in message.regions),
         state={pair.key: pair.value for pair in message.state},
         steps=tuple(step.text or f"{step.action} {step.target}".strip() for step in message.steps),
-        grounded=tuple(to_region(region) for region in message.grounded),
+        grounded=tuple(to_placed_region(region) for region in message.grounded),
         confidence=float(message.confidence),
         uncertain=bool(message.uncertain),
         truncated=bool(message.truncated),
@@ -89,23 +91,24 @@ def to_answer(message: Any) -> Answer:
         print_lines=tuple(message.print_lines),
         sources=tuple(message.sources),
         answer_id=message.answer_id,
-        places=tuple(to_place(region) for region in message.regions),
-        grounded_places=tuple(to_place(region) for region in message.grounded),
     )
 
 
-def to_place(region: Any) -> Place:
-    """Return where the thing of a Region message is in space."""
-    size = region.extent
-    extent_m = (float(size.x), float(size.y), float(size.z))
-    return Place(
-        xyz_m=_xyz_m(region.position),
-        frame_id=region.position.header.frame_id,
-        target_xyz_m=_xyz_m(region.position_in_target),
-        target_frame_id=region.position_in_target.header.frame_id,
-        extent_m=extent_m if any(extent_m) else None,
-        note=region.position_note,
+def to_placed_region(message: Any) -> Region:
+    """Return a Region message of an answer as a region with its place, if there is anything to tell
+    of it."""
+    position, in_target, extent = message.position, message.position_in_target, message.extent
+    place = Place(
+        xyz_m=_xyz_m(position),
+        extent_m=(float(extent.x), float(extent.y), float(extent.z)),
+        depth_share=float(message.depth_share),
+        note=message.position_note,
+        frame_id=position.header.frame_id,
+        stamp_ns=to_ns(position.header.stamp),
+        target_xyz_m=_xyz_m(in_target),
+        target_frame=in_target.header.frame_id,
     )
+    return replace(to_region(message), place=place if place != Place() else None)
 
 
 def _xyz_m(stamped: Any) -> tuple[float, float, float] | None:

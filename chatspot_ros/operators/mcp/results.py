@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from chatspot_ros.core.place import Place
 from chatspot_ros.core.regions import Region, RegionKind
-from chatspot_ros.operators.client import Answer, Frame, Place
+from chatspot_ros.operators.client import Answer, Frame
 from chatspot_ros.operators.mcp.pictures import ShownPicture
 
 _NS = 1_000_000_000
@@ -124,10 +125,10 @@ def read_frame_name(name: str) -> int:
     return int(seconds) * _NS + int(rest)
 
 
-def seen_region(region: Region, number: int = 0, place: Place | None = None) -> SeenRegion:
+def seen_region(region: Region, number: int = 0) -> SeenRegion:
     """Return a region with its number in the picture, and its place in space if it has one."""
     kind = RegionKind.POLYGON if region.kind is RegionKind.STROKE else region.kind
-    place = place or Place()
+    place = region.place or Place()
     return SeenRegion(
         number=number,
         kind=str(kind),
@@ -135,8 +136,8 @@ def seen_region(region: Region, number: int = 0, place: Place | None = None) -> 
         label=region.label,
         id=region.id,
         position=_position(place.xyz_m, place.frame_id),
-        position_in_target=_position(place.target_xyz_m, place.target_frame_id),
-        extent_m=place.extent_m,
+        position_in_target=_position(place.target_xyz_m, place.target_frame),
+        extent_m=place.extent_m if any(place.extent_m) else None,
         position_note=place.note,
     )
 
@@ -147,16 +148,15 @@ def _position(xyz_m: tuple[float, float, float] | None, frame_id: str) -> Positi
 
 def seen_answer(answer: Answer, first_number: int) -> SeenAnswer:
     """Return an answer; its regions are numbered from `first_number`, as they are drawn."""
-    places, grounded = iter(answer.places), iter(answer.grounded_places)
     return SeenAnswer(
         about=[
-            seen_region(region, number, next(places, None))
+            seen_region(region, number)
             for number, region in enumerate(answer.regions, first_number)
         ],
         text=answer.text,
         state=dict(answer.state),
         steps=list(answer.steps),
-        grounded=[seen_region(region, 0, next(grounded, None)) for region in answer.grounded],
+        grounded=[seen_region(region) for region in answer.grounded],
         confidence=round(answer.confidence, 3),
         uncertain=answer.uncertain,
         truncated=answer.truncated,
