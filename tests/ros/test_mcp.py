@@ -46,17 +46,17 @@ async def look_ask_cancel_and_watch(client: Client, fake: Any, camera: LiveCamer
     assert abs(picture_rgb(seen).mean(axis=(0, 1)) - (200, 10, 10)).max() < 8
 
     asked = await call(
-        client, "ask_region", question="name by place", regions=[[12, 5, 30, 40]],
+        client, "ask_region", question="name by place", regions=[[22, 15, 30, 24]],
         frame=shown["frame"],
     )  # fmt: skip
     (answer,) = asked.structured_content["answers"]
-    assert answer["text"] == "A thing at 12."
-    assert answer["about"][0]["points_px"] == [[12, 5], [30, 40]]
+    assert answer["text"] == "A thing at 22."
+    assert answer["about"][0]["points_px"] == [[22, 15], [30, 24]]
     assert answer["grounded"][0]["label"] == "thing"
     assert answer["steps"] == ["open fridge"]
     assert asked.structured_content["picture"]["frame"] == shown["frame"]
     part = asked.structured_content["picture"]["shown_xyxy_px"]
-    assert part[2] - part[0] < 64, "the part around the box"
+    assert part[2] - part[0] < 64, "the part around the box and what the answer names"
     outside = {"question": "name by place", "regions": [[900, 5, 930, 40]]}
     assert "BAD_REGION" in await fails(client, "ask_region", **outside)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
+import numpy as np
 
 from chatspot_ros.core.crops import Cut, cut_around
 from chatspot_ros.core.geometry import RgbImage
@@ -64,7 +65,7 @@ def show_part(
     while True:
         size_wh = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(cut, size_wh, interpolation=way)
+        picture = np.asarray(cv2.resize(cut, size_wh, interpolation=way), np.uint8)
 
         def placed(region: Region, scale: float = scale) -> Region:
             points = tuple(((x - x1) * scale, (y - y1) * scale) for x, y in region.points_px)

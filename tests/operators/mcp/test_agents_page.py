@@ -53,15 +53,12 @@ def test_what_the_page_says_of_tools_and_pictures_is_so(root: Path) -> None:
 def test_the_tool_for_langchain_asks_what_can_be_asked(root: Path) -> None:
     (code,) = blocks(root, "python")
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 10
-    (call,) = (
-        node
-        for node in ast.walk(ast.parse(code))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "call_tool"
-    )
-    name, arguments = call.args
-    assert isinstance(name, ast.Constant)
-    assert isinstance(arguments, ast.Dict)
+    nodes = list(ast.walk(ast.parse(code)))
+    (call,) = (one for one in nodes if ast.unparse(one).startswith("robot.call_tool("))
+    assert isinstance(call, ast.Call)
+    name = ast.literal_eval(call.args[0])
+    (arguments,) = (one for one in nodes if isinstance(one, ast.Dict))
     tools = asyncio.run(make_server(lambda: nullcontext(FakeClient())).list_tools())
-    (schema,) = (one.input_schema for one in tools if one.name == name.value)
+    (schema,) = (one.input_schema for one in tools if one.name == name)
     keys = {key.value for key in arguments.keys if isinstance(key, ast.Constant)}
     assert set(schema["required"]) <= keys <= set(schema["properties"])
