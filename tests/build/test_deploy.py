@@ -110,7 +110,7 @@ def test_systemd_verifies_the_unit(root: Path, tmp_path: Path) -> None:
     verified = run(analyze, "verify", str(unit))
     assert (verified.returncode, verified.stderr) == (0, "")
     unit.write_text(here.replace("Restart=on-failure", "Restart=if-it-likes"))
-    assert "Restart" in run(analyze, "verify", str(unit)).stderr
+    assert "if-it-likes" in run(analyze, "verify", str(unit)).stderr
 
 
 def test_the_entrypoint_says_what_is_missing(root: Path, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import time
+from asyncio import sleep
 from collections.abc import Sequence
+from time import monotonic
 
 from chatspot_ros.errors import ChatspotError, DeadlineError, NoImageError
 from chatspot_ros.operators.client import OK, Answer, Ask, Frame, Reply
@@ -59,7 +59,7 @@ async def ask_region(
     Raises:
         ChatspotError: an argument cannot be used, or the robot did not answer.
     """
-    began_s = time.monotonic()
+    began_s = monotonic()
     name = await robot.camera(camera)
     frame, stamp_ns = await _frame_of(robot, name, frame_name, use_detections)
     ask = Ask(
@@ -85,7 +85,7 @@ async def ask_region(
         picture=picture,
         note="; ".join(one for one in (reply.message, "" if picture else _NO_PICTURE) if one),
         model=reply.model,
-        seconds=round(time.monotonic() - began_s, 2),
+        seconds=round(monotonic() - began_s, 2),
     )
     return values, jpeg
 
@@ -139,13 +139,13 @@ async def watch(
     Raises:
         ChatspotError: an argument cannot be used, or the robot did not answer.
     """
-    began_s = time.monotonic()
+    began_s = monotonic()
     name = await robot.camera(camera)
     watched = _Watched(until)
     frame: Frame | None = None
     while True:
         frame = await robot.newest(name)
-        left_s = timeout_s - (time.monotonic() - began_s)
+        left_s = timeout_s - (monotonic() - began_s)
         if watched.looks and left_s <= 0:
             break
         ask = Ask(
@@ -162,12 +162,12 @@ async def watch(
             raise NotAnsweredError(reply)
         if watched.take(reply.answers[0]):
             break
-        left_s = timeout_s - (time.monotonic() - began_s)
+        left_s = timeout_s - (monotonic() - began_s)
         if left_s <= 0:
             break
         await tell(f"look {watched.looks}: {_words(reply.answers[0])}")
         # A change is looked at again at once.
-        await asyncio.sleep(0.0 if watched.is_in_doubt else min(every_s, left_s))
+        await sleep(0.0 if watched.is_in_doubt else min(every_s, left_s))
     if watched.now is None or watched.before is None:
         raise DeadlineError("no look was done", value=f"{timeout_s} s", remedy="give more time")
     picture, jpeg = _shown(frame, (watched.now,))
@@ -176,7 +176,7 @@ async def watch(
         before=seen_answer(watched.before, 1),
         now=seen_answer(watched.now, 1),
         looks=watched.looks,
-        seconds=round(time.monotonic() - began_s, 2),
+        seconds=round(monotonic() - began_s, 2),
         picture=picture,
     )
     return values, jpeg
@@ -204,7 +204,8 @@ class _Watched:
             before = self.before = answer
         said = _said(answer)
         is_news = self._until in said if self._until else said != _said(before)
-        if is_news and self.is_in_doubt and last is not None and _said(last) == said:
+        agrees = bool(self._until) or (last is not None and _said(last) == said)
+        if is_news and self.is_in_doubt and agrees:
             self.has_changed = True
             return True
         self.is_in_doubt = is_news

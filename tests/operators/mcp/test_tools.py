@@ -61,7 +61,7 @@ class Node(FakeClient):
         question = super().ask(ask, on_text, on_reply)
         if self.replies:
             reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-            on_reply(reply)
+            on_reply(replace(reply, stamp_ns=ask.stamp_ns or self.stamp_ns))
         return question
 
 
@@ -304,14 +304,13 @@ def test_watch_ends_at_a_change_that_two_looks_agree_on(
         for word in said
     ]
     node = Node(*replies)
-    real = asyncio.sleep
-    monkeypatch.setattr("chatspot_ros.operators.mcp.asking.asyncio.sleep", lambda _: real(0.0))
-    if not changed:
-        # The time is over when all has been said.
-        times = iter([0.0] + [0.0] * (3 * looks - 1) + [99.0] * 9)
-        monkeypatch.setattr(
-            "chatspot_ros.operators.mcp.asking.time.monotonic", lambda: next(times, 99.0)
-        )
+    rest = asyncio.sleep
+    monkeypatch.setattr("chatspot_ros.operators.mcp.asking.sleep", lambda _: rest(0.0))
+    # The time is over when all has been said.
+    monkeypatch.setattr(
+        "chatspot_ros.operators.mcp.asking.monotonic",
+        lambda: 99.0 if len(node.asked) >= looks else 0.0,
+    )
     result = call(node, "watch", region=[10, 20, 110, 220], until=until, timeout_s=50)
     told = result.structured_content
     assert (told["changed"], told["looks"]) == (changed, looks)
