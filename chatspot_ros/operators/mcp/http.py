@@ -64,8 +64,6 @@ class TokenGuard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            raise RuntimeError("only HTTP is served")
         kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         given_token = given.strip().encode()
         if kind.lower() == "bearer" and secrets.compare_digest(given_token, self._token):
@@ -124,6 +122,7 @@ def serve(
         make_app(server, host, token),
         access_log=False,
         log_level="warning",
+        ws="none",
         timeout_graceful_shutdown=_END_S,
     )
 
