@@ -63,7 +63,8 @@ class Ask:
 @dataclass(frozen=True)
 class Answer:
     """The answer about `regions`; `grounded` are the places that it names. Confidence 0 to 1, and
-    so the probabilities of the question's choices, in their order."""
+    so the probabilities of the question's choices, in their order. A region has its `place` in
+    space where the node knows it."""
 
     text: str
     regions: tuple[Region, ...] = ()

@@ -20,6 +20,7 @@ COMMANDS = {
     "ask": ("chatspot_ros.tools.ask", "ask about a region of a camera's picture, or of a photo"),
     "watch": ("chatspot_ros.tools.watch", "show a node's answers and changes of state, live"),
     "doctor": ("chatspot_ros.tools.doctor", "look what would keep the node from working"),
+    "bench": ("chatspot_ros.tools.bench", "measure a model on this machine"),
     "demo": ("chatspot_sim.demo", "ask about a simulated kitchen, or about a photo, over ROS 2"),
     "window": ("chatspot_ros.tools.window", "click, draw and ask on a robot's live picture"),
     "render": ("chatspot_sim.dataset", "render simulated kitchens to disk"),
@@ -64,6 +65,7 @@ COMMANDS = {
     ),
     "model-card": ("chatspot_train.evaluation.model_card", "write a model's README.md"),
     "web": ("chatspot_ros.tools.web", "serve a page on which people draw regions and ask a node"),
+    "mcp": ("chatspot_ros.tools.mcp", "serve a node's cameras and answers as tools of an agent"),
     "replay": ("chatspot_ros.tools.replay", "ask the questions of a recorded bag again"),
     "feedback": (
         "chatspot_train.feedback.command",

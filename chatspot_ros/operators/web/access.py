@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import ipaddress
 import secrets
 from importlib.resources import files
 from urllib.parse import parse_qs, urlsplit
@@ -19,8 +18,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatspot_ros.errors import RequestError
+from chatspot_ros.util.listening import check_length, is_loopback, token_remedy
 
-SHORTEST_TOKEN = 16
+TOKEN_VARIABLE = "CHATSPOT_WEB_TOKEN"
 COOKIE = "chatspot_operator"
 _COOKIE_AGE_S = 12 * 3600
 _WHO = "operator"
@@ -41,37 +41,20 @@ _HEADERS = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only programs of this computer reach a server at `host`, a name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_token(host: str, token: str) -> None:
     """Check that a page at `host` is protected as it must be; an empty token is none.
 
     Raises:
         RequestError: another address than a loopback one has no token, or the token is short.
     """
-    remedy = (
-        "put a long random word into the environment variable CHATSPOT_WEB_TOKEN or into a file "
-        "named by --token-file, such as of: python3 -c 'import secrets; "
-        "print(secrets.token_urlsafe())'"
-    )
     if not token and not is_loopback(host):
         raise RequestError(
-            "others reach this address, and the page has no token", value=host, remedy=remedy
+            "others reach this address, and the page has no token",
+            value=host,
+            remedy=token_remedy(TOKEN_VARIABLE),
         )
-    if token and len(token) < SHORTEST_TOKEN:
-        raise RequestError(
-            f"the token has fewer than {SHORTEST_TOKEN} characters",
-            value=f"{len(token)} characters",
-            remedy=remedy,
-        )
+    if token:
+        check_length(token, TOKEN_VARIABLE)
 
 
 class AccessGuard:
