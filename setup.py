@@ -23,7 +23,7 @@ setup(
         "": ["*.json", "*.npz", "*.yaml", "*.css", "*.html", "*.js", "templates/*.jinja"]
     },
     entry_points={"console_scripts": ["chatspot = chatspot_ros.tools.cli:main"]},
-    # Weights in 8 or 4 bits (docs/adr/0009).
-    extras_require={"quantised": ["torchao>=0.18,<0.19"]},
+    # Weights in 8 or 4 bits (docs/adr/0009); behaviour trees (docs/behaviour_trees.md).
+    extras_require={"quantised": ["torchao>=0.18,<0.19"], "trees": ["py_trees>=2.3,<3"]},
     install_requires=[line for line in requirements if line and not line.startswith("#")],
 )
