@@ -68,6 +68,14 @@ class ImageError(ChatspotError):
     status = "BAD_IMAGE"
 
 
+class PositionError(ChatspotError):
+    """It is not known where a thing is in space; its text becomes `position_note`."""
+
+
+class CalibrationError(PositionError):
+    """A CameraInfo cannot be used."""
+
+
 class NoImageError(ChatspotError):
     """No frame has come yet."""
 

@@ -19,19 +19,23 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.ros.annotated_publisher import AnnotatedPublisher
 from chatspot_ros.ros.camera_subscriber import CameraSubscriber
+from chatspot_ros.ros.depth_subscriber import DepthSubscriber
 from chatspot_ros.ros.diagnostics_publisher import PERIOD_S, DiagnosticsPublisher
 from chatspot_ros.ros.lifecycle_node import ThreadedLifecycleNode
 from chatspot_ros.ros.log_forwarding import LogForwarding
 from chatspot_ros.ros.parameters import Values, declare
 from chatspot_ros.ros.query_endpoints import QueryEndpoints
 from chatspot_ros.ros.run_node import Stop, run_node, tell
+from chatspot_ros.ros.transforms import Transforms
 from chatspot_ros.ros.watcher import Watcher
 from chatspot_ros.server.answerer import Answerer
 from chatspot_ros.server.cameras import Cameras
+from chatspot_ros.server.depth_settings import OFF
 from chatspot_ros.server.engine_factory import load_engine
 from chatspot_ros.server.frame_buffer import NS, REORDERING_NS
 from chatspot_ros.server.metrics import Metrics
 from chatspot_ros.server.model_manager import ModelManager
+from chatspot_ros.server.positions import DepthBuffer, Locator
 from chatspot_ros.server.request_handler import RequestHandler
 from chatspot_ros.server.sessions import SessionStore
 from chatspot_ros.server.settings import SPECS, Settings
@@ -70,7 +74,9 @@ class RegionQueryNode(ThreadedLifecycleNode):
         # Callbacks await answers: others must run meanwhile.
         group = ReentrantCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._endpoints = QueryEndpoints(self, self.handler, metrics, group, steady)
+        self._locator, self._depths = self._make_locator(group)
+        locate = self._locator.locate
+        self._endpoints = QueryEndpoints(self, self.handler, metrics, locate, group, steady)
         watcher = Watcher(self, self._cameras.by_name, settings, self._endpoints.ask)
         self._subscribers = self._make_subscribers(group, self._endpoints, watcher)
         reporter = DiagnosticsPublisher(self, self.handler, self._model, metrics, self._subscribers)
@@ -96,6 +102,22 @@ class RegionQueryNode(ThreadedLifecycleNode):
             )
             for camera in self._cameras.by_name.values()
         ]
+
+    def _make_locator(self, group: CallbackGroup) -> tuple[Locator, list[DepthSubscriber]]:
+        """Return what finds positions, and the subscribers of depth, where there is depth."""
+        settings, names = self._settings, self._cameras.by_name
+        buffers = {name: DepthBuffer(name, settings) for name in names}
+        if settings.depth_images == OFF:
+            return Locator(settings, buffers), []
+        target = settings.target_frame
+        find_motion = Transforms(self, target).find if target else None
+        subscribers = [
+            DepthSubscriber(
+                self, buffer, settings, prefix=f"{name}/" if len(names) > 1 else "", group=group
+            )
+            for name, buffer in buffers.items()
+        ]
+        return Locator(settings, buffers, find_motion), subscribers
 
     def _begin(self, settings: Settings) -> None:
         if settings.autostart:
@@ -129,7 +151,7 @@ class RegionQueryNode(ThreadedLifecycleNode):
         start_handler = partial(self.handler.activate, worker, name)
 
         def begin() -> None:
-            for subscriber in self._subscribers:
+            for subscriber in (*self._subscribers, *self._depths):
                 subscriber.start()
             start_handler()
 
@@ -141,9 +163,10 @@ class RegionQueryNode(ThreadedLifecycleNode):
 
         def end() -> None:
             self.handler.stop(self._hint("inactive", "activate"))
-            for subscriber in self._subscribers:
+            for subscriber in (*self._subscribers, *self._depths):
                 subscriber.stop()
             self._cameras.clear()
+            self._locator.clear()
             self._sessions.clear()
 
         self.in_executor(end)
@@ -184,6 +207,7 @@ class RegionQueryNode(ThreadedLifecycleNode):
     def _on_time_jump(self, jump: TimeJump) -> None:
         """Drop all frames: their stamps may come again on other pictures."""
         self._cameras.clear()
+        self._locator.clear()
         self.get_logger().warning(
             f"time went back by {-jump.delta.nanoseconds / NS:.3f} s, or its source has changed; "
             "the frames and detections held are forgotten"
@@ -194,6 +218,7 @@ class RegionQueryNode(ThreadedLifecycleNode):
         self._settings = self.handler.settings = settings
         self._model.configure(settings)
         self._cameras.configure(settings)
+        self._locator.settings = settings
         if self._endpoints is not None:
             self._endpoints.configure(settings)
         self._sessions.configure(

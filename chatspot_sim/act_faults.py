@@ -24,7 +24,7 @@ class ActFaults:
         """
         self._script = parse_faults(script)
         self._rate = rate
-        self._rng = np.random.default_rng([seed, 6])
+        self._rng = np.random.default_rng([seed, 9])
 
     def next(self) -> str:
         """Return one of FAULTS for the next act."""

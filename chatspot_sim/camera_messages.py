@@ -1,4 +1,4 @@
-"""A frame of the kitchen as ROS messages: image, compressed image, camera info."""
+"""A frame of the kitchen as ROS messages: compressed image, depth image, camera info."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 
@@ -38,3 +38,21 @@ def compressed_image(rgb: NDArray[np.uint8], kind: str, header: Header) -> Compr
     # rclpy takes an array as it is, and checks anything else byte by byte.
     data = array.array("B", file.tobytes())
     return CompressedImage(header=header, format=f"rgb8; {kind} compressed bgr8", data=data)
+
+
+def depth_image(depths_m: NDArray[np.float32], encoding: str, header: Header) -> Image:
+    """Return depths (H x W, in m; NaN: none) as 32FC1 in metres or 16UC1 in millimetres."""
+    pixels: NDArray[np.float32] | NDArray[np.uint16] = depths_m.astype("<f4")
+    if encoding == "16UC1":
+        millimetres = np.nan_to_num(np.round(depths_m * 1000.0), nan=0.0)
+        pixels = np.where(millimetres < 2**16, millimetres, 0).astype("<u2")
+    height, width = depths_m.shape
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * pixels.itemsize,
+        data=array.array("B", pixels.tobytes()),
+    )

@@ -24,7 +24,7 @@ from chatspot_ros.core.regions import parse_region
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import INTERRUPTED, Command
 from chatspot_ros.util.resources import photo_model
-from chatspot_sim.demo_report import Result, console, table, write_json
+from chatspot_sim.demo_report import Result, console, positions_line, table, write_json
 from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
 
 WIDTH, HEIGHT, RATE = 640, 480, 4.0
@@ -125,6 +125,8 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         say(do_steps(planner, steps, moment.truth))
     title = f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"
     out.print(table(results, title, out.width))
+    if places := positions_line(results):
+        out.print(places, markup=False, soft_wrap=True)
     if looked_up is not None:
         out.print(f"looked up: {looked_up}", markup=False, soft_wrap=True)
     save(draw(moment.image_rgb, results), options.picture)
@@ -159,7 +161,7 @@ def _start_kitchen_node(
     model = options.model or KITCHEN_MODEL
     say(f"starting {NODE} with {model} "
         f"(ROS_DOMAIN_ID {os.environ['ROS_DOMAIN_ID']})")  # fmt: skip
-    return _start_node(nodes, model)
+    return _start_node(nodes, model, depth_images="raw")
 
 
 def _start_kitchen(
@@ -173,6 +175,8 @@ def _start_kitchen(
     camera = nodes.start(
         "kitchen_camera", installed("kitchen_camera"),
         seed=str(kitchen), width=str(WIDTH), height=str(HEIGHT), rate=str(RATE),
+        # Half the bytes of metres: the node holds a minute of them.
+        depth="16UC1",
     )  # fmt: skip
     detector = nodes.start(
         DETECTOR_NODE, installed(DETECTOR_NODE),
@@ -202,7 +206,7 @@ def _photo(options: argparse.Namespace, nodes: NodeProcesses, out: Console) -> i
     return 0
 
 
-def _start_node(nodes: NodeProcesses, model: str) -> NodeProcess:
+def _start_node(nodes: NodeProcesses, model: str, **parameters: str) -> NodeProcess:
     return nodes.start(
         NODE, installed(NODE),
         model=json.dumps(model),
@@ -211,6 +215,7 @@ def _start_node(nodes: NodeProcesses, model: str) -> NodeProcess:
         buffer_seconds="120.0",
         max_image_age="60.0",
         image_reliability="reliable",
+        **parameters,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from chatspot_ros.ros.conversions import to_region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
-from chatspot_sim.demo_report import Result, answer_text, region_text
+from chatspot_sim.demo_report import Result, answer_text, position_text, region_text
 from chatspot_sim.judging import judge
 from chatspot_sim.truth import Box, Truth
 
@@ -139,6 +139,7 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         reply.seconds,
         about.regions,
         grounded,
+        position=position_text((*answers[0].regions, *answers[0].grounded)),
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -26,7 +27,8 @@ class Result:
     """One question, answered and judged; `right` is None if the truth is unknown.
 
     `asked` are the regions of the question, `grounded` those of the answer. `marks` are the
-    answers of a question about several regions: region, text, and whether it is right.
+    answers of a question about several regions: region, text, and whether it is right. `position`
+    says where the asked or the found thing is; empty: not known.
     """
 
     way: str
@@ -39,6 +41,7 @@ class Result:
     asked: tuple[Region, ...] = ()
     grounded: tuple[Region, ...] = ()
     marks: tuple[tuple[Region, str, bool], ...] = ()
+    position: str = ""
 
     @property
     def where(self) -> str:
@@ -58,6 +61,26 @@ def _one_region_text(region: Region, brief: bool) -> str:
     if brief and region.kind is RegionKind.POLYGON and corners > _POLYGON_SHOWN:
         return f"polygon of {corners} corners"
     return region_words(replace(region, label=""))
+
+
+def position_text(regions: Sequence[Any]) -> str:
+    """Return the positions and sizes of the Region messages that have one, in m.
+
+    `0.31, 0.05, 1.62 (0.20 x 0.31)`: x to the right, y down and z forward of the camera.
+    """
+    return "; ".join(
+        f"{one.position.point.x:.2f}, {one.position.point.y:.2f}, {one.position.point.z:.2f}"
+        + (f" ({one.extent.x:.2f} x {one.extent.y:.2f})" if one.extent.x else "")
+        for one in regions
+        if one.position.header.frame_id
+    )
+
+
+def positions_line(results: Sequence[Result]) -> str:
+    """Return all positions by the number of their question, as one line; empty if none is known."""
+    known = [f"{n}: {one.position}" for n, one in enumerate(results, start=1) if one.position]
+    meaning = "in m from the camera, x right, y down, z forward (width x height)"
+    return f"positions {meaning}: {'; '.join(known)}" if known else ""
 
 
 def answer_text(text: str, grounded: Sequence[Region]) -> str:
@@ -97,7 +120,8 @@ def console() -> Console:
 
 
 def write_json(results: Sequence[Result], file: Path) -> None:
-    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds"}]}`."""
+    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds",
+    "position"}]}`."""
     questions = [
         {
             "question": result.question,
@@ -106,6 +130,7 @@ def write_json(results: Sequence[Result], file: Path) -> None:
             "truth": result.truth,
             "right": result.right,
             "seconds": round(result.seconds, 3),
+            "position": result.position,
         }
         for result in results
     ]

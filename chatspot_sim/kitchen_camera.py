@@ -1,8 +1,8 @@
 """A camera node in a simulated kitchen: publishes pictures and their truth, applies actions.
 
-Topics: `image` (or `image/compressed`), `camera_info`, `kitchen/truth` (JSON of
-chatspot_sim.truth.Truth), `kitchen/inventory` (JSON of chatspot_sim.inventory.Inventory: also what
-the picture does not show). Service: `kitchen/act`.
+Topics: `image` (or `image/compressed`), `camera_info`, `depth/image`, `depth/camera_info`,
+`kitchen/truth` (JSON of chatspot_sim.truth.Truth), `kitchen/inventory` (JSON of
+chatspot_sim.inventory.Inventory: also what the picture does not show). Service: `kitchen/act`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from chatspot_ros.ros.conversions import to_image_message, to_ns
 from chatspot_ros.ros.parameters import declare
 from chatspot_ros.ros.run_node import Stop, run_node, tell
 from chatspot_sim.act_faults import ActFaults, problem_of
-from chatspot_sim.camera_messages import camera_info, compressed_image
+from chatspot_sim.camera_messages import camera_info, compressed_image, depth_image
 from chatspot_sim.inventory import Inventory
 from chatspot_sim.kitchen import STATES, draw_kitchen
 from chatspot_sim.kitchen_parameters import CAMERA, CAMERA_SPECS
+from chatspot_sim.sensor import sense_depth
 from chatspot_sim.world import World
 
 _CLOSING_S = 2.0
@@ -50,6 +51,7 @@ class KitchenCamera(Node):
         self._faults = _faults_of(settings)
         self._world = _world_of(settings)
         self._life = np.random.default_rng([settings["seed"], 5])
+        self._grain = np.random.default_rng([settings["seed"], 6])
         self._is_ready = False
         self._compressed = settings["transport"] == "compressed"
         topic = self.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
@@ -57,6 +59,10 @@ class KitchenCamera(Node):
         kind = CompressedImage if self._compressed else Image
         self._images = self.create_publisher(kind, topic, qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._depths = self._depth_infos = None
+        if settings["depth"] != "off":
+            self._depths = self.create_publisher(Image, "depth/image", qos)
+            self._depth_infos = self.create_publisher(CameraInfo, "depth/camera_info", qos)
         self._truths = self.create_publisher(String, "kitchen/truth", QoSProfile(depth=10))
         self._inventories = self.create_publisher(String, "kitchen/inventory", QoSProfile(depth=10))
         # Pictures go on while an act awaits its late report.
@@ -104,11 +110,28 @@ class KitchenCamera(Node):
         else:
             message = to_image_message(frame.rgb, header)
         fovy_deg = self._world.kitchen.view.fovy_deg
+        info = camera_info(fovy_deg, self._world.width, self._world.height, header)
+        # Before the picture goes out: whoever has it need not wait for its depth.
+        depth = self._depth(header)
         self._images.publish(message)
-        self._infos.publish(camera_info(fovy_deg, self._world.width, self._world.height, header))
+        self._infos.publish(info)
+        if depth is not None and self._depths is not None:
+            self._depths.publish(depth)
+        if self._depth_infos is not None:
+            self._depth_infos.publish(info)
         self._truths.publish(String(data=frame.truth.to_json()))
         inventory = Inventory.of(self._world.kitchen, to_ns(header.stamp))
         self._inventories.publish(String(data=inventory.to_json()))
+
+    def _depth(self, header: Header) -> Image | None:
+        """Return the depth picture of now; None if nobody subscribes."""
+        if self._depths is None or not self._depths.get_subscription_count():
+            return None
+        settings = self._settings
+        sensed_m = sense_depth(
+            self._world.depth_m(), settings["depth_noise"], settings["depth_holes"], self._grain
+        )
+        return depth_image(sensed_m, settings["depth"], header)
 
     async def _on_act(
         self, request: KitchenAct.Request, response: KitchenAct.Response
@@ -156,6 +179,7 @@ class KitchenCamera(Node):
             self._world.close()
             self._world = _world_of(values)
             self._life = np.random.default_rng([values["seed"], 5])
+            self._grain = np.random.default_rng([values["seed"], 6])
             self.get_logger().info(f"the kitchen is now that of seed {values['seed']}")
 
     def _on_life(self) -> None:

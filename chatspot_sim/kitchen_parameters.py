@@ -25,6 +25,12 @@ CAMERA_SPECS = (
     Spec("frame_id", CAMERA, "frame_id of the pictures' headers."),
     Spec("life_period_s", 0.0, "Every so many seconds something changes by itself: a door, a "
          "burner, a mug. 0: only what robots do changes anything.", low=0.0, high=3600.0),
+    Spec("depth", "32FC1", "Depth pictures on `depth/image`, rendered while somebody subscribes: "
+         "32FC1 in metres, 16UC1 in millimetres.", choices=("off", "32FC1", "16UC1")),
+    Spec("depth_noise", 0.0, "Error of a depth (standard deviation), as a share of it.",
+         low=0.0, high=0.5),
+    Spec("depth_holes", 0.0, "Share of pixels without a depth; with any, edges have none, too.",
+         low=0.0, high=0.95),
     Spec("act_faults", "", "Outcomes of the first acts, a word each: `works`; `fails` with a "
          "reason; `slips`: reports success, and nothing changes; `late`: works, and the report "
          "comes late. Empty: as drawn by act_fault_rate."),

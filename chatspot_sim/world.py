@@ -66,6 +66,7 @@ class World:
         self._renderer: mujoco.Renderer | None = None
         self._noise = np.random.default_rng([kitchen.seed, 77])
         self._seen: dict[bool, _Seen] = {}
+        self._depth_m: NDArray[np.float32] | None = None
         self._names = [
             [*self._model.geom(i).name.split("|"), "", ""][:2] for i in range(self._model.ngeom)
         ]
@@ -97,7 +98,7 @@ class World:
         mujoco.mju_mat2Quat(self._model.cam_quat[0], frame.flatten())
         self._model.cam_fovy[0] = view.fovy_deg
         mujoco.mj_forward(self._model, self._data)
-        self._seen.clear()
+        self._forget()
 
     def act(
         self, action: str, target: str, optical_m: Sequence[float] | None = None
@@ -146,6 +147,16 @@ class World:
         truth = Truth(self.width, self.height, seen.things, stamp_ns, self.kitchen.seed,
                       self.kitchen.split)  # fmt: skip
         return Frame(sense(seen.clean_rgb, self.kitchen.look, self._noise), truth, seen.labels)
+
+    def depth_m(self) -> NDArray[np.float32]:
+        """Return the true depth along the camera's axis of every pixel of now, H x W, in m."""
+        if self._depth_m is None:
+            renderer = self._renderer_now()
+            renderer.enable_depth_rendering()
+            renderer.update_scene(self._data, "camera")
+            self._depth_m = np.array(renderer.render(), np.float32)
+            renderer.disable_depth_rendering()
+        return self._depth_m
 
     @cached_property
     def _thing_of_geom(self) -> NDArray[np.int16]:
@@ -236,7 +247,12 @@ class World:
                 for name in geoms:
                     self._model.geom(name).rgba[3] = 0.0
         mujoco.mj_forward(self._model, self._data)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Render anew: something has moved."""
         self._seen.clear()
+        self._depth_m = None
 
 
 def _thing(item: Item, mask: NDArray[np.bool_], parts: tuple[Part, ...], shown: float) -> Thing:

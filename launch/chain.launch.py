@@ -66,6 +66,10 @@ ARGUMENTS = (
     ("path", "", (), "The files, or the bag's folder."),
     ("camera_topic", "image", (), "Topic of the pictures, without the transport's suffix."),
     ("image_transport", "raw", ("raw", "compressed"), "How the camera or the bag has them."),
+    ("depth_images", "", ("", "off", "raw", "compressedDepth"),
+     "Depth aligned to the pictures, for positions: how depth_topic has it. Empty: raw in the "
+     "kitchen, else as the parameter file says."),
+    ("depth_topic", "depth/image", (), "Topic of the depth, without the transport's suffix."),
     ("detector", "", ("", "kitchen", "model", "topic", "none"),
      "What detects: the kitchen's own, a model (detector_model), one that runs already "
      "(detections_topic), or nothing. Empty: the kitchen's own in the kitchen, else nothing."),
@@ -111,6 +115,8 @@ def list_parts(values: dict[str, str], detector: str) -> dict[str, dict[str, str
         "use_sim_time": values["use_sim_time"] or ("true" if values["source"] == "bag" else ""),
     }
     own = {name: values[name] for name in ("log_level", "model", "params_file")}
+    own["depth_images"] = values["depth_images"] or ("raw" if in_kitchen else "")
+    own["depth_topic"] = "depth/image" if in_kitchen else values["depth_topic"]
     parts = {"region_query": {**everywhere, **of_pictures, **own}}
     if in_kitchen:
         drawn = {"seed": values["seed"], "rate": values["rate"], "transport": "raw"}

@@ -3,6 +3,7 @@
 ros2 launch chatspot_ros region_query.launch.py camera_topic:=/camera/image_raw
 detections_topic:=/detections
 
+With depth: depth_images:=raw depth_topic:=/camera/aligned_depth_to_color/image_raw
 Several cameras: cameras:="front=/front/image_raw,/front/detections rear=/rear/image_raw"
 """
 
@@ -37,10 +38,20 @@ ARGUMENTS = (
         "Topic of clicked points; empty: rqt_image_view's for camera_topic and image_transport.",
     ),
     (
+        "depth_topic",
+        "depth/image",
+        "Topic of the depth aligned to the images, without the transport's suffix (depth_images).",
+    ),
+    (
+        "depth_info_topic",
+        "",
+        "Topic of the depth's CameraInfo; empty: camera_info beside depth_topic.",
+    ),
+    (
         "cameras",
         "",
-        "Several cameras in place of the three topics above: NAME=IMAGE_TOPIC or "
-        "NAME=IMAGE_TOPIC,DETECTIONS_TOPIC, with blanks between them.",
+        "Several cameras in place of the five topics above: NAME=IMAGE_TOPIC, also with "
+        ",DETECTIONS_TOPIC and ,DEPTH_TOPIC behind it; blanks between cameras.",
     ),
     ("params_file", "", "Parameters of the node; empty: the package's config/region_query.yaml."),
     (
@@ -63,19 +74,28 @@ def name_click_topic(image_topic: str, transport: str) -> str:
     return f"{seen}_mouse_left"
 
 
+def name_info_topic(image_topic: str) -> str:
+    """Return where a camera's driver publishes the CameraInfo of an image topic."""
+    folder, slash, _ = image_topic.rpartition("/")
+    return f"{folder}{slash}camera_info"
+
+
 def read_cameras(text: str, transport: str) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the cameras' names and the remappings of their topics."""
     names, remappings = [], []
     for camera in text.split():
         name, _, topics = camera.partition("=")
-        image, _, detections = topics.partition(",")
-        if not name or not image:
+        image, detections, depth, *more = [*topics.split(","), "", ""]
+        if not name or not image or any(more):
             raise ValueError(f"cameras: write NAME=IMAGE_TOPIC, not {camera!r}")
         names.append(name)
         remappings.append((f"{name}/image", image))
         remappings.append((f"{name}/click", name_click_topic(image, transport)))
         if detections:
             remappings.append((f"{name}/detections", detections))
+        if depth:
+            remappings.append((f"{name}/depth/image", depth))
+            remappings.append((f"{name}/depth/camera_info", name_info_topic(depth)))
     if len(names) == 1:
         # A single camera's topics have no name before them.
         remappings = [(topic.partition("/")[2], target) for topic, target in remappings]
@@ -97,6 +117,11 @@ def make_node(context: LaunchContext) -> list[Node]:
         ("image", values["camera_topic"]),
         ("detections", values["detections_topic"]),
         ("click", values["click_topic"] or name_click_topic(values["camera_topic"], transport)),
+        ("depth/image", values["depth_topic"]),
+        (
+            "depth/camera_info",
+            values["depth_info_topic"] or name_info_topic(values["depth_topic"]),
+        ),
     ]
     if values["cameras"]:
         overrides["cameras"], remappings = read_cameras(values["cameras"], transport)

@@ -10,13 +10,14 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import shapely
 from shapely.geometry import MultiPoint, Polygon, box
 
+from chatspot_ros.core.place import Place
 from chatspot_ros.errors import RegionError, RequestError
 
 Point = tuple[float, float]
@@ -59,12 +60,14 @@ class Region:
     0 points: the whole image; 1: a point; 2: a box by opposite corners; 3 or more: a polygon, its
     corners in order, not closed. With `stroke` two or more are the way of a pen, as a person
     scribbles over a thing or around it. `points_px` may lie outside the image until `clipped`.
+    `place` is where the thing in it is; only a node with a depth camera sets it, in its answers.
     """
 
     points_px: tuple[Point, ...] = ()
     id: str = ""
     label: str = ""
     stroke: bool = False
+    place: Place | None = field(default=None, compare=False)
 
     @classmethod
     def image(cls) -> Region:

@@ -141,7 +141,8 @@ def _raw_to_rgb(message: Any, max_pixels: int) -> RgbImage:
             value=f"{width} x {height}",
             remedy="crop the image or publish another encoding",
         )
-    packed = _unpadded(message, encoding, width, height)
+    rows_high = height * 3 // 2 if encoding in _PLANAR_420 else height
+    packed = unpadded_rows(message, width * _BYTES_PER_PIXEL[encoding], rows_high)
     is_bigendian = bool(message.is_bigendian)
     bridge = load_cv_bridge()
     if encoding in _PLANAR_420:
@@ -174,13 +175,11 @@ def _rosbags_to_rgb(
         ) from error
 
 
-def _unpadded(message: Any, encoding: str, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the rows without padding, as bytes: rows x (width * bytes per pixel).
+def unpadded_rows(message: Any, row_bytes: int, rows: int) -> npt.NDArray[np.uint8]:
+    """Return a raw image's rows without padding, as bytes: rows x row_bytes.
 
     The last row's padding may be missing. Raises ImageError when `step` or `data` is too short.
     """
-    row_bytes = width * _BYTES_PER_PIXEL[encoding]
-    rows = height * 3 // 2 if encoding in _PLANAR_420 else height
     step = int(message.step)
     if step < row_bytes:
         raise ImageError(

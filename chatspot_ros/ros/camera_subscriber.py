@@ -29,7 +29,7 @@ from chatspot_ros.server.request import Picture
 
 OnClick = Callable[[Camera, float, float], Coroutine[Any, Any, None]]
 OnDetections = Callable[[Camera, Detection2DArray, tuple[Region, ...]], None]
-_RELIABILITY = {
+RELIABILITY = {
     "best_effort": ReliabilityPolicy.BEST_EFFORT,
     "reliable": ReliabilityPolicy.RELIABLE,
     "best_available": ReliabilityPolicy.BEST_AVAILABLE,
@@ -118,7 +118,7 @@ class CameraSubscriber:
     def _subscribe_images(self) -> Any:
         settings = self.camera.settings
         qos = QoSProfile(
-            depth=settings.image_depth, reliability=_RELIABILITY[settings.image_reliability]
+            depth=settings.image_depth, reliability=RELIABILITY[settings.image_reliability]
         )
 
         def subscribe(**events: Any) -> Any:

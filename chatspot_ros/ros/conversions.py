@@ -8,12 +8,13 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import KeyValue
-from geometry_msgs.msg import Point32
+from geometry_msgs.msg import Point, Point32, PointStamped, Vector3
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
+from chatspot_ros.core.place import Vector
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import MAX_NAME_CHARS, one_line
 from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChange
@@ -36,15 +37,35 @@ def to_time(stamp_ns: int) -> Time:
 
 
 def to_region(message: RegionMessage) -> Region:
-    """Return a Region message as a region, without checking its points."""
+    """Return a Region message as a region, without checking its points; its place is ignored."""
     points_px = tuple((float(point.x), float(point.y)) for point in message.points)
     return Region(points_px, id=message.id, label=message.label, stroke=bool(message.stroke))
 
 
 def to_region_message(region: Region) -> RegionMessage:
-    """Return a region as a message."""
+    """Return a region as a message, with its place."""
     points = [Point32(x=float(x), y=float(y)) for x, y in region.points_px]
-    return RegionMessage(id=region.id, label=region.label, points=points, stroke=region.stroke)
+    message = RegionMessage(id=region.id, label=region.label, points=points, stroke=region.stroke)
+    place = region.place
+    if place is not None:
+        message.depth_share = float(place.depth_share)
+        message.position_note = place.note
+        x, y, z = place.extent_m
+        message.extent = Vector3(x=x, y=y, z=z)
+        message.position = _stamped(place.xyz_m, place.frame_id, place.stamp_ns)
+        message.position_in_target = _stamped(
+            place.target_xyz_m, place.target_frame, place.stamp_ns
+        )
+    return message
+
+
+def _stamped(xyz_m: Vector | None, frame_id: str, stamp_ns: int) -> PointStamped:
+    """Return a point in a frame; an empty message for None."""
+    if xyz_m is None:
+        return PointStamped()
+    x, y, z = xyz_m
+    header = Header(stamp=to_time(stamp_ns), frame_id=frame_id)
+    return PointStamped(header=header, point=Point(x=x, y=y, z=z))
 
 
 def detections_stamp_ns(message: Any) -> int:

@@ -47,10 +47,12 @@ class QueryEndpoints:
         node: Node,
         handler: RequestHandler,
         metrics: Metrics,
+        locate: Callable[[QueryReply], QueryReply],
         group: CallbackGroup,
         steady: Clock,
     ) -> None:
-        """`group` is reentrant: requests await their answers. Nothing is offered before `open`.
+        """`locate` gives the regions of a reply their places, in any thread. `group` is
+        reentrant: requests await their answers. Nothing is offered before `open`.
 
         Raises RequestError if the feedback log cannot be written to.
         """
@@ -58,6 +60,7 @@ class QueryEndpoints:
         self._node = node
         self._handler = handler
         self._metrics = metrics
+        self._locate = locate
         self._group = group
         self._answers = node.create_publisher(RegionAnswers, "~/answers", QoSProfile(depth=10))
         self._tick_timer = node.create_timer(_TICK_S, self._tick, group, clock=steady)
@@ -131,7 +134,7 @@ class QueryEndpoints:
         def on_reply(reply: QueryReply) -> None:
             # In the thread where the request ended: the future is thread-safe, and the executor
             # must wake up to look at it.
-            replied.set_result(reply)
+            replied.set_result(self._locate(reply))
             executor.wake()
 
         self._replying += 1
@@ -161,6 +164,7 @@ class QueryEndpoints:
     ) -> None:
         def on_reply(reply: QueryReply) -> None:
             # In the thread where the request ended; first to the caller.
+            reply = self._locate(reply)
             send(fill(response, reply))
             self._publish(reply)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 DEVICE = r"[a-z]+(:\d+)?"
@@ -19,6 +19,23 @@ def read_bool(name: str, text: str) -> bool:
     if (word := text.strip().lower()) in _YES + _NO:
         return word in _YES
     raise ValueError(f"{name} is true or false, also 1, 0, yes, no, on or off (got {text!r})")
+
+
+def parameter(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    fixed: bool = False,
+    pattern: str = "",
+    form: str = "",
+) -> Any:
+    """Declare a parameter as a field of a dataclass; a `fixed` one is read-only. See `Spec`."""
+    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
+    metadata |= {"pattern": pattern, "form": form}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
 
 from chatspot_ros.core.detection_space import PATTERN as DETECTION_SPACE
 from chatspot_ros.core.regions import MAX_CORNERS
 from chatspot_ros.engine.engine_config import EngineConfig
 from chatspot_ros.errors import MAX_NAME_CHARS
+from chatspot_ros.server.depth_settings import DepthSettings
 from chatspot_ros.server.parameter_spec import DEVICE, Spec
-
-
-def _of(
-    default: Any,
-    text: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    fixed: bool = False,
-    pattern: str = "",
-    form: str = "",
-) -> Any:
-    metadata = {"text": text, "low": low, "high": high, "choices": choices, "read_only": fixed}
-    metadata |= {"pattern": pattern, "form": form}
-    return field(default=default, metadata=metadata)
+from chatspot_ros.server.parameter_spec import parameter as _of
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(DepthSettings):
     """The values of all parameters at one moment. Those that are `fixed` are read-only."""
 
     autostart: bool = _of(
@@ -342,6 +327,8 @@ class Settings:
     )
 
 
-SPECS = tuple(
-    Spec(name=entry.name, default=entry.default, **entry.metadata) for entry in fields(Settings)
+# Those of the base classes come last.
+_FIELDS = sorted(
+    fields(Settings), key=lambda entry: entry.name not in vars(Settings)["__annotations__"]
 )
+SPECS = tuple(Spec(name=entry.name, default=entry.default, **entry.metadata) for entry in _FIELDS)
