@@ -39,10 +39,12 @@ class Mission:
 
     def __init__(self, robot: Robot, client: RosOperatorClient, thing: str, tries: int) -> None:
         self.robot, self.client, self.thing, self.tries = robot, client, thing, tries
+        self.say = robot.get_logger().info
         self.changed_ns = 0  # older pictures show the state before the last act, or were asked of
         self.places: dict[str, PointStamped] = {}
         self.step: ActionStep | None = None
         self.picked: Sighting | None = None
+        self.handled: set[str] = set()  # things in the hand
         self.asked: list[Sighting] = []
 
     def ask(self, names: Sequence[str], question: str, task: str, *, all_of_them: bool = False
@@ -105,7 +107,7 @@ class Act(Behaviour):
             mission.changed_ns = mission.robot.now_ns()
             report = self._report.result()
             self.feedback_message = f"{said(step)}: {report.message}"
-            mission.robot.get_logger().info(self.feedback_message)
+            mission.say(self.feedback_message)
             return Status.SUCCESS if report.done else Status.FAILURE
         if time.monotonic() > self._until_s:
             self.feedback_message = f"{said(step)}: no report in {self._timeout_s:g} s"
@@ -160,7 +162,10 @@ class Choose(AskRegion):
         near = mission.places.get(mission.thing)
         chosen = min(found, key=lambda one: one.distance_to(near))
         mission.picked, mission.places[chosen.name] = chosen.sighting, chosen.position
-        return Status.SUCCESS, f"of {len(found)}: {chosen.distance_to(near):.2f} m from the fridge"
+        far = chosen.distance_to(near)
+        words = f"of {len(found)} {chosen.name}: the one {far:.2f} m from the {mission.thing}"
+        mission.say(words)
+        return Status.SUCCESS, words
 
 
 class Survey(AskRegion):
@@ -174,6 +179,7 @@ class Survey(AskRegion):
         )  # fmt: skip
         self._mission = mission
         self.closed = 0  # pictures in a row that show nothing open
+        self.rounds = 0
 
     def unsure(self, answers: Sequence[Any]) -> str:
         """Take what is sure."""
@@ -181,6 +187,7 @@ class Survey(AskRegion):
 
     def judge(self, answers: Sequence[Any]) -> tuple[Status, str]:
         mission, found = self._mission, self._mission.found(answers)
+        self.rounds += 1
         standing_open = [one for one in found if "open" in one.state.values()]
         mission.step = mission.picked = None
         if not standing_open:
@@ -190,4 +197,6 @@ class Survey(AskRegion):
         nearest = min(standing_open, key=Found.distance_to)
         mission.places[nearest.name] = nearest.position
         mission.step = ActionStep(action="close", target=nearest.name)
-        return Status.SUCCESS, f"nearest: {nearest.name}, {nearest.distance_to():.2f} m"
+        words = f"open: {', '.join(one.name for one in standing_open)}; nearest: {nearest.name}"
+        mission.say(f"{words}, {nearest.distance_to():.2f} m")
+        return Status.SUCCESS, words

@@ -206,6 +206,24 @@ def effect_of(step: ActionStep) -> State:
     return {key: effect[key] for key in ATTRIBUTES.get(step.target, ()) if key in effect}
 
 
+def own_plan(thing: str, state: State, wanted: State, content: str) -> list[ActionStep]:
+    """Return steps by the robot's own skills, for where the model's plans lead nowhere.
+
+    They take `content` out of the thing, or bring it from `state` to `wanted`, doors first.
+    """
+    if content:
+        opening = [("open", thing)] if state.get("door") == "closed" else []
+        steps = [*opening, ("pick", content), ("close", thing)]
+    else:
+        missing = {key: wanted[key] for key in state if wanted.get(key, state[key]) != state[key]}
+        steps = [
+            (skill, thing)
+            for skill, effect in EFFECTS.items()
+            if any(effect.get(key) == value for key, value in missing.items())
+        ]
+    return [ActionStep(action=action, target=target) for action, target in steps]
+
+
 def spin(executor: SingleThreadedExecutor) -> None:
     """Spin until the program ends."""
     with contextlib.suppress(ExternalShutdownException):

@@ -46,6 +46,7 @@ from kitchen_robot import (
     Sighting,
     State,
     effect_of,
+    own_plan,
     said,
     same_place,
     spin,
@@ -80,17 +81,22 @@ class Planner:
         self._say(f"{self._thing}: {to_text(state)}")
         return state
 
-    def reach(self, questions: Sequence[str], wanted: State) -> None:
+    def reach(self, questions: Sequence[str], wanted: State, content: str = "") -> None:
         """Plan and act until all steps are done and `wanted` is seen.
 
-        `questions` ask for the plan, in turns. Raises GaveUpError, BlindError.
+        `questions` ask for the plan, one after the other; where all led nowhere, the robot's own
+        skills make it, to `wanted` or to have `content`. Raises GaveUpError, BlindError.
         """
         handled: set[str] = set()  # things in the hand
         problem = ""
         for attempt in range(1, self._tries + 1):
-            question = questions[(attempt - 1) % len(questions)]
             try:
-                plan = self._ask(question, "plan", self._thing).answer.steps
+                if attempt <= len(questions):
+                    question = questions[attempt - 1]
+                    plan = list(self._ask(question, "plan", self._thing).answer.steps)
+                else:
+                    self._say("the model's plans led nowhere: planning with the robot's skills")
+                    plan = own_plan(self._thing, self.state(), wanted, content)
                 steps = [step for step in plan if step.target not in handled]
                 self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
                 problem = self._follow(steps, handled) or self._missing(wanted)
@@ -227,8 +233,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", default="door: closed, plug: in", metavar="STATE",
                         help="its wanted state (default: %(default)s)")  # fmt: skip
     parser.add_argument("--goal", action="append", metavar="QUESTION",
-                        help="asks for a plan in another state; repeat it for wordings that are "
-                        f"asked in turns (default: {' '.join(POWER_QUESTIONS)})")  # fmt: skip
+                        help="asks for a plan in another state; repeat it for more wordings "
+                        f" (default: {' '.join(POWER_QUESTIONS)})")  # fmt: skip
     parser.add_argument("--tidy", action="store_true", help="also close all that stands open")
     parser.add_argument("--tries", type=int, default=3, help="per question, step and plan (3)")
     parser.add_argument("--patience", type=float, default=60.0, metavar="S",
@@ -245,7 +251,8 @@ def run(planner: Planner, options: argparse.Namespace) -> None:
     """Fetch, tidy, then watch the thing's state and restore it."""
     wanted = dict(pair.split(": ", 1) for pair in options.keep.split(", ") if pair)
     if options.fetch:
-        planner.reach([one.format(content=options.fetch) for one in FETCH_QUESTIONS], {})
+        questions = [one.format(content=options.fetch) for one in FETCH_QUESTIONS]
+        planner.reach(questions, {}, options.fetch)
     if options.tidy:
         planner.tidy()
     until_s = time.monotonic() + options.watch

@@ -18,8 +18,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import py_trees
 import rclpy
@@ -31,12 +32,21 @@ from py_trees.decorators import Retry, SuccessIsRunning
 from rclpy.executors import SingleThreadedExecutor
 
 from chatspot_ros.operators.client import Ask
-from chatspot_ros.py_trees import CheckState, FetchPlan
+from chatspot_ros.py_trees import AskRegion, CheckState, FetchPlan
 from chatspot_ros.ros.operator_client import RosOperatorClient
 
 sys.path.append(str(Path(__file__).parent))  # Python's safe path leaves it out
 from kitchen_behaviours import PLAN, RESULT, Act, Choose, Do, Gone, Mission, Survey
-from kitchen_robot import FETCH_QUESTIONS, NODE, POWER_QUESTIONS, Robot, effect_of, said, spin
+from kitchen_robot import (
+    FETCH_QUESTIONS,
+    NODE,
+    POWER_QUESTIONS,
+    Robot,
+    effect_of,
+    own_plan,
+    said,
+    spin,
+)
 
 TICK_S = 0.05
 
@@ -53,6 +63,8 @@ def steps_of_plan(mission: Mission, timeout_s: float) -> Behaviour:
         return Status.SUCCESS
 
     def end(do: Do) -> Status:
+        if mission.step is not None and mission.step.action == "pick":
+            mission.handled.add(mission.step.target)
         do.board.set(PLAN, do.board.get(PLAN)[1:])
         return Status.SUCCESS
 
@@ -79,6 +91,7 @@ def step_and_look(mission: Mission, timeout_s: float) -> Behaviour:
 
     def by_name(do: Do) -> Status:
         mission.places.pop(target(), None)
+        mission.picked = None
         do.feedback_message = f"no {target()} is seen; it is acted on by its name"
         return Status.SUCCESS
 
@@ -122,24 +135,63 @@ def tried(mission: Mission, child: Behaviour) -> Behaviour:
     return Retry(f"{mission.tries} tries", child, num_failures=mission.tries)
 
 
-def plan_and_do(mission: Mission, questions: Sequence[str], timeout_s: float) -> list[Behaviour]:
-    """Return what asks for a plan, by the next wording each time, and does it."""
-    turns = 0
+def plan_and_do(
+    mission: Mission, questions: Sequence[str], own: Callable[[dict[str, str]], list[Any]],
+    timeout_s: float,
+) -> list[Behaviour]:  # fmt: skip
+    """Return what asks for a plan, by the next wording each time, and does it.
+
+    Where all wordings led nowhere, `own` makes the plan of the state, with the robot's skills.
+    """
+    turns = iter(questions)
+    wording = ""
+
+    def is_models_turn(do: Do) -> Status:
+        nonlocal wording
+        wording = next(turns, "")
+        do.feedback_message = wording or "the model's plans led nowhere"
+        return Status.SUCCESS if wording else Status.FAILURE
+
+    def plan_of_own(do: Do) -> Status:
+        (answer,) = do.board.get(RESULT).answers
+        do.board.set(PLAN, own({pair.key: pair.value for pair in answer.state}))
+        return Status.SUCCESS
 
     def ask() -> Ask | None:
-        nonlocal turns
-        made = mission.ask((mission.thing,), questions[turns % len(questions)], "plan")
-        turns += made is not None
-        return made
+        return mission.ask((mission.thing,), wording, "plan")
 
+    def what_is_left(do: Do) -> Status:
+        steps = [one for one in do.board.get(PLAN) if one.target not in mission.handled]
+        do.board.set(PLAN, steps)
+        do.feedback_message = "; ".join(map(said, steps)) or "nothing to do"
+        mission.say(f"plan: {do.feedback_message}")
+        return Status.SUCCESS
+
+    look = AskRegion(
+        "its state", mission.client, mission.state_of(lambda: mission.thing), timeout_s=timeout_s,
+        if_unsure="look_again", looks=mission.tries,
+    )  # fmt: skip
     plan = FetchPlan("plan", mission.client, ask, timeout_s=timeout_s, looks=mission.tries)
-    return [plan, keep_place(mission), steps_of_plan(mission, timeout_s)]
+    models = [Do("a wording is left?", is_models_turn), plan]
+    return [
+        Selector("a plan", memory=True, children=[
+            InOrder("by the model", memory=True, children=models),
+            InOrder("by the robot's skills", memory=True, children=[look, Do("plan", plan_of_own)]),
+        ]),
+        keep_place(mission),
+        Do("what is left to do", what_is_left),
+        steps_of_plan(mission, timeout_s),
+    ]  # fmt: skip
 
 
 def fetch(mission: Mission, content: str, timeout_s: float) -> Behaviour:
     """Return what takes a thing out of the fridge."""
     questions = [one.format(content=content) for one in FETCH_QUESTIONS]
-    children = plan_and_do(mission, questions, timeout_s)
+
+    def own(state: dict[str, str]) -> list[Any]:
+        return own_plan(mission.thing, state, {}, content)
+
+    children = plan_and_do(mission, questions, own, timeout_s)
     return tried(mission, InOrder(f"fetch the {content}", memory=True, children=children))
 
 
@@ -147,7 +199,10 @@ def tidy(mission: Mission, timeout_s: float) -> Behaviour:
     """Return what closes all that stands open, the nearest first."""
     survey = Survey(mission)
 
-    def all_closed(_: Do) -> Status:
+    def all_closed(do: Do) -> Status:
+        if survey.rounds >= 4 * mission.tries:
+            do.feedback_message = "it is not certain that all is closed"
+            return Status.SUCCESS
         return Status.SUCCESS if survey.closed >= 2 else Status.FAILURE
 
     def nothing_to_close(_: Do) -> Status:
@@ -171,7 +226,10 @@ def keep_in_order(mission: Mission, wanted: dict[str, str], timeout_s: float) ->
             min_confidence=0.5, only_told=True, timeout_s=timeout_s, looks=mission.tries,
         )  # fmt: skip
 
-    mend = [*plan_and_do(mission, POWER_QUESTIONS, timeout_s), look("now in order?")]
+    def own(state: dict[str, str]) -> list[Any]:
+        return own_plan(mission.thing, state, wanted, "")
+
+    mend = [*plan_and_do(mission, POWER_QUESTIONS, own, timeout_s), look("now in order?")]
     return Selector("in order", memory=True, children=[
         look("in order?"), tried(mission, InOrder("mend", memory=True, children=mend)),
     ])  # fmt: skip
