@@ -18,9 +18,9 @@ Mask = NDArray[np.bool_]
 _BIN = 0.01
 _BLUR_BINS = 1.5
 # A cluster ends where the density falls to this share of its peak, or two clusters meet.
-_EDGE, _VALLEY = 0.2, 0.6
+_EDGE, _VALLEY = 0.1, 0.6
 # The nearest cluster is the thing's if it has this share of the largest one's weight.
-_LARGE = 0.3
+_LARGE = 0.5
 
 
 def near_cluster(depths_m: Depths, mask: Mask) -> Mask:

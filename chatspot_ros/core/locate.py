@@ -23,6 +23,8 @@ _WINDOW_SHARE, _WINDOW_PX = 0.01, 2
 _SAME_SURFACE = 0.03
 # Pixels that are as near to a point as the nearest one, within rounding.
 _SAME_RING = 0.5
+# Of a larger region every second, third, ... pixel along x and y is looked at.
+_MOST_PIXELS = 40_000
 # Rays are computed of at most so many pixels of a thing.
 _MOST_RAYS = 4000
 # The visible part's size: between these percentiles, which errors of single pixels do not move.
@@ -87,12 +89,20 @@ def locate(region: Region, view: DepthView) -> Place:
 
 @dataclass(frozen=True)
 class _Part:
-    """The bounds of a region in the depth picture, from (left, top) on, and its pixels there."""
+    """The pixels of a region: those of `mask` in `depths_m`, a cut of the depth picture.
+
+    The cut begins at (left, top) and has every `step`th pixel.
+    """
 
     left: int
     top: int
     depths_m: Depths
     mask: Mask
+    step: int = 1
+
+    def pixels(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
+        """Return the middles of pixels (N x 2, x and y) of the depth picture."""
+        return np.column_stack([columns, rows]) * self.step + (self.left + 0.5, self.top + 0.5)
 
 
 def _thing(part: _Part, view: DepthView) -> Floats:
@@ -100,7 +110,7 @@ def _thing(part: _Part, view: DepthView) -> Floats:
     rows, columns = np.nonzero(near_cluster(part.depths_m, part.mask))
     step = -(-len(rows) // _MOST_RAYS)
     rows, columns = rows[::step], columns[::step]
-    pixels = np.column_stack([columns + part.left + 0.5, rows + part.top + 0.5])
+    pixels = part.pixels(rows, columns)
     return _with_rays(view.camera.points(pixels, part.depths_m[rows, columns]), pixels)
 
 
@@ -108,7 +118,7 @@ def _surface(point: Floats, part: _Part, view: DepthView) -> Floats:
     """Return the point (1 x 3, in m) of the surface at a point of the depth picture."""
     rows, columns = np.nonzero(has_depth(part.depths_m))
     depths = part.depths_m[rows, columns].astype(np.float64)
-    away = np.hypot(columns + part.left + 0.5 - point[0], rows + part.top + 0.5 - point[1])
+    away = np.linalg.norm(part.pixels(rows, columns) - point, axis=1)
     # Where the pixel itself has no depth, of the nearest ones that in front.
     surface = depths[away <= away.min() + _SAME_RING].min()
     same = depths[np.abs(depths - surface) <= _SAME_SURFACE * surface]
@@ -163,9 +173,11 @@ def _masked(points: Floats, kind: RegionKind, view: DepthView) -> _Part:
         corners = np.round((points - (left + 0.5, top + 0.5)) * 2**_FRACTION_BITS)
         mask[:] = 0
         cv2.fillPoly(mask, [corners.astype(np.int32)], 1, shift=_FRACTION_BITS)
-        if not mask.any():
-            mask[:] = 1
-    return _Part(left, top, view.depths_m[top:bottom, left:right], mask.astype(np.bool_))
+    step = math.ceil(math.sqrt(mask.size / _MOST_PIXELS))
+    chosen = mask[::step, ::step].astype(np.bool_)
+    if not chosen.any():
+        chosen[:] = True
+    return _Part(left, top, view.depths_m[top:bottom:step, left:right:step], chosen, step)
 
 
 def _whole(low: float, high: float, size: int) -> tuple[int, int]:

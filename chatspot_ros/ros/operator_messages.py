@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from chatspot_ros.action import AskRegion
 from chatspot_ros.operators.client import Answer, Ask, Frame, Reply
-from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
+from chatspot_ros.ros.conversions import to_ns, to_placed_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
 
@@ -79,10 +79,10 @@ def to_answer(message: Any) -> Answer:
     """Return a RegionAnswer as an answer."""
     return Answer(
         text=message.text,
-        regions=tuple(to_region(region) for region in message.regions),
+        regions=tuple(to_placed_region(region) for region in message.regions),
         state={pair.key: pair.value for pair in message.state},
         steps=tuple(step.text or f"{step.action} {step.target}".strip() for step in message.steps),
-        grounded=tuple(to_region(region) for region in message.grounded),
+        grounded=tuple(to_placed_region(region) for region in message.grounded),
         confidence=float(message.confidence),
         uncertain=bool(message.uncertain),
         truncated=bool(message.truncated),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -138,7 +138,8 @@ class Locator:
         self._lock = threading.Lock()
         # A conversation's picture outlives the buffer: its depth stays with it.
         self._seen: WeakKeyDictionary[Picture, _Seen] = WeakKeyDictionary()
-        self._last: tuple[_Seen, tuple[int, int], bool, DepthView] | None = None
+        # The picture that was read last, by all that it depends on.
+        self._last: tuple[Any, DepthView] | None = None
 
     def locate(self, reply: QueryReply) -> QueryReply:
         """Return the reply with a place in each region of its answers.
@@ -149,17 +150,13 @@ class Locator:
             return reply
         try:
             place_of = self._places_on(reply.picture)
+            answers = [_with_places(answer, place_of) for answer in reply.answers]
         except ChatspotError as error:
-            unknown = Place(note=str(error))
-
-            def place_of(_: Region) -> Place:
-                return unknown
-
-        except Exception:
+            answers = _without_places(reply.answers, str(error))
+        except Exception as error:
             # The answer goes out all the same.
             _log.exception("%s: the positions failed", reply.id)
-            return reply
-        answers = [_with_places(answer, place_of) for answer in reply.answers]
+            answers = _without_places(reply.answers, f"{type(error).__name__}: see the node's log")
         return replace(reply, answers=answers)
 
     def clear(self) -> None:
@@ -227,8 +224,9 @@ class Locator:
         image_wh = picture.size(limit)
         with self._lock:
             last = self._last
-        if last is not None and last[0] is seen and last[1:3] == (image_wh, rectified):
-            return last[3]
+        key = (seen.depth, seen.info, image_wh, rectified)
+        if last is not None and last[0] == key:
+            return last[1]
         try:
             depths_m = message_to_metres(seen.depth.load_message(), limit)
         except ImageError as error:
@@ -237,7 +235,7 @@ class Locator:
         camera = CameraModel.from_info(seen.info, rectified=rectified).resized((width, height))
         view = DepthView(depths_m, image_wh, camera)
         with self._lock:
-            self._last = (seen, image_wh, rectified, view)
+            self._last = (key, view)
         return view
 
     def _motion(self, frame_id: str, stamp_ns: int) -> tuple[Motion | None, str]:
@@ -256,6 +254,10 @@ def _with_places(answer: Answer, place_of: Callable[[Region], Place]) -> Answer:
         regions=tuple(replace(one, place=place_of(one)) for one in answer.regions),
         grounded=tuple(replace(one, place=place_of(one)) for one in answer.grounded),
     )
+
+
+def _without_places(answers: Sequence[Answer], note: str) -> list[Answer]:
+    return [_with_places(answer, lambda _: Place(note=note)) for answer in answers]
 
 
 def _place(

@@ -81,9 +81,7 @@ def test_distortion_moves_the_edge_and_not_the_middle() -> None:
 
 def test_binning_and_a_region_of_interest_show_the_same_ray() -> None:
     whole = CameraModel.from_info(info())
-    part = CameraModel.from_info(
-        info(binning_x=2, binning_y=2, roi=roi(100, 60, 400, 300))
-    )
+    part = CameraModel.from_info(info(binning_x=2, binning_y=2, roi=roi(100, 60, 400, 300)))
     assert part.size_wh == (200, 150)
     np.testing.assert_allclose(part.rays([[10, 20]]), whole.rays([[10 * 2 + 100, 20 * 2 + 60]]))
 

@@ -177,7 +177,9 @@ def test_no_mask_no_cluster() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.001, 50.0), st.floats(0, 1))
-def test_a_cluster_of_any_depths_lies_inside_the_mask(seed: int, scale: float, share: float) -> None:
+def test_a_cluster_of_any_depths_lies_inside_the_mask(
+    seed: int, scale: float, share: float
+) -> None:
     rng = np.random.default_rng(seed)
     depths = (rng.random((13, 17)) ** 8 * scale + 1e-4).astype(np.float32)
     depths[rng.random(depths.shape) < share] = np.nan

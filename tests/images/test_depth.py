@@ -24,8 +24,8 @@ def raw(encoding: str, *, big_endian: bool = False, padding: int = 0, **changes:
     pixels = pixels.astype(pixels.dtype.newbyteorder(">" if big_endian else "<"))
     rows = np.frombuffer(pixels.tobytes(), np.uint8).reshape(2, -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xAA)
-    fields = {"encoding": encoding, "width": 3, "height": 2, "step": rows.shape[1],
-              "is_bigendian": int(big_endian), "data": array.array("B", rows.tobytes())}  # fmt: skip
+    fields = {"encoding": encoding, "width": 3, "height": 2, "step": len(rows[0])}
+    fields |= {"is_bigendian": int(big_endian), "data": array.array("B", rows.tobytes())}
     return SimpleNamespace(**{**fields, **changes})
 
 

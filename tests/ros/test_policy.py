@@ -18,8 +18,10 @@ ACTION_PARTS = {
     "publish": ("feedback", "status"),
     "reply": ("send_goal", "cancel_goal", "get_result"),
 }
-# Subscribed with use_sim_time, with the other image_transport, or by those who watch parameters.
-SOMETIMES = {"/clock", "/parameter_events", "/image/compressed"}
+# Subscribed with use_sim_time, with the other image_transport, or by those who watch parameters;
+# with depth_images and target_frame.
+DEPTH = {"/depth/image", "/depth/image/compressedDepth", "/depth/camera_info"}
+SOMETIMES = {"/clock", "/parameter_events", "/image/compressed", "/tf", "/tf_static"} | DEPTH
 # Published where foxglove_msgs is installed.
 IF_INSTALLED = {"/region_query_node/annotations"}
 Names = dict[str, set[str]]
