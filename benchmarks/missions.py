@@ -154,10 +154,10 @@ def kitchen_and_node(faults: float, logs: Path) -> Iterator[tuple[NodeProcesses,
     with NodeProcesses(logs) as nodes:
         started = [
             nodes.start("kitchen_camera", (*installed("kitchen_camera"), *common),
-                        act_fault_rate=str(faults), rate="4.0"),
+                        act_fault_rate=str(faults), rate="2.0", depth="16UC1"),
             nodes.start("kitchen_detector", (*installed("kitchen_detector"), *common)),
             nodes.start("region_query_node", (*installed("region_query_node"), *common),
-                        threads="1", image_reliability="reliable"),
+                        threads="1", image_reliability="reliable", depth_images="raw"),
         ]  # fmt: skip
         for one in started:
             one.wait_ready(READY_S)

@@ -42,6 +42,7 @@ class Mission:
         self.say = robot.get_logger().info
         self.changed_ns = 0  # older pictures show the state before the last act, or were asked of
         self.places: dict[str, PointStamped] = {}
+        self.first_places: dict[str, PointStamped] = {}  # before a door swung open
         self.step: ActionStep | None = None
         self.picked: Sighting | None = None
         self.handled: set[str] = set()  # things in the hand
@@ -142,16 +143,38 @@ class Gone(Behaviour):
 
 
 class Choose(AskRegion):
-    """Of all things of the name that shall be picked, chooses the one nearest to the fridge."""
+    """Of all things of the name that shall be picked, chooses the one nearest to the fridge.
+
+    FAILURE if several pictures show none.
+    """
 
     def __init__(self, mission: Mission, timeout_s: float) -> None:
-        def ask() -> Ask | None:
-            assert mission.step is not None
-            return mission.ask((mission.step.target,), NAME_QUESTION, "", all_of_them=True)
-
-        super().__init__("which one?", mission.client, ask, timeout_s=timeout_s,
-                         if_unsure="look_again", looks=mission.tries)  # fmt: skip
+        super().__init__(
+            "which one?", mission.client, self._ask, timeout_s=timeout_s,
+            if_unsure="look_again", looks=mission.tries,
+        )  # fmt: skip
         self._mission = mission
+        self._without = 0  # pictures that show none
+
+    def _ask(self) -> Ask | None:
+        mission = self._mission
+        assert mission.step is not None
+        name = mission.step.target
+        seen = mission.robot.seen_after(mission.changed_ns)
+        if seen and not any(one.name == name for one in seen):
+            self._without += 1
+            mission.changed_ns = to_ns(seen[0].stamp)
+            return None
+        return mission.ask((name,), NAME_QUESTION, "", all_of_them=True)
+
+    def initialise(self) -> None:
+        super().initialise()
+        self._without = 0
+
+    def update(self) -> Status:
+        if self._without >= self._mission.tries:
+            return self.fail(f"{self._without} pictures show none")
+        return super().update()
 
     def unsure(self, answers: Sequence[Any]) -> str:
         """One certain answer is enough."""
@@ -159,7 +182,7 @@ class Choose(AskRegion):
 
     def judge(self, answers: Sequence[Any]) -> tuple[Status, str]:
         found, mission = self._mission.found(answers), self._mission
-        near = mission.places.get(mission.thing)
+        near = mission.first_places.get(mission.thing)
         chosen = min(found, key=lambda one: one.distance_to(near))
         mission.picked, mission.places[chosen.name] = chosen.sighting, chosen.position
         far = chosen.distance_to(near)

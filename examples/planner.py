@@ -72,6 +72,7 @@ class Planner:
         self._tries = tries
         self._changed_ns = 0  # older pictures show the state before the last act
         self._places: dict[str, PointStamped] = {}  # of things by name, as the last answer has it
+        self._first_places: dict[str, PointStamped] = {}  # before a door swung open
         self._say = robot.get_logger().info
         self._warn = robot.get_logger().warning
 
@@ -177,7 +178,7 @@ class Planner:
             named = [one for one in seen if one.name == name]
             found = self._robot.ask(NAME_QUESTION, "", named) if named else []
             if found:
-                near = self._places.get(self._thing)
+                near = self._first_places.get(self._thing)
                 chosen = min(found, key=lambda one: one.distance_to(near))
                 self._say(f"of {len(found)} {name}: the one {chosen.distance_to(near):.2f} m from "
                           f"the {self._thing}")  # fmt: skip
@@ -220,6 +221,7 @@ class Planner:
                 near = self._places.get(name)
                 chosen = min(found, key=lambda one: one.distance_to(near))
                 self._places[name] = chosen.position
+                self._first_places.setdefault(name, chosen.position)
                 return chosen
             self._changed_ns = to_ns(things[0].stamp)
         raise UnsureError(f"no sure answer to {question!r} in {self._tries} tries")

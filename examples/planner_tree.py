@@ -107,7 +107,7 @@ def step_and_look(mission: Mission, timeout_s: float) -> Behaviour:
     return InOrder("do and look", memory=True, children=[
         Selector("where?", memory=True, children=[
             Do("the place is known", is_no_pick),
-            Choose(mission, timeout_s=10.0),
+            Choose(mission, timeout_s),
             Do("by its name", by_name),
         ]),
         Act(mission, timeout_s),
@@ -125,6 +125,7 @@ def keep_place(mission: Mission) -> Behaviour:
     def keep(do: Do) -> Status:
         for one in mission.found(do.board.get(RESULT).answers):
             mission.places[one.name] = one.position
+            mission.first_places.setdefault(one.name, one.position)
         return Status.SUCCESS
 
     return Do("keep its place", keep)
