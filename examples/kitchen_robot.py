@@ -72,7 +72,7 @@ class Found:
     def position(self) -> PointStamped:
         return self.answer.regions[0].position
 
-    def distance_to(self, other: PointStamped | None) -> float:
+    def distance_to(self, other: PointStamped | None = None) -> float:
         """Return the distance in m to another position, to the camera without one."""
         if not self.position.header.frame_id:
             return math.inf

@@ -11,14 +11,14 @@ import py_trees
 from py_trees.common import Access, Status
 
 from chatspot_ros.errors import RequestError
-from chatspot_ros.operators.client import OK, Ask, AskedQuestion, OperatorClient, Reply
+from chatspot_ros.operators.client import OK, UNREACHABLE, Ask, AskedQuestion, OperatorClient, Reply
 
 # A question; the key of one on the blackboard; or what returns one at each look, None while there
 # is none yet (such as before a newer picture).
 AskSource = Ask | str | Callable[[], Ask | None]
 IfUnsure = Literal["look_again", "fail"]
 # Of what a later look may find differently.
-_PASSING = ("NO_IMAGE", "STALE_IMAGE", "FRAME_EXPIRED", "BUSY", "TIMEOUT")
+_PASSING = ("NO_IMAGE", "STALE_IMAGE", "FRAME_EXPIRED", "BUSY", "TIMEOUT", UNREACHABLE)
 
 
 class AskRegion(py_trees.behaviour.Behaviour):
@@ -51,7 +51,8 @@ class AskRegion(py_trees.behaviour.Behaviour):
             result_key: where the result stands on the blackboard.
             timeout_s: the longest time from the first tick to the end, all looks together.
             if_unsure: `look_again`: ask anew, about the newest picture where `ask` has no stamp,
-                when an answer is uncertain or the node cannot answer just now; `fail`: FAILURE.
+                when an answer is uncertain or the node cannot answer just now, a missing one
+                included; `fail`: FAILURE.
             looks: how often at most it is asked, with `look_again`.
 
         Raises:
