@@ -28,6 +28,8 @@ setup(
         "quantised": ["torchao>=0.18,<0.19"],
         # `chatspot mcp`, which needs rclpy, too.
         "agents": ["mcp>=2.3,<3"],
+        # Behaviour trees (docs/behaviour_trees.md).
+        "trees": ["py_trees>=2.3,<3"],
     },
     install_requires=[line for line in requirements if line and not line.startswith("#")],
 )

@@ -52,14 +52,20 @@ def _skills_for(item: Item) -> str:
 
 def find(kitchen: Kitchen, target: str) -> Item | None:
     """Return the thing named `target`; of several, the first that is not in the hand."""
+    return next(iter(find_all(kitchen, target)), None)
+
+
+def find_all(kitchen: Kitchen, target: str) -> list[Item]:
+    """Return the things named `target`, those in the hand last."""
     words = target.lower().strip()
     if not words:
-        return None  # it would match every thing without text
+        return []  # it would match every thing without text
     free = sorted(kitchen.items, key=lambda item: item.inside == "hand")
-    for item in free:
-        if words in (item.id, item.kind, item.text.lower(), f"{item.colour} {item.kind}"):
-            return item
-    return None
+    return [
+        item
+        for item in free
+        if words in (item.id, item.kind, item.text.lower(), f"{item.colour} {item.kind}")
+    ]
 
 
 def _set(kitchen: Kitchen, item: Item, action: str, attribute: str, value: str) -> tuple[bool, str]:

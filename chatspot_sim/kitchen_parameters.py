@@ -9,7 +9,8 @@ from chatspot_ros.server.parameter_spec import Spec
 
 CAMERA, DETECTOR = "kitchen_camera", "kitchen_detector"
 CAMERA_SPECS = (
-    Spec("seed", 0, "Which kitchen is drawn.", low=0, high=2**31 - 1),
+    Spec("seed", 0, "Which kitchen is drawn. Set while it runs: another is drawn, and acts go "
+         "wrong anew.", low=0, high=2**31 - 1),
     Spec("split", "test", "Which seeds the kitchen is one of; chatspot-tiny learned from train.",
          choices=("train", "val", "test")),
     Spec("width", 640, "Width of the picture in pixels.", low=64, high=3840),
@@ -31,7 +32,11 @@ CAMERA_SPECS = (
     Spec("depth_holes", 0.0, "Share of pixels without a depth; with any, edges have none, too.",
          low=0.0, high=0.95),
     Spec("act_faults", "", "Outcomes of the first acts, a word each: `works`; `fails` with a "
-         "reason; `slips`: reports success, and nothing changes. Empty: all work."),
+         "reason; `slips`: reports success, and nothing changes; `late`: works, and the report "
+         "comes late. Empty: as drawn by act_fault_rate."),
+    Spec("act_fault_rate", 0.0, "Share of the other acts with a fault, each kind as often, drawn "
+         "from the seed.", low=0.0, high=1.0),
+    Spec("act_late_s", 3.0, "How late a late report comes, in seconds.", low=0.0, high=600.0),
 )  # fmt: skip
 DETECTOR_SPECS = (
     Spec("seed", 0, "Seed of the detector's errors, together with each picture's stamp.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from chatspot_sim.actions import act_on
 from chatspot_sim.appearance import View, draw_view
 from chatspot_sim.kitchen import Item, Kitchen, rearrange
 from chatspot_sim.mjcf import kitchen_model
+from chatspot_sim.reach import thing_at, to_world_m
 from chatspot_sim.sensor import sense
 from chatspot_sim.truth import Part, Thing, Truth, mask_box, mask_polygon, shows
 
@@ -98,11 +100,20 @@ class World:
         mujoco.mj_forward(self._model, self._data)
         self._forget()
 
-    def act(self, action: str, target: str) -> tuple[bool, str]:
+    def act(
+        self, action: str, target: str, optical_m: Sequence[float] | None = None
+    ) -> tuple[bool, str]:
         """Apply one skill (`open`, `pick`, ...) to a thing, named by id or by kind.
 
-        Return whether that worked, and the effect or the reason.
+        `optical_m` is its place in the camera's optical frame, in m: of several things with that
+        name, the one there is meant. Return whether that worked, and the effect or the reason.
         """
+        if optical_m is not None:
+            point_m = to_world_m(self.kitchen.view, optical_m)
+            found = thing_at(self._model, self._data, self.kitchen, target, point_m)
+            if isinstance(found, str):
+                return False, found
+            target = found.id
         done, message = act_on(self.kitchen, action, target)
         self._refresh()
         return done, message

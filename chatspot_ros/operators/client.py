@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,8 @@ class Answer:
 @dataclass(frozen=True)
 class Reply:
     """The end of a question. `status` is the name of one of RegionQuery's, or UNREACHABLE; then
-    `message` says the problem and the remedy. Times in seconds."""
+    `message` says the problem and the remedy. Times in seconds. `result` is the message itself, for
+    programs that speak ROS; None: the node sent none."""
 
     status: str
     message: str = ""
@@ -95,6 +96,7 @@ class Reply:
     queued_s: float = 0.0
     seeing_s: float = 0.0
     answering_s: float = 0.0
+    result: Any = field(default=None, compare=False, repr=False)
 
 
 class AskedQuestion(Protocol):

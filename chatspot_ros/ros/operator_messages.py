@@ -64,6 +64,7 @@ def to_reply(result: Any) -> Reply:
         queued_s=float(result.queued_s),
         seeing_s=float(result.seeing_s),
         answering_s=float(result.answering_s),
+        result=result,
     )
 
 

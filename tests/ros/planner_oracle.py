@@ -1,4 +1,4 @@
-"""RegionQuery by somebody who knows the kitchen's truth: run me as a program.
+"""RegionQuery and AskRegion by somebody who knows the kitchen's truth: run me as a program.
 
 For each question it finds the truth of exactly the picture that was asked about. The parameter
 `manners` says how the first answers go, a word each: `right`, `unsure`, `busy`, `lies` (of a state
@@ -11,9 +11,11 @@ import re
 import sys
 from typing import Any
 
+from chatspot_ros.action import AskRegion
 from chatspot_ros.msg import ActionStep, RegionAnswer
 from chatspot_ros.srv import RegionQuery
 from diagnostic_msgs.msg import KeyValue
+from rclpy.action import ActionServer
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
@@ -37,6 +39,7 @@ class OracleNode(Node):
         group = ReentrantCallbackGroup()
         self.create_subscription(String, "kitchen/truth", self.hear, 50, callback_group=group)
         self.create_service(RegionQuery, "~/region_query", self.answer, callback_group=group)
+        ActionServer(self, AskRegion, "~/ask_region", self.act, callback_group=group)
 
     def close(self) -> None:
         pass
@@ -49,6 +52,12 @@ class OracleNode(Node):
         for stamp_ns, future in list(self.waiting):
             if stamp_ns <= truth.stamp_ns and not future.done():
                 future.set_result(None)
+
+    async def act(self, goal: Any) -> Any:
+        reply = await self.answer(goal.request, RegionQuery.Response())
+        goal.succeed()
+        fields = {name: getattr(reply, name) for name in reply.get_fields_and_field_types()}
+        return AskRegion.Result(**fields)
 
     async def answer(self, request: Any, response: Any) -> Any:
         stamp_ns = to_ns(request.stamp)
@@ -67,17 +76,21 @@ class OracleNode(Node):
             response.status = RegionQuery.Response.BUSY
             response.message = "scripted: too much waits already"
             return response
-        answer = RegionAnswer(regions=request.regions, confidence=0.9)
         truth = self.truths[stamp_ns]
-        thing = nearest(truth, to_region(request.regions[0]).box_xyxy_px)
+        response.answers = [self.tell(region, request, truth, manner) for region in request.regions]
+        return response
+
+    def tell(self, region: Any, request: Any, truth: Truth, manner: str) -> RegionAnswer:
+        answer = RegionAnswer(regions=[region], confidence=0.9, uncertain=manner == "unsure")
+        thing = nearest(truth, to_region(region).box_xyxy_px)
         if request.task == "state":
             tell_state(answer, thing, lies=manner == "lies")
-        else:
+        elif request.task == "plan":
             tell_steps(answer, thing, truth, request.question, lies=manner == "lies")
-        answer.uncertain = manner == "unsure"
+        else:
+            answer.text = thing.name
         self.get_logger().info(f"{manner}: {request.question} {thing.id} {answer.text}")
-        response.answers = [answer]
-        return response
+        return answer
 
 
 def nearest(truth: Truth, box: tuple[float, ...]) -> Thing:

@@ -1,4 +1,4 @@
-"""examples/planner.py in the simulated kitchen: what it does, and what it does when things fail.
+"""The planners of examples/ in the simulated kitchen: what they do, also when things fail.
 
 Everything is a process of its own; the model is replaced by an oracle, except where it is said.
 """
@@ -17,10 +17,13 @@ from chatspot_ros.msg import ActionStep
 from chatspot_ros.srv import KitchenAct
 from std_msgs.msg import String
 
+from chatspot_sim.inventory import Inventory
+from chatspot_sim.missions import draw_missions, unmet
 from chatspot_sim.truth import Thing, Truth
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANNER = (sys.executable, str(ROOT / "examples" / "planner.py"))
+TREE = (sys.executable, str(ROOT / "examples" / "planner_tree.py"))
 ORACLE = (sys.executable, str(Path(__file__).with_name("planner_oracle.py")))
 CAMERA = (sys.executable, "-m", "chatspot_sim.kitchen_camera")
 DETECTOR = (sys.executable, "-m", "chatspot_sim.kitchen_detector")
@@ -45,7 +48,9 @@ class Kitchen:
         self._spawn = spawn
         self._news = threading.Condition()
         self._truth: Truth | None = None
+        self._inventory: Inventory | None = None
         ros.create_subscription(String, f"{self.namespace}/kitchen/truth", self._hear, 10)
+        ros.create_subscription(String, f"{self.namespace}/kitchen/inventory", self._count, 10)
         self._act = ros.create_client(KitchenAct, f"{self.namespace}/kitchen/act")
         picture = {"width": 320, "height": 240, "rate": 4.0, **camera}
         values = options(self.namespace, seed=seed, **picture)
@@ -61,6 +66,18 @@ class Kitchen:
         with self._news:
             self._truth = Truth.from_json(message.data)
             self._news.notify_all()
+
+    def _count(self, message: String) -> None:
+        with self._news:
+            self._inventory = Inventory.from_json(message.data)
+            self._news.notify_all()
+
+    def wait_for_all(self, is_so: Callable[[Inventory], bool]) -> None:
+        """Wait until something is true of the whole kitchen, seen or not."""
+        with self._news:
+            assert self._news.wait_for(
+                lambda: self._inventory is not None and is_so(self._inventory), 60.0
+            ), self._inventory
 
     def wait(self, is_so: Callable[[Thing], bool]) -> Truth:
         """Wait until something is true of the fridge."""
@@ -81,13 +98,17 @@ class Kitchen:
     def plan(self, *arguments: str) -> Any:
         return self._spawn(*PLANNER, *arguments, *options(self.namespace))
 
+    def tree(self, *arguments: str) -> Any:
+        return self._spawn(*TREE, *arguments, *options(self.namespace))
+
     def oracle(self, manners: str = "right") -> Any:
         given = options(self.namespace, manners=manners)
         return self._spawn(*ORACLE, *given, ready="ready: region_query_node")
 
     def model(self) -> Any:
         """Start the node with the bundled model."""
-        given = options(self.namespace, threads=1, image_reliability="reliable")
+        values = {"threads": 1, "image_reliability": "reliable", "depth_images": "raw"}
+        given = options(self.namespace, **values)
         return self._spawn(*NODE, *given, ready="ready: region_query_node", timeout_s=110.0)
 
 
@@ -218,26 +239,78 @@ def test_who_sees_nothing_or_finds_nobody_says_so(kitchen: Callable[..., Kitchen
     assert "region_query" in alone.output
 
 
-@pytest.mark.timeout(300)
-def test_the_bundled_model_finds_its_way(kitchen: Callable[..., Kitchen]) -> None:
-    """The whole path: the node with chatspot-tiny sees, plans, and tells what has become of it.
-
-    A kitchen that it does well on: it is no model for all of them.
-    """
-    room = kitchen(BUNDLED_SEED, width=640, height=480)
-    room.model()
-    planner = room.plan("--fetch", BUNDLED_CONTENT, "--tries", "5")
-    assert planner.wait(200.0) == 0, planner.output
+def test_the_tree_fetches_and_tidies_though_acts_slip_fail_and_are_late(
+    kitchen: Callable[..., Kitchen],
+) -> None:
+    room = kitchen(act_faults="slips late fails works slips", act_late_s=1.0)
+    room.oracle()
+    tree = room.tree("--fetch", "bottle", "--tidy")
+    assert tree.wait(200.0) == 0, tree.output
     assert_said(
-        planner,
-        f"plan 1: open fridge; pick {BUNDLED_CONTENT}; close fridge",
-        "seen: fridge door: open",
-        f"pick {BUNDLED_CONTENT}: picked {BUNDLED_CONTENT}",
-        "seen: fridge door: closed",
-        "seen: fridge plug: in",
+        tree,
+        "plan: open fridge; pick bottle; close fridge",
+        "open fridge: open fridge: done",  # it slipped
+        "open fridge: fridge_1 door: open",  # late
+        "pick bottle: the gripper slipped off",
+        "pick bottle: picked bottle",
+        "close fridge: close fridge: done",  # it slipped
+        "close fridge: fridge_1 door: closed",
+        "plan: plug_in fridge",
         "all is in order",
     )
     room.wait(in_order)
+    room.wait_for_all(lambda all_of_it: any(one.inside == "hand" for one in all_of_it.things))
+
+
+def test_the_tree_gives_up_and_shows_where(kitchen: Callable[..., Kitchen]) -> None:
+    room = kitchen(act_fault_rate=0.0, act_faults=" ".join(["fails"] * 100))
+    room.oracle()
+    tree = room.tree("--fetch", "bottle", "--tries", "2")
+    assert tree.wait(200.0) == 1, tree.output
+    assert_said(tree, "fetch the bottle", "gave up: ")
+    assert "the gripper slipped off" in tree.output
+
+
+def test_the_tree_is_shown_without_a_robot(spawn: Callable[..., Any]) -> None:
+    shown = spawn(*TREE, "--show", "--fetch", "bottle", "--tidy")
+    assert shown.wait(60.0) == 0
+    assert_said(shown, "mission", "fetch the bottle", "close what stands open", "in order")
+
+
+def test_a_model_that_plans_nothing_is_helped_by_the_robots_own_skills(
+    kitchen: Callable[..., Kitchen],
+) -> None:
+    room = kitchen()
+    room.oracle("right lies right lies right")
+    planner = room.plan("--tries", "3")
+    assert planner.wait(120.0) == 0, planner.output
+    assert_said(
+        planner,
+        "plan 1: nothing to do",
+        "plan 2: nothing to do",
+        "planning with the robot's skills",
+        "plan 3: plug_in fridge",
+        "all is in order",
+    )
+    room.wait(in_order)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("program", [PLANNER, TREE], ids=["plain", "tree"])
+def test_the_bundled_model_does_a_mission_by_positions(
+    kitchen: Callable[..., Kitchen], spawn: Callable[..., Any], program: tuple[str, ...]
+) -> None:
+    """The whole path: the node with chatspot-tiny sees, says where, plans, and tells what has
+    become of it, while acts go wrong. A kitchen that it does well on."""
+    mission = next(draw_missions(BUNDLED_SEED))
+    assert (mission.seed, mission.content) == (BUNDLED_SEED, BUNDLED_CONTENT)
+    room = kitchen(BUNDLED_SEED, width=640, height=480, act_fault_rate=0.3, act_late_s=1.0)
+    room.model()
+    goals = ("--fetch", BUNDLED_CONTENT, "--tidy", "--tries", "5")
+    planner = spawn(*program, *goals, *options(room.namespace))
+    assert planner.wait(300.0) == 0, planner.output
+    assert_said(planner, "the one 0.", f"pick {BUNDLED_CONTENT}: picked", "all is in order")
+    room.wait_for_all(lambda all_of_it: not unmet(mission, all_of_it))
 
 
 @pytest.mark.parametrize(("words", "named"), [("breaks", "breaks"), ("works, topples", "topples")])
