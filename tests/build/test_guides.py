@@ -17,6 +17,7 @@ TASKS = [
     "change a gesture",
     "change the frame buffer",
     "change the page in the browser",
+    "change how a position is found",
     "use a second GPU",
     "add a remote engine",
 ]
