@@ -66,7 +66,8 @@ def ask_kitchen(engine: Any, number: int, split: Split, found: Asked) -> None:
     scene = engine.prepare(frame.rgb)
     with_choices = [one.question for one in questions]
     free = [replace(one.question, choices=()) for one in questions]
-    seconds, replies = {}, {}
+    seconds: dict[str, float] = {}
+    replies: dict[str, list[Reply]] = {}
     ways = [("choices", with_choices), ("free", free)]
     for name, asks in ways if number % 2 else ways[::-1]:
         began_s = time.perf_counter()

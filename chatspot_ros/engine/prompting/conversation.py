@@ -117,7 +117,8 @@ class Conversation:
         picture of a second look, before the question.
         """
         previous = question.turns[-1].task if question.turns else ""
-        form, choices, before = question.form, [], []
+        form, before = question.form, list[int]()
+        choices: list[list[list[int]]] = []
         if form.choices:
             task, ways = self.builder.choosing(question.text, form.choices)
             choices, before = self._tokens.encode(ways), self._tokens.before
