@@ -17,6 +17,7 @@ TASKS = [
     "change a gesture",
     "change the frame buffer",
     "change the page in the browser",
+    "change the tools of an agent",
     "use a second GPU",
     "add a remote engine",
 ]
