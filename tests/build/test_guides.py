@@ -18,7 +18,8 @@ TASKS = [
     "change the frame buffer",
     "change the page in the browser",
     "change how a position is found",
-    "use a second GPU",
+    "change the tools of an agent",
+    "change whose turn it is",
     "add a remote engine",
 ]
 LOG_LINES = 10
