@@ -111,8 +111,7 @@ def console() -> Console:
 
 
 def write_json(results: Sequence[Result], file: Path) -> None:
-    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds",
-    "position"}]}`."""
+    """Write `{"questions": [{"question", "region", "answer", "truth", "right", "seconds"}]}`."""
     questions = [
         {
             "question": result.question,
@@ -121,7 +120,6 @@ def write_json(results: Sequence[Result], file: Path) -> None:
             "truth": result.truth,
             "right": result.right,
             "seconds": round(result.seconds, 3),
-            "position": result.position,
         }
         for result in results
     ]

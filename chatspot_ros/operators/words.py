@@ -80,7 +80,8 @@ def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
     state = ", ".join(f"{one_line(key)} = {one_line(value)}" for key, value in answer.state.items())
     places = "; ".join(region_words(one) for one in answer.grounded)
     steps = "; ".join(f"{n}. {one_line(step)}" for n, step in enumerate(answer.steps, 1))
-    positions = [one.place for one in (*answer.regions, *answer.grounded) if one.place is not None]
+    found = (*answer.regions, *answer.grounded)
+    positions = [one.place for one in found if one.place is not None and one.points_px]
     parts = {
         "position": "; ".join(map(place_words, positions)),
         "choices": choice_words(choices, answer.choice_probabilities),

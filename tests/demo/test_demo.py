@@ -48,6 +48,9 @@ def test_all_right_ends_with_0_and_leaves_table_json_and_picture(
     for kind in ("box", "point", "polygon", "whole image", "detections"):
         assert kind in regions
     assert "the robot did: " in process.output
+    # The kitchen has a depth camera.
+    positions = process.output.partition("positions (")[2]
+    assert positions.count(" m in kitchen_camera") >= 6
     # The ways of asking, each part on a line of its own where the column is narrow.
     for way in ("action,", "service", "session"):
         assert f" {way} " in process.output.partition("region ")[2].replace("\n", " ")

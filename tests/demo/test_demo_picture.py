@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from chatspot_ros.core.place import Place
 from chatspot_ros.core.regions import Region, parse_region
 from chatspot_sim.demo_picture import PANEL_WIDTH, draw, save
-from chatspot_sim.demo_report import Result, console, region_text, table, write_json
+from chatspot_sim.demo_report import (
+    Result,
+    console,
+    position_lines,
+    position_text,
+    region_text,
+    table,
+    write_json,
+)
 
 GREY = np.full((120, 160, 3), 128, np.uint8)
 
@@ -126,6 +136,14 @@ def test_the_table_shows_answers_as_they_are() -> None:
     assert "[bold]x[/bold]" in text
     assert "NO" in text
     assert "0.50" in text
+
+
+def test_positions_are_listed_by_question() -> None:
+    assert position_lines([result(), result()]) == []
+    known = replace(Region.box(1, 2, 3, 4), place=Place((0.5, 0, 1.5), frame_id="optical"))
+    lost = replace(Region.point(1, 2), place=Place(note="no depth"))
+    placed = result(position=position_text((known, lost, Region.image())))
+    assert position_lines([result(), placed])[1:] == ["  2. at 0.50, 0.00, 1.50 m in optical"]
 
 
 def test_json_has_exactly_the_documented_fields(tmp_path: Path) -> None:
