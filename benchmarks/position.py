@@ -124,7 +124,8 @@ def _row(
 def _points(
     camera: CameraModel, rows: NDArray[np.intp], columns: NDArray[np.intp], depths_m: Any
 ) -> Floats:
-    return camera.points(np.column_stack([columns, rows]) + 0.5, depths_m[rows, columns])
+    pixels = np.column_stack([columns, rows]).astype(np.float64) + 0.5
+    return camera.points(pixels, depths_m[rows, columns])
 
 
 def _mean_of_box(box: Region, view: DepthView) -> Floats | None:

@@ -24,7 +24,7 @@ from chatspot_ros.core.regions import parse_region
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.util.command_line import INTERRUPTED, Command
 from chatspot_ros.util.resources import photo_model
-from chatspot_sim.demo_report import Result, console, positions_line, table, write_json
+from chatspot_sim.demo_report import Result, console, position_lines, table, write_json
 from chatspot_sim.processes import NodeProcess, NodeProcesses, installed
 
 WIDTH, HEIGHT, RATE = 640, 480, 4.0
@@ -125,8 +125,8 @@ def _kitchen(options: argparse.Namespace, nodes: NodeProcesses, out: Console) ->
         say(do_steps(planner, steps, moment.truth))
     title = f"test kitchen {kitchen}, picture of {WIDTH} x {HEIGHT} pixels"
     out.print(table(results, title, out.width))
-    if places := positions_line(results):
-        out.print(places, markup=False, soft_wrap=True)
+    for line in position_lines(results):
+        out.print(line, markup=False, soft_wrap=True)
     if looked_up is not None:
         out.print(f"looked up: {looked_up}", markup=False, soft_wrap=True)
     save(draw(moment.image_rgb, results), options.picture)

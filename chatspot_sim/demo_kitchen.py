@@ -9,7 +9,7 @@ from chatspot_ros.srv import RegionQuery
 
 from chatspot_ros.core.boxes import iou
 from chatspot_ros.core.regions import Region
-from chatspot_ros.ros.conversions import to_region
+from chatspot_ros.ros.conversions import to_placed_region, to_region
 from chatspot_sim.asking import KitchenQuestion
 from chatspot_sim.demo_client import DemoError, Moment, Planner, Reply, request_fields
 from chatspot_sim.demo_questions import Asked, draw_dozen
@@ -122,7 +122,8 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         answer = f"[{reply.message.message or 'no answer'}]"
         return Result(way, about.question, region_text(about.regions), answer,
                       truth_text(about), False, reply.seconds, about.regions)  # fmt: skip
-    grounded = tuple(to_region(region) for region in answers[0].grounded)
+    grounded = tuple(to_placed_region(region) for region in answers[0].grounded)
+    asked = tuple(to_placed_region(region) for region in answers[0].regions)
     return Result(
         way,
         about.question,
@@ -139,7 +140,7 @@ def _judged(asked: Asked, reply: Reply, moment: Moment) -> Result:
         reply.seconds,
         about.regions,
         grounded,
-        position=position_text((*answers[0].regions, *answers[0].grounded)),
+        position=position_text((*asked, *grounded)),
     )
 
 

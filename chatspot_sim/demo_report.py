@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chatspot_ros.core.regions import Region, RegionKind
-from chatspot_ros.operators.words import region_words
+from chatspot_ros.operators.words import place_words, region_words
 
 _POLYGON_SHOWN = 3  # corners
 WIDTH = 100
@@ -63,24 +62,16 @@ def _one_region_text(region: Region, brief: bool) -> str:
     return region_words(replace(region, label=""))
 
 
-def position_text(regions: Sequence[Any]) -> str:
-    """Return the positions and sizes of the Region messages that have one, in m.
-
-    `0.31, 0.05, 1.62 (0.20 x 0.31)`: x to the right, y down and z forward of the camera.
-    """
-    return "; ".join(
-        f"{one.position.point.x:.2f}, {one.position.point.y:.2f}, {one.position.point.z:.2f}"
-        + (f" ({one.extent.x:.2f} x {one.extent.y:.2f})" if one.extent.x else "")
-        for one in regions
-        if one.position.header.frame_id
-    )
+def position_text(regions: Sequence[Region]) -> str:
+    """Return the places of the regions whose position is known, in words."""
+    known = (one.place for one in regions if one.place is not None and one.place.xyz_m is not None)
+    return "; ".join(map(place_words, known))
 
 
-def positions_line(results: Sequence[Result]) -> str:
-    """Return all positions by the number of their question, as one line; empty if none is known."""
-    known = [f"{n}: {one.position}" for n, one in enumerate(results, start=1) if one.position]
-    meaning = "in m from the camera, x right, y down, z forward (width x height)"
-    return f"positions {meaning}: {'; '.join(known)}" if known else ""
+def position_lines(results: Sequence[Result]) -> list[str]:
+    """Return the positions by the number of their question, as lines; empty if none is known."""
+    known = [f"{n:3}. {one.position}" for n, one in enumerate(results, start=1) if one.position]
+    return ["positions (x to the right, y down, z forward):", *known] if known else []
 
 
 def answer_text(text: str, grounded: Sequence[Region]) -> str:

@@ -18,9 +18,9 @@ Mask = NDArray[np.bool_]
 _BIN = 0.01
 _BLUR_BINS = 1.5
 # A cluster ends where the density falls to this share of its peak, or two clusters meet.
-_EDGE, _VALLEY = 0.2, 0.6
+_EDGE, _VALLEY = 0.1, 0.6
 # The nearest cluster is the thing's if it has this share of the largest one's weight.
-_LARGE = 0.3
+_LARGE = 0.5
 
 
 def near_cluster(depths_m: Depths, mask: Mask) -> Mask:
@@ -56,7 +56,8 @@ def _range_of_thing(logs: NDArray[np.float32], weights: NDArray[np.float32]) -> 
     count = int((float(logs.max()) - first) / _BIN) + 6
     numbers = ((logs - first) / _BIN).astype(np.int64)
     density = np.bincount(numbers, weights=weights, minlength=count)
-    blurred = cv2.GaussianBlur(density.reshape(1, -1), (0, 0), _BLUR_BINS).ravel()
+    row = cv2.GaussianBlur(density.reshape(1, -1), (0, 0), _BLUR_BINS)
+    blurred = np.asarray(row, np.float64).ravel()
     clusters = _clusters(blurred)
     masses = [float(blurred[start:end].sum()) for start, end in clusters]
     start, end = next(
@@ -72,7 +73,7 @@ def _clusters(density: NDArray[np.float64]) -> list[tuple[int, int]]:
     padded = np.concatenate([[0.0], density, [0.0]])
     peaks = np.flatnonzero((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]))
     kept: list[int] = []
-    for peak in peaks:
+    for peak in map(int, peaks):
         # A peak without a valley before it belongs to the one before.
         while kept:
             between = density[kept[-1] : peak + 1].min()
@@ -81,7 +82,7 @@ def _clusters(density: NDArray[np.float64]) -> list[tuple[int, int]]:
             if density[kept[-1]] >= density[peak]:
                 peak = kept[-1]
             kept.pop()
-        kept.append(int(peak))
+        kept.append(peak)
     found = []
     for index, peak in enumerate(kept):
         limit = _EDGE * density[peak]
@@ -109,4 +110,4 @@ def _largest_piece(chosen: Mask, weights: NDArray[np.float32]) -> Mask:
     if count <= 2:
         return chosen
     of_piece = np.bincount(labels[chosen], weights=weights[chosen], minlength=count)
-    return chosen & (labels == int(np.argmax(of_piece)))
+    return np.asarray(chosen & (labels == int(np.argmax(of_piece))), np.bool_)

@@ -102,7 +102,8 @@ class _Part:
 
     def pixels(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
         """Return the middles of pixels (N x 2, x and y) of the depth picture."""
-        return np.column_stack([columns, rows]) * self.step + (self.left + 0.5, self.top + 0.5)
+        middles = np.column_stack([columns, rows]) * self.step + (self.left + 0.5, self.top + 0.5)
+        return np.asarray(middles, np.float64)
 
 
 def _thing(part: _Part, view: DepthView) -> Floats:
@@ -111,7 +112,8 @@ def _thing(part: _Part, view: DepthView) -> Floats:
     step = -(-len(rows) // _MOST_RAYS)
     rows, columns = rows[::step], columns[::step]
     pixels = part.pixels(rows, columns)
-    return _with_rays(view.camera.points(pixels, part.depths_m[rows, columns]), pixels)
+    depths = part.depths_m[rows, columns].astype(np.float64)
+    return _with_rays(view.camera.points(pixels, depths), pixels)
 
 
 def _surface(point: Floats, part: _Part, view: DepthView) -> Floats:

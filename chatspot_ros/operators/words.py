@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from chatspot_ros.core.place import Place, Vector
 from chatspot_ros.core.regions import Region, RegionKind
 from chatspot_ros.errors import one_line
 from chatspot_ros.operators.client import OK, UNREACHABLE, Answer, Reply
@@ -46,6 +47,22 @@ def region_words(region: Region) -> str:
     return f"{region.kind} {points}" + (f" ({one_line(region.label)})" if region.label else "")
 
 
+def place_words(place: Place) -> str:
+    """Return `at 0.31, 0.05, 1.62 m in camera_optical, 0.20 x 0.31 m large`, or why not known."""
+    if place.xyz_m is None:
+        return f"not known: {one_line(place.note)}"
+    words = f"at {_metres(place.xyz_m)} m in {one_line(place.frame_id)}"
+    if any(place.extent_m):
+        words += f", {place.extent_m[0]:.2f} x {place.extent_m[1]:.2f} m large"
+    if place.target_xyz_m is not None:
+        words += f"; {_metres(place.target_xyz_m)} m in {one_line(place.target_frame)}"
+    return f"{words} ({one_line(place.note)})" if place.note else words
+
+
+def _metres(xyz_m: Vector) -> str:
+    return ", ".join(f"{value:.2f}" for value in xyz_m)
+
+
 def answer_words(answer: Answer) -> list[str]:
     """Return an answer as lines: what was asked about and the text, then what else is known."""
     where = "; ".join(region_words(one) for one in answer.regions if one.points_px)
@@ -54,11 +71,12 @@ def answer_words(answer: Answer) -> list[str]:
     state = ", ".join(f"{one_line(key)} = {one_line(value)}" for key, value in answer.state.items())
     places = "; ".join(region_words(one) for one in answer.grounded)
     steps = "; ".join(f"{n}. {one_line(step)}" for n, step in enumerate(answer.steps, 1))
+    positions = [one.place for one in (*answer.regions, *answer.grounded) if one.place is not None]
     parts = {
+        "position": "; ".join(map(place_words, positions)),
         "state": state,
         "steps": steps,
         "places": places,
-        "in space": "; ".join(filter(None, map(_place_words, answer.regions))),
         "print": " / ".join(map(one_line, answer.print_lines)),
         "notes": ", ".join(map(one_line, answer.sources)),
     }
@@ -72,15 +90,6 @@ def answer_words(answer: Answer) -> list[str]:
     return lines
 
 
-def _place_words(region: Region) -> str:
-    """Return where the thing in a region is, or why that is not known; empty: nothing is told."""
-    place = region.place
-    if place is None:
-        return ""
-    at = ", ".join(f"{value:.2f}" for value in place.xyz_m or ())
-    return "; ".join(filter(None, (at and f"{at} m in {place.frame_id}", one_line(place.note))))
-
-
 def reply_json(reply: Reply) -> dict[str, Any]:
     """Return a reply as values for JSON, with the names of its fields."""
     values = asdict(reply)
@@ -92,14 +101,13 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
     values = {**vars(answer), "state": dict(answer.state)}
     for name in ("regions", "grounded"):
         regions: Sequence[Region] = values[name]
-        values[name] = [
-            {
-                "kind": str(one.kind),
-                "points_px": one.points_px,
-                "label": one.label,
-                "id": one.id,
-                "place": None if one.place is None else asdict(one.place),
-            }
-            for one in regions
-        ]
+        values[name] = [_region_json(one) for one in regions]
     return values
+
+
+def _region_json(region: Region) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "kind": str(region.kind), "points_px": region.points_px, "label": region.label,
+        "id": region.id,
+    }  # fmt: skip
+    return values if region.place is None else {**values, "place": asdict(region.place)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+from dataclasses import replace
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -14,7 +15,7 @@ from std_msgs.msg import Header
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
-from chatspot_ros.core.place import Vector
+from chatspot_ros.core.place import Place, Vector
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import MAX_NAME_CHARS, one_line
 from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers, StateChange
@@ -40,6 +41,30 @@ def to_region(message: RegionMessage) -> Region:
     """Return a Region message as a region, without checking its points; its place is ignored."""
     points_px = tuple((float(point.x), float(point.y)) for point in message.points)
     return Region(points_px, id=message.id, label=message.label, stroke=bool(message.stroke))
+
+
+def to_placed_region(message: RegionMessage) -> Region:
+    """Return a region of an answer, with its place if the message says anything about it."""
+    region, there, target = to_region(message), message.position, message.position_in_target
+    if not (there.header.frame_id or message.position_note):
+        return region
+    extent = message.extent
+    place = Place(
+        xyz_m=_xyz(there),
+        extent_m=(extent.x, extent.y, extent.z),
+        depth_share=float(message.depth_share),
+        note=message.position_note,
+        frame_id=there.header.frame_id,
+        stamp_ns=to_ns(there.header.stamp),
+        target_xyz_m=_xyz(target),
+        target_frame=target.header.frame_id,
+    )
+    return replace(region, place=place)
+
+
+def _xyz(message: PointStamped) -> Vector | None:
+    point = message.point
+    return (point.x, point.y, point.z) if message.header.frame_id else None
 
 
 def to_region_message(region: Region) -> RegionMessage:

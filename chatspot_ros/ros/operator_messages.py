@@ -12,10 +12,8 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from chatspot_ros.action import AskRegion
-from chatspot_ros.core.place import Place
-from chatspot_ros.core.regions import Region
 from chatspot_ros.operators.client import Answer, Ask, Frame, Reply
-from chatspot_ros.ros.conversions import to_ns, to_region, to_region_message, to_time
+from chatspot_ros.ros.conversions import to_ns, to_placed_region, to_region_message, to_time
 from chatspot_ros.server.frame_buffer import NS
 from chatspot_ros.srv import RegionQuery
 
@@ -92,26 +90,3 @@ def to_answer(message: Any) -> Answer:
         sources=tuple(message.sources),
         answer_id=message.answer_id,
     )
-
-
-def to_placed_region(message: Any) -> Region:
-    """Return a Region message of an answer as a region with its place, if there is anything to tell
-    of it."""
-    position, in_target, extent = message.position, message.position_in_target, message.extent
-    place = Place(
-        xyz_m=_xyz_m(position),
-        extent_m=(float(extent.x), float(extent.y), float(extent.z)),
-        depth_share=float(message.depth_share),
-        note=message.position_note,
-        frame_id=position.header.frame_id,
-        stamp_ns=to_ns(position.header.stamp),
-        target_xyz_m=_xyz_m(in_target),
-        target_frame=in_target.header.frame_id,
-    )
-    return replace(to_region(message), place=place if place != Place() else None)
-
-
-def _xyz_m(stamped: Any) -> tuple[float, float, float] | None:
-    """Return the point of a PointStamped; one without a frame is not known."""
-    point = stamped.point
-    return (float(point.x), float(point.y), float(point.z)) if stamped.header.frame_id else None

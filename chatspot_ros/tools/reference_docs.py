@@ -29,7 +29,8 @@ _SPLIT = re.compile(r"^---$", re.MULTILINE)
 _PARAMETERS = f"""# Parameters
 
 Written by `{COMMAND}`, out of the tables in
-`chatspot_ros/server/settings.py` and `chatspot_ros/detector/settings.py`: edit those.
+`chatspot_ros/server/settings.py` (depth: `depth_settings.py` beside it) and
+`chatspot_ros/detector/settings.py`: edit those.
 
 Set them in a YAML file (`config/region_query.yaml` is the one that the launch file loads), with
 `-p NAME:=VALUE` behind `--ros-args`, or, those that change while running, at any time:

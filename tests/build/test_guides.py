@@ -18,6 +18,7 @@ TASKS = [
     "change the frame buffer",
     "change the page in the browser",
     "change the tools of an agent",
+    "change how a position is found",
     "use a second GPU",
     "add a remote engine",
 ]

@@ -94,6 +94,36 @@ def test_the_chain_is_the_kitchen_by_default(start: Start) -> None:
     assert "use_sim_time" not in node.parameters
     assert node.parameters["__file"] == str(LAUNCH.parent / "config" / "region_query.yaml")
     assert "model" not in node.parameters
+    # The kitchen has depth.
+    assert node.parameters["depth_images"] == "raw"
+    assert node.remappings["depth/image"] == "depth/image"
+    assert node.remappings["depth/camera_info"] == "depth/camera_info"
+
+
+def test_depth_and_the_camera_info_beside_it(start: Start) -> None:
+    aligned = "/camera/aligned_depth_to_color/image_raw"
+    given = {"source": "camera", "depth_topic": aligned, "depth_images": "compressedDepth"}
+    for arguments in (given, {**given, "target_frame": "base_link"}):
+        node = start("chain", **arguments)["region_query_node"]
+        assert node.remappings["depth/image"] == aligned
+        assert node.remappings["depth/camera_info"] == "/camera/aligned_depth_to_color/camera_info"
+        assert node.parameters["depth_images"] == "compressedDepth"
+        assert node.parameters.get("target_frame") == arguments.get("target_frame")
+    assert "depth_images" not in start("chain", source="camera")["region_query_node"].parameters
+    alone = start("region_query", depth_topic="/d/image", depth_info_topic="/elsewhere")
+    assert alone["region_query_node"].remappings["depth/camera_info"] == "/elsewhere"
+
+
+def test_several_cameras_with_and_without_depth(start: Start) -> None:
+    cameras = "front=/f/image,/f/detections,/f/depth/image rear=/r/image left=/l/image,,/l/depth"
+    node = start("region_query", cameras=cameras)["region_query_node"]
+    assert node.remappings["front/depth/image"] == "/f/depth/image"
+    assert node.remappings["front/depth/camera_info"] == "/f/depth/camera_info"
+    assert node.remappings["left/depth/camera_info"] == "/l/camera_info"
+    assert "left/detections" not in node.remappings
+    assert not [name for name in node.remappings if name.startswith("rear/depth")]
+    with pytest.raises(ValueError, match="NAME=IMAGE_TOPIC"):
+        start("region_query", cameras="front=/f/image,/f/detections,/f/depth,/more")
 
 
 def test_a_camera_a_model_that_detects_and_a_window(

@@ -17,6 +17,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from chatspot_ros.images.decode import message_to_rgb
+from chatspot_ros.images.depth import message_to_metres
 from chatspot_ros.ros.conversions import to_ns
 from chatspot_sim.kitchen import draw_kitchen
 from chatspot_sim.truth import Truth
@@ -67,6 +68,8 @@ def ears(module_ros_node: Any, module_spawn: Callable[..., Any]) -> Ears:
         module_ros_node,
         image=(Image, "image"),
         info=(CameraInfo, "camera_info"),
+        depth=(Image, "depth/image"),
+        depth_info=(CameraInfo, "depth/camera_info"),
         truth=(String, "kitchen/truth"),
         detections=(Detection2DArray, "detections"),
     )
@@ -99,12 +102,12 @@ def act(
 def test_everything_of_one_moment_has_one_header(ears: Ears) -> None:
     def complete(heard: dict[str, list[Any]]) -> set[int]:
         truths = {Truth.from_json(message.data).stamp_ns for message in heard["truth"]}
-        return stamps(heard["image"]) & stamps(heard["info"]) & stamps(heard["detections"]) & truths
+        return truths.intersection(*(stamps(heard[name]) for name in names))
 
+    names = ("image", "info", "detections", "depth", "depth_info")
     stamp = max(ears.wait(complete))
     headers = [
-        next(m.header for m in ears.heard[name] if to_ns(m.header.stamp) == stamp)
-        for name in ("image", "info", "detections")
+        next(m.header for m in ears.heard[name] if to_ns(m.header.stamp) == stamp) for name in names
     ]
     assert {header.frame_id for header in headers} == {"kitchen_camera"}
     assert stamp > 0
@@ -118,6 +121,17 @@ def test_the_picture_is_the_kitchens(ears: Ears) -> None:
     # Until another test acts; only the sensor's noise differs.
     first = message_to_rgb(ears.heard["image"][0])
     assert np.abs(first.astype(int) - expected).mean() < 12
+
+
+def test_the_depth_is_the_kitchens_in_metres(ears: Ears) -> None:
+    message = ears.wait(lambda heard: heard["depth"])[0]
+    assert (message.encoding, message.width, message.height) == ("32FC1", WIDTH, HEIGHT)
+    found = message_to_metres(message)
+    assert 0.5 < found.min() < found.max() < 20
+    with World(draw_kitchen(SEED, "test"), WIDTH, HEIGHT) as world:
+        expected = world.depth_m()
+    # Until another test acts.
+    assert np.median(np.abs(found - expected)) < 1e-4
 
 
 def test_the_camera_info_projects_a_known_point_to_its_pixels(ears: Ears) -> None:

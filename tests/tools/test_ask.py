@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from chatspot_ros.srv import RegionQuery
 
+from chatspot_ros.core.place import Place
 from chatspot_ros.core.regions import Region
-from chatspot_ros.operators.client import UNREACHABLE, Answer, Reply
-from chatspot_ros.operators.words import STATUS_WORDS, answer_words, status_words
+from chatspot_ros.operators.client import OK, UNREACHABLE, Answer, Reply
+from chatspot_ros.operators.words import STATUS_WORDS, answer_words, reply_json, status_words
 from chatspot_ros.tools import cli
 from chatspot_ros.tools.ask import main
 
@@ -102,6 +104,25 @@ def test_every_status_has_words() -> None:
     }
     assert set(STATUS_WORDS) == constants | {UNREACHABLE}
     assert status_words(Reply("BUSY", "wait\n1 s")) == "too many questions wait (BUSY): wait\\n1 s"
+
+
+def test_a_position_is_told_and_why_there_is_none() -> None:
+    known = Place(
+        (0.314, -0.05, 1.62), (0.2, 0.3, 0.1), 0.9, "", "optical", 1, (1.62, -0.31, 1), "base"
+    )
+    asked = replace(Region.box(1, 2, 30, 40), place=known)
+    lost = replace(Region.point(7, 9), place=Place(note="no depth\nhere"))
+    answer = Answer("a mug", regions=(asked,), grounded=(lost,))
+    assert answer_words(answer)[1] == (
+        "  position: at 0.31, -0.05, 1.62 m in optical, 0.20 x 0.30 m large; "
+        "1.62, -0.31, 1.00 m in base; not known: no depth\\nhere"
+    )
+    told = reply_json(Reply(OK, answers=(answer,)))["answers"][0]
+    assert told["regions"][0]["place"]["xyz_m"] == (0.314, -0.05, 1.62)
+    assert told["grounded"][0]["place"]["note"] == "no depth\nhere"
+    plain = Answer("x", regions=(Region.image(),))
+    (told,) = reply_json(Reply(OK, answers=(plain,)))["answers"]
+    assert "place" not in told["regions"][0]
 
 
 def test_an_answer_is_told_with_all_that_is_known() -> None:
