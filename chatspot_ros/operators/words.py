@@ -89,7 +89,6 @@ def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
         "state": state,
         "steps": steps,
         "places": places,
-        "in space": "; ".join(filter(None, map(_place_words, answer.regions))),
         "print": " / ".join(map(one_line, answer.print_lines)),
         "notes": ", ".join(map(one_line, answer.sources)),
     }
@@ -101,15 +100,6 @@ def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
             f"  uncertain (confidence {answer.confidence:.2f}): look again before you act on it"
         )
     return lines
-
-
-def _place_words(region: Region) -> str:
-    """Return where the thing in a region is, or why that is not known; empty: nothing is told."""
-    place = region.place
-    if place is None:
-        return ""
-    at = ", ".join(f"{value:.2f}" for value in place.xyz_m or ())
-    return "; ".join(filter(None, (at and f"{at} m in {place.frame_id}", one_line(place.note))))
 
 
 def reply_json(reply: Reply) -> dict[str, Any]:
