@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +204,14 @@ def effect_of(step: ActionStep) -> State:
     """Return the state that a step leaves its target in; empty if no state shows it."""
     effect = EFFECTS.get(step.action, {})
     return {key: effect[key] for key in ATTRIBUTES.get(step.target, ()) if key in effect}
+
+
+def misses(steps: Sequence[ActionStep], content: str, handled: Container[str]) -> str:
+    """Return why a plan does not take `content` out; empty if it does, or that is done."""
+    picks = [step.target for step in steps if step.action == "pick"]
+    if not content or content in handled or picks == [content]:
+        return ""
+    return f"the plan should pick the {content}, and picks {', '.join(picks) or 'nothing'}"
 
 
 def own_plan(thing: str, state: State, wanted: State, content: str) -> list[ActionStep]:

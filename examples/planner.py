@@ -46,6 +46,7 @@ from kitchen_robot import (
     Sighting,
     State,
     effect_of,
+    misses,
     own_plan,
     said,
     same_place,
@@ -100,7 +101,11 @@ class Planner:
                     plan = own_plan(self._thing, self.state(), wanted, content)
                 steps = [step for step in plan if step.target not in handled]
                 self._say(f"plan {attempt}: {'; '.join(map(said, steps)) or 'nothing to do'}")
-                problem = self._follow(steps, handled) or self._missing(wanted)
+                problem = (
+                    misses(plan, content, handled)
+                    or self._follow(steps, handled)
+                    or self._missing(wanted)
+                )
             except UnsureError as error:
                 problem = str(error)
             if not problem:

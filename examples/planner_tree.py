@@ -43,6 +43,7 @@ from kitchen_robot import (
     POWER_QUESTIONS,
     Robot,
     effect_of,
+    misses,
     own_plan,
     said,
     spin,
@@ -138,7 +139,7 @@ def tried(mission: Mission, child: Behaviour) -> Behaviour:
 
 def plan_and_do(
     mission: Mission, questions: Sequence[str], own: Callable[[dict[str, str]], list[Any]],
-    timeout_s: float,
+    timeout_s: float, content: str = "",
 ) -> list[Behaviour]:  # fmt: skip
     """Return what asks for a plan, by the next wording each time, and does it.
 
@@ -168,6 +169,10 @@ def plan_and_do(
         mission.say(f"plan: {do.feedback_message}")
         return Status.SUCCESS
 
+    def fits(do: Do) -> Status:
+        do.feedback_message = misses(do.board.get(PLAN), content, mission.handled)
+        return Status.FAILURE if do.feedback_message else Status.SUCCESS
+
     look = AskRegion(
         "its state", mission.client, mission.state_of(lambda: mission.thing), timeout_s=timeout_s,
         if_unsure="look_again", looks=mission.tries,
@@ -180,6 +185,7 @@ def plan_and_do(
             InOrder("by the robot's skills", memory=True, children=[look, Do("plan", plan_of_own)]),
         ]),
         keep_place(mission),
+        Do("does it fit?", fits),
         Do("what is left to do", what_is_left),
         steps_of_plan(mission, timeout_s),
     ]  # fmt: skip
@@ -192,7 +198,7 @@ def fetch(mission: Mission, content: str, timeout_s: float) -> Behaviour:
     def own(state: dict[str, str]) -> list[Any]:
         return own_plan(mission.thing, state, {}, content)
 
-    children = plan_and_do(mission, questions, own, timeout_s)
+    children = plan_and_do(mission, questions, own, timeout_s, content)
     return tried(mission, InOrder(f"fetch the {content}", memory=True, children=children))
 
 

@@ -29,6 +29,19 @@ class AskRegion(py_trees.behaviour.Behaviour):
     refuses, where an answer is not certain (see `if_unsure`), and after `timeout_s`; then
     `feedback_message` has the reason. A tick returns at once. Where a tree stops the behaviour
     (INVALID), or the time runs out, the node is told to stop, too.
+
+    One `client`, such as a RosOperatorClient, may serve all behaviours of a tree.
+
+    Args:
+        name: the behaviour's name.
+        client: asks the node; its owner closes it.
+        ask: the question, or where it comes from. With a fixed stamp, it sees one picture.
+        result_key: where the result stands on the blackboard.
+        timeout_s: the longest time from the first tick to the end, all looks together.
+        if_unsure: `look_again`: ask anew, about the newest picture where `ask` has no stamp,
+            when an answer is uncertain or the node cannot answer just now, a missing one
+            included; `fail`: FAILURE.
+        looks: how often at most it is asked, with `look_again`.
     """
 
     def __init__(
@@ -42,22 +55,7 @@ class AskRegion(py_trees.behaviour.Behaviour):
         if_unsure: IfUnsure = "fail",
         looks: int = 3,
     ) -> None:
-        """`client`, such as a RosOperatorClient, may serve all behaviours of a tree.
-
-        Args:
-            name: the behaviour's name.
-            client: asks the node; its owner closes it.
-            ask: the question, or where it comes from. With a fixed stamp, it sees one picture.
-            result_key: where the result stands on the blackboard.
-            timeout_s: the longest time from the first tick to the end, all looks together.
-            if_unsure: `look_again`: ask anew, about the newest picture where `ask` has no stamp,
-                when an answer is uncertain or the node cannot answer just now, a missing one
-                included; `fail`: FAILURE.
-            looks: how often at most it is asked, with `look_again`.
-
-        Raises:
-            RequestError: `timeout_s` is not positive, `looks` below 1, or `if_unsure` unknown.
-        """
+        """Raises RequestError: `timeout_s` not positive, `looks` below 1, `if_unsure` unknown."""
         super().__init__(name)
         if not timeout_s > 0:
             raise RequestError("timeout_s is a positive number of seconds", value=timeout_s,

@@ -21,7 +21,21 @@ class CheckState(AskRegion):
 
     An answer is sure if it is not marked uncertain, its confidence is at least `min_confidence`,
     and it tells every wanted attribute. What is not sure is looked at again, or is a FAILURE
-    (`if_unsure`). `feedback_message` says what was seen, and what was wanted.
+    (`if_unsure`). `feedback_message` says what was seen, and what was wanted. `ask` needs regions
+    alone: an empty question and an empty task become those of a state.
+
+    Args:
+        name: the behaviour's name.
+        client: as in AskRegion.
+        ask: as in AskRegion.
+        wanted: such as {"door": "open"}, in the model's words; or what returns that at a look.
+        min_confidence: in [0, 1]; what an answer's `confidence` must reach.
+        only_told: True: attributes that an answer does not tell, because the picture does not
+            show them, are not judged, as long as it tells one. False: they are not sure.
+        result_key: as in AskRegion.
+        timeout_s: as in AskRegion.
+        if_unsure: as in AskRegion.
+        looks: as in AskRegion.
     """
 
     def __init__(
@@ -38,24 +52,7 @@ class CheckState(AskRegion):
         if_unsure: IfUnsure = "look_again",
         looks: int = 3,
     ) -> None:
-        """`ask` needs regions alone: an empty question and an empty task become those of a state.
-
-        Args:
-            name: the behaviour's name.
-            client: as in AskRegion.
-            ask: as in AskRegion.
-            wanted: such as {"door": "open"}, in the model's words; or what returns that at a look.
-            min_confidence: in [0, 1]; what an answer's `confidence` must reach.
-            only_told: True: attributes that an answer does not tell, because the picture does not
-                show them, are not judged, as long as it tells one. False: they are not sure.
-            result_key: as in AskRegion.
-            timeout_s: as in AskRegion.
-            if_unsure: as in AskRegion.
-            looks: as in AskRegion.
-
-        Raises:
-            RequestError: as AskRegion; `wanted` is empty; `min_confidence` is outside [0, 1].
-        """
+        """Raises RequestError: as AskRegion; no state is wanted; a confidence outside [0, 1]."""
         super().__init__(
             name, client, ask, result_key=result_key, timeout_s=timeout_s,
             if_unsure=if_unsure, looks=looks,

@@ -15,6 +15,7 @@ TASKS = [
     "add a data source",
     "add a suite",
     "change a gesture",
+    "add a behaviour for py_trees",
     "change the frame buffer",
     "change the page in the browser",
     "change how a position is found",

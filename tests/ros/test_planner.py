@@ -295,6 +295,19 @@ def test_a_model_that_plans_nothing_is_helped_by_the_robots_own_skills(
     room.wait(in_order)
 
 
+@pytest.mark.parametrize("program", [PLANNER, TREE], ids=["plain", "tree"])
+def test_a_plan_that_does_not_fetch_what_was_asked_for_is_not_followed(
+    kitchen: Callable[..., Kitchen], spawn: Callable[..., Any], program: tuple[str, ...]
+) -> None:
+    room = kitchen()
+    room.oracle("lies lies")
+    planner = spawn(*program, "--fetch", "bottle", *options(room.namespace))
+    assert planner.wait(120.0) == 0, planner.output
+    assert_said(planner, "open fridge; pick bottle; close fridge", "pick bottle: picked bottle")
+    room.wait_for_all(lambda all_of_it: any(one.inside == "hand" for one in all_of_it.things))
+    room.wait(in_order)
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("program", [PLANNER, TREE], ids=["plain", "tree"])
 def test_the_bundled_model_does_a_mission_by_positions(
