@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.json_schema import JsonSchema
 from chatspot_ros.core.regions import Region
 from chatspot_ros.core.tasks import TASKS, TaskContext
 from chatspot_ros.core.tasks import Step as Step
@@ -24,8 +25,10 @@ class Answer:
     end is left out. `uncertain`: the text has not the form of its task, or the confidence is low;
     look again before acting on it. `looked_twice`: the region was shown to the model once more,
     larger. `print_lines` is the print in it, as the reader of print read it. `sources` are the
-    places of the notes used (`fridge.md:12`), `passages` their texts, in the same order. `task` is
-    the one that was used, `id` the answer's name; only a node sets them.
+    places of the notes used (`fridge.md:12`), `passages` their texts, in the same order. `json` is
+    the text where it follows the question's schema, else empty; `choice_probabilities` are those of
+    the question's choices, in [0, 1], together 1, empty without any. `task` is the one that was
+    used, `id` the answer's name; only a node sets them.
     """
 
     text: str
@@ -40,6 +43,8 @@ class Answer:
     print_lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     passages: tuple[str, ...] = ()
+    json: str = ""
+    choice_probabilities: tuple[float, ...] = ()
     task: str = ""
     id: str = ""
 
@@ -64,6 +69,7 @@ def read(
     none: Sequence[str] = (),
     box_scores: Sequence[float] = (),
     min_box_score: float = 0.0,
+    schema: JsonSchema | None = None,
 ) -> Answer:
     """Read a model's text as the answer to a question of a task.
 
@@ -71,10 +77,11 @@ def read(
     model's own answers for a thing that is not there. A text of another
     form leaves its field empty and sets `uncertain`, as does a `confidence` below `min_confidence`.
     `box_scores` (0 to 1) say how sure the regions of the text are, in order: one below
-    `min_box_score` is not in `grounded`, and sets `uncertain`. Never raises.
+    `min_box_score` is not in `grounded`, and sets `uncertain`. `schema` is what JSON has to follow;
+    its text stays as it is. Never raises.
     """
-    text = clean(text)
-    found = dialect.find(text, fit)
+    text, record = clean(text), TASKS.get(task, TASKS[""])
+    found = [] if record.needs_schema else dialect.find(text, fit)
     # The last one of a cut text may not be whole.
     scores = list(box_scores)[: len(found)]
     scores += [1.0] * (len(found) - len(scores))
@@ -82,14 +89,16 @@ def read(
         replace(spoken.region_px, label=spoken.phrase)
         for spoken, score in zip(found, scores, strict=True) if score >= min_box_score
     )  # fmt: skip
-    uncertain = not text or confidence < min_confidence or dialect.doubts(text, found)
-    context = TaskContext(dialect, tuple(skills), none=tuple(none))
-    parsed = TASKS.get(task, TASKS[""]).parse(text, grounded, truncated, context)
+    uncertain = not text or confidence < min_confidence
+    uncertain |= not record.needs_schema and dialect.doubts(text, found)
+    context = TaskContext(dialect, tuple(skills), none=tuple(none), schema=schema)
+    parsed = record.parse(text, grounded, truncated, context)
     return Answer(
-        text=dialect.words(text) or text,
+        text=text if record.needs_schema else dialect.words(text) or text,
         regions=tuple(regions),
         state=parsed.state,
         steps=parsed.steps,
+        json=parsed.json,
         grounded=grounded,
         confidence=min(max(confidence, 0.0), 1.0),
         truncated=truncated,

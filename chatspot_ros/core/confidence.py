@@ -60,10 +60,12 @@ class Calibration(_Strict):
     """The measured calibration of one checkpoint.
 
     `maps` are by task, `any` for those without one of their own; answers with a confidence below
-    `threshold` are uncertain.
+    `threshold` are uncertain. `choice_temperature` is that of the probabilities of given choices
+    (choices.probabilities).
     """
 
     threshold: float = Field(ge=0, le=1)
+    choice_temperature: float = Field(default=1.0, gt=0, le=100)
     maps: dict[str, ConfidenceMap]
 
     @field_validator("maps")

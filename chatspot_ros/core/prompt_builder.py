@@ -10,15 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from chatspot_ros.core import answer_parser, prompts, reasoning, task_prompts
+from chatspot_ros.core.answer_form import ANY_FORM, AnswerForm
 from chatspot_ros.core.answer_parser import Answer
+from chatspot_ros.core.choices import hardly_said, probabilities, ways_to_say
 from chatspot_ros.core.confidence import confidence_of, threshold_of
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.json_schema import JsonSchema
 from chatspot_ros.core.model_spec import ModelSpec
 from chatspot_ros.core.prompts import PromptStyle
 from chatspot_ros.core.regions import REGION_MARK, Region
 from chatspot_ros.core.task_router import route
-from chatspot_ros.core.tasks import States, TaskContext, find_task
+from chatspot_ros.core.tasks import TASKS, States, TaskContext, find_task
 
 _About = tuple[str, Sequence[Region], str, Fit, Dialect]
 
@@ -47,9 +50,18 @@ class PromptBuilder:
 
         `previous` is the task of the turn before, which "And this one?" asks for again.
         """
-        return task or route(question, previous)
+        before = TASKS.get(previous)
+        # Without a new schema nobody wants JSON again.
+        return task or route(question, "" if before is None or before.needs_schema else previous)
 
-    def user_text(self, question: str, regions: Sequence[Region], task: str, fit: Fit) -> str:
+    def user_text(
+        self,
+        question: str,
+        regions: Sequence[Region],
+        task: str,
+        fit: Fit,
+        form: AnswerForm = ANY_FORM,
+    ) -> str:
         """Return the user's turn as the model reads it.
 
         Raises:
@@ -57,8 +69,10 @@ class PromptBuilder:
                 for, or not as many `<region>` as regions.
         """
         about = (question, regions, task, fit, self.dialect)
-        fixed = self.spec.phrases or self._wording(question, regions, task)
-        return self._say(about, fixed)
+        fixed = self.spec.phrases
+        if fixed is None and not form.choices:
+            fixed = self._wording(question, regions, task)
+        return self._say(about, fixed, form)
 
     def print_text(self, lines: Iterable[str]) -> str:
         """Return the line before a question that tells the print in its region; see prompts."""
@@ -76,7 +90,9 @@ class PromptBuilder:
         """Return the lines before a question that tell what notes say; see prompts."""
         return prompts.notes_text(notes, (*self.dialect.control_strings, *self._control))
 
-    def _say(self, about: _About, fixed: task_prompts.TaskPrompts | None) -> str:
+    def _say(
+        self, about: _About, fixed: task_prompts.TaskPrompts | None, form: AnswerForm = ANY_FORM
+    ) -> str:
         if fixed is not None:
             return task_prompts.build(*about, fixed, control=self._control)
         return prompts.build(
@@ -86,6 +102,8 @@ class PromptBuilder:
             states=self.context.states,
             none=self.context.none,
             control=self._control,
+            choices=form.choices,
+            schema=form.schema.text if form.schema else "",
         )
 
     def _wording(
@@ -114,9 +132,10 @@ class PromptBuilder:
         pieces = (prompts.neutralise(piece, forbidden) for piece in answer.split(REGION_MARK))
         return find_task(task).write(REGION_MARK.join(pieces), regions, fit, self.context)
 
-    def grammar(self, task: str) -> str | None:
-        """Return the EBNF of a task's answers; None: free text. Raises RequestError."""
-        return find_task(task).grammar(self.context)
+    def grammar(self, task: str, form: AnswerForm = ANY_FORM) -> str | JsonSchema | None:
+        """Return the EBNF of a task's answers or their schema; None: free text. Raises
+        RequestError."""
+        return find_task(task).grammar(replace(self.context, schema=form.schema))
 
     def read(
         self,
@@ -130,6 +149,7 @@ class PromptBuilder:
         min_confidence: float | None = None,
         reasons: bool = False,
         box_scores: Sequence[float] = (),
+        form: AnswerForm = ANY_FORM,
     ) -> Answer:
         """Read a model's text as an answer.
 
@@ -141,7 +161,9 @@ class PromptBuilder:
         """
         answered = reasoning.answer_of(text, reasons)
         if answered is None:
-            unread = self.read("", regions, task, fit, truncated=True, log_probabilities=None)
+            unread = self.read(
+                "", regions, task, fit, truncated=True, log_probabilities=None, form=form
+            )
             return replace(unread, text=answer_parser.clean(text))
         calibration, confidence, least = self.spec.calibration, 0.0, 0.0
         if log_probabilities is not None:
@@ -160,6 +182,45 @@ class PromptBuilder:
             min_confidence=least,
             box_scores=box_scores,
             min_box_score=self.spec.pointing.threshold if self.spec.pointing else 0.0,
+            schema=form.schema,
+        )
+
+    def choosing(self, question: str, choices: Sequence[str]) -> tuple[str, list[list[str]]]:
+        """Return the task by which one of some choices is asked for, and the texts that say each.
+
+        A model that was taught tags says states as pairs: those of the choices that are values of
+        one attribute are looked for as pairs, too.
+        """
+        if self.spec.phrases is not None or self.spec.prompt_style is not PromptStyle.TAGS:
+            return "", [[one.strip()] for one in choices]
+        ways = ways_to_say(choices, self.context.states)
+        if any(len(texts) > 1 for texts in ways):
+            return "state", ways
+        return ("read" if route(question) == "read" else ""), ways
+
+    def chosen(
+        self,
+        choices: Sequence[str],
+        scores: Sequence[float],
+        regions: Sequence[Region],
+        task: str,
+        min_confidence: float | None = None,
+    ) -> Answer:
+        """Return the likeliest of some choices as an answer, from their log-probabilities.
+
+        `min_confidence` as in `read`. Choices that the model would hardly say are uncertain.
+        """
+        calibration = self.spec.calibration
+        warmth = 1.0 if calibration is None else calibration.choice_temperature
+        found = probabilities(scores, warmth)
+        best = max(range(len(found)), key=found.__getitem__)
+        least = threshold_of(calibration) if min_confidence is None else min_confidence
+        return Answer(
+            text=choices[best],
+            regions=tuple(regions),
+            confidence=min(found[best], 1.0),
+            uncertain=found[best] < least or hardly_said(scores, task),
+            choice_probabilities=found,
         )
 
     def notes(self, regions: Sequence[Region], task: str) -> tuple[str, ...]:

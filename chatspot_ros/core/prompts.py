@@ -61,6 +61,8 @@ def build(
     states: States | None = None,
     none: Iterable[str] = (),
     control: Iterable[str] = (),
+    choices: Iterable[str] = (),
+    schema: str = "",
 ) -> str:
     """Return the user's turn as the model reads it.
 
@@ -68,7 +70,8 @@ def build(
     `<region>` is appended. `regions` are clipped to the image. The rest is neutralised: no string
     of `control`, of the dialect or of `control_strings()` remains. `skills` are the actions of a
     plan, `states` the attributes and values of a state, `none` the model's own answers for a thing
-    that is not there; only the style WORDS names them.
+    that is not there, `choices` the only answers, `schema` that of JSON; only the style WORDS names
+    them.
 
     Raises:
         RequestError: an empty question, an unknown task, or not as many `<region>` as regions.
@@ -88,7 +91,11 @@ def build(
         text += neutralise(piece, forbidden)
     if style is PromptStyle.TAGS:
         return f"{record.tag} {text}"
-    context = TaskContext(dialect, tuple(skills), states or {}, tuple(none))
+    context = TaskContext(
+        dialect, tuple(skills), states or {}, tuple(none),
+        choices=tuple(neutralise(one, forbidden) for one in choices),
+        schema_shown=neutralise(schema, forbidden),
+    )  # fmt: skip
     return f"{text}\n{record.instruction(context)}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chatspot_ros.core.answer_form import AnswerForm, read_form
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.geometry import RgbImage
 from chatspot_ros.core.regions import Region
@@ -44,6 +45,9 @@ class Question:
     whether a reader of print reads the one region first; what it read are `print_lines`. `notes` go
     into the reply's.
 
+    `choices` are the only answers, without a task: the likeliest is the answer, with the
+    probability of each. `json_schema` is what the answer to the task json has to follow.
+
     `knowledge` is a folder of notes in which a plan or a description is looked up; empty: in none.
     With `needs_note` a plan without a note is uncertain. `names` are what the regions are called,
     `looked_up` what was found.
@@ -65,6 +69,13 @@ class Question:
     needs_note: bool = False
     names: tuple[str, ...] = ()
     looked_up: LookedUp | None = None
+    choices: tuple[str, ...] = ()
+    json_schema: str = ""
+
+    @property
+    def form(self) -> AnswerForm:
+        """The form that the answer shall have. Raises RequestError for an unusable one."""
+        return read_form(self.task, self.choices, self.json_schema)
 
 
 @dataclass(frozen=True)

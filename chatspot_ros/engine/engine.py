@@ -36,6 +36,7 @@ from chatspot_ros.engine.print_reading import PrintReading
 from chatspot_ros.engine.prompting.chat_template import ChatTemplate
 from chatspot_ros.engine.prompting.conversation import Conversation
 from chatspot_ros.engine.prompting.grammar_constraint import Grammars
+from chatspot_ros.engine.prompting.token_texts import ChoiceTokens
 from chatspot_ros.engine.scheduling.byte_cache import content_key
 from chatspot_ros.engine.warm_up import warm_up as ask_some
 from chatspot_ros.errors import ChatspotError, ModelLoadError
@@ -90,6 +91,7 @@ class Engine:
             PromptBuilder(spec, skills, states, self._chat.control_strings),
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
+            ChoiceTokens(self._chat, self._runner.end_ids, size),
         )
         self._pointing = _pointing_of(head, spec, loaded.tokenizer)
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)

@@ -59,7 +59,8 @@ def ask_first(
 
 
 def _place_of(question: Question) -> Question:
-    return replace(question, task="locate", look_twice="off", regions=(), max_new_tokens=None)
+    return replace(question, task="locate", look_twice="off", regions=(), max_new_tokens=None,
+                   choices=(), json_schema="")  # fmt: skip
 
 
 def _place(reply: Reply) -> Region | None:

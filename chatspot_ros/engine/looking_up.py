@@ -42,7 +42,8 @@ _ASKS_FOR_NOTE = re.compile(
 
 def is_looked_up(question: Question) -> bool:
     """Return whether notes are wanted for a question: a plan or a description, and a folder."""
-    return bool(question.knowledge) and (question.task or route(question.text)) in _TASKS
+    wanted = question.task or (not question.choices and route(question.text))
+    return bool(question.knowledge) and wanted in _TASKS
 
 
 def name_things(
@@ -76,7 +77,7 @@ def name_things(
 def _name_of(question: Question, region: Region) -> Question:
     return replace(
         question, text="What is this?", task="", regions=(region,), hint="", turns=(),
-        knowledge="", max_new_tokens=None, reasoning_tokens=None,
+        knowledge="", max_new_tokens=None, reasoning_tokens=None, choices=(), json_schema="",
     )  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Batches of one question, for engines that only answer whole requests. No torch."""
+"""Batches of one question, for engines that only answer whole requests. No torch.
+
+Such engines know no probabilities and no grammars: choices and JSON schemas are refused.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from chatspot_ros.engine.api import (
     for_index,
 )
 from chatspot_ros.engine.scheduling.byte_cache import content_key
-from chatspot_ros.errors import CancelledError
+from chatspot_ros.errors import CancelledError, RequestError
 
 
 def as_batching(engine: RegionEngine) -> BatchingEngine:
@@ -145,6 +148,11 @@ class SingleAdmission:
         """Answer the first question; an error ends them all."""
         index, question = self.waiting[0]
         try:
+            if question.choices or question.json_schema:
+                raise RequestError(
+                    "this model answers in its own words only", value=engine.name,
+                    remedy="ask without choices and JSON schema, or use a local checkpoint",
+                )  # fmt: skip
             on_text = for_index(self._on_text, index)
             reply = engine.answer(scene, question, on_text, self._should_stop)
             self._replies.append(reply)

@@ -53,6 +53,8 @@ class Ask:
     use_detections: bool = False
     marks: bool = False
     task: str = ""
+    choices: tuple[str, ...] = ()
+    json_schema: str = ""
     session: str = ""
     timeout_s: float = 0.0
     picture: Frame | None = field(default=None, compare=False)
@@ -60,7 +62,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer about `regions`; `grounded` are the places that it names. Confidence 0 to 1."""
+    """The answer about `regions`; `grounded` are the places that it names. Confidence 0 to 1, and
+    so the probabilities of the question's choices, in their order."""
 
     text: str
     regions: tuple[Region, ...] = ()
@@ -71,6 +74,8 @@ class Answer:
     uncertain: bool = False
     truncated: bool = False
     looked_twice: bool = False
+    json: str = ""
+    choice_probabilities: tuple[float, ...] = ()
     print_lines: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     answer_id: str = ""

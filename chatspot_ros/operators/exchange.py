@@ -37,11 +37,15 @@ STATUS_WORDS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """One answer to show: its number, from 1, its colour, and the answer as far as it has come."""
+    """One answer to show: its number, from 1, its colour, and the answer as far as it has come.
+
+    `choices` are those of the question.
+    """
 
     number: int
     answer: Answer
     is_complete: bool
+    choices: tuple[str, ...] = ()
 
     @property
     def colour(self) -> Colour:
@@ -73,7 +77,8 @@ class Exchange:
         """The answers to show: the reply's, or as much as has come."""
         if self.reply is not None and self.reply.answers:
             answers = self.reply.answers
-            return tuple(Shown(number, one, True) for number, one in enumerate(answers, 1))
+            choices = self.ask.choices
+            return tuple(Shown(number, one, True, choices) for number, one in enumerate(answers, 1))
         return tuple(
             Shown(number, Answer(text.strip(), self._asked_about(number, len(self.texts))), False)
             for number, text in enumerate(self.texts, 1)

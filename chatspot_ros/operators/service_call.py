@@ -24,9 +24,11 @@ def service_call(ask: Ask, node: str = "/region_query_node") -> str:
     if ask.regions:
         fields.append(f"regions: [{', '.join(_region(one) for one in ask.regions)}]")
     fields += [f"{name}: true" for name in ("use_detections", "marks") if getattr(ask, name)]
+    if ask.choices:
+        fields.append(f"choices: [{', '.join(map(_quoted, ask.choices))}]")
     fields += [
         f"{name}: {_quoted(getattr(ask, name))}"
-        for name in ("task", "session")
+        for name in ("task", "json_schema", "session")
         if getattr(ask, name)
     ]
     if ask.timeout_s:

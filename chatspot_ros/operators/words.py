@@ -46,8 +46,17 @@ def region_words(region: Region) -> str:
     return f"{region.kind} {points}" + (f" ({one_line(region.label)})" if region.label else "")
 
 
-def answer_words(answer: Answer) -> list[str]:
-    """Return an answer as lines: what was asked about and the text, then what else is known."""
+def choice_words(choices: Sequence[str], probabilities: Sequence[float]) -> str:
+    """Return `open 97 %, closed 3 %`, the likeliest first; empty without choices."""
+    pairs = sorted(zip(choices, probabilities, strict=False), key=lambda pair: -pair[1])
+    return ", ".join(f"{one_line(choice)} {100 * share:.0f} %" for choice, share in pairs)
+
+
+def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
+    """Return an answer as lines: what was asked about and the text, then what else is known.
+
+    `choices` are those of the question.
+    """
     where = "; ".join(region_words(one) for one in answer.regions if one.points_px)
     text = "\n  ".join(one_line(line) for line in answer.text.splitlines()) or "(no words)"
     lines = [f"{where}: {text}" if where else text]
@@ -55,6 +64,8 @@ def answer_words(answer: Answer) -> list[str]:
     places = "; ".join(region_words(one) for one in answer.grounded)
     steps = "; ".join(f"{n}. {one_line(step)}" for n, step in enumerate(answer.steps, 1))
     parts = {
+        "choices": choice_words(choices, answer.choice_probabilities),
+        "json": one_line(answer.json) if answer.json != answer.text else "",
         "state": state,
         "steps": steps,
         "places": places,

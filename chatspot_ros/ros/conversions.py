@@ -130,6 +130,8 @@ def to_query(request: Any) -> Query:
         use_detections=request.use_detections,
         marks=request.marks,
         task=request.task,
+        choices=tuple(request.choices),
+        json_schema=request.json_schema,
         session=request.session,
         timeout_s=to_ns(request.timeout) / NS,
     )
@@ -147,7 +149,10 @@ def fill(message: Any, reply: QueryReply) -> Any:
 def to_answers_message(reply: QueryReply) -> RegionAnswers:
     """Return a reply as a message for ~/answers."""
     query = reply.query
-    message = RegionAnswers(question=query.question, task=query.task, session=query.session)
+    message = RegionAnswers(
+        question=query.question, task=query.task, choices=list(query.choices),
+        json_schema=query.json_schema, session=query.session,
+    )  # fmt: skip
     message.camera = reply.picture.camera if reply.picture else query.camera
     _fill_outcome(message, reply)
     return message
@@ -190,6 +195,8 @@ def _to_answer_message(answer: Answer) -> RegionAnswer:
             ActionStep(action=step.action, target=step.target, text=step.text)
             for step in answer.steps
         ],
+        json=answer.json,
+        choice_probabilities=[float(one) for one in answer.choice_probabilities],
         grounded=[to_region_message(region) for region in answer.grounded],
         confidence=float(answer.confidence),
         truncated=bool(answer.truncated),

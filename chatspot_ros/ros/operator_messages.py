@@ -41,6 +41,8 @@ def to_goal(ask: Ask) -> AskRegion.Goal:
         marks=ask.marks,
         question=ask.question,
         task=ask.task,
+        choices=list(ask.choices),
+        json_schema=ask.json_schema,
         session=ask.session,
         timeout=Duration(sec=timeout_ns // NS, nanosec=timeout_ns % NS),
     )
@@ -86,6 +88,8 @@ def to_answer(message: Any) -> Answer:
         uncertain=bool(message.uncertain),
         truncated=bool(message.truncated),
         looked_twice=bool(message.looked_twice),
+        json=message.json,
+        choice_probabilities=tuple(float(one) for one in message.choice_probabilities),
         print_lines=tuple(message.print_lines),
         sources=tuple(message.sources),
         answer_id=message.answer_id,

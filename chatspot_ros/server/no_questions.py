@@ -68,9 +68,10 @@ STATUSES = tuple(reply.error.status for reply in _REPLIES.values())
 def check_is_question(query: Query, text: str) -> None:
     """Raise NoQuestionError where the text of a query wants no answer about a picture.
 
-    A query with a task is a question, and so is what the node asks by itself in the background.
+    A query with a task or with choices is a question, and so is what the node asks by itself in the
+    background.
     """
-    if query.task or query.background:
+    if query.task or query.choices or query.background:
         return
     found = intent_of(_TYPED.sub(REGION_MARK, text))
     if not found.is_question:

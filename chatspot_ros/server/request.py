@@ -107,6 +107,8 @@ class Query:
     use_detections: bool = False
     marks: bool = False
     task: str = ""
+    choices: tuple[str, ...] = ()
+    json_schema: str = ""
     session: str = ""
     timeout_s: float = 0.0
     background: bool = False

@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from chatspot_ros.core.answer_form import read_form
 from chatspot_ros.core.prompts import check_question
 from chatspot_ros.core.regions import REGION_MARK, Region, parse_typed_regions
 from chatspot_ros.core.tasks import TASKS, find_task
@@ -23,10 +24,12 @@ def check(query: Query, settings: Settings) -> str:
     """Validate the parts of a query that need no picture; return the question's text.
 
     Raises:
-        RequestError: unknown task, empty or too long question or name, negative time limit.
+        RequestError: unknown task, empty or too long question or name, negative time limit, choices
+            or a JSON schema that cannot be used.
         RegionError: too many regions.
     """
     task = find_task(query.task)
+    read_form(query.task, query.choices, query.json_schema)
     if query.timeout_s < 0 or not math.isfinite(query.timeout_s):
         raise RequestError(
             "the timeout is negative",
@@ -91,14 +94,18 @@ def compose(
     if query.marks and regions:
         for number in range(1, marks + 1):
             text = text.replace(REGION_MARK, str(number), 1)
-        return [Question(text, (Region.image(),), query.task)]
+        return [_ask(query, text, (Region.image(),))]
     if marks:
-        return [Question(text, regions, query.task)]
+        return [_ask(query, text, regions)]
     if not regions:
-        return [] if query.use_detections else [Question(text, (Region.image(),), query.task)]
-    return [
-        Question(text, (region,), query.task, hint=_hint(region, settings)) for region in regions
-    ]
+        return [] if query.use_detections else [_ask(query, text, (Region.image(),))]
+    return [_ask(query, text, (region,), _hint(region, settings)) for region in regions]
+
+
+def _ask(query: Query, text: str, regions: tuple[Region, ...], hint: str = "") -> Question:
+    return Question(
+        text, regions, query.task, hint=hint, choices=query.choices, json_schema=query.json_schema
+    )
 
 
 def mark(

@@ -44,6 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--task", default="", choices=[name for name in TASKS if name], metavar="TASK",
         help=f"the kind of answer ({', '.join(name for name in TASKS if name)}); the question "
         "decides, where none is given")  # fmt: skip
+    add("--choices", default="", metavar="A,B,...",
+        help="the only answers, such as yes,no,unclear: prints how probable each is")  # fmt: skip
+    add("--schema", type=Path, metavar="FILE",
+        help="a JSON schema that the answer shall follow (docs/interfaces.md); - reads it from "
+        "standard input")  # fmt: skip
     add("--timeout", type=float, default=0.0, metavar="S", help="longest time to an answer, in s")
     add("--json", action="store_true", help="print one JSON object a picture, on a line")
     ros = parser.add_argument_group("about a camera's picture")
@@ -88,11 +93,13 @@ def run(options: Namespace) -> int:
         question,
         regions=tuple(options.regions),
         camera=options.camera,
-        task=options.task,
+        task="json" if options.schema else options.task,
+        choices=_choices(options.choices),
+        json_schema=_read_schema(options.schema),
         session=options.session,
         timeout_s=options.timeout,
     )
-    shown = _Shown(as_json=options.json, regions=ask.regions)
+    shown = _Shown(as_json=options.json, ask=ask)
     if not photos:
         return _ask_node(options.node, ask, shown)
     from chatspot_ros.tools.photo_client import PhotoClient
@@ -126,10 +133,30 @@ def _check(options: Namespace, photos: list[Path], question: str) -> None:
         raise ArgumentError(None, f"give the question, in quotes, behind the photo {question}")
     if not options.timeout >= 0:
         raise ArgumentError(None, f"--timeout must be 0 or more (got {options.timeout})")
+    if options.schema and options.task not in ("", "json"):
+        raise ArgumentError(None, "--schema is for the task json: leave --task out")
+    if options.choices and (options.task or options.schema):
+        raise ArgumentError(None, "--choices need neither --task nor --schema: leave them out")
     if photos and (options.camera or options.session):
         raise ArgumentError(None, "--camera and --session need a node: give no photo")
     if not photos and options.model:
         raise ArgumentError(None, "--model needs a photo: a node has its own model")
+
+
+def _choices(text: str) -> tuple[str, ...]:
+    """Return the choices in a text; a comma within one is written twice."""
+    parts = text.replace(",,", "\0").split(",") if text else []
+    return tuple(part.replace("\0", ",").strip() for part in parts)
+
+
+def _read_schema(file: Path | None) -> str:
+    """Return the text of a schema's file. Raises ArgumentError where it cannot be read."""
+    if file is None:
+        return ""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(None, f"--schema cannot be read: {error}") from error
 
 
 def _ask_node(node: str, ask: Ask, shown: _Shown) -> int:
@@ -158,9 +185,9 @@ def _ask_node(node: str, ask: Ask, shown: _Shown) -> int:
 class _Shown:
     """Shows words as they come where the output is a terminal, and the answers at the end."""
 
-    def __init__(self, *, as_json: bool, regions: tuple[Region, ...]) -> None:
+    def __init__(self, *, as_json: bool, ask: Ask) -> None:
         self._json = as_json
-        self._regions = regions
+        self._regions, self._choices = ask.regions, ask.choices
         # What people watch while they wait goes beside JSON, or into no file at all.
         self.console = Console(stderr=as_json or not sys.stdout.isatty())
         self._lock = threading.Lock()
@@ -203,7 +230,7 @@ class _Shown:
         if self._title:
             print(f"{self._title}:")
         for answer in reply.answers:
-            print("\n".join(answer_words(answer)))
+            print("\n".join(answer_words(answer, self._choices)))
         sys.stdout.flush()
         if reply.status != OK:
             main.say(status_words(reply))

@@ -85,6 +85,8 @@ class PhotoClient:
             regions=ask.regions,
             marks=ask.marks,
             task=ask.task,
+            choices=ask.choices,
+            json_schema=ask.json_schema,
             timeout_s=ask.timeout_s,
         )
         replies: list[QueryReply] = []
@@ -130,6 +132,8 @@ def _to_answer(answer: ParsedAnswer) -> Answer:
         uncertain=answer.uncertain,
         truncated=answer.truncated,
         looked_twice=answer.looked_twice,
+        json=answer.json,
+        choice_probabilities=tuple(answer.choice_probabilities),
         print_lines=tuple(answer.print_lines),
         sources=tuple(answer.sources),
         answer_id=answer.id,

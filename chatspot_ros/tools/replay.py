@@ -125,13 +125,17 @@ def _asks(message: Any, size_wh: tuple[int, int], settings: Settings) -> list[Qu
     """
     regions = tuple(_region(region) for answer in message.answers for region in answer.regions)
     typed = "<box>" in message.question
-    query = Query(message.question, regions=() if typed else regions, task=message.task)
+    # Bags of before these fields have none.
+    form: dict[str, Any] = {
+        "task": message.task,
+        "choices": tuple(map(str, getattr(message, "choices", ()))),
+        "json_schema": str(getattr(message, "json_schema", "")),
+    }
+    query = Query(message.question, regions=() if typed else regions, **form)
     text = request_validation.check(query, settings)
     if REGION_MARK not in text and not typed:
         # Each answer is about its own region; a whole picture has one without points.
-        queries = (
-            Query(text, regions=(one,), task=message.task) for one in regions or (Region.image(),)
-        )
+        queries = (Query(text, regions=(one,), **form) for one in regions or (Region.image(),))
         return [request_validation.compose(one, text, (), size_wh, settings)[0] for one in queries]
     return request_validation.compose(query, text, (), size_wh, settings)
 

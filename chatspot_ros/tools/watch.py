@@ -94,13 +94,14 @@ class _Shown:
             "camera": message.camera,
             "question": message.question,
             "task": message.task,
+            "choices": list(message.choices),
             "session": message.session,
             **reply_json(reply),
         }
         asked = one_line(message.question or message.task)
         lines = [f"{message.camera or 'a picture of its own'}: {asked}"]
         for answer in reply.answers:
-            lines += [f"  {line}" for line in answer_words(answer)]
+            lines += [f"  {line}" for line in answer_words(answer, message.choices)]
         if reply.status != OK:
             lines.append(f"  {status_words(reply)}")
         self._show(values, lines, message.header.stamp, "")

@@ -21,6 +21,8 @@ ASK = Ask(
     use_detections=True,
     marks=True,
     task="state",
+    choices=("yes", "it's: no", "\U0001f44d"),
+    json_schema='{"type": "string"}',
     session="s-1",
     timeout_s=1.5,
 )
@@ -40,7 +42,8 @@ def fill(message: Any, fields: dict) -> Any:
         if isinstance(value, dict):
             fill(getattr(message, name), value)
         elif isinstance(value, list):
-            setattr(message, name, [fill(ELEMENTS[name](), one) for one in value])
+            made = [fill(ELEMENTS[name](), one) for one in value] if name in ELEMENTS else value
+            setattr(message, name, made)
         else:
             setattr(message, name, value)
     return message
@@ -58,6 +61,8 @@ def test_the_line_asks_the_same_over_ros():
     assert (request.stamp.sec, request.stamp.nanosec) == (12, 34)
     assert (request.timeout.sec, request.timeout.nanosec) == (1, 500_000_000)
     assert (request.camera, request.task, request.session) == ("front", "state", "s-1")
+    assert tuple(request.choices) == ASK.choices
+    assert request.json_schema == ASK.json_schema
     assert request.use_detections
     assert request.marks
 

@@ -61,6 +61,30 @@ def test_plain_words_and_exit_codes(photo: Path, capsys: Any) -> None:
     assert "nothing-of-this-name" in capsys.readouterr().err
 
 
+def test_choices_and_a_schema_from_a_file(photo: Path, tmp_path: Path, capsys: Any) -> None:
+    about = [str(photo), *TINY, "--box", "10,10,90,100"]
+    assert main([*about, "--choices", "yes,no,, never", "Is it open?"]) == 0
+    text, told = capsys.readouterr().out.splitlines()[:2]
+    assert text.removeprefix("box 10,10,90,100: ") in ("yes", "no, never")
+    assert told.startswith("  choices: ")
+    assert "no, never" in told
+    assert main([*about, "--choices", "yes,no", "--json", "Is it open?"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    assert sum(answer["choice_probabilities"]) == pytest.approx(1)
+    schema = tmp_path / "schema.json"
+    schema.write_text(
+        '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]}'
+    )
+    assert main([*about, "--schema", str(schema), "--json", "How many are there?"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    assert json.loads(answer["json"])["n"] in (1, 2)
+    schema.write_text('{"type": "string", "pattern": "a"}')
+    assert main([*about, "--schema", str(schema), "How many are there?"]) == 1
+    assert "#/pattern" in capsys.readouterr().err
+    assert main([*about, "--choices", "yes,yes", "Is it open?"]) == 1
+    assert "same words" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -76,6 +100,9 @@ def test_plain_words_and_exit_codes(photo: Path, capsys: Any) -> None:
         (["What?", "--point", "here"], "x,y"),
         (["What?", "--polygon", "1,2,3,4"], "x3,y3"),
         (["What?", "--wrong"], "--wrong"),
+        (["What?", "--choices", "a,b", "--task", "state"], "--choices"),
+        (["What?", "--schema", "/nowhere/schema.json"], "cannot be read"),
+        (["What?", "--schema", "s.json", "--task", "state"], "--schema"),
     ],
 )
 def test_what_cannot_be_asked_is_said_with_the_usage(

@@ -6,11 +6,12 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from chatspot_ros.msg import ActionStep, RegionAnswer
+from chatspot_ros.msg import ActionStep, RegionAnswer, RegionAnswers
 from chatspot_ros.msg import Region as RegionMessage
 from chatspot_ros.srv import RegionQuery
 from diagnostic_msgs.msg import KeyValue
@@ -35,7 +36,9 @@ from std_msgs.msg import String
 
 from chatspot_ros.core.answer_parser import Answer, Step
 from chatspot_ros.core.regions import Region
+from chatspot_ros.server.settings import Settings
 from chatspot_ros.tools.bags import Bag, BagError, typestore
+from chatspot_ros.tools.replay import _asks
 
 
 def test_our_types_are_the_generated_ones() -> None:
@@ -250,3 +253,22 @@ def test_bags_that_cannot_be_read_are_named(write: Callable[..., Path], tmp_path
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(BagError):
         replayed(cut)
+
+
+def test_choices_and_schemas_are_asked_again() -> None:
+    settings = Settings()
+    recorded = RegionAnswers(question="Is it open?", answers=[answer("yes")], choices=["yes", "no"])
+    (ask,) = _asks(recorded, (WIDTH, HEIGHT), settings)
+    assert ask.choices == ("yes", "no")
+    schema = '{"type": "integer"}'
+    recorded = RegionAnswers(
+        question="How many?", answers=[answer("3")], task="json", json_schema=schema
+    )
+    (ask,) = _asks(recorded, (WIDTH, HEIGHT), settings)
+    assert (ask.task, ask.json_schema) == ("json", schema)
+
+
+def test_answers_recorded_before_choices_were_are_asked_again() -> None:
+    old = SimpleNamespace(question="Is it open?", answers=[answer("yes")], task="")
+    (ask,) = _asks(old, (WIDTH, HEIGHT), Settings())
+    assert (ask.choices, ask.json_schema) == ((), "")

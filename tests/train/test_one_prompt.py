@@ -126,7 +126,7 @@ def test_all_four_callers_say_the_same(start: Start, chat_server: Any, family: P
     with EndpointAnswerer(chat_server.url, "m", spec, skills=SKILLS, states=STATES) as answerer:
         callers = [training(start, spec), endpoint(answerer, chat_server), evaluation(of_node)]
         texts = {}
-        for task in TASKS:
+        for task in (name for name, one in TASKS.items() if not one.needs_schema):
             for text, regions in QUESTIONS:
                 question = Question(text, regions, task)
                 texts[task, text] = said(of_node, question)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chatspot_ros.core.dialects import Dialect
 from chatspot_ros.core.geometry import Fit
+from chatspot_ros.core.json_schema import JsonSchema
 from chatspot_ros.core.regions import REGION_MARK, Region
 
 # The attributes of a state, each with its possible values.
@@ -30,13 +31,17 @@ class TaskContext:
     """What answers may name: boxes of one dialect, the skills of a robot, the states of things.
 
     Without skills or states, any words are allowed. `none` are the model's own answers for a thing
-    that is not there.
+    that is not there. `choices` are the only answers, empty: any; `schema` is what JSON follows.
+    `schema_shown` is its text as a prompt may hold it.
     """
 
     dialect: Dialect
     skills: tuple[str, ...] = ()
     states: States = field(default_factory=dict)
     none: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    schema: JsonSchema | None = None
+    schema_shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Parsed:
 
     state: dict[str, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    json: str = ""
     readable: bool = True
 
 
@@ -72,16 +78,18 @@ class Task:
 
     `tag` requests it from a model that was trained on tags, `instruction` from any other one.
     `question` is asked where a request names the task alone; empty: a request must have its own.
-    `grammar` returns the EBNF of its answers, None for free text. `parse` reads an answer: its
-    text, the regions found in it (in pixels), and True if the answer was cut off. `write` turns an
-    answer of the training data, with a `<region>` for each of its regions (clipped), into the form
-    that `grammar` and `parse` have.
+    `grammar` returns the EBNF of its answers or their schema, None for free text. `parse` reads an
+    answer: its text, the regions found in it (in pixels), and True if the answer was cut off.
+    `write` turns an answer of the training data, with a `<region>` for each of its regions
+    (clipped), into the form that `grammar` and `parse` have. `needs_schema`: a request must bring
+    one, and its answers hold no regions.
     """
 
     name: str
     tag: str
     instruction: Callable[[TaskContext], str]
     question: str = ""
-    grammar: Callable[[TaskContext], str | None] = free_text
+    grammar: Callable[[TaskContext], str | JsonSchema | None] = free_text
     parse: Callable[[str, Sequence[Region], bool, TaskContext], Parsed] = any_text
     write: Callable[[str, Sequence[Region], Fit, TaskContext], str] = inline
+    needs_schema: bool = False

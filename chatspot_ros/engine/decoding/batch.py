@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -66,7 +67,12 @@ class SerialBatch:
             return
         first = live[0]
         try:
-            take([first], self._read(first)[None], self._runner.end_ids)
+            if first.scores_next:
+                self._score(first)
+            elif first.scores is not None:
+                first.hear(self._read(first)[None])
+            else:
+                take([first], self._read(first)[None], self._runner.end_ids)
         except ChatspotError as error:
             first.fail(error)
         if first.done:
@@ -80,6 +86,19 @@ class SerialBatch:
         if self._sequences and self._sequences[0].done:
             self._cache = None
         self._sequences = [sequence for sequence in self._sequences if not sequence.done]
+
+    def _score(self, sequence: TokenSequence) -> None:
+        """Read a given answer behind the question, on a copy of its cache."""
+        if sequence.scores is None:
+            return
+        with ModelFailure("answer"):
+            (ids,) = sequence.scores.plan(1)
+            out = self._runner.model(
+                input_ids=torch.tensor([ids], device=self._runner.device),
+                past_key_values=copy.deepcopy(self._cache),
+                use_cache=True,
+            )
+            sequence.hear(out.logits[0, -len(ids) :])
 
     def _read(self, sequence: TokenSequence) -> torch.Tensor:
         """Read the unread tokens; return the logits behind them, (vocabulary,)."""
@@ -203,8 +222,13 @@ class Batch:
 
             def on_done(index: int = index, ready: Ready = ready, words: Words = words) -> None:
                 seconds = time.perf_counter() - began_s
-                decoded = sequences[index].decoded
-                reply = self._conversation.reply(self._scene, ready, decoded, words, seconds)
+                own = sequences[index]
+                if own.scores is not None:
+                    reply = self._conversation.chosen(ready, own.scores, words, seconds)
+                else:
+                    reply = self._conversation.reply(
+                        self._scene, ready, own.decoded, words, seconds
+                    )
                 if self._look_up is not None:
                     reply = self._look_up.complete(ready.question, reply)
                 asked.replies[index] = reply
@@ -224,6 +248,7 @@ class Batch:
                     cut=cuts[index],
                     pointer=self._pointer(ready),
                     absence=self._conversation.absence,
+                    scores=ready.scores(),
                 )
             )
         for sequence in sequences:
@@ -269,7 +294,7 @@ class Batch:
 
     def _pointer(self, ready: Ready) -> Pointer | None:
         """Return what points for a question; None: the model says coordinates by itself."""
-        if self._pointing is None or self._scene.maps is None:
+        if self._pointing is None or self._scene.maps is None or ready.choices:
             return None
         turns = [turn.answer_text for turn in ready.question.turns]
         reasons = self._conversation.chat.reasons

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
+from chatspot_ros.engine.choice_scores import MAX_SCORED_TOKENS
 from chatspot_ros.engine.decoding.cuda_graphs import CudaGraphSteps
 from chatspot_ros.engine.decoding.kv_cache import PackedCache
 from chatspot_ros.engine.decoding.sequence import TokenSequence, take
@@ -83,7 +84,8 @@ class PackedBatch:
         piece = _piece(live)
         if piece:
             try:
-                take(piece, self._read(piece), self._end_ids)
+                free = [one for one in piece if one.scores is None]
+                take(free, self._read(piece), self._end_ids)
             except ChatspotError as error:
                 for sequence in live:
                     sequence.fail(error)
@@ -110,7 +112,10 @@ class PackedBatch:
             self._replays = False
 
     def _read(self, piece: list[TokenSequence]) -> torch.Tensor:
-        """Read the unread tokens; return the logits behind each sequence, (sequences, words)."""
+        """Read the unread tokens; return the logits behind each free answer, (sequences, words).
+
+        Sequences that score given answers get theirs.
+        """
         with ModelFailure("answer"):
             recorded, columns = self._recorded, self._columns
             if (
@@ -135,7 +140,8 @@ class PackedBatch:
                 sequence.past = None
             sequence.read += len(sequence.unread)
         self._tree_mask.add([row.number for row in rows for _ in row.ids])
-        ends = torch.tensor([len(row.ids) for row in rows]).cumsum(0) - 1
+        ends = (torch.tensor([len(row.ids) for row in rows]).cumsum(0) - 1).tolist()
+        wanted = _wanted(rows, ends, piece)
         # A lone sequence needs no mask, and attention is faster without.
         alone = len(rows) == 1 and self._tree_mask.are_all(rows[0].number)
         alone = alone and not self._moves(piece)
@@ -143,17 +149,23 @@ class PackedBatch:
             input_ids=torch.tensor([[i for row in rows for i in row.ids]], device=self._device),
             past_key_values=columns.cache,
             use_cache=True,
-            # A stem, which comes first, needs no logits.
-            logits_to_keep=ends[-len(piece) :].to(self._device),
+            logits_to_keep=torch.tensor([k for ks in wanted for k in ks], device=self._device),
             **({"output_hidden_states": True} if any(points) else {}),
             **self._runner.cut_inputs(cuts),
             **({} if alone else self._masked(rows, columns.prefix)),
         )
-        for sequence, opens, end in zip(piece, points, ends[-len(piece) :].tolist(), strict=True):
+        free: list[torch.Tensor] = []
+        pieces = out.logits[0].split([len(ks) for ks in wanted])
+        for sequence, opens, ks, logits in zip(piece, points, wanted, pieces, strict=True):
             if opens:
-                sequence.point(out.hidden_states, end)
-        logits: torch.Tensor = out.logits[0]
-        return logits
+                sequence.point(out.hidden_states, ks[-1])
+            if sequence.scores is not None:
+                # The columns of its answers stay behind.
+                self._some_left |= sequence.scores_next
+                sequence.hear(logits)
+            else:
+                free.append(logits)
+        return torch.cat(free) if free else out.logits[0][:0]
 
     def _rows(self, piece: list[TokenSequence]) -> list[Row]:
         """Return the unread tokens of each sequence; what new ones begin with alike comes first."""
@@ -169,7 +181,15 @@ class PackedBatch:
             rows.append(Row(next(self._numbers), -1, stem, 0))
             for sequence in new:
                 sequence.stem, sequence.read = rows[0].number, len(stem)
-        return rows + [Row(one.number, one.stem, one.unread, one.read) for one in piece]
+        for one in piece:
+            if one.scores is not None and one.scores_next:
+                rows += [
+                    Row(next(self._numbers), one.stem, text, one.read, one.number)
+                    for text in one.scores.planned
+                ]
+            else:
+                rows.append(Row(one.number, one.stem, one.unread, one.read))
+        return rows
 
     def _before_cut(self, sequence: TokenSequence) -> list[int]:
         if sequence.cut is None:
@@ -194,7 +214,7 @@ class PackedBatch:
         by_number = {one.number: one for one in self._sequences if one.cut is not None}
         offsets = []
         for row in rows:
-            one = by_number.get(row.number)
+            one = by_number.get(row.number, by_number.get(row.trunk))
             found = None if one is None or one.cut is None else self._runner.cut_offsets(
                 one.cut, one.ids.index(self._image_token_id), row.begin, len(row.ids)
             )  # fmt: skip
@@ -243,6 +263,8 @@ class PackedBatch:
         """Return whether recorded steps can decode these sequences; hand them the columns first."""
         if any(len(one.unread) > 1 or one.opens_box or one.read < len(one.ids) for one in piece):
             return False
+        if any(one.scores is not None for one in piece):
+            return False
         if self._moves(piece):
             return False
         if not self._replays:
@@ -277,8 +299,12 @@ class PackedBatch:
 
 def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
     """Return all sequences that have begun, and as many new ones as fit; at least one."""
-    piece = [sequence for sequence in live if sequence.read]
-    tokens = len(piece)
+    piece = [sequence for sequence in live if sequence.read and not sequence.scores_next]
+    tokens, room = len(piece), MAX_SCORED_TOKENS
+    for sequence in live:
+        if sequence.scores is not None and sequence.scores_next and room > 0:
+            room -= sum(map(len, sequence.scores.plan(room)))
+            piece.append(sequence)
     for sequence in live:
         if not sequence.read:
             if piece and tokens + len(sequence.ids) > MAX_PACKED_TOKENS:
@@ -286,6 +312,21 @@ def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
             piece.append(sequence)
             tokens += len(sequence.ids)
     return piece
+
+
+def _wanted(rows: list[Row], ends: list[int], piece: list[TokenSequence]) -> list[list[int]]:
+    """Return the tokens whose logits each sequence wants: its last; all of given answers'."""
+    found, behind = [], list(zip(rows, ends, strict=True))
+    # A stem, which comes first, wants none.
+    count = sum(len(one.scores.planned) if one.scores and one.scores_next else 1 for one in piece)
+    mine = iter(behind[len(behind) - count :])
+    for one in piece:
+        if one.scores is not None and one.scores_next:
+            own = [next(mine) for _ in one.scores.planned]
+            found.append([k for row, end in own for k in range(end + 1 - len(row.ids), end + 1)])
+        else:
+            found.append([next(mine)[1]])
+    return found
 
 
 def _common_beginning(texts: list[list[int]]) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from chatspot_ros.engine.api import ShouldStop, check_stop
+from chatspot_ros.engine.choice_scores import ChoiceScores
 from chatspot_ros.engine.decoding.greedy import likeliest
 from chatspot_ros.engine.decoding.kv_cache import TurnCache
 from chatspot_ros.engine.decoding.pointing import Pointed, Pointer, WithoutToken
@@ -30,7 +31,7 @@ class TokenSequence:
     read again; with `remember`, `memory` holds those of this turn for the next one. `cut`
     is the picture of a second look; its image tokens are among `ids`. With a `pointer` the
     coordinates of boxes are the grounding head's (see `point`); `absence` returns the constraint of
-    an answer that the thing is not there.
+    an answer that the thing is not there. With `scores` nothing is said: given answers are scored.
     """
 
     ids: list[int]
@@ -44,6 +45,7 @@ class TokenSequence:
     cut: EncodedImage | None = None
     pointer: Pointer | None = None
     absence: Callable[[], Constraint | None] | None = None
+    scores: ChoiceScores | None = None
     answer: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
     truncated: bool = False
@@ -104,6 +106,24 @@ class TokenSequence:
         absence = self.absence() if self.absence is not None else None
         self.constraint = absence or WithoutToken(self.constraint, pointer.opening_id)
         self.pointer, self.past, self.begins_anew = None, None, True
+
+    @property
+    def scores_next(self) -> bool:
+        """Whether it is the turn of given answers: the question has been read."""
+        return self.scores is not None and self.scores.begun
+
+    def hear(self, logits: torch.Tensor) -> None:
+        """Take the logits of what was read for the scores: (1, vocabulary) behind the question,
+        then (tokens, vocabulary) of the planned answers."""
+        if self.scores is None:
+            return
+        if not self.scores.begun:
+            self.scores.begin(logits[-1])
+        else:
+            self.scores.hear(logits)
+        if self.scores.failed:
+            self.fail(_not_finite("of a choice"))
+        self.done |= self.scores.done
 
     def say_box(self, found: Pointed) -> None:
         """Append the coordinates of a box, each as likely as the box is right."""
@@ -180,18 +200,20 @@ def take(live: list[TokenSequence], logits: torch.Tensor, end_ids: frozenset[int
             sequence.append_token(sequence.pointer.opening_id, 0.0, end_ids)
             continue
         if not log_probability <= 0:
-            sequence.fail(
-                ModelError(
-                    "the model computed numbers that are not finite",
-                    value=f"a log-probability of {log_probability}",
-                    remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
-                )
-            )
+            sequence.fail(_not_finite(f"of {log_probability}"))
             continue
         try:
             sequence.append_token(token, log_probability, end_ids)
         except Exception as error:  # of a callback, which must not end the others
             sequence.fail(error)
+
+
+def _not_finite(what: str) -> ModelError:
+    return ModelError(
+        "the model computed numbers that are not finite",
+        value=f"a log-probability {what}",
+        remedy="use dtype bfloat16 or float32; if it stays, the weights are damaged",
+    )
 
 
 def say_boxes(live: list[TokenSequence]) -> None:

@@ -12,12 +12,14 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Row:
     """Tokens that one sequence or stem reads in a pass: its number, the number of its stem
-    (-1: none), the tokens, and the count of tokens read before."""
+    (-1: none), the tokens, and the count of tokens read before. `trunk` is the number of the
+    sequence that a given answer stands behind, -1: none."""
 
     number: int
     stem: int
     ids: list[int]
     begin: int
+    trunk: int = -1
 
 
 class TreeMask:
@@ -53,11 +55,15 @@ class TreeMask:
 
     def seen(self, rows: Sequence[Row]) -> Tensor:
         """Return which columns the rows' tokens attend to, (tokens, columns): those of their own
-        sequence and its stem up to themselves. The newest columns are theirs, in this order."""
+        sequence, its trunk and its stem up to themselves. The newest columns are theirs, in order.
+        """
         lengths = torch.tensor([len(row.ids) for row in rows])
         numbers = torch.tensor([row.number for row in rows]).repeat_interleave(lengths)
-        stems = torch.tensor([row.stem for row in rows]).repeat_interleave(lengths)
-        seen = (self._numbers == numbers[:, None]) | (self._numbers == stems[:, None])
+        seen = self._numbers == numbers[:, None]
+        for others in ([row.stem for row in rows], [row.trunk for row in rows]):
+            if max(others) >= 0:
+                repeated = torch.tensor(others).repeat_interleave(lengths)
+                seen |= self._numbers == repeated[:, None]
         return seen.tril_(len(self._numbers) - len(numbers))
 
     def mask(self, rows: Sequence[Row], prefix: int) -> Tensor:

@@ -17,6 +17,7 @@ from chatspot_ros.engine.loading.template_trial import find_endless
 from chatspot_ros.errors import ModelLoadError, RequestError
 
 _MARKUP = "<>[]{}|"
+_REASONING_END = f"\n{reasoning.CLOSING}\n\n"
 # Tokenized picture texts that are kept: one for each size of picture.
 _PICTURES = 32
 
@@ -197,6 +198,23 @@ class ChatTemplate:
         """Return the text of answer ids, without the chat's control tokens."""
         kept = [i for i in ids if i not in self._silent_ids]
         return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def answer_ids(self, text: str) -> list[int]:
+        """Return the ids by which the model would say a text as its answer."""
+        opened = self._text("a", ())
+        said = self._render((Turn("a", "b"),), answered=1)
+        lead = " " if said.startswith(f"{opened} b") else ""
+        opened += _REASONING_END if self.reasons else ""
+        before, ids = self._ids(opened), self._ids(f"{opened}{lead}{text}")
+        if ids[: len(before)] == before:
+            return ids[len(before) :]
+        return [int(i) for i in self.tokenizer.encode(f"{lead}{text}", add_special_tokens=False)]
+
+    @property
+    def end_of_reasoning(self) -> list[int]:
+        """Return the ids that end a reasoning which the template has opened, without any words."""
+        ids = self.tokenizer.encode(_REASONING_END, add_special_tokens=False)
+        return [int(i) for i in ids]
 
     def answer_start(self, ids: list[int]) -> int | None:
         """Return the index of the first id behind the last closing tag; None: there is none."""

@@ -7,6 +7,7 @@ same as without a grammar wherever these make a valid answer.
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from xgrammar import (
     CompiledGrammar,
+    Grammar,
     GrammarCompiler,
     GrammarMatcher,
     TokenizerInfo,
@@ -22,12 +24,16 @@ from xgrammar import (
     allocate_token_bitmask,
 )
 
-from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.core.answer_grammars import LEAD
+from chatspot_ros.core.json_schema import JsonSchema
+from chatspot_ros.engine.prompting.token_texts import token_texts
+from chatspot_ros.errors import ModelLoadError, RequestError, one_line, shorten
 
 # From an answer's ids to the index of the first one behind its reasoning; None: it has not ended.
 StartOf = Callable[[list[int]], int | None]
 # Empty lines between the reasoning and the answer.
 _MOST_BLANKS = 3
+_MOST_SCHEMAS = 32
 
 
 class Grammars:
@@ -45,16 +51,13 @@ class Grammars:
         ends = sorted(set(end_ids))
         self.size = max(size, len(tokenizer))
         try:
-            known = TokenizerInfo.from_huggingface(
-                tokenizer, vocab_size=self.size, stop_token_ids=ends
-            )
+            texts = token_texts(tokenizer, ends, self.size)
         except (ValueError, RuntimeError) as error:
             raise ModelLoadError(
                 f"answers cannot be held to a grammar with this tokenizer: {error}",
                 value=type(tokenizer).__name__,
                 remedy="set the parameter constrain_answers to false",
             ) from error
-        texts = list(known.decoded_vocab)
         for index in set(silent_ids) - set(ends):
             # A token without a text is never allowed.
             texts[index] = b""
@@ -66,9 +69,18 @@ class Grammars:
             max_threads=min(8, os.cpu_count() or 1),
         )
         self._compiled: dict[str, CompiledGrammar] = {}
+        # Schemas come from callers: the last ones are kept.
+        self._schemas: OrderedDict[JsonSchema, CompiledGrammar] = OrderedDict()
 
-    def start(self, grammar: str) -> GrammarConstraint:
-        """Return the constraint of a new answer. Raises ValueError for what is no grammar."""
+    def start(self, grammar: str | JsonSchema) -> GrammarConstraint:
+        """Return the constraint of a new answer.
+
+        Raises:
+            ValueError: it is no grammar.
+            RequestError: a grammar cannot hold the schema.
+        """
+        if isinstance(grammar, JsonSchema):
+            return GrammarConstraint(self._of_schema(grammar), self.size)
         if grammar not in self._compiled:
             try:
                 self._compiled[grammar] = self._compiler.compile_grammar(grammar)
@@ -76,12 +88,37 @@ class Grammars:
                 raise ValueError(f"not a grammar: {error}") from error
         return GrammarConstraint(self._compiled[grammar], self.size)
 
+    def _of_schema(self, schema: JsonSchema) -> CompiledGrammar:
+        if schema not in self._schemas:
+            try:
+                self._schemas[schema] = self._compiler.compile_grammar(json_grammar(schema))
+            except RuntimeError as error:
+                raise RequestError(
+                    f"the JSON schema cannot be used at #: {one_line(str(error))}",
+                    value=shorten(schema.text), remedy="write it in another way",
+                ) from error  # fmt: skip
+            while len(self._schemas) > _MOST_SCHEMAS:
+                self._schemas.popitem(last=False)
+        self._schemas.move_to_end(schema)
+        return self._schemas[schema]
+
     def behind(self, constraint: GrammarConstraint, start_of: StartOf) -> ReasoningConstraint:
         """Return a constraint that begins behind the answer's reasoning.
 
         `start_of(ids)` returns the index of the first token behind it, None while it goes on.
         """
         return ReasoningConstraint(constraint, start_of, self._blank, self._ends)
+
+
+def json_grammar(schema: JsonSchema) -> Grammar:
+    """Return the grammar of JSON on one line that follows a schema, its keys in their order.
+
+    Raises RuntimeError for a schema that it cannot hold.
+    """
+    held = Grammar.from_json_schema(
+        schema.text, any_whitespace=False, separators=(", ", ": "), strict_mode=True
+    )
+    return Grammar.concat(Grammar.from_ebnf(f"root ::= {LEAD}"), held)
 
 
 class GrammarConstraint:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from chatspot_ros.operators.client import OK, Answer
+from chatspot_ros.operators.client import OK
 from chatspot_ros.operators.exchange import Exchange, Shown
 from chatspot_ros.operators.web.picture import to_css
+from chatspot_ros.operators.words import choice_words
 
 Rate = Callable[[str, int], None]
 
@@ -33,10 +34,11 @@ class AnswerRow:
         if shown.is_complete and not self._is_complete:
             self._is_complete = True
             with self._more:
-                _show_details(shown.answer, self._rate)
+                _show_details(shown, self._rate)
 
 
-def _show_details(answer: Answer, rate: Rate) -> None:
+def _show_details(shown: Shown, rate: Rate) -> None:
+    answer = shown.answer
     if answer.state:
         with ui.element("table").classes("state"):
             for key, value in answer.state.items():
@@ -52,6 +54,7 @@ def _show_details(answer: Answer, rate: Rate) -> None:
                     ui.label(step)
     named = ", ".join(dict.fromkeys(one.label for one in answer.grounded if one.label))
     for title, text in (
+        ("Choices", choice_words(shown.choices, answer.choice_probabilities)),
         ("Marked in the picture", named),
         ("Printed there", " / ".join(answer.print_lines)),
         ("From the notes", ", ".join(answer.sources)),

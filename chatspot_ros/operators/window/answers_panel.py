@@ -5,6 +5,7 @@ from __future__ import annotations
 from chatspot_ros.images.annotate import Colour
 from chatspot_ros.operators.exchange import Exchange, Shown
 from chatspot_ros.operators.window.qt import Qt, QtGui, QtWidgets, Signal
+from chatspot_ros.operators.words import choice_words
 
 _MOST_EARLIER = 20
 RATINGS = (1, 2, 3, 4, 5)
@@ -121,6 +122,8 @@ class AnswerCard(QtWidgets.QFrame):
             column.addWidget(_state_table(dict(answer.state)))
         if answer.steps:
             column.addWidget(_list(answer.steps, "steps", numbered=True))
+        if said := choice_words(shown.choices, answer.choice_probabilities):
+            column.addWidget(_label(said, "choices"))
         for words, lines in (("Printed there", answer.print_lines), ("From", answer.sources)):
             if lines:
                 column.addWidget(_label(f"{words}: {', '.join(lines)}", words))

@@ -15,7 +15,8 @@ from chatspot_sim.stranger_wordings import measured
 from chatspot_train.router.examples import NAMES_A_WORDING, named, stranger_intent, teaching
 from chatspot_train.router.train_router import main
 
-INTENTS = {*(task or SHORT for task in TASKS), *NO_QUESTIONS, FOLLOW_UP}
+ASKED_BY_WORDS = [name for name, task in TASKS.items() if not task.needs_schema]
+INTENTS = {*(name or SHORT for name in ASKED_BY_WORDS), *NO_QUESTIONS, FOLLOW_UP}
 
 
 def test_the_examples_are_many_of_every_intent_and_none_measures() -> None:
