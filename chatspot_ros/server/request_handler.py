@@ -307,7 +307,7 @@ class RequestHandler:
             message="; ".join(inflight.notes) if error is None else str(error),
             picture=picture,
             answers=answers,
-            model=self.model,
+            model=", ".join(inflight.models) or self.model,
             queued_s=waited_until_s - inflight.arrived_s,
             seeing_s=inflight.seeing_s,
             answering_s=inflight.answering_s,
