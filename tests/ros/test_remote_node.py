@@ -47,7 +47,7 @@ def node(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:  # fmt: skip
     """A node without a fallback; its breaker is half open again after a moment."""
-    file = settings(tmp_path_factory.mktemp("alone"), server, breaker_seconds=0.05, timeout=2.0)
+    file = settings(tmp_path_factory.mktemp("alone"), server, breaker_seconds=0.05)
     return start(module_spawn, module_ros_node, make_world, file, "/served")
 
 
@@ -98,7 +98,7 @@ def test_a_timeout_and_a_cancel_free_the_servers_slot(node: Any, server: Misbeha
     stamp = node.publish_frame(colour=(1, 2, 3))
     closed = server.closed
     server.modes.append("hang")
-    assert node.ask(QUESTION, stamp=stamp, timeout=0.3).name == "TIMEOUT"
+    assert node.ask(QUESTION, stamp=stamp, timeout_s=0.3).name == "TIMEOUT"
     server.wait_until(lambda: server.closed == closed + 1)
     server.modes.append("hang")
     goal = node.send_goal(QUESTION, stamp=stamp)

@@ -7,6 +7,7 @@ mean colour of the picture, and a log-probability for each word.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import threading
@@ -39,6 +40,7 @@ class MisbehavingServer(ThreadingHTTPServer):
         # Lets the answers of the mode `held` go on.
         self.release = threading.Event()
         self.known: dict[str, str] = {}
+        self.connections: list[socket.socket] = []
 
     @property
     def url(self) -> str:
@@ -49,9 +51,13 @@ class MisbehavingServer(ThreadingHTTPServer):
         return self
 
     def stop(self) -> None:
+        """End it, its open connections too."""
         self.release.set()
         self.shutdown()
         self.server_close()
+        for one in self.connections:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def wait_until(self, holds: Any, timeout_s: float = 20.0) -> None:
         """Wait for something that a request changes."""
@@ -65,6 +71,10 @@ class MisbehavingServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: MisbehavingServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.append(self.connection)
 
     def do_POST(self) -> None:
         server = self.server

@@ -20,10 +20,10 @@ from chatspot_ros.engine.api import (
     for_index,
 )
 from chatspot_ros.engine.remote.client import Streamed
-from chatspot_ros.engine.remote.errors import RemoteError
+from chatspot_ros.engine.remote.errors import RemoteError, TooSlowError
 from chatspot_ros.engine.remote.fallback import LocalBatch
 from chatspot_ros.engine.remote.prompt import Asked, RemoteScene
-from chatspot_ros.errors import CancelledError
+from chatspot_ros.errors import CancelledError, DeadlineError
 
 if TYPE_CHECKING:
     from chatspot_ros.engine.remote.engine import RemoteEngine
@@ -208,7 +208,7 @@ class RemoteBatch:
         if isinstance(news, RemoteError) and self._local is not None:
             self._rescue(admission, place, news.problem)
         elif isinstance(news, Exception):
-            admission.fail(news)
+            admission.fail(_in_time(news, place.question))
 
     def _say(self, admission: RemoteAdmission, place: _Place, text: str) -> None:
         try:
@@ -250,3 +250,13 @@ class RemoteBatch:
                 except Exception as error:
                     admission.fail(error)
                     return
+
+
+def _in_time(error: Exception, question: Question) -> Exception:
+    """Return the error of a question: where its own deadline ended it, that is the reason."""
+    late = question.deadline_s is not None and time.monotonic() >= question.deadline_s - _NEWS_S
+    if isinstance(error, TooSlowError) and late:
+        return DeadlineError(
+            "the time ran out while the server answered", value=error.value, remedy=error.remedy
+        )
+    return error
