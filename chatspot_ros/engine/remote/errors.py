@@ -24,6 +24,7 @@ class RemoteError(ModelError):
     not say.
     """
 
+    shows_trace = False
     counts: bool = True
     unsent: ClassVar[bool] = False
     retry_after_s: float | None = None

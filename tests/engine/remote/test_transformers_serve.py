@@ -53,7 +53,7 @@ def served(module_spawn: Any, llava_folder: Path) -> Iterator[RemoteEngine]:
             model=str(llava_folder),
             dialect=str(llava_folder / "chatspot.yaml"),
             timeout=100.0,
-        )  # fmt: skip
+        )
     )
     yield engine
     engine.close()
