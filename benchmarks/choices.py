@@ -24,7 +24,13 @@ from chatspot_sim.kitchen import Split, draw_kitchen
 from chatspot_sim.stranger_wordings import half_and_half, measured
 from chatspot_sim.unseen_wordings import TEST
 from chatspot_sim.world import World
-from chatspot_train.evaluation.choice_fit import fit_temperature, held_out, log_scores
+from chatspot_train.evaluation.choice_fit import (
+    at_temperature,
+    fit_temperature,
+    held_out,
+    log_scores,
+    temperature_of,
+)
 from chatspot_train.evaluation.kitchen.choices import choice_questions
 from chatspot_train.evaluation.metrics.calibration import calibration_error
 from chatspot_train.evaluation.metrics.intervals import share
@@ -60,7 +66,8 @@ def ask_kitchen(engine: Any, number: int, split: Split, found: Asked) -> None:
     scene = engine.prepare(frame.rgb)
     with_choices = [one.question for one in questions]
     free = [replace(one.question, choices=()) for one in questions]
-    seconds, replies = {}, {}
+    seconds: dict[str, float] = {}
+    replies: dict[str, list[Reply]] = {}
     ways = [("choices", with_choices), ("free", free)]
     for name, asks in ways if number % 2 else ways[::-1]:
         began_s = time.perf_counter()
@@ -81,15 +88,17 @@ def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
     right = np.array(found.right(), float)
     said = [one.answer.choice_probabilities for one in found.chosen]
     scores = log_scores(said, temperature)
-    own = np.array([max(one) for one in said])
-    raw, apart = (
-        np.array([float(one.max()) for one in some])
-        for some in (log_scores_at_one(scores), held_out(scores, found.true,
-                                                          np.array(found.kitchen)))
-    )  # fmt: skip
+    own, raw, apart = (
+        np.array([float(np.max(one)) for one in some])
+        for some in (
+            said,
+            [at_temperature(one, 1.0) for one in scores],
+            held_out(scores, found.true, np.array(found.kitchen)),
+        )
+    )
     rows: dict[str, Any] = {
         "choice_ece": {"value": calibration_error(own, right), "n": len(right)},
-        "choice_ece_at_temperature_1": {"value": calibration_error(raw, right), "n": len(right)},
+        "choice_ece_uncalibrated": {"value": calibration_error(raw, right), "n": len(right)},
         "choice_ece_held_out": {"value": calibration_error(apart, right), "n": len(right)},
         "choice_accuracy": share(found.right()),
         "free_accuracy": share(found.free_right),
@@ -99,20 +108,14 @@ def rows_of(found: Asked, temperature: float) -> dict[str, Any]:
     }
     certain = [not one.answer.uncertain for one in found.chosen]
     rows["choice_certain"] = share(certain)
-    rows["choice_accuracy_certain"] = share([ok for ok, sure in zip(found.right(), certain,
-                                                                    strict=True) if sure])  # fmt: skip
+    sure = [ok for ok, is_sure in zip(found.right(), certain, strict=True) if is_sure]
+    rows["choice_accuracy_certain"] = share(sure)
     for kind in sorted(set(found.kind)):
         mine = [k for k, one in enumerate(found.kind) if one == kind]
         rows[f"choice_accuracy_{kind}"] = share([found.right()[k] for k in mine])
         rows[f"free_accuracy_{kind}"] = share([found.free_right[k] for k in mine])
         rows[f"choice_ece_{kind}"] = {"value": calibration_error(own[mine], right[mine])}
     return rows
-
-
-def log_scores_at_one(scores: list[Any]) -> list[Any]:
-    """Return the probabilities of scores at temperature 1."""
-    powers = [np.exp(one - one.max()) for one in scores]
-    return [one / one.sum() for one in powers]
 
 
 def main() -> None:
@@ -129,8 +132,7 @@ def main() -> None:
     found = Asked()
     for number in range(arguments.first, arguments.first + arguments.kitchens):
         ask_kitchen(engine, number, arguments.split, found)
-    calibration = engine.spec.calibration
-    rows = rows_of(found, 1.0 if calibration is None else calibration.choice_temperature)
+    rows = rows_of(found, temperature_of(engine.spec.calibration))
     for name, row in rows.items():
         between = f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else ""
         count = f", n {row['n']}" if "n" in row else ""

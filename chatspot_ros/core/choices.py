@@ -55,12 +55,15 @@ def check_choices(choices: Sequence[str], task: str) -> None:
 
 
 def ways_to_say(choices: Sequence[str], states: States) -> list[list[str]]:
-    """Return the texts by which a model says each choice that knows states as `door: open`.
+    """Return the texts by which a model says each choice: as given, in small letters, capitalised.
 
-    A choice that is the value of an attribute, as another choice is too, has that text besides.
+    Where a model says `states` as `door: open`, a choice that is the value of an attribute, as
+    another choice is too, has that text besides.
     """
     said = [one.strip() for one in choices]
-    ways = [[one] for one in said]
+    ways = [
+        list(dict.fromkeys((one, one.lower(), one[:1].upper() + one[1:].lower()))) for one in said
+    ]
     for attribute, values in states.items():
         known = {value.casefold(): value for value in values}
         mine = [known.get(one.casefold()) for one in said]

@@ -192,9 +192,9 @@ class PromptBuilder:
         one attribute are looked for as pairs, too.
         """
         if self.spec.phrases is not None or self.spec.prompt_style is not PromptStyle.TAGS:
-            return "", [[one.strip()] for one in choices]
-        ways = ways_to_say(choices, self.context.states)
-        if any(len(texts) > 1 for texts in ways):
+            return "", ways_to_say(choices, {})
+        plain, ways = (ways_to_say(choices, states) for states in ({}, self.context.states))
+        if ways != plain:
             return "state", ways
         return ("read" if route(question) == "read" else ""), ways
 
@@ -211,8 +211,9 @@ class PromptBuilder:
         `min_confidence` as in `read`. Choices that the model would hardly say are uncertain.
         """
         calibration = self.spec.calibration
-        warmth = 1.0 if calibration is None else calibration.choice_temperature
-        found = probabilities(scores, warmth)
+        found = probabilities(
+            scores, 1.0 if calibration is None else calibration.choice_temperature
+        )
         best = max(range(len(found)), key=found.__getitem__)
         least = threshold_of(calibration) if min_confidence is None else min_confidence
         return Answer(

@@ -67,8 +67,7 @@ class Engine:
         """`skills` are the names of the actions that a plan may use, `states` the attributes of a
         state with the values of each; empty: any words. With `constrain_answers` a grammar holds
         states, plans and places to their form. `embed` ranks notes, None: their words do."""
-        self.name = name
-        self.spec = spec
+        self.name, self.spec = name, spec
         self.folder = loaded.folder
         head = _head_of(loaded, spec)
         self._runner = Runner(loaded, head)
@@ -84,14 +83,14 @@ class Engine:
             self._runner.opening,
             loaded.template_faults,
         )
-        size = loaded.model.config.get_text_config().vocab_size
-        held = (loaded.tokenizer, self._runner.end_ids, self._chat.silent_ids, size)
+        ends, size = self._runner.end_ids, loaded.model.config.get_text_config().vocab_size
+        held = (loaded.tokenizer, ends, self._chat.silent_ids, size)
         self.conversation = Conversation(
             self._chat,
             PromptBuilder(spec, skills, states, self._chat.control_strings),
             self._runner.max_tokens,
             Grammars(*held) if constrain_answers else None,
-            ChoiceTokens(self._chat, self._runner.end_ids, size),
+            ChoiceTokens(self._chat, ends, size),
         )
         self._pointing = _pointing_of(head, spec, loaded.tokenizer)
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)

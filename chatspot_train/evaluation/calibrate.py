@@ -15,7 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,8 +35,19 @@ from chatspot_ros.engine.engine_config import (
 )
 from chatspot_ros.errors import ChatspotError, ModelLoadError
 from chatspot_ros.util.command_line import Command
+from chatspot_sim.unseen_wordings import TEST
+from chatspot_train.data.image_io import read_picture
+from chatspot_train.evaluation.choice_fit import (
+    at_temperature,
+    fit_temperature,
+    held_out,
+    log_scores,
+    temperature_of,
+)
 from chatspot_train.evaluation.confidence_fit import Answers, Fitted, fit
 from chatspot_train.evaluation.engine_model import EngineAnswerer
+from chatspot_train.evaluation.kitchen.choices import choice_questions
+from chatspot_train.evaluation.kitchen.render import render_kitchens, truth_of
 from chatspot_train.evaluation.metrics.calibration import TARGET_RISK, calibration_error, risk_area
 from chatspot_train.evaluation.metrics.calibration_plots import reliability_plot, risk_plot
 from chatspot_train.evaluation.registry import make
@@ -58,6 +69,42 @@ def ask(engine: Engine, kitchens: int, out: Path) -> Answers:
     file.unlink(missing_ok=True)
     predictions = run(EngineAnswerer(engine), items, file, len(items))
     return judged(items, predictions, suite.right(predictions))
+
+
+@dataclass(frozen=True)
+class ChoicesFitted:
+    """The temperature of choices' probabilities, and what it does on kitchens not fitted to."""
+
+    temperature: float
+    questions: int
+    accuracy: float
+    error_before: float
+    error_after: float
+
+
+def ask_choices(engine: Engine, kitchens: int, out: Path) -> ChoicesFitted:
+    """Ask questions with choices about the first validation kitchens, whose images lie in `out`;
+    return the fit. Raises RenderError."""
+    probable: list[Sequence[float]] = []
+    true: list[int] = []
+    group: list[int] = []
+    for number, picture in enumerate(render_kitchens(out, "val", kitchens)):
+        questions = list(choice_questions(truth_of(picture), number, TEST, engine.states))
+        scene = engine.prepare(read_picture(picture))
+        replies = engine.answer_many(scene, [one.question for one in questions])
+        probable += [reply.answer.choice_probabilities for reply in replies]
+        true += [one.true for one in questions]
+        group += [number] * len(questions)
+    scores = log_scores(probable, temperature_of(engine.spec.calibration))
+    right = np.array([np.argmax(one) == k for one, k in zip(scores, true, strict=True)], float)
+    before, after = (
+        calibration_error(np.array([one.max() for one in some]), right)
+        for some in (
+            [at_temperature(one, 1.0) for one in scores], held_out(scores, true, np.array(group)),
+        )
+    )  # fmt: skip
+    fitted = fit_temperature(scores, true)
+    return ChoicesFitted(fitted, len(true), float(right.mean()), before, after)
 
 
 def judged(
@@ -138,7 +185,10 @@ def write(file: Path, calibration: Calibration, notes: Sequence[str]) -> None:
 
 def _as_yaml(calibration: Calibration, notes: Sequence[str]) -> str:
     lines = ["calibration:", *(f"  # {note}" for note in notes)]
-    lines += [f"  threshold: {calibration.threshold}", "  maps:"]
+    lines.append(f"  threshold: {calibration.threshold}")
+    if calibration.choice_temperature != 1:
+        lines.append(f"  choice_temperature: {calibration.choice_temperature}")
+    lines.append("  maps:")
     for task, line in calibration.maps.items():
         knots = json.dumps([list(knot) for knot in line.knots])
         lines += [f"    {task}:", f"      mean_weight: {line.mean_weight}"]
@@ -192,6 +242,16 @@ def notes_of(found: dict[str, Any]) -> list[str]:
         f"{found['error_after']:.3f} after (on pictures not fitted to).",
         f"From the threshold on are {found['coverage']:.0%} of the answers, {found['risk']:.1%} of "
         "them wrong.",
+        *(_choice_notes(found["choices"]) if "choices" in found else ()),
+    ]
+
+
+def _choice_notes(found: dict[str, Any]) -> list[str]:
+    return [
+        f"Of {found['questions']} questions with choices are {found['accuracy']:.0%} right; their "
+        "expected calibration",
+        f"error {found['error_before']:.3f} before, {found['error_after']:.3f} after (on kitchens "
+        "not fitted to).",
     ]
 
 
@@ -214,11 +274,20 @@ def calibrate(
         )
     spec = read_spec(settings)
     out.mkdir(parents=True, exist_ok=True)
-    answers = kept(folders, spec.name) if folders else ask(load_engine(config), kitchens, out)
+    # What was kept has no choices: their temperature stays.
+    warmth = temperature_of(spec.calibration)
+    if folders:
+        answers, choices = kept(folders, spec.name), None
+    else:
+        engine = load_engine(config)
+        answers, choices = ask(engine, kitchens, out), ask_choices(engine, kitchens, out)
+        warmth = choices.temperature
     fitted = fit(answers, target_risk)
     of = "pictures of kept results" if folders else "validation kitchens"
     found = {**results(answers, fitted, target_risk), "of": of}
-    write(settings, fitted.calibration, notes_of(found))
+    found |= {} if choices is None else {"choices": vars(choices)}
+    warm = fitted.calibration.model_copy(update={"choice_temperature": warmth})
+    write(settings, warm, notes_of(found))
     (out / RESULTS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plots = {
         "before.png": reliability_plot(answers.score(1.0), answers.right),

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from chatspot_ros.core.confidence import Calibration
 from chatspot_train.evaluation.metrics.calibration import Values
 
-LEAST, MOST = 0.2, 20.0
-_STEPS = 400
+LEAST, MOST, TRIED = 0.2, 20.0, 400
 FOLDS = 5
 # Stands for a probability that is too small for a number.
 _TINY = 1e-300
+
+
+def temperature_of(calibration: Calibration | None) -> float:
+    """Return the temperature of a checkpoint's choices; 1 where it has no calibration."""
+    return 1.0 if calibration is None else calibration.choice_temperature
 
 
 def log_scores(probabilities: Sequence[Sequence[float]], temperature: float) -> list[Values]:
@@ -36,9 +41,8 @@ def fit_temperature(scores: Sequence[Values], true: Sequence[int]) -> float:
     """
     if not scores:
         raise ValueError("there are no questions with choices")
-    tried = np.geomspace(LEAST, MOST, _STEPS)
-    losses = [_loss(scores, true, float(one)) for one in tried]
-    return round(float(tried[int(np.argmin(losses))]), 3)
+    tried = np.geomspace(LEAST, MOST, TRIED)
+    return round(float(min(tried, key=lambda one: _loss(scores, true, float(one)))), 3)
 
 
 def _loss(scores: Sequence[Values], true: Sequence[int], temperature: float) -> float:

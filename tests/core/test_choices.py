@@ -61,11 +61,14 @@ def test_choices_schema_and_task_go_together_or_not_at_all() -> None:
 
 def test_values_of_a_state_are_looked_for_as_pairs() -> None:
     assert ways_to_say(["Open", "closed", "unclear"], STATES) == [
-        ["Open", "door: open", "drawer: open"], ["closed", "door: closed", "drawer: closed"],
-        ["unclear"],
+        ["Open", "open", "door: open", "drawer: open"],
+        ["closed", "Closed", "door: closed", "drawer: closed"],
+        ["unclear", "Unclear"],
+    ]
+    assert ways_to_say(["open", "in"], STATES) == [["open", "Open"], ["in", "In"]]
+    assert ways_to_say([" YES", "no A", "是"], {}) == [
+        ["YES", "yes", "Yes"], ["no A", "no a", "No a"], ["是"],
     ]  # fmt: skip
-    assert ways_to_say(["open", "in"], STATES) == [["open"], ["in"]]
-    assert ways_to_say(["yes", "no"], {}) == [["yes"], ["no"]]
 
 
 def test_a_choice_has_not_what_belongs_to_a_longer_one() -> None:

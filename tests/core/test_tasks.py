@@ -88,7 +88,7 @@ def test_names_are_taken_once() -> None:
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
     with pytest.raises(RequestError, match="dance") as caught:
         find_task("dance")
-    assert "use one of describe, read, state, plan, locate, or" in caught.value.remedy
+    assert "use one of describe, read, state, plan, locate, json, or" in caught.value.remedy
 
 
 def test_tags_stand_in_the_order_of_the_bundled_tokenizer() -> None:

@@ -89,20 +89,22 @@ def test_scores_are_those_of_saying_each_choice_token_by_token(
 ) -> None:
     scene, question = llava.prepare(image_rgb), mixed()[0]
     ready = llava.conversation.read(scene, question)
+    decode = llava._chat.tokenizer.decode
+    assert tuple(decode(ways[0]).strip() for ways in ready.choices) == CHOICES
     assert ready.word_ends is not None
-    logs = []
-    for (ids,), choice in zip(ready.choices, CHOICES, strict=True):
-        assert llava._chat.tokenizer.decode(ids).strip() == choice
-        said = 0.0
-        with torch.inference_mode():
-            for k in range(len(ids) + 1):
-                following, _ = llava._runner.read(scene, [*ready.ids, *ids[:k]])
-                probable = following.float().softmax(-1)
-                end = probable[ready.word_ends[: len(probable)]].sum()
-                said += math.log(probable[ids[k]] if k < len(ids) else end)
-        logs.append(said)
+    shares = []
+    for ways in ready.choices:
+        shares.append(0.0)
+        for ids in ways:
+            said = 0.0
+            with torch.inference_mode():
+                for k in range(len(ids) + 1):
+                    following, _ = llava._runner.read(scene, [*ready.ids, *ids[:k]])
+                    probable = following.float().softmax(-1)
+                    end = probable[ready.word_ends[: len(probable)]].sum()
+                    said += math.log(probable[ids[k]] if k < len(ids) else end)
+            shares[-1] += math.exp(said)
     # Without what belongs to "no door", "no door here" and "no, it is".
-    shares = [math.exp(one) for one in logs]
     shares[1] -= shares[2] + shares[7]
     shares[2] -= shares[3]
     expected = [max(one, 0.0) / sum(shares) for one in shares]

@@ -223,12 +223,9 @@ class Batch:
             def on_done(index: int = index, ready: Ready = ready, words: Words = words) -> None:
                 seconds = time.perf_counter() - began_s
                 own = sequences[index]
-                if own.scores is not None:
-                    reply = self._conversation.chosen(ready, own.scores, words, seconds)
-                else:
-                    reply = self._conversation.reply(
-                        self._scene, ready, own.decoded, words, seconds
-                    )
+                reply = self._conversation.reply(
+                    self._scene, ready, own.decoded, words, seconds, own.scores
+                )
                 if self._look_up is not None:
                     reply = self._look_up.complete(ready.question, reply)
                 asked.replies[index] = reply

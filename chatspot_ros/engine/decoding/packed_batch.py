@@ -316,7 +316,8 @@ def _piece(live: list[TokenSequence]) -> list[TokenSequence]:
 
 def _wanted(rows: list[Row], ends: list[int], piece: list[TokenSequence]) -> list[list[int]]:
     """Return the tokens whose logits each sequence wants: its last; all of given answers'."""
-    found, behind = [], list(zip(rows, ends, strict=True))
+    found: list[list[int]] = []
+    behind = list(zip(rows, ends, strict=True))
     # A stem, which comes first, wants none.
     count = sum(len(one.scores.planned) if one.scores and one.scores_next else 1 for one in piece)
     mine = iter(behind[len(behind) - count :])

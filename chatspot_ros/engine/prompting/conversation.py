@@ -117,7 +117,8 @@ class Conversation:
         picture of a second look, before the question.
         """
         previous = question.turns[-1].task if question.turns else ""
-        form, choices, before = question.form, [], []
+        form, before = question.form, list[int]()
+        choices: list[list[list[int]]] = []
         if form.choices:
             task, ways = self.builder.choosing(question.text, form.choices)
             choices, before = self._tokens.encode(ways), self._tokens.before
@@ -187,9 +188,18 @@ class Conversation:
             self.absence()
 
     def reply(
-        self, scene: Scene, ready: Ready, decoded: Decoded, words: Words, seconds: float
+        self,
+        scene: Scene,
+        ready: Ready,
+        decoded: Decoded,
+        words: Words,
+        seconds: float,
+        scores: ChoiceScores | None = None,
     ) -> Reply:
-        """Return the reply to a question: its answer, read as its task wants."""
+        """Return the reply to a question: its answer, read as its task wants; with `scores` the
+        likeliest of its choices."""
+        if scores is not None:
+            return self._chosen(ready, scores, words, seconds)
         text, regions = words.finish(decoded.ids), ready.question.regions
         begin = self.chat.answer_start(decoded.ids) or 0
         return Reply(
@@ -211,7 +221,7 @@ class Conversation:
             **self._about(ready, seconds),
         )
 
-    def chosen(self, ready: Ready, scores: ChoiceScores, words: Words, seconds: float) -> Reply:
+    def _chosen(self, ready: Ready, scores: ChoiceScores, words: Words, seconds: float) -> Reply:
         """Return the reply to a question with choices: the likeliest, handed on to the listener."""
         question, logs = ready.question, scores.scores()
         answer = self.builder.chosen(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ StartOf = Callable[[list[int]], int | None]
 # Empty lines between the reasoning and the answer.
 _MOST_BLANKS = 3
 _MOST_SCHEMAS = 32
+_SPACE = 0x20
 
 
 class Grammars:
@@ -63,7 +64,7 @@ class Grammars:
             texts[index] = b""
         blank = (k for k, text in enumerate(texts) if text and not text.strip())
         self._blank = bits_of(blank, self.size)
-        self._ends = bits_of(ends, self.size)
+        self._ends, self._controls = bits_of(ends, self.size), control_bits(texts, self.size)
         self._compiler = GrammarCompiler(
             TokenizerInfo(texts, VocabType.RAW, vocab_size=self.size, stop_token_ids=ends),
             max_threads=min(8, os.cpu_count() or 1),
@@ -80,7 +81,7 @@ class Grammars:
             RequestError: a grammar cannot hold the schema.
         """
         if isinstance(grammar, JsonSchema):
-            return GrammarConstraint(self._of_schema(grammar), self.size)
+            return GrammarConstraint(self._of_schema(grammar), self.size, self._controls)
         if grammar not in self._compiled:
             try:
                 self._compiled[grammar] = self._compiler.compile_grammar(grammar)
@@ -121,11 +122,21 @@ def json_grammar(schema: JsonSchema) -> Grammar:
     return Grammar.concat(Grammar.from_ebnf(f"root ::= {LEAD}"), held)
 
 
+def control_bits(texts: Sequence[bytes], size: int) -> Tensor:
+    """Return a mask of the tokens that hold a control character.
+
+    No JSON on one line has one. In xgrammar 0.2 texts with lengths may hold them.
+    """
+    return bits_of((k for k, text in enumerate(texts) if text and min(text) < _SPACE), size)
+
+
 class GrammarConstraint:
     """The grammar constraint of one answer."""
 
-    def __init__(self, grammar: CompiledGrammar, size: int) -> None:
-        self._matcher = GrammarMatcher(grammar)
+    def __init__(self, grammar: CompiledGrammar, size: int, never: Tensor | None = None) -> None:
+        """`size` is the number of logits; `never` are the bits of tokens that the answer has not,
+        whatever the grammar says."""
+        self._matcher, self._never = GrammarMatcher(grammar), never
         self._bits = allocate_token_bitmask(1, size)
         self._ids: list[int] = []
 
@@ -140,6 +151,8 @@ class GrammarConstraint:
         words = min(len(bits), self._bits.shape[1])
         bits[:words] = self._bits[0, :words]
         bits[words:] = 0
+        if self._never is not None:
+            bits[:words] &= ~self._never[:words]
 
     def _follow(self, ids: list[int]) -> None:
         """Advance the matcher to the end of `ids`; restart it where they do not continue."""
