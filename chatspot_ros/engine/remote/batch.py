@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chatspot_ros.engine.api import (
@@ -36,7 +36,8 @@ _LONG_S = 3600.0
 
 @dataclass(eq=False)
 class _Place:
-    """One question of an admission: its request, or its place in the local model's batch."""
+    """One question of an admission, as it was asked: its request, or its place in the local
+    model's batch."""
 
     index: int
     question: Question
@@ -126,13 +127,12 @@ class RemoteBatch:
             RequestError, RegionError: one of the questions cannot be asked; none is sent.
         """
         admission = RemoteAdmission(self, on_text, should_stop, on_reply)
-        for index, question in enumerate(self._engine.fill(self._scene, questions, should_stop)):
+        filled = self._engine.fill(self._scene, questions, should_stop)
+        for index, (question, full) in enumerate(zip(questions, filled, strict=True)):
             check_stop(should_stop)
             alone = self._local is not None and bool(question.choices)
-            asked = None if alone else self._engine.prompt.read(self._scene, question)
-            admission.places.append(
-                _Place(index, question if asked is None else asked.question, asked)
-            )
+            asked = None if alone else self._engine.prompt.read(self._scene, full)
+            admission.places.append(_Place(index, question, asked))
         self._admissions.append(admission)
         for place in admission.places:
             if place.asked is None:
@@ -201,7 +201,7 @@ class RemoteBatch:
         if isinstance(news, Streamed):
             try:
                 reply = self._engine.prompt.reply(self._scene, place.asked, news)
-                self._finish(admission, place, self._engine.complete(place.question, reply))
+                self._finish(admission, place, self._engine.complete(place.asked.question, reply))
                 return
             except RemoteError as error:
                 news = error
@@ -231,11 +231,9 @@ class RemoteBatch:
         if self._local is None:
             raise RuntimeError("there is no local model")
         hears = None if place.spoken else for_index(admission.on_text, place.index)
-        # What the prompt was filled with is the local model's own to find.
-        question = replace(place.question, print_lines=(), looked_up=None)
         try:
             place.local = self._local.admit(
-                question, why, hears, admission.should_stop,
+                place.question, why, hears, admission.should_stop,
                 lambda reply: self._finish(admission, place, reply),
             )  # fmt: skip
         except Exception as error:

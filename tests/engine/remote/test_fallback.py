@@ -1,6 +1,7 @@
 """The bundled model answers where the server does not, and the reply says so."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,9 @@ def test_a_model_sees_its_own_turns_only(
     reply = engine.answer(engine.prepare(PICTURE), asked)
     assert reply.answer.text == locally(tiny)
     assert OTHER_MODEL in reply.notes
+    own = Question("And this?", WHAT.regions, turns=(replace(turn, model=tiny.name),))
+    reply = engine.answer(engine.prepare(PICTURE), own)
+    assert OTHER_MODEL not in reply.notes
 
 
 def test_a_callers_own_fault_is_not_the_servers(
