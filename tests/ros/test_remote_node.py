@@ -136,3 +136,10 @@ def test_the_fallback_answers_when_the_server_is_gone(
         assert (reply.name, reply.model) == ("OK", "chatspot-tiny")
         assert "answered by chatspot-tiny on this machine" in reply.message
         assert reply.answers[0].text
+
+
+def test_a_password_in_the_address_stops_the_start_and_is_in_no_log(spawn: Any) -> None:
+    model = "openai:http://me:hunter2@127.0.0.1:9/v1#qwen2.5-vl"
+    process = spawn(*NODE, "-r", "__ns:=/leaks", "-p", f"model:={model}", ready="cannot start")
+    assert "credentials" in process.output
+    assert "hunter2" not in process.output

@@ -92,12 +92,12 @@ def read_config(model: str) -> RemoteConfig:
                   for one in error.errors(include_input=False))  # fmt: skip
         raise ModelLoadError(
             f"the server's settings are wrong: {'; '.join(faults)}",
-            value=_shown(model), remedy="mend them (docs/remote.md)",
+            value=shown(model), remedy="mend them (docs/remote.md)",
         ) from None  # fmt: skip
     check_address(config.url)
     if is_remote(config.fallback):
         raise ModelLoadError(
-            "the fallback is a server as well", value=_shown(config.fallback),
+            "the fallback is a server as well", value=shown(config.fallback),
             remedy="name a model of this machine, as chatspot-tiny",
         )  # fmt: skip
     return config
@@ -170,5 +170,6 @@ def _read_file(path: Path) -> object:
         ) from error
 
 
-def _shown(model: str) -> str:
+def shown(model: str) -> str:
+    """Return the parameter `model` for people: without an address that may hold a password."""
     return "not shown, for its secrets" if "@" in model else model
