@@ -156,6 +156,8 @@ class ModelError(ChatspotError):
     """The model failed while it ran."""
 
     status = "MODEL_ERROR"
+    # Whether the log shows where in the program it came up.
+    shows_trace: ClassVar[bool] = True
 
 
 class ModelLoadError(ModelError):

@@ -16,6 +16,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
+from chatspot_ros.engine.remote.config import shown
 from chatspot_ros.images.cv_bridge_converter import load_cv_bridge
 from chatspot_ros.ros.annotated_publisher import AnnotatedPublisher
 from chatspot_ros.ros.camera_subscriber import CameraSubscriber
@@ -132,7 +133,7 @@ class RegionQueryNode(ThreadedLifecycleNode):
         """Load the model and warm it up. Raises ModelError."""
         self.in_executor(lambda: self.handler.stop("the model is loading"))
         settings = self._settings
-        self.get_logger().info(f"loading the model '{settings.model}'")
+        self.get_logger().info(f"loading the model '{shown(settings.model)}'")
         began_s = time.monotonic()
         load_cv_bridge()  # may take seconds: not at the first picture
         self._model.load(settings)

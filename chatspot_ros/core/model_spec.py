@@ -240,6 +240,36 @@ def find_spec(name: str, model_type: str, folder: Path | None = None) -> ModelSp
     return _with_tower(_find_family(name, model_type, tower), name, tower)
 
 
+def find_family_of(served: str) -> ModelSpec:
+    """Return the settings of the family whose name is part of a served model's, as
+    `Qwen/Qwen2.5-VL-7B-Instruct` or `qwen2.5vl:7b`; the longest such name wins.
+
+    Raises:
+        ModelLoadError: none is.
+    """
+    plain = _plain(served)
+    found = [
+        (len(_plain(part)), path, spec)
+        for path in sorted(_spec_files())
+        for spec in [read_spec(path)]
+        for part in (path.stem, spec.name, *spec.names)
+        if _plain(part) in plain
+    ]
+    if found:
+        return max(found, key=lambda one: one[0])[2]
+    known = ", ".join(sorted({path.stem for path in _spec_files()}))
+    raise ModelLoadError(
+        "no family of models is known by this name",
+        value=served,
+        remedy=f"name its dialect: one of {known}, or the path of a chatspot.yaml",
+    )
+
+
+def _plain(name: str) -> str:
+    """Return a name's letters and digits, lower case."""
+    return "".join(one for one in name.lower() if one.isalnum())
+
+
 def _find_family(name: str, model_type: str, tower: VisionTower) -> ModelSpec:
     specs = [read_spec(path) for path in sorted(_spec_files())]
     by_type = [spec for spec in specs if model_type in spec.model_types]

@@ -22,12 +22,13 @@ ShouldStop = Callable[[], bool]
 class Turn:
     """An earlier question and its answer about the same picture, exactly as the model read them.
 
-    They are the `prompt` and `raw_text` of that turn's Reply, and its `task`.
+    They are the `prompt` and `raw_text` of that turn's Reply, and its `task` and `model`.
     """
 
     user_text: str
     answer_text: str
     task: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Question:
 
     `knowledge` is a folder of notes in which a plan or a description is looked up; empty: in none.
     With `needs_note` a plan without a note is uncertain. `names` are what the regions are called,
-    `looked_up` what was found.
+    `looked_up` what was found. `deadline_s` is when the answer is useless, on the clock of
+    time.monotonic; None: never.
     """
 
     text: str
@@ -71,6 +73,7 @@ class Question:
     looked_up: LookedUp | None = None
     choices: tuple[str, ...] = ()
     json_schema: str = ""
+    deadline_s: float | None = None
 
     @property
     def form(self) -> AnswerForm:
@@ -87,7 +90,8 @@ class Reply:
     `log_probabilities` the natural logarithm of the probability of each token behind the reasoning,
     `seconds` the time taken, `task` the task used, `looked_twice` whether the region was shown once
     more, `print_lines` the print that the reader saw in it. `notes` are sentences
-    for people on parts of the question that the prompt leaves out.
+    for people on parts of the question that the prompt leaves out. `model` names the model that
+    answered; empty: the engine's own.
     """
 
     answer: Answer
@@ -100,6 +104,7 @@ class Reply:
     notes: tuple[str, ...] = ()
     looked_twice: bool = False
     print_lines: tuple[str, ...] = ()
+    model: str = ""
 
 
 # Called with the index of a question, and the text added to its answer or its whole reply.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chatspot_ros.core.skills import read_skills, read_states
+from chatspot_ros.engine.remote.config import is_remote, read_config
+from chatspot_ros.errors import ModelLoadError
 from chatspot_ros.util.resources import find_model
 
 if TYPE_CHECKING:
+    from chatspot_ros.engine.api import RegionEngine
     from chatspot_ros.engine.engine import Engine
+    from chatspot_ros.engine.remote.engine import RemoteEngine
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,49 @@ class EngineConfig:
     segmenter: str = ""
 
 
+def load_any_engine(config: EngineConfig) -> RegionEngine:
+    """Load a model of this machine, or an engine over the server that `model` names.
+
+    Raises:
+        ModelLoadError: the model, a file or the server's settings cannot be used.
+    """
+    return _remote_engine(config) if is_remote(config.model) else load_engine(config)
+
+
+def _remote_engine(config: EngineConfig) -> RemoteEngine:
+    """Return an engine over a server; only its fallback, and an embedder, load torch."""
+    from chatspot_ros.engine.remote.engine import RemoteEngine
+    from chatspot_ros.engine.remote.fallback import LocalFallback
+    from chatspot_ros.engine.serial_engine import as_batching
+
+    server = read_config(config.model)
+    skills, states = read_skills(config.skills_file), read_states(config.states_file)
+    fallback = None
+    if server.fallback:
+        local = load_engine(replace(config, model=server.fallback))
+        fallback = LocalFallback(as_batching(local), server.fallback_seconds)
+    embed = None
+    if config.knowledge_embeddings:
+        from chatspot_ros.engine.text_embeddings import load_embedder
+
+        embed = load_embedder(config.knowledge_embeddings, local_only=not config.allow_download)
+    return RemoteEngine(
+        server, skills=skills, states=states, picture_pixels=config.picture_pixels, embed=embed,
+        fallback=fallback,
+    )  # fmt: skip
+
+
 def load_engine(config: EngineConfig) -> Engine:
-    """Load an engine, for the node, for evaluation and for training alike.
+    """Load a model of this machine, for the node, for evaluation and for training alike.
 
     Raises:
         ModelLoadError: the model or a file cannot be used; it says what to do.
     """
+    if is_remote(config.model):
+        raise ModelLoadError(
+            "this program needs a model of this machine", value=config.model.partition(":")[0],
+            remedy="name a checkpoint; chatspot evaluate asks a server by --served-model",
+        )  # fmt: skip
     model = find_model(config.model)
     skills, states = read_skills(config.skills_file), read_states(config.states_file)
     # Importing torch takes seconds, in which the node already serves.

@@ -84,6 +84,7 @@ class DiagnosticsPublisher:
             values={
                 "model": handler.model,
                 "device": self._model.device,
+                **self._model.values(),
                 **process_memory.values(self._model.device),
                 "scenes and conversations held, MB": f"{self._model.cache_bytes / 1e6:.0f}",
                 "pending": handler.inflight_count,

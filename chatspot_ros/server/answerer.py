@@ -157,7 +157,7 @@ class Answerer:
         finally:
             asked.leave()
         if session:
-            said = [Turn(reply.prompt, reply.raw_text, reply.task) for reply in replies]
+            said = [Turn(one.prompt, one.raw_text, one.task, one.model) for one in replies]
             self._sessions.add_turns(session, picture, said)
             if asked.memory is not None:
                 self._memories.put(session, (key, asked.memory), asked.memory.nbytes)
@@ -175,6 +175,7 @@ class Answerer:
                 reader=self.settings.reader,
                 knowledge=self.settings.knowledge,
                 needs_note=self.settings.plans_need_notes,
+                deadline_s=inflight.deadline_s,
             )
             for ask in inflight.asks
         ]
@@ -192,6 +193,8 @@ class Answerer:
                 task=reply.task,
                 id=new_answer_id(),
             )
+            if reply.model and reply.model not in inflight.models:
+                inflight.models.append(reply.model)
             inflight.notes += [note for note in reply.notes if note not in inflight.notes]
             inflight.answers[:] = [complete[k] for k in sorted(complete)]
 

@@ -11,8 +11,12 @@ from chatspot_ros.server.settings import Settings
 
 
 def load_engine(settings: Settings) -> RegionEngine:
-    """Load the model that the parameters name. Raises ModelLoadError, which says what to do."""
-    return engine_config.load_engine(config_of(settings))
+    """Load the model that the parameters name, or ask its server.
+
+    Raises:
+        ModelLoadError: it says what to do.
+    """
+    return engine_config.load_any_engine(config_of(settings))
 
 
 def config_of(settings: Settings) -> EngineConfig:

@@ -37,6 +37,8 @@ class InflightRequest:
     asks: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    # The models that answered, where the engine has several.
+    models: list[str] = field(default_factory=list)
     started_s: float | None = None
     seeing_s: float = 0.0
     answering_s: float = 0.0

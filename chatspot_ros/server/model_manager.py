@@ -37,6 +37,7 @@ class ModelManager:
         self._make_answerer = make_answerer
         # By the id of the engine that a thread hands to its jobs.
         self._answerers: dict[int, Answerer] = {}
+        self._engines: list[Any] = []
         self.worker: InferenceWorker[Any] | None = None
         self.name = ""
         self.device = ""
@@ -50,6 +51,11 @@ class ModelManager:
     def cache_bytes(self) -> int:
         """The bytes of the cached scenes and memories of conversations."""
         return sum(answerer.cache_bytes for answerer in list(self._answerers.values()))
+
+    def values(self) -> dict[str, object]:
+        """Return what the first engine tells /diagnostics of itself."""
+        tell = getattr(self._engines[0], "values", None) if self._engines else None
+        return {} if tell is None else tell()
 
     def configure(self, settings: Settings) -> None:
         """Use new settings; those that are fixed at start keep their effect."""
@@ -81,7 +87,7 @@ class ModelManager:
         except BaseException:
             self._answerers.clear()
             raise
-        self.worker, self.name = worker, str(engines[0].name)
+        self.worker, self.name, self._engines = worker, str(engines[0].name), engines
         self.device = ", ".join(str(getattr(engine, "device", "")) for engine in engines)
 
     def answer(self, engine: Any, inflight: InflightRequest) -> Generator[Any, None, RgbImage]:
@@ -111,8 +117,12 @@ class ModelManager:
         worker, self.worker = self.worker, None
         self.name = self.device = ""
         self._answerers = {}
+        engines, self._engines = self._engines, []
         ended = worker is None or worker.stop(timeout_s)
-        del worker
+        for engine in engines:
+            if hasattr(engine, "close"):  # one with connections
+                engine.close()
+        del worker, engines
         process_memory.release()
         return ended
 

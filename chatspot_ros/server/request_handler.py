@@ -307,7 +307,7 @@ class RequestHandler:
             message="; ".join(inflight.notes) if error is None else str(error),
             picture=picture,
             answers=answers,
-            model=self.model,
+            model=", ".join(inflight.models) or self.model,
             queued_s=waited_until_s - inflight.arrived_s,
             seeing_s=inflight.seeing_s,
             answering_s=inflight.answering_s,
@@ -344,6 +344,6 @@ class RequestHandler:
         said = "; ".join(filter(None, (reply.message, *(one.text for one in reply.answers))))
         line = one_line(f"{inflight.id} {reply.status} after {total_s:.2f} s: {said}")
         if isinstance(error, ModelError):
-            _log.error(line, exc_info=error)
+            _log.error(line, exc_info=error if error.shows_trace else None)
         else:
             _log.info(line[:_LOG_CHARS])

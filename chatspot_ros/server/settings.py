@@ -28,7 +28,8 @@ class Settings(DepthSettings):
     )
     model: str = _of(
         EngineConfig.model,
-        "The checkpoint: a folder, the name of a bundled one, or a hub id.",
+        "The checkpoint: a folder, the name of a bundled one, or a hub id. Or a server's model: "
+        "openai:URL#NAME, or a YAML file (docs/remote.md).",
         fixed=True,
     )
     allow_download: bool = _of(

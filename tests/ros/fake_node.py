@@ -107,6 +107,7 @@ class FakeEngine:
             notes=(),
             looked_twice=False,
             print_lines=(),
+            model="",
         )
 
 

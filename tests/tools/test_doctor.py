@@ -95,3 +95,15 @@ def test_models_are_measured_and_a_named_one_must_fit(
 def test_the_gpu_is_named_or_its_absence() -> None:
     assert check_gpu().about == "GPU"
     assert check_gpu().says
+
+
+def test_a_server_is_checked_without_being_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    good = "openai:http://127.0.0.1:9/v1#Qwen/Qwen2.5-VL-7B-Instruct"
+    *_, fine = check_models([good], "cpu")
+    assert (fine.level, "qwen2.5-vl" in fine.says) == (Level.OK, True)
+    for wrong in ("openai:http://me:hunter2@a/v1#m", "openai:http://a/v1#gpt-9", "/no/file.yaml"):
+        *_, found = check_models([wrong], "cpu")
+        assert found.level is Level.BAD
+        assert found.remedy
+        assert "hunter2" not in f"{found.about} {found.says}"

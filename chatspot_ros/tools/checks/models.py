@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from chatspot_ros.engine.remote.config import is_remote, shown
 from chatspot_ros.errors import ChatspotError
 from chatspot_ros.tools.checks.finding import Finding, bad, ok, warn
 from chatspot_ros.util.resources import bundled_models, find_model, share_folder
@@ -41,7 +42,26 @@ def check_models(given: Iterable[str], device: str = "auto") -> Iterator[Finding
         if (share_folder() / "models" / name / _SPEC).exists():
             yield _check_model(name, device, is_given=False)
     for name in given:
-        yield _check_model(name, device, is_given=True)
+        is_server = is_remote(name)
+        yield _check_server(name) if is_server else _check_model(name, device, is_given=True)
+
+
+def _check_server(name: str) -> Finding:
+    """Look whether the settings of a model on a server can be used; the server is not asked."""
+    from chatspot_ros.engine.remote.config import read_config, read_key
+    from chatspot_ros.engine.remote.engine import spec_of
+
+    about = f"model {shown(name)}"
+    try:
+        config = read_config(name)
+        key, family = read_key(config), spec_of(config).name
+    except ChatspotError as error:
+        return bad(about, f"{error.problem} ({error.value})", error.remedy)
+    return ok(
+        about,
+        f"{config.model} at {config.url}, a {family}, {'with a' if key else 'without'} key; its "
+        "server was not asked",
+    )
 
 
 def _check_model(name: str, device: str, *, is_given: bool) -> Finding:
