@@ -103,8 +103,8 @@ def answer_words(answer: Answer, choices: Sequence[str] = ()) -> list[str]:
 
 
 def reply_json(reply: Reply) -> dict[str, Any]:
-    """Return a reply as values for JSON, with the names of its fields."""
-    values = asdict(reply)
+    """Return a reply as values for JSON, with the names of its fields; without the message."""
+    values = {name: value for name, value in vars(reply).items() if name != "result"}
     values["answers"] = [_answer_json(answer) for answer in reply.answers]
     return values
 
