@@ -17,7 +17,7 @@ TASKS = [
     "change a gesture",
     "change the frame buffer",
     "change the page in the browser",
-    "use a second GPU",
+    "change whose turn it is",
     "add a remote engine",
 ]
 LOG_LINES = 10
