@@ -54,6 +54,8 @@ class Engine:
     on_out_of_memory: Callable[[], None] | None = None
     # Decodes a question that is alone in its batch, where it is given.
     cuda_graphs: CudaGraphSteps | None = None
+    # Outlines what the answers point at.
+    segmenter: Segmenter | None = None
 
     def __init__(
         self,

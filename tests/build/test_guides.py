@@ -17,10 +17,12 @@ TASKS = [
     "change a gesture",
     "add a behaviour for py_trees",
     "change the frame buffer",
+    "change the watch list",
     "change the page in the browser",
-    "change how a position is found",
-    "change the tools of an agent",
     "change whose turn it is",
+    "use a second GPU",
+    "change the tools of an agent",
+    "change how a position is found",
     "add a remote engine",
 ]
 LOG_LINES = 10
