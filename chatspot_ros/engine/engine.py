@@ -96,8 +96,6 @@ class Engine:
             ChoiceTokens(self._chat, ends, size),
         )
         self._pointing = _pointing_of(head, spec, loaded.tokenizer)
-        # Outlines what the answers point at.
-        self.segmenter: Segmenter | None = None
         self._look_up = LookUp(self.skills, self.conversation.builder.reads_notes, embed)
 
     @property
