@@ -149,6 +149,7 @@ def test_a_node_that_is_missing_or_dies_is_said_to_be(start_fake: Any) -> None:
     over_stdio("/nobody", missing)
     world = start_fake()
     world.wait_for_node()
+    camera = LiveCamera(world)
 
     async def dies(client: Client) -> None:
         asking = asyncio.create_task(fails(client, "ask_region", question="take 100"))
@@ -156,7 +157,10 @@ def test_a_node_that_is_missing_or_dies_is_said_to_be(start_fake: Any) -> None:
         world.process.send(signal.SIGKILL)
         assert "UNREACHABLE" in await asking
 
-    over_stdio(f"{world.namespace}{NODE}", dies)
+    try:
+        over_stdio(f"{world.namespace}{NODE}", dies)
+    finally:
+        camera.end()
 
 
 def line(method: str, number: int | None = None, **params: Any) -> bytes:

@@ -42,7 +42,8 @@ from chatspot_train.evaluation.suite import (
 from chatspot_train.router.examples import named, stranger_intent
 
 LISTS = ("intents_held_out", "strangers")
-NAMES = (*(task or SHORT for task in TASKS), *NO_QUESTIONS)
+# Words alone ask for no task that needs a schema.
+NAMES = (*(name or SHORT for name, task in TASKS.items() if not task.needs_schema), *NO_QUESTIONS)
 ALL = "intent_weighted_f1"  # the row over all lists
 Counts = NDArray[np.int64]
 
