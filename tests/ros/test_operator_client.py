@@ -150,12 +150,26 @@ def test_a_call_back_that_fails_stops_nothing(client: RosOperatorClient, stamp: 
     assert Asked(client, "say b", stamp_ns=to_ns(stamp)).reply().answers[0].text == "b"
 
 
+def shown_frame(fake: Any, frames: Any, **look: Any) -> tuple[Any, Frame]:
+    """Publish frames until the client shows one; return its stamp and it. A best-effort reader that
+    has just found its camera may miss the first ones."""
+
+    def find() -> Any:
+        stamp = fake.publish_frame(**look)
+        try:
+            return stamp, frames.wait_for(lambda frame: frame.stamp_ns == to_ns(stamp), 2.0)
+        except AssertionError:
+            return None
+
+    found: tuple[Any, Frame] = fake.wait_until(find)
+    return found
+
+
 def test_frames_and_their_detections_come(fake: Any, client: RosOperatorClient) -> None:
     frames = fake.Collector()
     end = client.watch("", frames)
     fake.wait_until(lambda: fake.images.get_subscription_count() == 2)
-    stamp = fake.publish_frame(colour=(200, 30, 60))
-    shown: Frame = frames.wait_for(lambda frame: frame.stamp_ns == to_ns(stamp))
+    stamp, shown = shown_frame(fake, frames, colour=(200, 30, 60))
     assert (shown.camera, shown.image_rgb.shape) == ("camera", (48, 64, 3))
     assert shown.image_rgb[5, 5].tolist() == [200, 30, 60]
     assert client.cameras() == ("camera",)
@@ -168,8 +182,7 @@ def test_frames_and_their_detections_come(fake: Any, client: RosOperatorClient) 
         ("mug", ((15.0, 5.0), (25.0, 15.0)))
     ]
     # The detector is slower than the camera: its boxes say which frame they are of.
-    later = fake.publish_frame()
-    shown = frames.wait_for(lambda frame: frame.stamp_ns == to_ns(later))
+    _, shown = shown_frame(fake, frames)
     assert shown.detections_stamp_ns in (0, to_ns(stamp))
     end()
     fake.wait_until(lambda: fake.images.get_subscription_count() == 1)
@@ -191,13 +204,16 @@ def test_frames_that_come_while_one_is_shown_are_dropped(
 
     end = client.watch("camera", show)
     fake.wait_until(lambda: fake.images.get_subscription_count() == 2)
-    fake.publish_frame()
-    assert seen.wait(PATIENCE_S)
+    fake.wait_until(lambda: fake.publish_frame() and seen.wait(1.0))
     for _ in range(5):
         last_ns[0] = to_ns(fake.publish_frame())
     go_on.set()
-    assert done.wait(PATIENCE_S)
-    assert len(shown) <= 3
+    lost = 0
+    while not done.wait(2.0) and lost < PATIENCE_S:
+        # The last one went by: best effort.
+        last_ns[0], lost = to_ns(fake.publish_frame()), lost + 1
+    assert done.is_set()
+    assert len(shown) <= 3 + lost
     end()
 
 
