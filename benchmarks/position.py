@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from chatspot_ros.core.camera_model import CameraModel
-from chatspot_ros.core.locate import DepthView, locate
+from chatspot_ros.core.depth_view import DepthView, locate
 from chatspot_ros.core.place import Vector
 from chatspot_ros.core.regions import Region
 from chatspot_ros.images.depth import message_to_metres

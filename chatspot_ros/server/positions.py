@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chatspot_ros.core.answer_parser import Answer
 from chatspot_ros.core.camera_model import CameraModel
-from chatspot_ros.core.locate import DepthView, locate
+from chatspot_ros.core.depth_view import DepthView, locate
 from chatspot_ros.core.place import Place
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import ChatspotError, ImageError, PositionError

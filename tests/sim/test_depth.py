@@ -13,7 +13,7 @@ import pytest
 from std_msgs.msg import Header
 
 from chatspot_ros.core.camera_model import CameraModel
-from chatspot_ros.core.locate import DepthView, locate
+from chatspot_ros.core.depth_view import DepthView, locate
 from chatspot_ros.core.regions import Region
 from chatspot_ros.images.depth import message_to_metres
 from chatspot_sim.camera_messages import camera_info, depth_image

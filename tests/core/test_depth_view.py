@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatspot_ros.core.camera_model import CameraModel
 from chatspot_ros.core.depth_cluster import near_cluster
-from chatspot_ros.core.locate import DepthView, locate
+from chatspot_ros.core.depth_view import DepthView, locate
 from chatspot_ros.core.regions import Region
 from chatspot_ros.errors import PositionError
 
