@@ -183,9 +183,9 @@ class Choose(AskRegion):
     def judge(self, answers: Sequence[Any]) -> tuple[Status, str]:
         found, mission = self._mission.found(answers), self._mission
         near = mission.first_places.get(mission.thing)
-        chosen = min(found, key=lambda one: one.distance_to(near))
+        chosen = min(found, key=lambda one: one.beside(near))
         mission.picked, mission.places[chosen.name] = chosen.sighting, chosen.position
-        far = chosen.distance_to(near)
+        far = chosen.beside(near)
         words = f"of {len(found)} {chosen.name}: the one {far:.2f} m from the {mission.thing}"
         mission.say(words)
         return Status.SUCCESS, words

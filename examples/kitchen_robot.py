@@ -72,6 +72,14 @@ class Found:
     def position(self) -> PointStamped:
         return self.answer.regions[0].position
 
+    def beside(self, other: PointStamped | None) -> float:
+        """Return the distance in m to another position, its height left out: what lies in a tall
+        thing is near to it in this sense, on the lowest shelf too. The camera is held level."""
+        if not self.position.header.frame_id or other is None:
+            return self.distance_to(other)
+        a, b = self.position.point, other.point
+        return math.hypot(a.x - b.x, a.z - b.z)
+
     def distance_to(self, other: PointStamped | None = None) -> float:
         """Return the distance in m to another position, to the camera without one."""
         if not self.position.header.frame_id:

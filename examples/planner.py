@@ -184,8 +184,8 @@ class Planner:
             found = self._robot.ask(NAME_QUESTION, "", named) if named else []
             if found:
                 near = self._first_places.get(self._thing)
-                chosen = min(found, key=lambda one: one.distance_to(near))
-                self._say(f"of {len(found)} {name}: the one {chosen.distance_to(near):.2f} m from "
+                chosen = min(found, key=lambda one: one.beside(near))
+                self._say(f"of {len(found)} {name}: the one {chosen.beside(near):.2f} m from "
                           f"the {self._thing}")  # fmt: skip
                 return chosen
         self._warn(f"no {name} is seen; it is acted on by its name")
