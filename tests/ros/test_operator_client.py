@@ -150,19 +150,33 @@ def test_a_call_back_that_fails_stops_nothing(client: RosOperatorClient, stamp: 
     assert Asked(client, "say b", stamp_ns=to_ns(stamp)).reply().answers[0].text == "b"
 
 
-def shown_frame(fake: Any, frames: Any, **look: Any) -> tuple[Any, Frame]:
-    """Publish frames until the client shows one; return its stamp and it. A best-effort reader that
-    has just found its camera may miss the first ones."""
+def publish_until_shown(
+    world: Any, frames: Any, publish: Callable[[], object], wanted: Callable[[Frame], object]
+) -> Frame:
+    """Publish until the client shows what is wanted: a best-effort reader that has just found its
+    writer may miss the first messages."""
 
-    def find() -> Any:
-        stamp = fake.publish_frame(**look)
+    def find() -> Frame | None:
+        publish()
         try:
-            return stamp, frames.wait_for(lambda frame: frame.stamp_ns == to_ns(stamp), 2.0)
+            found: Frame = frames.wait_for(wanted, 2.0)
         except AssertionError:
             return None
+        return found
 
-    found: tuple[Any, Frame] = fake.wait_until(find)
-    return found
+    shown: Frame = world.wait_until(find)
+    return shown
+
+
+def shown_frame(fake: Any, frames: Any, **look: Any) -> tuple[Any, Frame]:
+    """Publish frames until the client shows one; return its stamp and it."""
+    stamps: list[Any] = []
+    shown = publish_until_shown(
+        fake, frames,
+        lambda: stamps.append(fake.publish_frame(**look)),
+        lambda frame: frame.stamp_ns == to_ns(stamps[-1]),
+    )  # fmt: skip
+    return stamps[-1], shown
 
 
 def test_frames_and_their_detections_come(fake: Any, client: RosOperatorClient) -> None:
@@ -175,8 +189,11 @@ def test_frames_and_their_detections_come(fake: Any, client: RosOperatorClient) 
     assert client.cameras() == ("camera",)
     fake.wait_until(lambda: fake.detections.get_subscription_count() == 2)
     broken = detection("ghost", (float("nan"), 1))
-    publish(fake, stamp, detection("mug", (20, 10)), broken)
-    again = frames.wait_for(lambda frame: frame.detections)
+    again = publish_until_shown(
+        fake, frames,
+        lambda: publish(fake, stamp, detection("mug", (20, 10)), broken),
+        lambda frame: frame.detections,
+    )  # fmt: skip
     assert again.stamp_ns == again.detections_stamp_ns == to_ns(stamp)
     assert [(one.label, one.points_px) for one in again.detections] == [
         ("mug", ((15.0, 5.0), (25.0, 15.0)))
@@ -252,18 +269,21 @@ def test_compressed_pictures_resized_boxes_and_several_cameras(
     stamp = world.now()
     message = CompressedImage(format="png", data=cv2.imencode(".png", picture)[1].tobytes())
     message.header.stamp = stamp
-    images.publish(message)
-    shown = frames.wait_for(lambda frame: frame.stamp_ns == to_ns(stamp))
+    shown = publish_until_shown(
+        world, frames,
+        lambda: images.publish(message), lambda frame: frame.stamp_ns == to_ns(stamp),
+    )  # fmt: skip
     assert shown.camera == "rear"
     assert shown.image_rgb[0, 0].tolist() == [200, 30, 60]
     found = Detection2DArray(detections=[detection("mug", (40, 20), (20, 20))])
     found.header.stamp = stamp
-    boxes.publish(found)
-    (box,) = frames.wait_for(lambda frame: frame.detections).detections
+    shown = publish_until_shown(
+        world, frames, lambda: boxes.publish(found), lambda frame: frame.detections
+    )
+    (box,) = shown.detections
     assert box.points_px == ((15.0, 5.0), (25.0, 15.0))
     message.data = b"broken"
-    images.publish(message)
-    world.wait_until(lambda: "camera rear" in client.problem())
+    world.wait_until(lambda: images.publish(message) or "camera rear" in client.problem())
 
 
 def test_a_node_that_is_missing_is_said_within_seconds(connect: Any) -> None:
