@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 from chatspot_ros.errors import ChatspotError, shorten
+from chatspot_ros.util.endpoint import KEY_VARIABLE, check_address, read_key
 
-KEY_VARIABLE = "OPENAI_API_KEY"
-# Set to 1, it lets the key go over plain http to another machine.
-HTTP_VARIABLE = "CHATSPOT_ALLOW_HTTP"
 _PLACEHOLDER = "no-key"
 # A shorter key is a local server's placeholder and may be a word of a reply.
 _SHORTEST_SECRET = 8
@@ -73,13 +68,11 @@ class ChatClient:
         timeout_s: float = 120.0,
     ) -> None:
         """Raises EndpointError for an invalid http(s) address or key, or a key over plain http."""
-        _check_address(endpoint)
+        check_address(endpoint, EndpointError, "its base URL, as http://localhost:8000/v1")
         self.endpoint, self.model = endpoint, model
         self._temperature = openai.omit if temperature is None else temperature
         self._max_tokens = openai.omit if max_tokens is None else max_tokens
-        self._key = _read_key()
-        if self._key and os.environ.get(HTTP_VARIABLE) != "1":
-            _check_is_private(endpoint)
+        self._key = read_key(endpoint, KEY_VARIABLE, EndpointError)
         self._client = AsyncOpenAI(
             api_key=self._key or _PLACEHOLDER, base_url=endpoint, max_retries=retries,
             timeout=timeout_s,
@@ -134,47 +127,3 @@ class ChatClient:
     def _without_key(self, text: str) -> str:
         secret = len(self._key) >= _SHORTEST_SECRET
         return text.replace(self._key, "***") if secret else text
-
-
-def _read_key() -> str:
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not all("!" <= character <= "~" for character in key):
-        raise EndpointError(
-            f"the environment variable {KEY_VARIABLE} holds no key", value="not shown",
-            remedy="set it to the key alone, without spaces",
-        )  # fmt: skip
-    return key
-
-
-def _check_is_private(endpoint: str) -> None:
-    """Raise EndpointError if others could read what is sent: plain http to another machine."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    try:
-        is_here = ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    if parts.scheme == "http" and not is_here:
-        raise EndpointError(
-            f"the key of {KEY_VARIABLE} would go over plain http to another machine",
-            value=endpoint,
-            remedy=f"use https, unset {KEY_VARIABLE}, or allow it with {HTTP_VARIABLE}=1",
-        )
-
-
-def _check_address(endpoint: str) -> None:
-    try:
-        parts = urlsplit(endpoint)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise EndpointError(
-            "the endpoint is not an address", value=endpoint,
-            remedy="give the base URL of a chat API, as http://localhost:8000/v1",
-        )  # fmt: skip
-    if parts.username or parts.password or parts.query:
-        raise EndpointError(
-            "the endpoint's address holds more than a place", value="not shown, for its secrets",
-            remedy=f"leave user, password and query out; the key is read from {KEY_VARIABLE}",
-        )  # fmt: skip

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chatspot_ros.errors import ModelLoadError
+from chatspot_ros.util import endpoint
 from chatspot_ros.util.bounded_yaml import load_yaml
 
 PREFIX = "openai:"
-KEY_VARIABLE = "OPENAI_API_KEY"
-# Set to 1, it lets the key go over plain http to another machine.
-HTTP_VARIABLE = "CHATSPOT_ALLOW_HTTP"
 _SUFFIXES = (".yaml", ".yml")
 _FORM = f"{PREFIX}http://server:8000/v1#NAME"
 
@@ -110,55 +104,19 @@ def read_key(config: RemoteConfig) -> str:
         ModelLoadError: a variable that is named and not set, a key with spaces, or a key that would
             go over plain http to another machine.
     """
-    variable = config.api_key_env or KEY_VARIABLE
-    key = os.environ.get(variable, "").strip()
+    variable = config.api_key_env or endpoint.KEY_VARIABLE
+    key = endpoint.read_key(config.url, variable, ModelLoadError)
     if config.api_key_env and not key:
         raise ModelLoadError(
             "the server's key is not in the environment", value=variable,
             remedy="set that variable where the node is started",
-        )  # fmt: skip
-    if not re.fullmatch(r"[!-~]*", key):
-        raise ModelLoadError(
-            f"the environment variable {variable} holds no key", value="not shown",
-            remedy="set it to the key alone, without spaces",
-        )  # fmt: skip
-    if key and os.environ.get(HTTP_VARIABLE) != "1" and _is_open(config.url):
-        raise ModelLoadError(
-            f"the key of {variable} would go over plain http to another machine", value=config.url,
-            remedy=f"use https, unset {variable}, or allow it with {HTTP_VARIABLE}=1",
         )  # fmt: skip
     return key
 
 
 def check_address(url: str) -> None:
     """Raise ModelLoadError unless it is an http(s) address without user, password or query."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        usable = False
-    if usable and (parts.username or parts.password or parts.query):
-        raise ModelLoadError(
-            "the server's address holds credentials or a query", value="not shown, for its secrets",
-            remedy="leave user, password and query out; the key is read from the environment only",
-        )  # fmt: skip
-    if not usable:
-        shown = "not shown, for its secrets" if "@" in url else url
-        raise ModelLoadError(
-            "the server's address is none", value=shown, remedy=f"write {_FORM}, or https"
-        )
-
-
-def _is_open(url: str) -> bool:
-    """Return whether others can read what is sent: plain http to another machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_here = ip_address(host).is_loopback
-    except ValueError:
-        is_here = host == "localhost"
-    return parts.scheme == "http" and not is_here
+    endpoint.check_address(url, ModelLoadError, f"{_FORM}, or https")
 
 
 def _read_file(path: Path) -> object:
